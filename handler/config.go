@@ -1,0 +1,73 @@
+package handler
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+)
+
+// Ways to authenticate at the webhook listener.
+const (
+	AuthBearer = "bearer"
+	AuthNone   = "none"
+)
+
+// Config says where and how backout listens. Its tags are read by go-envconfig
+// under the prefix BACKOUT_.
+type Config struct {
+	Listen       string        `env:"LISTEN, default=:8080" desc:"Address of the webhook listener (POST /api/v1/alerts)."`
+	OpsListen    string        `env:"OPS_LISTEN, default=:9090" desc:"Address of the ops listener: health, metrics, records; read-only. Keep it behind a NetworkPolicy."`
+	Auth         string        `env:"AUTH, default=bearer" desc:"How senders prove who they are: bearer, or none (with a client CA, or behind something that checks)."`
+	TokenFile    string        `env:"TOKEN_FILE" desc:"File that holds the bearer token. Re-read when it changes."`
+	TLSCertFile  string        `env:"TLS_CERT_FILE" desc:"File with the webhook listener's certificate chain (PEM). Re-read when it changes. Without it the listener speaks plain HTTP."`
+	TLSKeyFile   string        `env:"TLS_KEY_FILE" desc:"File with the key of that certificate (PEM)."`
+	ClientCAFile string        `env:"TLS_CLIENT_CA_FILE" desc:"File with the CAs of client certificates (PEM). If set, senders must present one."`
+	MaxBody      int64         `env:"MAX_BODY_BYTES, default=1048576" desc:"Largest webhook body, in bytes; a larger one is answered 413."`
+	ReadTimeout  time.Duration `env:"READ_TIMEOUT, default=5s" desc:"Limit on reading one request, and on its headers."`
+	StoreTimeout time.Duration `env:"STORE_TIMEOUT, default=8s" desc:"Limit on storing the alerts of one request; keep it below Alertmanager's webhook timeout."`
+}
+
+// Validate returns every mistake, each by the name of its variable.
+func (c Config) Validate() error {
+	var errs []error
+	switch {
+	case c.Auth != AuthBearer && c.Auth != AuthNone:
+		errs = append(errs, fmt.Errorf("BACKOUT_AUTH=%q: want bearer or none", c.Auth))
+	case c.Auth == AuthBearer && c.TokenFile == "":
+		errs = append(errs, errors.New("BACKOUT_TOKEN_FILE is not set: anybody who can reach the listener could roll releases back; name a file with a token, or say BACKOUT_AUTH=none"))
+	case c.Auth == AuthNone && c.TokenFile != "":
+		errs = append(errs, errors.New("BACKOUT_AUTH=none contradicts BACKOUT_TOKEN_FILE: drop one of them"))
+	}
+	if (c.TLSCertFile == "") != (c.TLSKeyFile == "") {
+		errs = append(errs, errors.New("BACKOUT_TLS_CERT_FILE and BACKOUT_TLS_KEY_FILE go together: set both or none"))
+	}
+	if c.ClientCAFile != "" && c.TLSCertFile == "" {
+		errs = append(errs, errors.New("BACKOUT_TLS_CLIENT_CA_FILE needs BACKOUT_TLS_CERT_FILE and BACKOUT_TLS_KEY_FILE: client certificates are a part of TLS"))
+	}
+	for _, a := range []struct{ name, address string }{{"LISTEN", c.Listen}, {"OPS_LISTEN", c.OpsListen}} {
+		if _, _, err := net.SplitHostPort(a.address); err != nil {
+			errs = append(errs, fmt.Errorf("BACKOUT_%s=%q: want host:port or :port", a.name, a.address))
+		}
+	}
+	if c.MaxBody < 1 {
+		errs = append(errs, fmt.Errorf("BACKOUT_MAX_BODY_BYTES=%d: want a number of bytes above zero", c.MaxBody))
+	}
+	if c.ReadTimeout <= 0 {
+		errs = append(errs, fmt.Errorf("BACKOUT_READ_TIMEOUT=%s: want a duration above zero, such as 5s", c.ReadTimeout))
+	}
+	if c.StoreTimeout <= 0 {
+		errs = append(errs, fmt.Errorf("BACKOUT_STORE_TIMEOUT=%s: want a duration above zero, such as 8s", c.StoreTimeout))
+	}
+	return errors.Join(errs...)
+}
+
+// LogValue shows where backout listens; it shows names of files, never what is
+// in them.
+func (c Config) LogValue() slog.Value {
+	return slog.GroupValue(
+		slog.String("listen", c.Listen), slog.String("ops_listen", c.OpsListen), slog.String("auth", c.Auth),
+		slog.Bool("tls", c.TLSCertFile != ""), slog.Bool("client_certificates", c.ClientCAFile != ""),
+	)
+}

@@ -1,0 +1,65 @@
+package handler
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/prometheus/alertmanager/template"
+
+	"github.com/upcommerce/backout/rollback"
+)
+
+// payloadVersion is the one version of Alertmanager's webhook payload.
+const payloadVersion = "4"
+
+// message is what Alertmanager posts to a webhook receiver.
+// https://prometheus.io/docs/alerting/latest/configuration/#webhook_config
+type message struct {
+	*template.Data
+
+	Version         string `json:"version"`
+	GroupKey        string `json:"groupKey"`
+	TruncatedAlerts uint64 `json:"truncatedAlerts"`
+}
+
+// decode reads one payload, and nothing after it. The status of the group is not
+// looked at: with max_alerts it can say resolved while an alert that was cut off
+// fires. Fields it does not know are let through, because Alertmanager adds some
+// within version 4.
+//
+// The second result is how many alerts the sender left out.
+func decode(body io.Reader) ([]rollback.Alert, uint64, error) {
+	var m message
+	decoder := json.NewDecoder(body)
+	if err := decoder.Decode(&m); err != nil {
+		return nil, 0, err
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		if err == nil {
+			err = errors.New("there is more after the JSON object")
+		}
+		return nil, 0, err
+	}
+	if m.Version != payloadVersion {
+		return nil, 0, fmt.Errorf("version is %q, want %q: the receiver must not set a custom payload", m.Version, payloadVersion)
+	}
+	if m.Data == nil || len(m.Alerts) == 0 {
+		return nil, 0, errors.New("there are no alerts in it")
+	}
+	alerts := make([]rollback.Alert, len(m.Alerts))
+	for i, a := range m.Alerts {
+		if a.Status != "firing" && a.Status != "resolved" {
+			return nil, 0, fmt.Errorf("alerts[%d].status is %q, want firing or resolved", i, a.Status)
+		}
+		if a.StartsAt.IsZero() || a.Fingerprint == "" || len(a.Labels) == 0 {
+			return nil, 0, fmt.Errorf("alerts[%d] lacks labels, startsAt or fingerprint", i)
+		}
+		alerts[i] = rollback.Alert{
+			Labels: a.Labels, Annotations: a.Annotations, Fingerprint: a.Fingerprint,
+			StartsAt: a.StartsAt, Resolved: a.Status == "resolved",
+		}
+	}
+	return alerts, m.TruncatedAlerts, nil
+}

@@ -1,0 +1,129 @@
+package handler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Options are the parts of a Server; all are required but Log.
+type Options struct {
+	Config   Config
+	Receiver Receiver
+	Reader   Reader
+	// Ready returns nil if backout can do its work now; /readyz shows its error.
+	Ready    func(context.Context) error
+	Registry *prometheus.Registry
+	// Log is slog.Default if nil.
+	Log *slog.Logger
+}
+
+// Server is both listeners.
+type Server struct {
+	webhook, ops *http.Server
+	log          *slog.Logger
+}
+
+// New returns a server that does not listen yet. It reads the token and the
+// certificates once and returns an error that names the file if one is bad.
+func New(o Options) (*Server, error) {
+	if err := o.Config.Validate(); err != nil {
+		return nil, err
+	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	w := &webhook{config: o.Config, receiver: o.Receiver, metrics: newMetrics(o.Registry), log: o.Log}
+	if o.Config.Auth == AuthBearer {
+		token, err := newSecretFile(o.Config.TokenFile, parseToken)
+		if err != nil {
+			return nil, fmt.Errorf("BACKOUT_TOKEN_FILE: %w", err)
+		}
+		w.bearer = &bearer{token: token, log: o.Log}
+	}
+	tlsConfig, err := newTLS(o.Config, o.Log)
+	if err != nil {
+		return nil, fmt.Errorf("BACKOUT_TLS_CERT_FILE, BACKOUT_TLS_KEY_FILE, BACKOUT_TLS_CLIENT_CA_FILE: %w", err)
+	}
+	hooks := newRouter(o.Log)
+	hooks.Use(w.metrics.measure)
+	hooks.NoRoute(func(c *gin.Context) {
+		c.JSON(http.StatusNotFound, problem{"there is nothing here", "alerts are posted to /api/v1/alerts"})
+	})
+	hooks.POST("/api/v1/alerts", w.authenticate, w.serveAlerts)
+	reads := newRouter(o.Log)
+	(&ops{reader: o.Reader, gatherer: o.Registry, ready: o.Ready, log: o.Log}).register(reads)
+
+	s := &Server{log: o.Log}
+	s.webhook = s.newServer(o.Config, hooks)
+	s.webhook.TLSConfig = tlsConfig
+	s.ops = s.newServer(o.Config, reads)
+	return s, nil
+}
+
+func (s *Server) newServer(c Config, h http.Handler) *http.Server {
+	return &http.Server{
+		Handler: h, ReadTimeout: c.ReadTimeout, ReadHeaderTimeout: c.ReadTimeout,
+		WriteTimeout: c.ReadTimeout + c.StoreTimeout + 5*time.Second, IdleTimeout: 2 * time.Minute,
+		MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
+	}
+}
+
+// newRouter returns a gin engine without gin's own logging. A panic is answered
+// 500: Alertmanager repeats what it posted.
+func newRouter(log *slog.Logger) *gin.Engine {
+	gin.SetMode(gin.ReleaseMode)
+	r := gin.New()
+	r.HandleMethodNotAllowed = true
+	r.ContextWithFallback = true
+	r.Use(gin.CustomRecoveryWithWriter(nil, func(c *gin.Context, cause any) {
+		log.ErrorContext(c, "request not answered", "error", fmt.Sprint(cause))
+		c.AbortWithStatus(http.StatusInternalServerError)
+	}))
+	return r
+}
+
+// Handler returns the webhook listener's handler, for tests of other packages
+// and for servers of one's own.
+func (s *Server) Handler() http.Handler { return s.webhook.Handler }
+
+// OpsHandler returns the ops listener's handler.
+func (s *Server) OpsHandler() http.Handler { return s.ops.Handler }
+
+// Serve answers on both listeners until Shutdown, and closes them. It returns the
+// first error that is not the shutdown itself.
+func (s *Server) Serve(webhook, ops net.Listener) error {
+	errs := make(chan error, 2)
+	go func() {
+		if s.webhook.TLSConfig != nil {
+			errs <- s.webhook.ServeTLS(webhook, "", "")
+			return
+		}
+		errs <- s.webhook.Serve(webhook)
+	}()
+	go func() { errs <- s.ops.Serve(ops) }()
+	err := <-errs
+	if !errors.Is(err, http.ErrServerClosed) {
+		_ = s.webhook.Close()
+		_ = s.ops.Close()
+		<-errs
+		return err
+	}
+	if err := <-errs; !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// Shutdown stops listening and waits until the requests in hand are answered, or
+// ctx ends. The ops listener goes last, so that health can be asked meanwhile.
+func (s *Server) Shutdown(ctx context.Context) error {
+	return errors.Join(s.webhook.Shutdown(ctx), s.ops.Shutdown(ctx))
+}

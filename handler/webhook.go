@@ -1,0 +1,83 @@
+package handler
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/upcommerce/backout/rollback"
+)
+
+// Receiver stores alerts. *rollback.Engine is one.
+type Receiver interface {
+	// Accept returns nil once every alert is stored or refused.
+	Accept(ctx context.Context, alerts []rollback.Alert) error
+}
+
+// webhook answers POST /api/v1/alerts.
+type webhook struct {
+	config   Config
+	receiver Receiver
+	// bearer is nil if nobody has to present a token.
+	bearer  *bearer
+	metrics *metrics
+	log     *slog.Logger
+}
+
+// problem is the body of an answer that is not 2xx.
+type problem struct {
+	Error string `json:"error"`
+	Hint  string `json:"hint,omitempty"`
+}
+
+// authenticate answers 401 before a byte of the body is read.
+func (w *webhook) authenticate(c *gin.Context) {
+	if w.bearer == nil || w.bearer.allows(c.Request) {
+		return
+	}
+	c.Header("WWW-Authenticate", `Bearer realm="backout"`)
+	c.AbortWithStatusJSON(http.StatusUnauthorized, problem{
+		"the bearer token is missing or wrong",
+		"set http_config.authorization.credentials_file of the Alertmanager receiver to a file with backout's token",
+	})
+}
+
+// serveAlerts answers 2xx once everything is stored or refused, 4xx to what will
+// never be right, and 5xx to what Alertmanager is to post again: it repeats only
+// 5xx.
+func (w *webhook) serveAlerts(c *gin.Context) {
+	body := http.MaxBytesReader(c.Writer, c.Request.Body, w.config.MaxBody)
+	alerts, truncated, err := decode(body)
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		c.AbortWithStatusJSON(http.StatusRequestEntityTooLarge, problem{
+			"the body is larger than BACKOUT_MAX_BODY_BYTES",
+			"group alerts by release, or raise BACKOUT_MAX_BODY_BYTES",
+		})
+		return
+	case err != nil:
+		w.log.WarnContext(c, "payload refused", "error", err)
+		c.AbortWithStatusJSON(http.StatusBadRequest, problem{
+			"not an Alertmanager webhook payload of version 4: " + err.Error(),
+			"point a webhook_config of Alertmanager at this address, without a custom payload",
+		})
+		return
+	}
+	if truncated > 0 {
+		w.log.WarnContext(c, "the payload is incomplete; set max_alerts: 0 on the receiver", "count", truncated)
+	}
+	ctx, cancel := context.WithTimeout(c.Request.Context(), w.config.StoreTimeout)
+	defer cancel()
+	if err := w.receiver.Accept(ctx, alerts); err != nil {
+		w.log.ErrorContext(c, "alerts not stored; the sender is to repeat them", "error", err)
+		c.AbortWithStatusJSON(http.StatusServiceUnavailable, problem{
+			Error: "the alerts could not be stored", Hint: "post them again; backout's log has the cause",
+		})
+		return
+	}
+	c.JSON(http.StatusOK, gin.H{"received": len(alerts)})
+}

@@ -1,0 +1,195 @@
+package rollback
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Accept stores what the alerts say against the releases they name, and has the
+// steps begun. When it returns nil, every accusation that is to be stored is
+// stored, and what is refused was counted. An error means that something could
+// not be stored: the sender is to repeat the alerts.
+//
+// Accept does not wait for any step.
+func (e *Engine) Accept(ctx context.Context, alerts []Alert) error {
+	now := time.Now()
+	accused := make(map[Key][]Accusation)
+	var order []Key
+	for _, alert := range alerts {
+		k, acc, ok := e.admit(ctx, alert, now)
+		if !ok {
+			continue
+		}
+		if _, seen := accused[k]; !seen {
+			order = append(order, k)
+		}
+		accused[k] = append(accused[k], acc)
+	}
+	var errs []error
+	for _, k := range order {
+		if err := e.store(ctx, k, accused[k]); err != nil {
+			errs = append(errs, fmt.Errorf("store the alerts about %s: %w", k, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// admit reads one alert and refuses what may not be touched, before anything is
+// asked of the cluster.
+func (e *Engine) admit(ctx context.Context, alert Alert, now time.Time) (Key, Accusation, bool) {
+	k, acc, err := alert.Read(now)
+	refuse := func(reason, why string) (Key, Accusation, bool) {
+		e.metrics.ignored.WithLabelValues(reason).Inc()
+		e.metrics.alerts.WithLabelValues(string(NotAllowed)).Inc()
+		e.log.WarnContext(ctx, "alert refused", "verdict", NotAllowed, "namespace", k.Namespace,
+			"release", k.Release, "alert", clip(alert.Labels[labelAlertname], maxName), "reason", why)
+		return k, acc, false
+	}
+	var label *LabelError
+	switch {
+	case errors.Is(err, ErrNotOurs):
+		e.metrics.ignored.WithLabelValues(ignoredNoLabel).Inc()
+		return k, acc, false
+	case errors.As(err, &label):
+		return refuse(ignoredBadLabel, err.Error())
+	case !e.policy.SameCluster(alert.Labels[labelCluster]):
+		return refuse(ignoredCluster, fmt.Sprintf("label cluster=%q, BACKOUT_CLUSTER=%q: they must be equal",
+			clip(alert.Labels[labelCluster], maxName), e.policy.Cluster))
+	case !e.policy.Allows(k):
+		return refuse(ignoredNotAllowed, "not opted in; add "+k.String()+" to BACKOUT_RELEASES")
+	}
+	return k, acc, true
+}
+
+// store writes the accusations of one release into the record of its accused
+// revision.
+func (e *Engine) store(ctx context.Context, k Key, accs []Accusation) error {
+	history, err := e.releases.History(ctx, k)
+	if errors.Is(err, ErrUnknownRelease) {
+		e.unknown(ctx, k, accs, err.Error())
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	mu := e.lock(k)
+	mu.Lock()
+	defer mu.Unlock()
+	for attempt := 0; ; attempt++ {
+		err := e.storeOnce(ctx, k, history, accs)
+		if errors.Is(err, ErrUnknownRelease) {
+			e.unknown(ctx, k, accs, err.Error())
+			return nil
+		}
+		if !errors.Is(err, ErrConflict) || attempt == maxConflicts {
+			return err
+		}
+	}
+}
+
+func (e *Engine) unknown(ctx context.Context, k Key, accs []Accusation, why string) {
+	e.metrics.alerts.WithLabelValues(string(UnknownRelease)).Add(float64(len(accs)))
+	e.log.WarnContext(ctx, "alert refused", "verdict", UnknownRelease, "namespace", k.Namespace,
+		"release", k.Release, "alert", accs[0].Alert, "reason", why)
+}
+
+// storeOnce reads the release's records, changes what the accusations change,
+// and writes it. ErrConflict means that it is to be called again.
+func (e *Engine) storeOnce(ctx context.Context, k Key, history History, accs []Accusation) error {
+	records, err := e.ledger.Records(ctx, k)
+	if err != nil {
+		return err
+	}
+	accused := history.Accused()
+	record, known := find(records, accused.UID)
+	if !known {
+		record = fresh(k, accused, records, accs[0].Received)
+	}
+	changed := false
+	for _, acc := range accs {
+		stored, err := e.refresh(ctx, records, history, acc)
+		if err != nil {
+			return err
+		}
+		if !stored {
+			changed = record.Accuse(acc) || changed
+		}
+	}
+	if !known && len(record.Accusations) == 0 {
+		return nil // handled at an older revision, or resolved before it was heard of
+	}
+	decided := false
+	if record.Rollback == nil {
+		decision := Decide(Case{
+			Accusations: record.Accusations, History: history, Records: records,
+			Policy: e.policy, Now: accs[0].Received,
+		})
+		if decision.Verdict == UnknownRelease {
+			e.unknown(ctx, k, accs, decision.Reason)
+			return nil
+		}
+		decided = record.Decide(decision)
+	}
+	if decided {
+		record.Closed = time.Time{}
+	}
+	if changed || decided {
+		if record, err = e.ledger.Save(ctx, record); err != nil {
+			return err
+		}
+	}
+	e.stored(ctx, record, accs, decided)
+	return nil
+}
+
+// stored counts the accusations; a new decision is logged and carried out.
+func (e *Engine) stored(ctx context.Context, r Record, accs []Accusation, decided bool) {
+	d := r.Decision()
+	verdict := d.Verdict
+	if !decided && r.Claimed() {
+		verdict = Handled
+	}
+	e.metrics.alerts.WithLabelValues(string(verdict)).Add(float64(len(accs)))
+	if !decided {
+		return
+	}
+	e.log.InfoContext(ctx, "accusation stored", "namespace", r.Namespace, "release", r.Release,
+		"revision", r.Revision, "alert", accs[0].Alert, "verdict", verdict, "target", d.Target, "reason", d.Reason)
+	e.Watch(r.Key)
+}
+
+// refresh writes an episode that an older revision's record acts on into that
+// record. It reports whether there is one.
+func (e *Engine) refresh(ctx context.Context, records []Record, history History, acc Accusation) (bool, error) {
+	c := Case{History: history, Records: records, Policy: e.policy, Now: acc.Received}
+	number, ok := c.handledBy(acc)
+	if !ok {
+		return false, nil
+	}
+	rev, _ := history.Named(number)
+	older, _ := find(records, rev.UID)
+	if older.Accuse(acc) {
+		if _, err := e.ledger.Save(ctx, older); err != nil {
+			return true, err
+		}
+	}
+	e.metrics.alerts.WithLabelValues(string(Handled)).Inc()
+	return true, nil
+}
+
+// fresh returns a new record for the accused revision. If a record of another
+// life stands in its place, the new one replaces it.
+func fresh(k Key, accused Revision, records []Record, now time.Time) Record {
+	r := Record{
+		Key: k, Revision: accused.Number, UID: accused.UID, Content: accused.Content,
+		Opened: now,
+	}
+	for _, other := range records {
+		if other.Revision == accused.Number {
+			r.Version = other.Version
+		}
+	}
+	return r
+}

@@ -1,0 +1,182 @@
+package rollback_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/tools/txtar"
+	"sigs.k8s.io/yaml"
+
+	"github.com/upcommerce/backout/rollback"
+)
+
+// now is the time of every scenario; ages in the files count back from it.
+func now() time.Time { return time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC) }
+
+// TestDecide runs the scenarios in testdata/decide. Each file tells one story:
+// its comment says what happens and why, then come the facts, then the decision.
+// UPDATE=1 rewrites the decisions.
+func TestDecide(t *testing.T) {
+	files, err := filepath.Glob("testdata/decide/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scenarios: %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
+			archive, err := txtar.ParseFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := tell(rollback.Decide(readCase(t, archive)))
+			if os.Getenv("UPDATE") != "" {
+				setSection(archive, "decision", got)
+				if err := os.WriteFile(file, txtar.Format(archive), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if diff := cmp.Diff(section(archive, "decision"), got); diff != "" {
+				t.Errorf("%s\nthe decision is another one (-want +got):\n%s", archive.Comment, diff)
+			}
+		})
+	}
+}
+
+func tell(d rollback.Decision) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "verdict: %s\nshed: %t\nrollback: %t\n", d.Verdict, d.Shed, d.Rollback)
+	if d.Target != 0 {
+		fmt.Fprintf(&b, "target: %d\n", d.Target)
+	}
+	if !d.Again.IsZero() {
+		fmt.Fprintf(&b, "again: in %s\n", d.Again.Sub(now()))
+	}
+	fmt.Fprintf(&b, "reason: %s\n", d.Reason)
+	return b.String()
+}
+
+// The forms of the sections. Ages are durations before now.
+type (
+	revisionForm struct {
+		Rev         int
+		UID         string
+		Status      string
+		Age         string
+		Content     string
+		Versions    []string
+		Description string
+		Chart       string
+	}
+	alertForm struct {
+		Level    string
+		Began    string
+		Episode  string
+		Version  string
+		Revision int
+		Resolved string
+	}
+	recordForm struct {
+		Rev            int
+		UID            string
+		Content        string
+		Episode        string
+		Began          string
+		Shed, Rollback string
+		Made           int
+		Verdict        string
+		Reason         string
+	}
+	policyForm struct{ Mode string }
+)
+
+func readCase(t *testing.T, archive *txtar.Archive) rollback.Case {
+	t.Helper()
+	var history []revisionForm
+	var alerts []alertForm
+	var records []recordForm
+	var policy policyForm
+	for name, into := range map[string]any{"history": &history, "alerts": &alerts, "records": &records, "policy": &policy} {
+		if err := yaml.UnmarshalStrict([]byte(section(archive, name)), into); err != nil {
+			t.Fatalf("section %s: %v", name, err)
+		}
+	}
+	c := rollback.Case{Policy: rollback.Policy{
+		Mode: rollback.ModeAct, Settle: 7 * time.Minute, Cooldown: 10 * time.Minute, Bake: 24 * time.Hour,
+		OperationLimit: time.Hour,
+	}, Now: now()}
+	if policy.Mode != "" {
+		c.Policy.Mode = rollback.Mode(policy.Mode)
+	}
+	for _, r := range history {
+		c.History = append(c.History, rollback.Revision{
+			Number: r.Rev, UID: or(r.UID, fmt.Sprintf("uid-%d", r.Rev)), Status: rollback.Status(r.Status),
+			Deployed: before(t, r.Age), Content: r.Content, Versions: r.Versions, Description: r.Description,
+			Chart: or(r.Chart, "canary-demo"),
+		})
+	}
+	for _, r := range records {
+		rec := rollback.Record{
+			Revision: r.Rev, UID: or(r.UID, fmt.Sprintf("uid-%d", r.Rev)), Content: r.Content, Made: r.Made,
+			Accusations: []rollback.Accusation{{Fingerprint: or(r.Episode, "e1"), StartsAt: before(t, or(r.Began, "0s"))}},
+			Decisions:   []rollback.Decision{{Verdict: rollback.Verdict(or(r.Verdict, "act")), Shed: true, Reason: r.Reason}},
+		}
+		if r.Shed != "" {
+			rec.Shed = &rollback.Step{Started: before(t, r.Shed), Done: before(t, r.Shed)}
+		}
+		if r.Rollback != "" {
+			rec.Rollback = &rollback.Step{Started: before(t, r.Rollback), Done: before(t, r.Rollback)}
+		}
+		c.Records = append(c.Records, rec)
+	}
+	for _, a := range alerts {
+		acc := rollback.Accusation{
+			Alert: "CanaryErrors", Level: rollback.Level(a.Level), Fingerprint: or(a.Episode, "e1"),
+			StartsAt: before(t, a.Began), Version: a.Version, Revision: a.Revision, Received: now(),
+		}
+		if a.Resolved != "" {
+			acc.Resolved = before(t, a.Resolved)
+		}
+		c.Accusations = append(c.Accusations, acc)
+	}
+	return c
+}
+
+func section(archive *txtar.Archive, name string) string {
+	for _, f := range archive.Files {
+		if f.Name == name {
+			return string(f.Data)
+		}
+	}
+	return ""
+}
+
+func setSection(archive *txtar.Archive, name, text string) {
+	for i, f := range archive.Files {
+		if f.Name == name {
+			archive.Files[i].Data = []byte(text)
+			return
+		}
+	}
+	archive.Files = append(archive.Files, txtar.File{Name: name, Data: []byte(text)})
+}
+
+func before(t *testing.T, age string) time.Time {
+	t.Helper()
+	d, err := time.ParseDuration(age)
+	if err != nil {
+		t.Fatalf("age %q: %v", age, err)
+	}
+	return now().Add(-d)
+}
+
+func or(s, fallback string) string {
+	if s == "" {
+		return fallback
+	}
+	return s
+}

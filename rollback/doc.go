@@ -1,0 +1,22 @@
+// Package rollback is the domain of backout: what an alert accuses, what is
+// decided about it, and the steps that follow.
+//
+// An alert goes through the files in this order:
+//
+//	alert.go    labels become an Accusation of one release
+//	policy.go   which releases may be touched at all
+//	history.go  what Helm knows about the release's revisions
+//	target.go   the revision to go back to
+//	decide.go   Decide: facts in, Decision out; pure
+//	verdict.go  the closed set of words for why
+//	record.go   what is stored about one accused revision
+//	steps.go    shed, roll back, raise; each resumable
+//	engine.go   stores first, then walks the steps, one worker per release
+//
+// The package needs only the standard library and client_golang. Helm,
+// Kubernetes and the routers stand behind the interfaces of ports.go; their
+// packages lie below this one and import it, never the reverse.
+//
+// Log keys, a closed list: namespace, release, revision, target, verdict, step,
+// alert, reason, count, weights, attempt, duration, error.
+package rollback

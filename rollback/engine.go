@@ -1,0 +1,205 @@
+package rollback
+
+import (
+	"context"
+	"errors"
+	"hash/maphash"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Bounds of the engine.
+const (
+	// maxReleasesAtOnce bounds how many releases are worked on at a time.
+	maxReleasesAtOnce = 8
+	// sweepInterval is how often open records are looked for, so that none
+	// depends on an alert being delivered again.
+	sweepInterval = 15 * time.Second
+	// lookInterval is how often a waiting step looks at the cluster.
+	lookInterval = time.Second
+	// maxConflicts bounds how often one write to the ledger is repeated.
+	maxConflicts = 20
+)
+
+// Options are the parts an Engine works with; all are required but Log.
+type Options struct {
+	Releases   Releases
+	Traffic    Traffic
+	Ledger     Ledger
+	Policy     Policy
+	Registerer prometheus.Registerer
+	// Log is slog.Default if nil.
+	Log *slog.Logger
+}
+
+// Engine stores accusations and walks the steps of their records. It is safe for
+// concurrent use. One Engine works on a cluster's releases; a second one is kept
+// from rolling back twice by the ledger and by Helm's own numbering.
+type Engine struct {
+	releases Releases
+	traffic  Traffic
+	ledger   Ledger
+	policy   Policy
+	metrics  *metrics
+	log      *slog.Logger
+
+	// locks serialise this process's writes to one release's records, so that
+	// ErrConflict is left for other writers.
+	locks [64]sync.Mutex
+	seed  maphash.Seed
+
+	mu     sync.Mutex
+	due    map[Key]struct{}
+	active map[Key]struct{}
+	// woken has room for one signal: there is something due.
+	woken chan struct{}
+}
+
+// New returns an engine that does nothing before Run. It returns an error that
+// names every mistake in the policy.
+func New(o Options) (*Engine, error) {
+	if o.Releases == nil || o.Traffic == nil || o.Ledger == nil || o.Registerer == nil {
+		return nil, errors.New("engine: Releases, Traffic, Ledger and Registerer are required")
+	}
+	if err := o.Policy.Validate(); err != nil {
+		return nil, err
+	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	return &Engine{
+		releases: o.Releases, traffic: o.Traffic, ledger: o.Ledger, policy: o.Policy,
+		metrics: newMetrics(o.Registerer), log: o.Log, seed: maphash.MakeSeed(),
+		due: make(map[Key]struct{}), active: make(map[Key]struct{}), woken: make(chan struct{}, 1),
+	}, nil
+}
+
+// Run works on open records until ctx ends, beginning with those that an earlier
+// process left. It returns nil after the steps in hand are done; a step that was
+// not begun is left in its record for the next Run.
+func (e *Engine) Run(ctx context.Context) error {
+	var working sync.WaitGroup
+	defer working.Wait()
+	sweep := time.NewTicker(sweepInterval)
+	defer sweep.Stop()
+	e.sweep(ctx)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-sweep.C:
+			e.sweep(ctx)
+		case <-e.woken:
+			for _, k := range e.take() {
+				working.Go(func() { e.work(ctx, k) })
+			}
+		}
+	}
+}
+
+// Watch has the release's open records looked at as soon as Run gets to it. It
+// never blocks.
+func (e *Engine) Watch(k Key) {
+	e.mu.Lock()
+	e.due[k] = struct{}{}
+	e.mu.Unlock()
+	e.wake()
+}
+
+func (e *Engine) wake() {
+	select {
+	case e.woken <- struct{}{}:
+	default:
+	}
+}
+
+// take returns the releases to begin with now: due, not in hand, within the
+// bound.
+func (e *Engine) take() []Key {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var keys []Key
+	for k := range e.due {
+		if _, busy := e.active[k]; busy {
+			continue
+		}
+		if len(e.active) == maxReleasesAtOnce {
+			break
+		}
+		delete(e.due, k)
+		e.active[k] = struct{}{}
+		keys = append(keys, k)
+	}
+	return keys
+}
+
+func (e *Engine) sweep(ctx context.Context) {
+	keys, err := e.ledger.Open(ctx)
+	if err != nil {
+		if ctx.Err() == nil {
+			e.log.ErrorContext(ctx, "look for open records", "error", err)
+		}
+		return
+	}
+	for _, k := range keys {
+		e.Watch(k)
+	}
+}
+
+// work takes the release's records as far as they go now, and has the release
+// looked at again if a record waits for something.
+func (e *Engine) work(ctx context.Context, k Key) {
+	again := e.settle(ctx, k)
+	e.mu.Lock()
+	delete(e.active, k)
+	e.mu.Unlock()
+	e.wake()
+	if again > 0 && ctx.Err() == nil {
+		time.AfterFunc(again, func() { e.Watch(k) })
+	}
+}
+
+func (e *Engine) lock(k Key) *sync.Mutex {
+	return &e.locks[maphash.Comparable(e.seed, k)%uint64(len(e.locks))]
+}
+
+// amend changes the stored record of that identity and returns it as stored. It
+// repeats the change on what is then stored when somebody else wrote meanwhile.
+// Nothing is written if change returns false.
+func (e *Engine) amend(ctx context.Context, r Record, change func(*Record) bool) (Record, error) {
+	mu := e.lock(r.Key)
+	mu.Lock()
+	defer mu.Unlock()
+	for attempt := 0; ; attempt++ {
+		records, err := e.ledger.Records(ctx, r.Key)
+		if err != nil {
+			return r, err
+		}
+		stored, ok := find(records, r.UID)
+		if !ok {
+			return r, errGone
+		}
+		if !change(&stored) {
+			return stored, nil
+		}
+		saved, err := e.ledger.Save(ctx, stored)
+		if !errors.Is(err, ErrConflict) || attempt == maxConflicts {
+			return saved, err
+		}
+	}
+}
+
+// errGone says that the record was deleted while it was worked on.
+var errGone = errors.New("the record was deleted")
+
+func find(records []Record, uid string) (Record, bool) {
+	for _, r := range records {
+		if r.UID == uid {
+			return r, true
+		}
+	}
+	return Record{}, false
+}

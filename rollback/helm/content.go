@@ -1,0 +1,211 @@
+package helm
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/yaml"
+)
+
+// revisionLabels are pod labels that charts change with every chart version,
+// though the pods run the same.
+func revisionLabels() []string {
+	return []string{
+		"helm.sh/chart", "app.kubernetes.io/version", "app.kubernetes.io/managed-by", "chart", "heritage",
+	}
+}
+
+// Labels that say which track a pod belongs to and which version it is.
+const (
+	trackLabel   = "track"
+	trackCanary  = "canary"
+	versionLabel = "app.kubernetes.io/version"
+	shortVersion = "version"
+)
+
+// workload is one object of a manifest that makes pods.
+type workload struct {
+	id       string
+	template corev1.PodTemplateSpec
+	raw      map[string]any
+}
+
+// objects decodes a manifest, a stream of YAML documents. It stops at the first
+// document that is not an object.
+func objects(manifest string) ([]*unstructured.Unstructured, error) {
+	decoder := yaml.NewYAMLOrJSONDecoder(strings.NewReader(manifest), 4096)
+	var all []*unstructured.Unstructured
+	for {
+		var o unstructured.Unstructured
+		err := decoder.Decode(&o.Object)
+		if errors.Is(err, io.EOF) {
+			return all, nil
+		}
+		if err != nil {
+			return all, err
+		}
+		if len(o.Object) > 0 {
+			all = append(all, &o)
+		}
+	}
+}
+
+// digest returns the digest of what a manifest runs, and the versions its canary
+// is known by. The content is the workloads' pod templates and the ConfigMaps
+// and Secrets they use; weights, replicas and labels of the revision are not
+// part of it. It is "" for a manifest without workloads, or one that cannot be
+// decoded.
+func digest(manifest string) (content string, versions []string) {
+	all, err := objects(manifest)
+	if err != nil {
+		return "", nil
+	}
+	workloads := workloadsOf(all)
+	if len(workloads) == 0 {
+		return "", nil
+	}
+	used := make(map[string]bool)
+	parts := make(map[string]any)
+	for _, w := range workloads {
+		parts[w.id] = w.raw
+		for _, name := range references(w.template.Spec) {
+			used[name] = true
+		}
+	}
+	for _, o := range all {
+		if id := o.GetKind() + "/" + o.GetName(); used[id] {
+			parts[id] = []any{o.Object["data"], o.Object["stringData"], o.Object["binaryData"]}
+		}
+	}
+	// Maps are encoded in the order of their keys.
+	text, err := json.Marshal(parts)
+	if err != nil {
+		return "", nil
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:]), canaryVersions(workloads)
+}
+
+// workloadsOf returns the objects that make pods, of whatever kind, by what they
+// have in common: a pod template, or being a Pod.
+func workloadsOf(all []*unstructured.Unstructured) []workload {
+	var found []workload
+	for _, o := range all {
+		var raw map[string]any
+		for _, path := range [][]string{{"spec", "template"}, {"spec", "jobTemplate", "spec", "template"}} {
+			if t, ok, _ := unstructured.NestedMap(o.Object, path...); ok && t["spec"] != nil {
+				raw = t
+			}
+		}
+		if o.GetKind() == "Pod" {
+			raw = map[string]any{"spec": o.Object["spec"], "metadata": map[string]any{"labels": asAny(o.GetLabels())}}
+		}
+		if raw == nil {
+			continue
+		}
+		w := workload{id: o.GetKind() + "/" + o.GetName(), raw: raw}
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(raw, &w.template); err != nil {
+			continue
+		}
+		for _, label := range revisionLabels() {
+			unstructured.RemoveNestedField(raw, "metadata", "labels", label)
+		}
+		found = append(found, w)
+	}
+	return found
+}
+
+func asAny(labels map[string]string) map[string]any {
+	out := make(map[string]any, len(labels))
+	for k, v := range labels {
+		out[k] = v
+	}
+	return out
+}
+
+// references returns the ConfigMaps and Secrets that a pod reads, as kind/name.
+func references(spec corev1.PodSpec) []string {
+	var names []string
+	add := func(kind, name string) { names = append(names, kind+"/"+name) }
+	for _, v := range spec.Volumes {
+		if v.ConfigMap != nil {
+			add("ConfigMap", v.ConfigMap.Name)
+		}
+		if v.Secret != nil {
+			add("Secret", v.Secret.SecretName)
+		}
+		if v.Projected == nil {
+			continue
+		}
+		for _, s := range v.Projected.Sources {
+			if s.ConfigMap != nil {
+				add("ConfigMap", s.ConfigMap.Name)
+			}
+			if s.Secret != nil {
+				add("Secret", s.Secret.Name)
+			}
+		}
+	}
+	for _, container := range slices.Concat(spec.InitContainers, spec.Containers) {
+		for _, from := range container.EnvFrom {
+			if from.ConfigMapRef != nil {
+				add("ConfigMap", from.ConfigMapRef.Name)
+			}
+			if from.SecretRef != nil {
+				add("Secret", from.SecretRef.Name)
+			}
+		}
+		for _, env := range container.Env {
+			if env.ValueFrom == nil {
+				continue
+			}
+			if ref := env.ValueFrom.ConfigMapKeyRef; ref != nil {
+				add("ConfigMap", ref.Name)
+			}
+			if ref := env.ValueFrom.SecretKeyRef; ref != nil {
+				add("Secret", ref.Name)
+			}
+		}
+	}
+	return names
+}
+
+// canaryVersions returns the version labels and image tags of the canary's pods;
+// of all pods if there is no canary track. Charts label pods with their
+// appVersion while the image tag says something else, so both count.
+func canaryVersions(workloads []workload) []string {
+	canary := slices.DeleteFunc(slices.Clone(workloads), func(w workload) bool {
+		return w.template.Labels[trackLabel] != trackCanary
+	})
+	if len(canary) == 0 {
+		canary = workloads
+	}
+	var versions []string
+	for _, w := range canary {
+		versions = append(versions, w.template.Labels[versionLabel], w.template.Labels[shortVersion])
+		for _, container := range w.template.Spec.Containers {
+			versions = append(versions, tag(container.Image))
+		}
+	}
+	slices.SortFunc(versions, cmp.Compare[string])
+	return slices.DeleteFunc(slices.Compact(versions), func(v string) bool { return v == "" })
+}
+
+// tag returns the tag of an image reference, "" if it has none.
+func tag(image string) string {
+	image, _, _ = strings.Cut(image, "@")
+	_, after, found := strings.Cut(image[strings.LastIndex(image, "/")+1:], ":")
+	if !found {
+		return ""
+	}
+	return after
+}

@@ -1,0 +1,123 @@
+package helm
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"helm.sh/helm/v3/pkg/release"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/upcommerce/backout/rollback"
+)
+
+// head is what the metadata of a revision's Secret says.
+type head struct {
+	number  int
+	uid     string
+	version string
+	name    string
+	status  rollback.Status
+}
+
+// heads returns the release's revisions, newest first, without reading their
+// contents. It returns rollback.ErrUnknownRelease if there are none.
+func (c *Client) heads(ctx context.Context, k rollback.Key) ([]head, error) {
+	selector := labels.Set{"owner": "helm", "name": k.Release}.String()
+	list, err := c.metadata.Resource(corev1.SchemeGroupVersion.WithResource("secrets")).Namespace(k.Namespace).
+		List(ctx, metav1.ListOptions{LabelSelector: selector})
+	if err != nil {
+		return nil, fmt.Errorf("list the revisions of %s: %w", k, err)
+	}
+	heads := make([]head, 0, len(list.Items))
+	for _, item := range list.Items {
+		number, err := strconv.Atoi(item.Labels["version"])
+		if err != nil {
+			continue // not written by Helm
+		}
+		heads = append(heads, head{
+			number: number, uid: string(item.UID), version: item.ResourceVersion,
+			name: item.Name, status: rollback.Status(item.Labels["status"]),
+		})
+	}
+	if len(heads) == 0 {
+		return nil, fmt.Errorf("%s: %w", k, rollback.ErrUnknownRelease)
+	}
+	slices.SortFunc(heads, func(a, b head) int { return cmp.Compare(b.number, a.number) })
+	return heads, nil
+}
+
+// History returns the release's revisions, newest first. What was read of a
+// revision is kept until its Secret changes, so that a release with a long
+// history costs one list of metadata.
+//
+// A revision that cannot be decoded has no Content and so is never a target.
+func (c *Client) History(ctx context.Context, k rollback.Key) (rollback.History, error) {
+	heads, err := c.heads(ctx, k)
+	if err != nil {
+		return nil, err
+	}
+	history := make(rollback.History, len(heads))
+	for i, h := range heads {
+		cacheKey := h.uid + "@" + h.version
+		if known, ok := c.digests.Get(cacheKey); ok {
+			history[i] = known.(rollback.Revision)
+			continue
+		}
+		rev := rollback.Revision{Number: h.number, UID: h.uid, Status: h.status}
+		if stored, err := c.revision(k, h.name); err == nil {
+			rev = describe(rev, stored)
+		} else if ctx.Err() != nil {
+			return nil, ctx.Err()
+		} else {
+			c.log.WarnContext(ctx, "revision not readable", "namespace", k.Namespace, "release", k.Release, "revision", h.number, "error", err)
+			history[i] = rev
+			continue
+		}
+		c.digests.Add(cacheKey, rev)
+		history[i] = rev
+	}
+	return history, nil
+}
+
+// revision reads and decodes one stored revision. Helm's driver panics on a
+// Secret that it cannot decode; that becomes an error.
+func (c *Client) revision(k rollback.Key, name string) (stored *release.Release, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			stored, err = nil, fmt.Errorf("decode Secret %s/%s: it does not hold a Helm revision", k.Namespace, name)
+		}
+	}()
+	stored, err = c.store(k.Namespace).Get(name)
+	if err == nil && (stored.Info == nil || stored.Chart == nil || stored.Chart.Metadata == nil) {
+		return nil, fmt.Errorf("decode Secret %s/%s: the revision is incomplete", k.Namespace, name)
+	}
+	return stored, err
+}
+
+func describe(rev rollback.Revision, stored *release.Release) rollback.Revision {
+	rev.Description = stored.Info.Description
+	rev.Chart = stored.Chart.Metadata.Name
+	rev.Deployed = stored.Info.LastDeployed.Time
+	rev.Content, rev.Versions = digest(stored.Manifest)
+	return rev
+}
+
+// Manifest returns the objects of a revision as Helm rendered them: a stream of
+// YAML documents, hooks not among them.
+func (c *Client) Manifest(_ context.Context, k rollback.Key, revision int) (string, error) {
+	stored, err := c.revision(k, secretName(k.Release, revision))
+	if err != nil {
+		return "", fmt.Errorf("read revision %d of %s: %w", revision, k, err)
+	}
+	return stored.Manifest, nil
+}
+
+// secretName is how Helm names a revision's Secret.
+func secretName(release string, revision int) string {
+	return fmt.Sprintf("sh.helm.release.v1.%s.v%d", release, revision)
+}

@@ -1,0 +1,182 @@
+// Package ledger stores records in ConfigMaps: one per accused revision, in the
+// release's own namespace, named as Helm names its own
+// (backout.v1.<release>.v<revision>), so that `kubectl get configmap -o yaml`
+// tells the whole story.
+package ledger
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/client-go/kubernetes"
+	"sigs.k8s.io/yaml"
+
+	"github.com/upcommerce/backout/rollback"
+)
+
+// Labels of a record's ConfigMap.
+const (
+	managedLabel  = "app.kubernetes.io/managed-by"
+	managedValue  = "backout"
+	releaseLabel  = "backout.dev/release"
+	revisionLabel = "backout.dev/revision"
+	verdictLabel  = "backout.dev/verdict"
+	openLabel     = "backout.dev/open"
+)
+
+// Keys of a record's ConfigMap.
+const (
+	recordKey  = "record.yaml"
+	summaryKey = "summary"
+)
+
+// fieldManager names backout in the managed fields of what it writes.
+const fieldManager = "backout"
+
+// Ledger reads and writes records. It is safe for concurrent use, by several
+// processes too: every write compares the resourceVersion.
+type Ledger struct {
+	client kubernetes.Interface
+	// namespaces are where open records are looked for.
+	namespaces []string
+}
+
+// New returns a ledger that looks for open records in the given namespaces.
+func New(client kubernetes.Interface, namespaces []string) *Ledger {
+	return &Ledger{client: client, namespaces: namespaces}
+}
+
+// Name returns the name of the ConfigMap of a record.
+func Name(release string, revision int) string {
+	return fmt.Sprintf("backout.v1.%s.v%d", release, revision)
+}
+
+// Records returns all records of a release, oldest revision first. It returns an
+// error that names the ConfigMap if one cannot be read: to act as if it were not
+// there could mean to act twice.
+func (l *Ledger) Records(ctx context.Context, k rollback.Key) ([]rollback.Record, error) {
+	records, err := l.list(ctx, k.Namespace, labels.Set{managedLabel: managedValue, releaseLabel: k.Release})
+	if err != nil {
+		return nil, fmt.Errorf("read the records of %s: %w", k, err)
+	}
+	slices.SortFunc(records, func(a, b rollback.Record) int { return cmp.Compare(a.Revision, b.Revision) })
+	return records, nil
+}
+
+// All returns every record of the ledger's namespaces, newest first.
+func (l *Ledger) All(ctx context.Context) ([]rollback.Record, error) {
+	return l.everywhere(ctx, labels.Set{managedLabel: managedValue})
+}
+
+// Open returns the releases that have a record which is not closed. A namespace
+// that cannot be read does not hide the others: what was found is returned with
+// the error.
+func (l *Ledger) Open(ctx context.Context) ([]rollback.Key, error) {
+	records, err := l.everywhere(ctx, labels.Set{managedLabel: managedValue, openLabel: "true"})
+	var keys []rollback.Key
+	for _, r := range records {
+		if !slices.Contains(keys, r.Key) {
+			keys = append(keys, r.Key)
+		}
+	}
+	return keys, err
+}
+
+func (l *Ledger) everywhere(ctx context.Context, selector labels.Set) ([]rollback.Record, error) {
+	var all []rollback.Record
+	var errs []error
+	for _, namespace := range l.namespaces {
+		records, err := l.list(ctx, namespace, selector)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("read the records in namespace %s: %w", namespace, err))
+		}
+		all = append(all, records...)
+	}
+	slices.SortFunc(all, func(a, b rollback.Record) int { return b.Opened.Compare(a.Opened) })
+	return all, errors.Join(errs...)
+}
+
+// list returns the records that can be read, together with an error for each that
+// cannot.
+func (l *Ledger) list(ctx context.Context, namespace string, selector labels.Set) ([]rollback.Record, error) {
+	list, err := l.client.CoreV1().ConfigMaps(namespace).List(ctx, metav1.ListOptions{LabelSelector: selector.String()})
+	if err != nil {
+		return nil, err
+	}
+	records := make([]rollback.Record, 0, len(list.Items))
+	var errs []error
+	for i := range list.Items {
+		r, err := decode(&list.Items[i])
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		records = append(records, r)
+	}
+	return records, errors.Join(errs...)
+}
+
+// Save creates a record without Version and replaces one with it. It returns
+// rollback.ErrConflict if somebody else wrote meanwhile, and
+// rollback.ErrUnknownRelease if the namespace is gone or going.
+func (l *Ledger) Save(ctx context.Context, r rollback.Record) (rollback.Record, error) {
+	cm, err := encode(r)
+	if err != nil {
+		return r, err
+	}
+	maps := l.client.CoreV1().ConfigMaps(r.Namespace)
+	if r.Version == "" {
+		cm, err = maps.Create(ctx, cm, metav1.CreateOptions{FieldManager: fieldManager})
+	} else {
+		cm, err = maps.Update(ctx, cm, metav1.UpdateOptions{FieldManager: fieldManager})
+	}
+	switch {
+	case err == nil:
+		r.Version = cm.ResourceVersion
+		return r, nil
+	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
+		return r, fmt.Errorf("store the record of %s: %w: its namespace is being deleted", r.Key, rollback.ErrUnknownRelease)
+	case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err), r.Version != "" && apierrors.IsNotFound(err):
+		return r, fmt.Errorf("store the record of %s revision %d: %w", r.Key, r.Revision, rollback.ErrConflict)
+	default:
+		return r, fmt.Errorf("store the record of %s revision %d: %w", r.Key, r.Revision, err)
+	}
+}
+
+func encode(r rollback.Record) (*corev1.ConfigMap, error) {
+	text, err := yaml.Marshal(r)
+	if err != nil {
+		return nil, fmt.Errorf("encode the record of %s revision %d: %w", r.Key, r.Revision, err)
+	}
+	return &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: Name(r.Release, r.Revision), Namespace: r.Namespace, ResourceVersion: r.Version,
+			Labels: map[string]string{
+				managedLabel: managedValue, releaseLabel: r.Release,
+				revisionLabel: strconv.Itoa(r.Revision), verdictLabel: string(r.Decision().Verdict),
+				openLabel: strconv.FormatBool(r.Closed.IsZero()),
+			},
+		},
+		Data: map[string]string{recordKey: string(text), summaryKey: r.Summary()},
+	}, nil
+}
+
+func decode(cm *corev1.ConfigMap) (rollback.Record, error) {
+	var r rollback.Record
+	if err := yaml.Unmarshal([]byte(cm.Data[recordKey]), &r); err != nil {
+		return r, fmt.Errorf("decode the record in ConfigMap %s/%s: %w: mend it or delete it", cm.Namespace, cm.Name, err)
+	}
+	if r.Namespace != cm.Namespace || Name(r.Release, r.Revision) != cm.Name {
+		return r, fmt.Errorf("the record in ConfigMap %s/%s is about %s revision %d: mend it or delete it", cm.Namespace, cm.Name, r.Key, r.Revision)
+	}
+	r.Version = cm.ResourceVersion
+	return r, nil
+}

@@ -1,0 +1,217 @@
+package rollback
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// maxAccusations bounds a record; an episode beyond it is only counted.
+const maxAccusations = 20
+
+// maxDecisions bounds the decisions kept: the first one and the newest.
+const maxDecisions = 20
+
+// repeatInterval is how often a repeated delivery of a known episode is written.
+const repeatInterval = 30 * time.Second
+
+// Record is what backout knows about one accused revision. It is stored as YAML
+// in a ConfigMap of the release's namespace.
+type Record struct {
+	Key      `json:",inline"`
+	Revision int `json:"revision"`
+	// UID is that of Helm's Secret for the revision. A record with another UID
+	// is about another life of the release.
+	UID string `json:"uid"`
+	// Content is the digest of what the revision runs. Once the rollback has
+	// started it is condemned.
+	Content string    `json:"content,omitempty"`
+	Opened  time.Time `json:"opened"`
+
+	Accusations []Accusation `json:"accusations"`
+	// Uncounted is how many episodes came after the record was full.
+	Uncounted int `json:"uncounted,omitempty"`
+
+	// Decisions are every change of mind, oldest first; the last one is in
+	// force.
+	Decisions []Decision `json:"decisions"`
+
+	Shed     *Step `json:"shed,omitempty"`
+	Rollback *Step `json:"rollback,omitempty"`
+	Raise    *Step `json:"raise,omitempty"`
+
+	// Weights are the canary's weights as the shed found and left them.
+	Weights []Weight `json:"weights,omitempty"`
+	// Target is the revision gone back to, Made the revision that Helm wrote
+	// for it.
+	Target int `json:"target,omitempty"`
+	Made   int `json:"made,omitempty"`
+
+	// Closed is when nothing was left to do; zero while there is.
+	Closed time.Time `json:"closed,omitzero"`
+
+	// Version is the ledger's own mark of what was read: it is compared when the
+	// record is saved, and is not part of the stored text.
+	Version string `json:"-"`
+}
+
+// Decision is the result of Decide, with its time.
+type Decision struct {
+	Verdict Verdict `json:"verdict"`
+	// Reason is one sentence for people.
+	Reason string `json:"reason"`
+	// Shed and Rollback are what is to be done.
+	Shed     bool `json:"shed,omitempty"`
+	Rollback bool `json:"rollback,omitempty"`
+	// Target is the revision to go back to, 0 if there is no rollback.
+	Target int `json:"target,omitempty"`
+	// Again is when to decide again without a new alert; zero if never.
+	Again time.Time `json:"again,omitzero"`
+	At    time.Time `json:"at"`
+}
+
+// Same reports whether d and o say the same, whenever they were taken.
+func (d Decision) Same(o Decision) bool {
+	d.At, o.At = time.Time{}, time.Time{}
+	return d == o
+}
+
+// Weight is the canary's share on one routing object, as the router writes it.
+type Weight struct {
+	Kind string `json:"kind"`
+	Name string `json:"name"`
+	From string `json:"from"`
+	To   string `json:"to"`
+}
+
+// String returns, for example, "Ingress/shop-canary 20 -> 0".
+func (w Weight) String() string {
+	return fmt.Sprintf("%s/%s %s -> %s", w.Kind, w.Name, w.From, w.To)
+}
+
+// Step is one action on the cluster. A step that was started is a claim: it is
+// finished whatever later alerts say.
+type Step struct {
+	Started  time.Time `json:"started"`
+	Done     time.Time `json:"done,omitzero"`
+	Attempts int       `json:"attempts,omitempty"`
+	// Error is the last attempt's; "" after success.
+	Error string `json:"error,omitempty"`
+	// Failed says that no further attempt is made: a person has to look.
+	Failed bool `json:"failed,omitempty"`
+}
+
+// Finished reports whether s needs no further attempt; a nil step was never
+// started.
+func (s *Step) Finished() bool { return s != nil && (!s.Done.IsZero() || s.Failed) }
+
+// Succeeded reports whether s was done without failing.
+func (s *Step) Succeeded() bool { return s != nil && !s.Done.IsZero() && !s.Failed }
+
+// Decision returns the one in force; the zero Decision if none was taken.
+func (r *Record) Decision() Decision {
+	if len(r.Decisions) == 0 {
+		return Decision{}
+	}
+	return r.Decisions[len(r.Decisions)-1]
+}
+
+// Decide appends d if it says something new. It reports whether it did.
+func (r *Record) Decide(d Decision) bool {
+	if len(r.Decisions) > 0 && r.Decision().Same(d) {
+		return false
+	}
+	if len(r.Decisions) == maxDecisions {
+		r.Decisions = slices.Delete(r.Decisions, 1, 2)
+	}
+	r.Decisions = append(r.Decisions, d)
+	return true
+}
+
+// Accuse adds a to the record, or refreshes the episode that it repeats. It
+// reports whether the record has to be written.
+func (r *Record) Accuse(a Accusation) bool {
+	i := slices.IndexFunc(r.Accusations, func(b Accusation) bool { return b.Episode() == a.Episode() })
+	if i < 0 && a.Resolved.IsZero() {
+		return r.open(a)
+	}
+	if i < 0 {
+		return false
+	}
+	known := &r.Accusations[i]
+	if !a.Resolved.IsZero() {
+		if !known.Resolved.IsZero() {
+			return false
+		}
+		known.Resolved = a.Resolved
+		return true
+	}
+	if known.Resolved.IsZero() && a.LastSeen.Sub(known.LastSeen) < repeatInterval {
+		return false
+	}
+	known.LastSeen, known.Resolved = a.LastSeen, time.Time{}
+	return true
+}
+
+// open adds an unknown episode. A full record gives up its weakest accusation
+// for a stronger one and otherwise only counts.
+func (r *Record) open(a Accusation) bool {
+	if len(r.Accusations) < maxAccusations {
+		r.Accusations = append(r.Accusations, a)
+		return true
+	}
+	r.Uncounted++
+	weakest := 0
+	for i, b := range r.Accusations {
+		if b.Level.rank() < r.Accusations[weakest].Level.rank() {
+			weakest = i
+		}
+	}
+	if r.Accusations[weakest].Level.rank() < a.Level.rank() {
+		r.Accusations[weakest] = a
+	}
+	return true
+}
+
+// Holds reports whether the record knows this episode.
+func (r *Record) Holds(e Episode) bool {
+	return slices.ContainsFunc(r.Accusations, func(a Accusation) bool { return a.Episode() == e })
+}
+
+// Claimed reports whether a step that changes the cluster was started.
+func (r *Record) Claimed() bool { return r.Shed != nil || r.Rollback != nil }
+
+// Condemned returns the digests that the given records condemn: content whose
+// rollback was started.
+func Condemned(records []Record) map[string]bool {
+	condemned := make(map[string]bool)
+	for _, r := range records {
+		if r.Rollback != nil && r.Content != "" {
+			condemned[r.Content] = true
+		}
+	}
+	return condemned
+}
+
+// Summary tells the record in one line for people.
+func (r *Record) Summary() string {
+	d := r.Decision()
+	text := fmt.Sprintf("revision %d of %s: %s", r.Revision, r.Key, d.Verdict)
+	if r.Shed.Succeeded() {
+		for _, w := range r.Weights {
+			text += "; " + w.String()
+		}
+	}
+	if r.Rollback.Succeeded() {
+		text += fmt.Sprintf("; rolled back to revision %d as revision %d", r.Target, r.Made)
+	}
+	for _, s := range []*Step{r.Shed, r.Rollback, r.Raise} {
+		if s != nil && s.Failed {
+			text += "; " + s.Error
+		}
+	}
+	if d.Reason != "" {
+		text += " (" + d.Reason + ")"
+	}
+	return text
+}
