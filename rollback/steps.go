@@ -243,13 +243,17 @@ func (e *Engine) outcome(ctx context.Context, r Record, history History) (progre
 		return progress{record: r, again: lookInterval}, nil
 	}
 	stored, err := e.amend(ctx, r, func(r *Record) bool {
-		if r.Rollback == nil {
+		switch {
+		case r.Rollback == nil:
 			r.Decide(Decision{Verdict: Stale, Reason: "the release has moved on to another revision", At: time.Now().UTC()})
 			r.Closed = time.Now().UTC()
-			return true
+		case ours:
+			r.Rollback.finish(fmt.Errorf("revision %d is %s", newest.Number, newest.Status))
+			r.fail(newest.Number)
+		default:
+			r.Rollback.finish(fmt.Errorf("somebody else made revision %d meanwhile (%s); it is left alone", newest.Number, newest.Description))
+			r.Rollback.Failed = true
 		}
-		r.Rollback.finish(fmt.Errorf("revision %d is %s", newest.Number, newest.Status))
-		r.fail(newest.Number)
 		return true
 	})
 	e.tell(ctx, stored, stepRollback, stored.Rollback, "")

@@ -1,0 +1,69 @@
+// Command demo plays backout's story on this machine: a canary turns bad, an
+// alert fires at a real Alertmanager, and a real Helm release goes back. It shows
+// what the API server saw, and ends with exit code 0 only if all of it happened.
+//
+// With KEEP=1 in the environment the sandbox stays open until Ctrl-C.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/upcommerce/backout/tests/progress"
+	"github.com/upcommerce/backout/tests/sandbox"
+	"github.com/upcommerce/backout/tests/stage"
+)
+
+// playLimit bounds the story itself; building and opening come on top.
+const playLimit = 2 * time.Minute
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := demo(ctx, os.Getenv("KEEP") != "")
+	stop()
+	switch {
+	case errors.Is(err, context.Canceled):
+		fmt.Fprintln(os.Stderr, "demo: interrupted; nothing is left behind")
+		os.Exit(130)
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "demo:", err)
+		os.Exit(1)
+	}
+}
+
+func demo(ctx context.Context, keep bool) (err error) {
+	bar := progress.New(os.Stderr)
+	defer bar.End()
+	sb, err := sandbox.Open(ctx, sandbox.Options{Progress: bar.Begin})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, sb.Close()) }()
+	st, err := stage.Open(ctx, sb, bar.Begin)
+	if err != nil {
+		return err
+	}
+	s := story{stage: st, bar: bar, out: os.Stdout}
+	playing, cancel := context.WithTimeout(ctx, playLimit)
+	defer cancel()
+	failed := s.play(playing)
+	bar.End()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	s.show(ctx)
+	if keep {
+		s.lookAround()
+		select {
+		case <-ctx.Done():
+		case <-sb.Done():
+			failed = errors.Join(failed, errors.New("the control plane has ended by itself"))
+		}
+	}
+	return failed
+}

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"k8s.io/component-base/version"
+
+	"github.com/upcommerce/backout/tests/sandbox"
+)
+
+// hold is the command sandbox hold.
+type hold struct {
+	kubeconfig   string
+	alertmanager bool
+	webhook      string
+	limit        time.Duration
+}
+
+func (h *hold) addFlags(f *flag.FlagSet) {
+	f.StringVar(&h.kubeconfig, "kubeconfig", "", "link the kubeconfig at this `file` while the sandbox is open")
+	f.BoolVar(&h.alertmanager, "alertmanager", false, "run an Alertmanager inside, too")
+	f.StringVar(&h.webhook, "webhook", "", "`URL` inside the sandbox that Alertmanager posts alerts to")
+	f.DurationVar(&h.limit, "for", 0, "end by itself after this time; 0 means never")
+}
+
+// run opens a sandbox and closes it when ctx ends, the time is up or the control plane has ended.
+func (h *hold) run(ctx context.Context, out, errOut io.Writer) (err error) {
+	if h.webhook != "" {
+		h.alertmanager = true
+	}
+	if err := checkLink(h.kubeconfig); err != nil {
+		return err
+	}
+	progress := newProgress(errOut)
+	defer progress.end()
+	s, err := sandbox.Open(ctx, sandbox.Options{Program: ownProgram(), Progress: progress.begin})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	var alertmanager string
+	if h.alertmanager {
+		a, err := s.Alertmanager(ctx, sandbox.AlertmanagerOptions{WebhookURL: h.webhook})
+		if err != nil {
+			return err
+		}
+		alertmanager = a.URL()
+	}
+	kubeconfig, unlink, err := link(s.Kubeconfig(), h.kubeconfig)
+	if err != nil {
+		return err
+	}
+	defer unlink()
+	progress.end()
+	h.welcome(out, kubeconfig, alertmanager, s.Dir())
+
+	var up <-chan time.Time
+	if h.limit > 0 {
+		up = time.After(h.limit)
+	}
+	select {
+	case <-ctx.Done():
+	case <-up:
+	case <-s.Done():
+		return errors.New("the control plane has ended by itself")
+	}
+	fmt.Fprintln(errOut, "closing the sandbox")
+	return nil
+}
+
+func (h *hold) welcome(out io.Writer, kubeconfig, alertmanager, dir string) {
+	fmt.Fprintf(out, `
+Kubernetes %s is ready. To use it, paste into another terminal:
+
+  export KUBECONFIG=%s
+  kubectl get namespaces
+  helm list --all-namespaces
+
+There is no node: pods stay Pending. Logs and data are in %s
+`, sandbox.KubernetesVersion, kubeconfig, dir)
+	if alertmanager != "" {
+		fmt.Fprintf(out, "Alertmanager is at %s\n", alertmanager)
+	}
+	if h.limit > 0 {
+		fmt.Fprintf(out, "It ends after %s, or with Ctrl-C.\n", h.limit)
+		return
+	}
+	fmt.Fprintln(out, "It ends with Ctrl-C.")
+}
+
+// ownProgram is this executable if it carries the version that the control plane is to announce, else "".
+func ownProgram() string {
+	if version.Get().GitVersion != sandbox.KubernetesVersion {
+		return ""
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return ""
+	}
+	return self
+}
+
+// checkLink returns an error when there is something else than a link at the place for one.
+func checkLink(at string) error {
+	info, err := os.Lstat(at)
+	if err != nil || info.Mode().Type() == fs.ModeSymlink {
+		return nil
+	}
+	return fmt.Errorf("link the kubeconfig: %s exists and is not a link of an earlier sandbox; choose another file", at)
+}
+
+// link makes a symbolic link to the kubeconfig at a place that stays the same from sandbox to sandbox. It replaces an earlier
+// link, but no file.
+func link(kubeconfig, at string) (path string, unlink func(), err error) {
+	if at == "" {
+		return kubeconfig, func() {}, nil
+	}
+	if at, err = filepath.Abs(at); err != nil {
+		return "", nil, fmt.Errorf("link the kubeconfig: %w", err)
+	}
+	if err := checkLink(at); err != nil {
+		return "", nil, err
+	}
+	// A link of a sandbox that was killed is still there.
+	if err := os.Remove(at); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", nil, fmt.Errorf("replace the link of an earlier sandbox: %w", err)
+	}
+	if err := os.Symlink(kubeconfig, at); err != nil {
+		return "", nil, fmt.Errorf("link the kubeconfig: %w", err)
+	}
+	return at, func() {
+		// Another sandbox may have taken the place over.
+		if target, err := os.Readlink(at); err == nil && target == kubeconfig {
+			_ = os.Remove(at)
+		}
+	}, nil
+}

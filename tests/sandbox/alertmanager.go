@@ -1,0 +1,211 @@
+package sandbox
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"sigs.k8s.io/yaml"
+)
+
+// AlertmanagerOptions say how an Alertmanager is run.
+type AlertmanagerOptions struct {
+	// Name tells several apart; "": "alertmanager".
+	Name string
+	// WebhookURL is where alerts are posted to, as seen from inside; "": nowhere.
+	WebhookURL string
+	// TokenFile holds the bearer token that is presented to the webhook; "": none.
+	TokenFile string
+	// GroupWait is 0, GroupInterval 1s and RepeatInterval 5m unless set.
+	GroupWait, GroupInterval, RepeatInterval time.Duration
+	// Port is the TCP port inside; 0: 9093.
+	Port int
+}
+
+// Alertmanager is a real Alertmanager that runs inside, alone in its cluster.
+type Alertmanager struct {
+	child *Child
+	url   string
+	http  *http.Client
+}
+
+// Alert is what Prometheus would post to Alertmanager. A zero StartsAt is now; a zero EndsAt means that it fires until it has
+// not been fired again for five minutes.
+type Alert struct {
+	Labels       map[string]string
+	Annotations  map[string]string
+	StartsAt     time.Time
+	EndsAt       time.Time
+	GeneratorURL string
+}
+
+// alertmanagerProgram is the Alertmanager that the module in tests/alertmanager pins.
+func alertmanagerProgram() Binary {
+	return Binary{
+		Name:    "alertmanager",
+		Module:  "tests/alertmanager",
+		Package: "github.com/prometheus/alertmanager/cmd/alertmanager",
+		LDFlags: "-s -w",
+	}
+}
+
+// Alertmanager builds Alertmanager if need be, runs one inside, and returns when it says that it is ready. It groups as the
+// rules of backout want it, so that each release, revision and alert is notified on its own.
+func (s *Sandbox) Alertmanager(ctx context.Context, o AlertmanagerOptions) (*Alertmanager, error) {
+	if o.Name == "" {
+		o.Name = "alertmanager"
+	}
+	if o.Port == 0 {
+		o.Port = 9093
+	}
+	program, err := Build(ctx, alertmanagerProgram(), s.progress)
+	if err != nil {
+		return nil, err
+	}
+	s.progress("starting " + o.Name)
+	config := filepath.Join(s.Dir(), o.Name+".yml")
+	if err := o.writeConfig(config); err != nil {
+		return nil, err
+	}
+	address := net.JoinHostPort(InnerAddress, strconv.Itoa(o.Port))
+	child, err := s.Run(ctx, Process{
+		Name: o.Name,
+		Path: program,
+		Args: []string{
+			"--config.file=" + config,
+			"--storage.path=data",
+			"--web.listen-address=" + address,
+			"--cluster.listen-address=", // no gossip
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	host, err := s.Forward(ctx, address)
+	if err != nil {
+		return nil, err
+	}
+	a := &Alertmanager{child: child, url: "http://" + host, http: &http.Client{Timeout: 10 * time.Second}}
+	return a, a.awaitReady(ctx)
+}
+
+// writeConfig writes Alertmanager's configuration file.
+func (o AlertmanagerOptions) writeConfig(path string) error {
+	type object = map[string]any
+	receiver := object{"name": "backout"}
+	if o.WebhookURL != "" {
+		webhook := object{"url": o.WebhookURL, "send_resolved": true, "max_alerts": 0, "timeout": "10s"}
+		if o.TokenFile != "" {
+			webhook["http_config"] = object{"authorization": object{"type": "Bearer", "credentials_file": o.TokenFile}}
+		}
+		receiver["webhook_configs"] = []object{webhook}
+	}
+	b, err := yaml.Marshal(object{
+		"route": object{
+			"receiver":        "backout",
+			"group_by":        []string{"cluster", "namespace", "release", "alertname", "version", "backout"},
+			"group_wait":      o.GroupWait.String(),
+			"group_interval":  orDefault(o.GroupInterval, time.Second).String(),
+			"repeat_interval": orDefault(o.RepeatInterval, 5*time.Minute).String(),
+		},
+		"receivers": []object{receiver},
+	})
+	if err != nil {
+		return fmt.Errorf("encode the configuration of Alertmanager: %w", err)
+	}
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		return fmt.Errorf("write the configuration of Alertmanager: %w", err)
+	}
+	return nil
+}
+
+func orDefault(d, otherwise time.Duration) time.Duration {
+	if d == 0 {
+		return otherwise
+	}
+	return d
+}
+
+// URL is Alertmanager's address on the host, "http://127.0.0.1:NNNNN".
+func (a *Alertmanager) URL() string { return a.url }
+
+// Child is the process, to freeze it or kill it.
+func (a *Alertmanager) Child() *Child { return a.child }
+
+// Fire posts alerts as Prometheus does. It returns when Alertmanager has taken them, not when it has notified anybody.
+func (a *Alertmanager) Fire(ctx context.Context, alerts ...Alert) error {
+	b, err := json.Marshal(wire(alerts))
+	if err != nil {
+		return fmt.Errorf("encode alerts: %w", err)
+	}
+	if _, err := a.do(ctx, http.MethodPost, "/api/v2/alerts", bytes.NewReader(b)); err != nil {
+		return fmt.Errorf("fire %d alerts: %w", len(alerts), err)
+	}
+	return nil
+}
+
+// postedAlert is Alertmanager's API v2 form of an Alert, in which an absent time differs from year 1.
+type postedAlert struct {
+	Labels       map[string]string `json:"labels"`
+	Annotations  map[string]string `json:"annotations,omitempty"`
+	StartsAt     time.Time         `json:"startsAt,omitzero"`
+	EndsAt       time.Time         `json:"endsAt,omitzero"`
+	GeneratorURL string            `json:"generatorURL,omitempty"`
+}
+
+func wire(alerts []Alert) []postedAlert {
+	posted := make([]postedAlert, len(alerts))
+	for i, a := range alerts {
+		posted[i] = postedAlert(a)
+	}
+	return posted
+}
+
+// awaitReady asks /-/ready until it says 200, ctx ends or Alertmanager does.
+func (a *Alertmanager) awaitReady(ctx context.Context) error {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		_, err := a.do(ctx, http.MethodGet, "/-/ready", nil)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for Alertmanager: %w (last answer: %w)", context.Cause(ctx), err)
+		case <-a.child.Done():
+			return fmt.Errorf("wait for Alertmanager: %w%s", a.child.Err(), quoteTail(a.child.Log()))
+		case <-tick.C:
+		}
+	}
+}
+
+// do sends a request to Alertmanager; another status than 200 is an error with the body in it.
+func (a *Alertmanager) do(ctx context.Context, method, path string, body io.Reader) ([]byte, error) {
+	r, err := http.NewRequestWithContext(ctx, method, a.url+path, body)
+	if err != nil {
+		return nil, err
+	}
+	r.Header.Set("Content-Type", "application/json")
+	response, err := a.http.Do(r)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = response.Body.Close() }()
+	b, err := io.ReadAll(response.Body)
+	if err != nil {
+		return nil, err
+	}
+	if response.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s %s: %s: %s", method, path, response.Status, bytes.TrimSpace(b))
+	}
+	return b, nil
+}

@@ -1,0 +1,116 @@
+package inside
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+
+	"github.com/upcommerce/backout/tests/sandbox/control"
+)
+
+// Supervisor starts programs and waits for every child of the process: as process 1 of its namespace it inherits orphans, and
+// must collect them. Nothing else in the process may start programs, because their exits would be collected here.
+type Supervisor struct {
+	mu      sync.Mutex
+	last    int
+	running map[int]running // by process ID
+}
+
+type running struct {
+	id   int
+	exit chan control.Exit
+}
+
+// NewSupervisor returns a supervisor that has started nothing. Its Run must run for exits to be told.
+func NewSupervisor() *Supervisor { return &Supervisor{running: map[int]running{}} }
+
+// Run collects children that have ended until ctx ends.
+func (s *Supervisor) Run(ctx context.Context) {
+	// Signals coalesce, so each one stands for any number of children.
+	ended := make(chan os.Signal, 1)
+	signal.Notify(ended, syscall.SIGCHLD)
+	defer signal.Stop(ended)
+	for s.collect(); ; s.collect() {
+		select {
+		case <-ended:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// collect takes all children that have ended. Under the lock a process ID cannot change hands between a child's end and the
+// moment the supervisor forgets it.
+func (s *Supervisor) collect() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for {
+		var status syscall.WaitStatus
+		pid, err := syscall.Wait4(-1, &status, syscall.WNOHANG, nil)
+		if errors.Is(err, syscall.EINTR) {
+			continue
+		}
+		if err != nil || pid <= 0 {
+			return
+		}
+		if r, ours := s.running[pid]; ours {
+			delete(s.running, pid)
+			r.exit <- exitOf(status)
+		}
+	}
+}
+
+func exitOf(status syscall.WaitStatus) control.Exit {
+	if status.Signaled() {
+		return control.Exit{Code: -1, Signal: status.Signal().String()}
+	}
+	return control.Exit{Code: status.ExitStatus()}
+}
+
+// Start starts a program and returns its ID, which is never used again, and a channel that yields its exit once.
+func (s *Supervisor) Start(p control.Program) (int, <-chan control.Exit, error) {
+	input, err := os.Open(os.DevNull)
+	if err != nil {
+		return 0, nil, fmt.Errorf("open the program's input: %w", err)
+	}
+	defer func() { _ = input.Close() }()
+	output, err := os.OpenFile(p.Log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return 0, nil, fmt.Errorf("open the program's log: %w", err)
+	}
+	defer func() { _ = output.Close() }()
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	process, err := os.StartProcess(p.Path, append([]string{p.Path}, p.Args...), &os.ProcAttr{
+		Dir:   p.Dir,
+		Env:   p.Env,
+		Files: []*os.File{input, output, output},
+	})
+	if err != nil {
+		return 0, nil, err
+	}
+	s.last++
+	r := running{id: s.last, exit: make(chan control.Exit, 1)}
+	s.running[process.Pid] = r
+	if err := process.Release(); err != nil {
+		return 0, nil, fmt.Errorf("release the handle of %s: %w", p.Path, err)
+	}
+	return r.id, r.exit, nil
+}
+
+// Signal sends a signal to a program that Start started. A program that has ended is an error.
+func (s *Supervisor) Signal(sig control.Signal) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for pid, r := range s.running {
+		if r.id == sig.ID {
+			return syscall.Kill(pid, syscall.Signal(sig.Number))
+		}
+	}
+	return os.ErrProcessDone
+}

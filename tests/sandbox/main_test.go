@@ -1,0 +1,158 @@
+package sandbox_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/upcommerce/backout/tests/sandbox"
+)
+
+// role makes the test binary another program: one that a test runs inside a sandbox, or kills.
+const role = "SANDBOX_TEST_ROLE"
+
+func TestMain(m *testing.M) {
+	roles := map[string]func() error{
+		"":        func() error { os.Exit(m.Run()); return nil },
+		"holder":  holdUntilKilled,
+		"webhook": serveWebhook,
+		"exit":    func() error { os.Exit(7); return nil },
+		"sleep":   func() error { time.Sleep(time.Hour); return nil },
+		"refused": openWhereRefused,
+	}
+	if err := roles[os.Getenv(role)](); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// self is the test binary in a role.
+func self(t *testing.T, name, as string, env ...string) sandbox.Process {
+	t.Helper()
+	path, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sandbox.Process{Name: name, Path: path, Env: append(env, role+"="+as)}
+}
+
+// holdUntilKilled opens a sandbox with a program inside, writes its directory to standard output, and waits to be killed.
+func holdUntilKilled() error {
+	ctx := context.Background()
+	s, err := sandbox.Open(ctx, sandbox.Options{})
+	if err != nil {
+		return err
+	}
+	path, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	if _, err := s.Run(ctx, sandbox.Process{Name: "sleep", Path: path, Env: []string{role + "=sleep"}}); err != nil {
+		return err
+	}
+	fmt.Println(s.Dir())
+	time.Sleep(time.Hour)
+	return s.Close()
+}
+
+// webhookAddress is where serveWebhook listens inside.
+const webhookAddress = sandbox.InnerAddress + ":8080"
+
+// posted is what serveWebhook has received.
+type posted struct {
+	Authorization string
+	Body          json.RawMessage
+}
+
+// serveWebhook takes what is posted to it, and lists it on GET.
+func serveWebhook() error {
+	var mu sync.Mutex
+	received := []posted{}
+	return http.ListenAndServe(webhookAddress, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		if r.Method == http.MethodGet {
+			_ = json.NewEncoder(w).Encode(received)
+			return
+		}
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return
+		}
+		received = append(received, posted{Authorization: r.Header.Get("Authorization"), Body: body})
+	}))
+}
+
+// openWhereRefused switches user namespaces off, in the user namespace it is started in, and tries to open a sandbox there.
+func openWhereRefused() error {
+	if err := os.WriteFile("/proc/sys/user/max_user_namespaces", []byte("0"), 0); err != nil {
+		return err
+	}
+	s, err := sandbox.Open(context.Background(), sandbox.Options{})
+	if err != nil {
+		return err
+	}
+	fmt.Println("opened")
+	return s.Close()
+}
+
+// eventually asks until there is no error, and fails the test with the last one when there is no end of them.
+func eventually(t *testing.T, ask func() error) {
+	t.Helper()
+	deadline := time.After(time.Minute)
+	for {
+		err := ask()
+		if err == nil {
+			return
+		}
+		select {
+		case <-deadline:
+			t.Fatalf("after a minute still: %v", err)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// processesIn lists the processes in a PID namespace, as "pid command line".
+func processesIn(t *testing.T, namespace string) []string {
+	t.Helper()
+	var found []string
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if ns, err := os.Readlink("/proc/" + e.Name() + "/ns/pid"); err == nil && ns == namespace {
+			line, _ := os.ReadFile("/proc/" + e.Name() + "/cmdline")
+			found = append(found, e.Name()+" "+strings.ReplaceAll(string(line), "\x00", " "))
+		}
+	}
+	return found
+}
+
+// namespaceOf finds the PID namespace of the sandbox with this directory: its process 1 has the directory as last argument.
+func namespaceOf(t *testing.T, dir string) string {
+	t.Helper()
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		line, err := os.ReadFile("/proc/" + e.Name() + "/cmdline")
+		if err != nil || !strings.HasSuffix(string(line), "\x00"+dir+"\x00") {
+			continue
+		}
+		if ns, err := os.Readlink("/proc/" + e.Name() + "/ns/pid"); err == nil {
+			return ns
+		}
+	}
+	t.Fatalf("no process of the sandbox in %s", dir)
+	return ""
+}

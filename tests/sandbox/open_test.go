@@ -1,0 +1,96 @@
+package sandbox_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/upcommerce/backout/tests/sandbox"
+)
+
+// A sandbox that does not come up says why, with the control plane's own words, and leaves nothing.
+func TestOpenSaysWhatWentWrong(t *testing.T) {
+	for _, c := range []struct {
+		name, script string
+		want         string
+		namespaces   bool
+	}{
+		{"the program dies", "echo etcd is unwell >&2; exit 1", "it ended while it started\n  the log:\n    etcd is unwell", false},
+		{"a component ends", `echo '{"error":"run kube-apiserver: no"}'; cat`, "run kube-apiserver: no", false},
+		{"the kernel forbids what namespaces are for", `echo '{"error":"add bridge: no","refused":true}'; cat`, "minikube", true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			program, temporary := script(t, c.script), ownTemporary(t)
+			_, err := sandbox.Open(t.Context(), sandbox.Options{Program: program})
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%q must be in: %v", c.want, err)
+			}
+			if errors.Is(err, sandbox.ErrNamespaces) != c.namespaces {
+				t.Errorf("whether it is an ErrNamespaces must be %v: %v", c.namespaces, err)
+			}
+			mustBeEmpty(t, temporary)
+		})
+	}
+}
+
+func TestOpenCanBeGivenUp(t *testing.T) {
+	program, temporary := script(t, `echo '{"stage":"etcd"}'; cat`), ownTemporary(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	begun := func(string) { cancel() }
+	start := time.Now()
+	_, err := sandbox.Open(ctx, sandbox.Options{Program: program, Progress: begun})
+	if !errors.Is(err, context.Canceled) || strings.Contains(err.Error(), "log") {
+		t.Errorf("it was given up, which needs no log: %v", err)
+	}
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("giving up took %s", took)
+	}
+	mustBeEmpty(t, temporary)
+}
+
+func TestOpenNeedsAShortDirectory(t *testing.T) {
+	long := filepath.Join(ownTemporary(t), strings.Repeat("long", 25))
+	if err := os.Mkdir(long, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("TMPDIR", long)
+	_, err := sandbox.Open(t.Context(), sandbox.Options{Program: "/bin/true"})
+	if err == nil || !strings.Contains(err.Error(), "set TMPDIR=/tmp") {
+		t.Errorf("the error must say what to do: %v", err)
+	}
+	mustBeEmpty(t, long)
+}
+
+// script makes a shell script that stands in for the sandbox program.
+func script(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "program")
+	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+text+"\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// ownTemporary makes the test's sandboxes keep their directories in one of the test's own.
+func ownTemporary(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "") // t.TempDir's path is too long
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	t.Setenv("TMPDIR", dir)
+	return dir
+}
+
+func mustBeEmpty(t *testing.T, dir string) {
+	t.Helper()
+	left, err := os.ReadDir(dir)
+	if err != nil || len(left) > 0 {
+		t.Errorf("these are left: %v (%v)", left, err)
+	}
+}

@@ -1,0 +1,157 @@
+// Package sandbox opens a real Kubernetes control plane in namespaces of its own: etcd, kube-apiserver,
+// kube-controller-manager and kube-scheduler in one program, without root, Docker or downloads other than Go modules. Programs
+// can be run inside and addresses inside be reached from the host. When the process that opened a sandbox ends, in whatever
+// way, everything inside ends with it.
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"k8s.io/client-go/rest"
+
+	"github.com/upcommerce/backout/tests/sandbox/control"
+)
+
+// Options say how a sandbox is opened. The zero value will do.
+type Options struct {
+	// Log receives what the control plane logs; nil: a file in the sandbox's directory.
+	Log io.Writer
+	// Progress is called at the start of each stage a person waits for; nil: silent.
+	Progress func(string)
+	// Program is the path of a sandbox program that is already built, as cmd/sandbox itself is; "": Open builds it.
+	Program string
+}
+
+// startLimit bounds the time from the start of the program to a ready control plane. It takes 5 seconds on an idle machine;
+// the rest is for machines on which everything else is being compiled.
+const startLimit = 2 * time.Minute
+
+// closeLimit is how long Close lets the program inside end by itself.
+const closeLimit = 5 * time.Second
+
+// dialLimit bounds one connection through a forward.
+const dialLimit = 10 * time.Second
+
+// Sandbox is an open sandbox. Its methods may be used concurrently; Close ends them all.
+type Sandbox struct {
+	layout      Layout
+	credentials credentials
+	control     control.Client
+	inner       *inner
+	apiServer   string // host side address
+	forwards    forwards
+
+	progress func(string)
+
+	mu       sync.Mutex
+	children []*Child
+
+	closing sync.Once
+	closed  error
+}
+
+// Open builds what is missing, starts a sandbox and returns when the API server says it is ready, the default service account
+// exists and the controllers run. ctx bounds the opening only. Where the machine does not permit namespaces the error is an
+// ErrNamespaces, and says what to do.
+func Open(ctx context.Context, o Options) (*Sandbox, error) {
+	if o.Progress == nil {
+		o.Progress = func(string) {}
+	}
+	if o.Program == "" {
+		program, err := Build(ctx, sandboxProgram(), o.Progress)
+		if err != nil {
+			return nil, err
+		}
+		o.Program = program
+	}
+	layout, err := newLayout()
+	if err != nil {
+		return nil, err
+	}
+	s := &Sandbox{layout: layout, control: control.Client{Socket: layout.Socket()}, progress: o.Progress}
+	ctx, cancel := context.WithTimeoutCause(ctx, startLimit, fmt.Errorf("it was not ready after %s", startLimit))
+	defer cancel()
+	if err := s.start(ctx, o); err != nil {
+		return nil, errors.Join(s.openError(err), s.Close())
+	}
+	return s, nil
+}
+
+// openError adds the control plane's last words, unless they have nothing to do with it.
+func (s *Sandbox) openError(err error) error {
+	if errors.Is(err, ErrNamespaces) || errors.Is(err, context.Canceled) {
+		return fmt.Errorf("open a sandbox: %w", err)
+	}
+	return fmt.Errorf("open a sandbox: %w%s", err, quoteTail(s.layout.ControlPlaneLog()))
+}
+
+// start brings a sandbox up. What it leaves behind when it fails is Close's to clear.
+func (s *Sandbox) start(ctx context.Context, o Options) error {
+	var err error
+	if s.credentials, err = newCredentials(s.layout); err != nil {
+		return err
+	}
+	log := o.Log
+	if log == nil {
+		file, err := os.OpenFile(s.layout.ControlPlaneLog(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+		if err != nil {
+			return fmt.Errorf("open the control plane's log: %w", err)
+		}
+		defer func() { _ = file.Close() }()
+		log = file
+	}
+	if s.inner, err = startInner(o.Program, s.layout.Dir, log); err != nil {
+		return err
+	}
+	if err := s.inner.await(ctx, control.StageControllers, o.Progress); err != nil {
+		return err
+	}
+	if s.apiServer, err = s.Forward(ctx, innerAPIServer()); err != nil {
+		return err
+	}
+	if err := s.credentials.writeKubeconfig(s.layout.Kubeconfig(), s.apiServer); err != nil {
+		return err
+	}
+	return s.awaitControllers(ctx)
+}
+
+// Close ends everything inside and removes the sandbox's directory. Later calls return what the first returned.
+func (s *Sandbox) Close() error {
+	s.closing.Do(func() {
+		s.forwards.close()
+		if s.inner != nil {
+			s.inner.end()
+		}
+		if err := os.RemoveAll(s.layout.Dir); err != nil {
+			s.closed = fmt.Errorf("remove the sandbox's directory: %w", err)
+		}
+	})
+	return s.closed
+}
+
+// Done is closed when the control plane has ended, by Close or by itself.
+func (s *Sandbox) Done() <-chan struct{} { return s.inner.done }
+
+// Dir is the sandbox's directory: programs inside see it under the same path, and Close removes it.
+func (s *Sandbox) Dir() string { return s.layout.Dir }
+
+// Kubeconfig is the path of the admin's kubeconfig for programs on the host.
+func (s *Sandbox) Kubeconfig() string { return s.layout.Kubeconfig() }
+
+// InnerKubeconfig is the path of the admin's kubeconfig for programs inside.
+func (s *Sandbox) InnerKubeconfig() string { return s.layout.InnerKubeconfig() }
+
+// RESTConfig is the admin's client configuration for the host, without a client-side rate limit. The caller may change it.
+func (s *Sandbox) RESTConfig() *rest.Config { return s.credentials.restConfig(s.apiServer) }
+
+// Dial connects to a TCP address inside.
+func (s *Sandbox) Dial(ctx context.Context, inner string) (net.Conn, error) {
+	return s.control.Dial(ctx, inner)
+}

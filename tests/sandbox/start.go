@@ -1,0 +1,55 @@
+package sandbox
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"testing"
+)
+
+// tailLines is how much of a log is shown when something went wrong.
+const tailLines = 30
+
+// Start opens a sandbox for a test, which fails where it cannot be had. The sandbox is closed when the test ends; when the test
+// has failed, the ends of the logs are shown first.
+func Start(t testing.TB) *Sandbox {
+	t.Helper()
+	s, err := Open(t.Context(), Options{Progress: func(stage string) { t.Log("sandbox:", stage) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			s.logTails(t)
+		}
+		if err := s.Close(); err != nil {
+			t.Errorf("close the sandbox: %v", err)
+		}
+	})
+	return s
+}
+
+func (s *Sandbox) logTails(t testing.TB) {
+	t.Helper()
+	t.Logf("control plane:%s", quoteTail(s.layout.ControlPlaneLog()))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.children {
+		t.Logf("%s:%s", c.name, quoteTail(c.log))
+	}
+}
+
+// quoteTail is the end of a log file, indented, on lines of its own; "" if there is none.
+func quoteTail(path string) string {
+	b, err := os.ReadFile(path)
+	if err != nil || len(b) == 0 {
+		return ""
+	}
+	lines := bytes.Split(bytes.TrimSpace(b), []byte("\n"))
+	head := "\n  the log"
+	if n := len(lines) - tailLines; n > 0 {
+		lines = lines[n:]
+		head = fmt.Sprintf("\n  the last %d lines of the log", tailLines)
+	}
+	return head + ":\n    " + string(bytes.Join(lines, []byte("\n    ")))
+}

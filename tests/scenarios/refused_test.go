@@ -1,0 +1,86 @@
+package scenarios
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/upcommerce/backout/tests/stage"
+)
+
+// What must not lead to anything: the right status, and nothing touched.
+func TestRefusedDeliveriesTouchNothing(t *testing.T) {
+	t.Parallel()
+	st := open(t)
+	b := backout(t, st, 0, map[string]string{"BACKOUT_CLUSTER": "production", "BACKOUT_RELEASES": stage.Namespace + "/canary-*"})
+	before := look(t, st)
+	here := func(changes map[string]string) []byte {
+		all := map[string]string{"cluster": "production"}
+		for name, value := range changes {
+			all[name] = value
+		}
+		return payload(t, labels(all))
+	}
+	valid := here(nil)
+	for _, c := range []struct {
+		name  string
+		token string
+		body  []byte
+		code  int
+	}{
+		{"no token", "", valid, http.StatusUnauthorized},
+		{"a wrong token", "guess", valid, http.StatusUnauthorized},
+		{"an empty token", " ", valid, http.StatusUnauthorized},
+		{"no JSON", stage.Token, []byte("alert!"), http.StatusBadRequest},
+		{"no payload of version 4", stage.Token, bytes.Replace(valid, []byte(`"version":"4"`), []byte(`"version":"3"`), 1), http.StatusBadRequest},
+		{"a custom payload", stage.Token, []byte(`{"text":"CanaryErrors is firing"}`), http.StatusBadRequest},
+		{"something after the payload", stage.Token, append(bytes.Clone(valid), []byte("{}")...), http.StatusBadRequest},
+		{"more than 1 MiB", stage.Token, append(bytes.Clone(valid), bytes.Repeat([]byte(" "), 1<<20)...), http.StatusRequestEntityTooLarge},
+		{"a release that is not there", stage.Token, here(map[string]string{"release": "canary-shop"}), http.StatusOK},
+		{"a release that is not opted in", stage.Token, here(map[string]string{"release": "shop"}), http.StatusOK},
+		{"a namespace that is not opted in", stage.Token, here(map[string]string{"namespace": "kube-system"}), http.StatusOK},
+		{"another cluster", stage.Token, here(map[string]string{"cluster": "staging"}), http.StatusOK},
+		{"no cluster", stage.Token, payload(t, labels(nil)), http.StatusOK},
+		{"no backout label", stage.Token, here(map[string]string{"backout": ""}), http.StatusOK},
+		{"an unknown level", stage.Token, here(map[string]string{"backout": "delete"}), http.StatusOK},
+		{"a path for a namespace", stage.Token, here(map[string]string{"namespace": "../../" + stage.Namespace}), http.StatusOK},
+		{"a glob for a release", stage.Token, here(map[string]string{"release": "canary-*"}), http.StatusOK},
+		{"a selector for a release", stage.Token, here(map[string]string{"release": "canary-demo,owner!=helm"}), http.StatusOK},
+		{"a line break in a label", stage.Token, here(map[string]string{"release": "canary-demo\nowner: root"}), http.StatusOK},
+		{"a huge label", stage.Token, here(map[string]string{"release": "canary-" + strings.Repeat("x", 100_000)}), http.StatusOK},
+		{"another revision", stage.Token, here(map[string]string{"revision": "two"}), http.StatusOK},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			code, text := post(t, b, c.token, c.body)
+			if code != c.code {
+				t.Errorf("answered %d (%s), want %d", code, text, c.code)
+			}
+			if after := look(t, st); !reflect.DeepEqual(after, before) {
+				t.Errorf("something was touched:\nbefore %+v\nafter  %+v", before, after)
+			}
+		})
+	}
+	// It was alive all the time: the same delivery, made right, is acted upon.
+	if code, text := post(t, b, stage.Token, valid); code != http.StatusOK {
+		t.Errorf("the right delivery was answered %d: %s", code, text)
+	}
+	record(t, b, 2, rolledBack)
+	_, metrics, err := b.Get(limited(t), "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for series, want := range map[string]int{
+		`backout_alerts_total{verdict="act"}`:             1,
+		`backout_alerts_total{verdict="unknown-release"}`: 1,
+		`backout_alerts_total{verdict="not-allowed"}`:     10,
+		`backout_webhook_requests_total{code="401"}`:      3,
+		`backout_webhook_requests_total{code="413"}`:      1,
+	} {
+		if line := fmt.Sprintf("%s %d\n", series, want); !strings.Contains(metrics, line) {
+			t.Errorf("metrics lack %q", line)
+		}
+	}
+}

@@ -1,0 +1,180 @@
+package scenarios
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/tests/sandbox"
+	"github.com/upcommerce/backout/tests/stage"
+)
+
+// The demo's story: an alert at a real Alertmanager rolls the real release back.
+func TestAnAlertRollsTheReleaseBack(t *testing.T) {
+	t.Parallel()
+	st := open(t)
+	b := backout(t, st, 0, nil)
+	am := alertmanager(t, st, 0, b)
+	timeline := watch(t, st)
+	if err := am.Fire(limited(t), sandbox.Alert{Labels: labels(nil)}); err != nil {
+		t.Fatal(err)
+	}
+	ctx := limited(t)
+	zero, err := timeline.Await(ctx, stage.SawWeight, "0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	made, err := timeline.Await(ctx, stage.SawRevision, "3 deployed")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if made.At.Before(zero.At) {
+		t.Error("the release was rolled back before the canary was taken out of the traffic")
+	}
+	r := record(t, b, 2, rolledBack)
+	if r.Target != 1 || r.Made != 3 || r.Decision().Verdict != rollback.Act {
+		t.Errorf("the record: %s; want a rollback to revision 1 as revision 3", r.Summary())
+	}
+	if want := []rollback.Weight{{Kind: "Ingress", Name: stage.CanaryIngress, From: "20", To: "0"}}; !slices.Equal(r.Weights, want) {
+		t.Errorf("weights in the record: %v, want %v", r.Weights, want)
+	}
+	for _, e := range timeline.Events() {
+		if e.Kind == stage.SawWeight && e.Value != "0" {
+			t.Errorf("the canary got a weight of %s while no pod of the target was ready", e.Value)
+		}
+	}
+	history, err := st.Helm(ctx, "history", stage.Release, "--namespace", stage.Namespace)
+	if err != nil || !strings.Contains(history, "Rollback to 1") {
+		t.Errorf("helm history does not tell of the rollback: %v\n%s", err, history)
+	}
+	// The release is Helm's as before: the next upgrade works and sets the weight.
+	if err := st.Install(ctx, stage.Release, stage.Canary("v4", "blue", 10)...); err != nil {
+		t.Errorf("helm upgrade after the rollback: %v", err)
+	}
+	ingress, err := st.Client.NetworkingV1().Ingresses(stage.Namespace).Get(ctx, stage.CanaryIngress, metav1.GetOptions{})
+	if err != nil || ingress.Annotations[stage.WeightAnnotation] != "10" {
+		t.Errorf("weight after the upgrade: %q, %v; want the chart's 10", ingress.Annotations[stage.WeightAnnotation], err)
+	}
+	record(t, b, 2, closed)
+}
+
+// The same alert 50 times from two senders at once, at two replicas, gives one
+// rollback.
+func TestOneRollbackForAnyNumberOfDeliveries(t *testing.T) {
+	t.Parallel()
+	st := open(t)
+	replicas := []*stage.Backout{backout(t, st, 0, nil), backout(t, st, 1, nil)}
+	body := payload(t, labels(nil))
+	codes := make(chan int, 50)
+	for i := range 50 {
+		go func() {
+			code, _, err := replicas[i%2].Post(t.Context(), stage.Token, body)
+			if err != nil {
+				code = -1
+			}
+			codes <- code
+		}()
+	}
+	for range 50 {
+		if code := <-codes; code != 200 {
+			t.Errorf("a delivery was answered %d, want 200", code)
+		}
+	}
+	r := record(t, replicas[0], 2, rolledBack)
+	if len(r.Accusations) != 1 {
+		t.Errorf("%d accusations in the record for one alert", len(r.Accusations))
+	}
+	for range 10 {
+		post(t, replicas[0], stage.Token, body)
+		post(t, replicas[1], stage.Token, body)
+	}
+	history := revisions(t, st)
+	if want := []string{"1 superseded", "2 superseded", "3 deployed"}; !slices.Equal(history, want) {
+		t.Errorf("revisions %v, want %v", history, want)
+	}
+	if records, err := replicas[0].Records(t.Context(), stage.Release); err != nil || len(records) != 1 {
+		t.Errorf("%d records, %v; want one", len(records), err)
+	}
+}
+
+// Two Alertmanagers that know nothing of each other post the same alert.
+func TestTwoAlertmanagers(t *testing.T) {
+	t.Parallel()
+	st := open(t)
+	b := backout(t, st, 0, nil)
+	alert := sandbox.Alert{Labels: labels(nil)}
+	for number := range 2 {
+		if err := alertmanager(t, st, number, b).Fire(limited(t), alert); err != nil {
+			t.Fatal(err)
+		}
+	}
+	record(t, b, 2, rolledBack)
+	if history := revisions(t, st); len(history) != 3 {
+		t.Errorf("revisions %v, want three: one rollback", history)
+	}
+}
+
+// Observe mode decides, records and touches nothing.
+func TestObserveMode(t *testing.T) {
+	t.Parallel()
+	st := open(t)
+	b := backout(t, st, 0, map[string]string{"BACKOUT_MODE": "observe"})
+	before := look(t, st)
+	if code, text := post(t, b, stage.Token, payload(t, labels(nil))); code != 200 {
+		t.Fatalf("answered %d: %s", code, text)
+	}
+	r := record(t, b, 2, closed)
+	if r.Decision().Verdict != rollback.Observe || !strings.Contains(r.Decision().Reason, "revision 1") {
+		t.Errorf("the record does not say what would have been done: %s", r.Summary())
+	}
+	after := look(t, st)
+	before.Records++
+	if !slices.Equal(after.Revisions, before.Revisions) || after.Weight != before.Weight || after.Records != before.Records {
+		t.Errorf("something was touched:\nbefore %+v\nafter  %+v", before, after)
+	}
+}
+
+// The target is the last good revision by content: not the failed one before,
+// not another step of the same ramp.
+func TestTheTargetIsChosenByContent(t *testing.T) {
+	t.Parallel()
+	st := empty(t)
+	ctx := limited(t)
+	for _, values := range [][]string{
+		stage.Canary("v2", "green", 20), stage.Canary("v3", "yellow", 5), stage.Canary("v3", "yellow", 20), stage.Canary("v3", "yellow", 50),
+	} {
+		if err := st.Install(ctx, stage.Release, values...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := backout(t, st, 0, nil)
+	post(t, b, stage.Token, payload(t, labels(nil)))
+	if r := record(t, b, 4, rolledBack); r.Target != 1 {
+		t.Errorf("went back to revision %d, want 1: revisions 2, 3 and 4 have one content", r.Target)
+	}
+	// v3 is condemned now. Somebody deploys it again, then v4, which is bad too.
+	for _, values := range [][]string{stage.Canary("v3", "yellow", 20), stage.Canary("v4", "blue", 20)} {
+		if err := st.Install(ctx, stage.Release, values...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := backout(t, st, 1, map[string]string{"BACKOUT_COOLDOWN": "1ms"})
+	post(t, c, stage.Token, payload(t, labels(map[string]string{"version": "v4"})))
+	if r := record(t, c, 7, rolledBack); r.Target != 5 {
+		t.Errorf("went back to revision %d, want 5, backout's own rollback to v2: v3 is condemned under any number", r.Target)
+	}
+}
+
+// revisions returns the release's revisions with their status, oldest first.
+func revisions(t *testing.T, st *stage.Stage) []string {
+	t.Helper()
+	var short []string
+	for _, r := range look(t, st).Revisions {
+		short = append(short, strings.Join(strings.Fields(r)[:2], " "))
+	}
+	slices.Sort(short)
+	return short
+}
