@@ -51,7 +51,7 @@ func TestRefusedDeliveriesTouchNothing(t *testing.T) {
 		{"a selector for a release", stage.Token, here(map[string]string{"release": "canary-demo,owner!=helm"}), http.StatusOK},
 		{"a line break in a label", stage.Token, here(map[string]string{"release": "canary-demo\nowner: root"}), http.StatusOK},
 		{"a huge label", stage.Token, here(map[string]string{"release": "canary-" + strings.Repeat("x", 100_000)}), http.StatusOK},
-		{"another revision", stage.Token, here(map[string]string{"revision": "two"}), http.StatusOK},
+		{"a revision that is no number", stage.Token, here(map[string]string{"revision": "two"}), http.StatusOK},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			code, text := post(t, b, c.token, c.body)
@@ -75,7 +75,7 @@ func TestRefusedDeliveriesTouchNothing(t *testing.T) {
 	for series, want := range map[string]int{
 		`backout_alerts_total{verdict="act"}`:             1,
 		`backout_alerts_total{verdict="unknown-release"}`: 1,
-		`backout_alerts_total{verdict="not-allowed"}`:     10,
+		`backout_alerts_total{verdict="not-allowed"}`:     11,
 		`backout_webhook_requests_total{code="401"}`:      3,
 		`backout_webhook_requests_total{code="413"}`:      1,
 	} {
