@@ -113,7 +113,7 @@ func (s *Server) Serve(webhook, ops net.Listener) error {
 	if !errors.Is(err, http.ErrServerClosed) {
 		_ = s.webhook.Close()
 		_ = s.ops.Close()
-		<-errs
+		_ = <-errs // the other listener ends because it was closed just now
 		return err
 	}
 	if err := <-errs; !errors.Is(err, http.ErrServerClosed) {

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // The labels by which an alert speaks to backout, and the one annotation that
@@ -129,22 +130,23 @@ const maxReleaseName = 53
 
 // Read turns an alert received at now into the release it accuses and the
 // accusation. It returns ErrNotOurs if there is no backout label, and a
-// *LabelError if a label can name nothing that exists. It does not check
-// whether the release may be touched: that is Policy.Allows.
+// *LabelError if a label can name nothing that exists; a key that it returns with
+// an error is a valid one or empty. It does not check whether the release may be
+// touched: that is Policy.Allows.
 func (a Alert) Read(now time.Time) (Key, Accusation, error) {
 	level, ours := a.Labels[labelLevel]
 	if !ours {
 		return Key{}, Accusation{}, ErrNotOurs
 	}
 	key := Key{Namespace: a.Labels[labelNamespace], Release: a.Labels[labelRelease]}
-	if Level(level).rank() == 0 {
-		return key, Accusation{}, &LabelError{labelLevel, level, "rollback, shed or observe"}
-	}
 	if !namespacePattern.MatchString(key.Namespace) {
 		return Key{}, Accusation{}, &LabelError{labelNamespace, key.Namespace, "the name of a namespace"}
 	}
 	if len(key.Release) > maxReleaseName || !releasePattern.MatchString(key.Release) {
 		return Key{}, Accusation{}, &LabelError{labelRelease, key.Release, "the name of a Helm release"}
+	}
+	if Level(level).rank() == 0 {
+		return key, Accusation{}, &LabelError{labelLevel, level, "rollback, shed or observe"}
 	}
 	acc := Accusation{
 		Alert:       clip(a.Labels[labelAlertname], maxName),
@@ -169,11 +171,13 @@ func (a Alert) Read(now time.Time) (Key, Accusation, error) {
 	return key, acc, nil
 }
 
-// clip bounds s to n runes and replaces what a terminal or a log would act on.
+// clip bounds s to n runes and replaces what a terminal, a log or a reader's eye
+// would be misled by: control characters, line separators and changes of
+// direction.
 func clip(s string, n int) string {
 	s = strings.ToValidUTF8(s, "?")
 	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || (r >= 0x80 && r < 0xa0) {
+		if unicode.IsControl(r) || unicode.In(r, unicode.Bidi_Control, unicode.Zl, unicode.Zp) {
 			return ' '
 		}
 		return r

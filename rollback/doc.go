@@ -10,8 +10,12 @@
 //	decide.go   Decide: facts in, Decision out; pure
 //	verdict.go  the closed set of words for why
 //	record.go   what is stored about one accused revision
-//	steps.go    shed, roll back, raise; each resumable
-//	engine.go   stores first, then walks the steps, one worker per release
+//	engine.go   one worker per release
+//	accept.go   stores what is accused, before anything is done about it
+//	steps.go    walks a record's steps; each is resumable
+//	shed.go     the canary's weight to zero
+//	back.go     the Helm rollback
+//	raise.go    the target's weight, once its pods are ready
 //
 // The package needs only the standard library and client_golang. Helm,
 // Kubernetes and the routers stand behind the interfaces of ports.go; their

@@ -292,7 +292,7 @@ func TestANewProcessGoesOnWhereTheLastOneStood(t *testing.T) {
 		"rollback written, not noted": func(c *cluster, r *rollback.Record) {
 			c.weight, r.Shed = "0", done(time.Now())
 			r.Rollback, r.Target = &rollback.Step{Started: time.Now()}, 1
-			if _, err := c.RollBack(context.Background(), rollback.Plan{Key: shop(), Accused: c.history[shop()][0], Target: 1, Hold: c.Hold}); err != nil {
+			if _, err := c.RollBack(context.Background(), rollback.Plan{Key: shop(), Accused: c.history[shop()][0], Target: 1, Hold: c.Hold(nil)}); err != nil {
 				panic(err)
 			}
 		},

@@ -73,7 +73,9 @@ func (c *cluster) History(ctx context.Context, k rollback.Key) (rollback.History
 	return slices.Clone(h), nil
 }
 
-func (c *cluster) Manifest(context.Context, rollback.Key, int) (string, error) { return "", nil }
+func (c *cluster) Manifest(context.Context, rollback.Key, int) (rollback.Manifest, error) {
+	return nil, nil
+}
 
 func (c *cluster) RollBack(ctx context.Context, p rollback.Plan) (int, error) {
 	time.Sleep(c.rollbackTime / 2)
@@ -120,7 +122,7 @@ func (c *cluster) set(weight string) {
 	c.raised = append(c.raised, weight)
 }
 
-func (c *cluster) Shed(ctx context.Context, _ rollback.Key, _ string) ([]rollback.Weight, error) {
+func (c *cluster) Shed(ctx context.Context, _ rollback.Key, _ rollback.Manifest) ([]rollback.Weight, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -134,9 +136,11 @@ func (c *cluster) Shed(ctx context.Context, _ rollback.Key, _ string) ([]rollbac
 	return []rollback.Weight{w}, nil
 }
 
-func (c *cluster) Hold(object map[string]any) { object["weight"] = "0" }
+func (c *cluster) Hold(rollback.Manifest) func(rollback.Object) {
+	return func(object rollback.Object) { object["weight"] = "0" }
+}
 
-func (c *cluster) Raise(ctx context.Context, _ rollback.Key, _ string) ([]rollback.Weight, error) {
+func (c *cluster) Raise(ctx context.Context, _ rollback.Key, _ rollback.Manifest) ([]rollback.Weight, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}

@@ -49,8 +49,11 @@ func (p Policy) Validate() error {
 		name  string
 		value time.Duration
 	}{
-		{"SETTLE", p.Settle}, {"COOLDOWN", p.Cooldown}, {"BAKE", p.Bake},
-		{"OPERATION_LIMIT", p.OperationLimit}, {"ROLLBACK_TIMEOUT", p.RollbackTimeout},
+		{"SETTLE", p.Settle},
+		{"COOLDOWN", p.Cooldown},
+		{"BAKE", p.Bake},
+		{"OPERATION_LIMIT", p.OperationLimit},
+		{"ROLLBACK_TIMEOUT", p.RollbackTimeout},
 	} {
 		if d.value <= 0 {
 			errs = append(errs, fmt.Errorf("BACKOUT_%s=%s: want a duration above zero, such as 5m", d.name, d.value))

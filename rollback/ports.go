@@ -11,9 +11,8 @@ type Releases interface {
 	// History returns the release's revisions. It returns ErrUnknownRelease if
 	// there are none.
 	History(ctx context.Context, k Key) (History, error)
-	// Manifest returns the objects of a revision as Helm rendered them: a stream
-	// of YAML documents.
-	Manifest(ctx context.Context, k Key, revision int) (string, error)
+	// Manifest returns the objects of a revision as Helm rendered them.
+	Manifest(ctx context.Context, k Key, revision int) (Manifest, error)
 	// RollBack makes Helm go back as planned and returns the number of the
 	// revision it made. It does not wait for pods. It returns ErrMoved, having
 	// changed nothing, if the release is no longer at the planned revision.
@@ -36,8 +35,14 @@ type Plan struct {
 	HookTimeout time.Duration
 	// Hold is called on every object that Helm is about to write, as decoded
 	// JSON, and keeps a canary's weight at zero in it.
-	Hold func(object map[string]any)
+	Hold func(object Object)
 }
+
+// Object is a Kubernetes object as decoded from JSON or YAML.
+type Object = map[string]any
+
+// Manifest is what a revision of a release declares.
+type Manifest []Object
 
 // Traffic is what the engine needs of the routers.
 type Traffic interface {
@@ -45,13 +50,13 @@ type Traffic interface {
 	// the manifest declares, and returns the weights as they were and are. It
 	// is idempotent: what is zero is not written. A manifest without a canary
 	// route yields no weights and no error.
-	Shed(ctx context.Context, k Key, manifest string) ([]Weight, error)
-	// Hold sets the canary's weight to zero in one decoded object; other
-	// objects are left alone.
-	Hold(object map[string]any)
+	Shed(ctx context.Context, k Key, m Manifest) ([]Weight, error)
+	// Hold returns a function that sets the canary's weight to zero in one
+	// decoded object of the manifest; other objects it leaves alone.
+	Hold(m Manifest) func(object Object)
 	// Raise sets the live weights to what the manifest declares and returns
 	// them.
-	Raise(ctx context.Context, k Key, manifest string) ([]Weight, error)
+	Raise(ctx context.Context, k Key, m Manifest) ([]Weight, error)
 }
 
 // Ledger stores records.

@@ -3,6 +3,7 @@ package rollback
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -72,8 +73,10 @@ type Decision struct {
 
 // Same reports whether d and o say the same, whenever they were taken.
 func (d Decision) Same(o Decision) bool {
-	d.At, o.At = time.Time{}, time.Time{}
-	return d == o
+	// A time that was stored and read again differs in its zone's address.
+	again := d.Again.Equal(o.Again)
+	d.At, o.At, d.Again, o.Again = time.Time{}, time.Time{}, time.Time{}, time.Time{}
+	return again && d == o
 }
 
 // Weight is the canary's share on one routing object, as the router writes it.
@@ -163,14 +166,24 @@ func (r *Record) open(a Accusation) bool {
 	r.Uncounted++
 	weakest := 0
 	for i, b := range r.Accusations {
-		if b.Level.rank() < r.Accusations[weakest].Level.rank() {
+		if r.weight(b) < r.weight(r.Accusations[weakest]) {
 			weakest = i
 		}
 	}
-	if r.Accusations[weakest].Level.rank() < a.Level.rank() {
+	if r.weight(r.Accusations[weakest]) < r.weight(a) {
 		r.Accusations[weakest] = a
 	}
 	return true
+}
+
+// weight orders accusations by how much is lost with them. What is over weighs
+// nothing, or an alert that comes and goes would use up the record's room; but it
+// stays if a step was begun for it.
+func (r *Record) weight(a Accusation) int {
+	if !a.Resolved.IsZero() && !r.Claimed() {
+		return 0
+	}
+	return a.Level.rank()
 }
 
 // Holds reports whether the record knows this episode.
@@ -196,20 +209,21 @@ func Condemned(records []Record) map[string]bool {
 // Summary tells the record in one line for people.
 func (r *Record) Summary() string {
 	d := r.Decision()
-	text := fmt.Sprintf("revision %d of %s: %s", r.Revision, r.Key, d.Verdict)
+	parts := []string{fmt.Sprintf("revision %d of %s: %s", r.Revision, r.Key, d.Verdict)}
 	if r.Shed.Succeeded() {
 		for _, w := range r.Weights {
-			text += "; " + w.String()
+			parts = append(parts, w.String())
 		}
 	}
 	if r.Rollback.Succeeded() {
-		text += fmt.Sprintf("; rolled back to revision %d as revision %d", r.Target, r.Made)
+		parts = append(parts, fmt.Sprintf("rolled back to revision %d as revision %d", r.Target, r.Made))
 	}
 	for _, s := range []*Step{r.Shed, r.Rollback, r.Raise} {
 		if s != nil && s.Failed {
-			text += "; " + s.Error
+			parts = append(parts, s.Error)
 		}
 	}
+	text := strings.Join(parts, "; ")
 	if d.Reason != "" {
 		text += " (" + d.Reason + ")"
 	}

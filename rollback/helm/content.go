@@ -14,6 +14,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/yaml"
+
+	"github.com/upcommerce/backout/rollback"
 )
 
 // revisionLabels are pod labels that charts change with every chart version,
@@ -41,20 +43,20 @@ type workload struct {
 
 // objects decodes a manifest, a stream of YAML documents. It stops at the first
 // document that is not an object.
-func objects(manifest string) ([]*unstructured.Unstructured, error) {
+func objects(manifest string) (rollback.Manifest, error) {
 	decoder := yaml.NewYAMLOrJSONDecoder(strings.NewReader(manifest), 4096)
-	var all []*unstructured.Unstructured
+	var all rollback.Manifest
 	for {
-		var o unstructured.Unstructured
-		err := decoder.Decode(&o.Object)
+		var o rollback.Object
+		err := decoder.Decode(&o)
 		if errors.Is(err, io.EOF) {
 			return all, nil
 		}
 		if err != nil {
 			return all, err
 		}
-		if len(o.Object) > 0 {
-			all = append(all, &o)
+		if len(o) > 0 {
+			all = append(all, o)
 		}
 	}
 }
@@ -81,9 +83,10 @@ func digest(manifest string) (content string, versions []string) {
 			used[name] = true
 		}
 	}
-	for _, o := range all {
+	for _, object := range all {
+		o := &unstructured.Unstructured{Object: object}
 		if id := o.GetKind() + "/" + o.GetName(); used[id] {
-			parts[id] = []any{o.Object["data"], o.Object["stringData"], o.Object["binaryData"]}
+			parts[id] = []any{object["data"], object["stringData"], object["binaryData"]}
 		}
 	}
 	// Maps are encoded in the order of their keys.
@@ -97,9 +100,10 @@ func digest(manifest string) (content string, versions []string) {
 
 // workloadsOf returns the objects that make pods, of whatever kind, by what they
 // have in common: a pod template, or being a Pod.
-func workloadsOf(all []*unstructured.Unstructured) []workload {
+func workloadsOf(all rollback.Manifest) []workload {
 	var found []workload
-	for _, o := range all {
+	for _, object := range all {
+		o := &unstructured.Unstructured{Object: object}
 		var raw map[string]any
 		for _, path := range [][]string{{"spec", "template"}, {"spec", "jobTemplate", "spec", "template"}} {
 			if t, ok, _ := unstructured.NestedMap(o.Object, path...); ok && t["spec"] != nil {

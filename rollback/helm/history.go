@@ -107,14 +107,18 @@ func describe(rev rollback.Revision, stored *release.Release) rollback.Revision 
 	return rev
 }
 
-// Manifest returns the objects of a revision as Helm rendered them: a stream of
-// YAML documents, hooks not among them.
-func (c *Client) Manifest(_ context.Context, k rollback.Key, revision int) (string, error) {
+// Manifest returns the objects of a revision as Helm rendered them, hooks not
+// among them.
+func (c *Client) Manifest(_ context.Context, k rollback.Key, revision int) (rollback.Manifest, error) {
 	stored, err := c.revision(k, secretName(k.Release, revision))
 	if err != nil {
-		return "", fmt.Errorf("read revision %d of %s: %w", revision, k, err)
+		return nil, fmt.Errorf("read revision %d of %s: %w", revision, k, err)
 	}
-	return stored.Manifest, nil
+	m, err := objects(stored.Manifest)
+	if err != nil {
+		return nil, fmt.Errorf("decode the manifest of %s revision %d: %w", k, revision, err)
+	}
+	return m, nil
 }
 
 // secretName is how Helm names a revision's Secret.

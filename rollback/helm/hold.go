@@ -4,6 +4,8 @@ import (
 	"helm.sh/helm/v3/pkg/kube"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/cli-runtime/pkg/resource"
+
+	"github.com/upcommerce/backout/rollback"
 )
 
 // holding is Helm's Kubernetes client, but for the canary's weight, which is zero
@@ -13,7 +15,7 @@ import (
 type holding struct {
 	*kube.Client
 	// hold sets the weight to zero in a decoded object.
-	hold func(object map[string]any)
+	hold func(object rollback.Object)
 }
 
 // Update holds the weight in target, then has Helm write it.

@@ -7,6 +7,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/kubectl/pkg/polymorphichelpers"
 
 	"github.com/upcommerce/backout/rollback"
@@ -17,15 +18,12 @@ import (
 // pods are of the newest template, available, and no older one is left. If not,
 // the text says what is waited for. Other kinds are not waited for.
 func (c *Client) Ready(ctx context.Context, k rollback.Key, revision int) (ready bool, waiting string, err error) {
-	manifest, err := c.Manifest(ctx, k, revision)
+	declared, err := c.Manifest(ctx, k, revision)
 	if err != nil {
 		return false, "", err
 	}
-	declared, err := objects(manifest)
-	if err != nil {
-		return false, "", fmt.Errorf("decode the manifest of %s revision %d: %w", k, revision, err)
-	}
-	for _, o := range declared {
+	for _, object := range declared {
+		o := &unstructured.Unstructured{Object: object}
 		gvk := o.GroupVersionKind()
 		viewer, err := polymorphichelpers.StatusViewerFor(gvk.GroupKind())
 		if err != nil {

@@ -1,0 +1,123 @@
+package rollback
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// rollBack claims the rollback in the record, then has Helm do it. What Helm
+// already did is found in the history, not done again.
+func (e *Engine) rollBack(ctx context.Context, r Record) (progress, error) {
+	history, err := e.releases.History(ctx, r.Key)
+	if err != nil {
+		return progress{record: r}, err
+	}
+	if history.Accused().UID != r.UID {
+		return e.outcome(ctx, r, history)
+	}
+	target := max(r.Target, r.Decision().Target)
+	manifest, err := e.releases.Manifest(ctx, r.Key, target)
+	if err != nil {
+		return progress{record: r}, err
+	}
+	claimed := false
+	r, err = e.amend(ctx, r, func(r *Record) bool {
+		if r.Rollback != nil {
+			claimed = !r.Rollback.Finished()
+			return false
+		}
+		claimed = r.Decision().Rollback && r.Decision().Target == target
+		if claimed {
+			r.Rollback = &Step{Started: time.Now().UTC()}
+			r.Target = target
+		}
+		return claimed
+	})
+	if err != nil || !claimed {
+		return progress{record: r}, err
+	}
+	helm := context.WithoutCancel(ctx)
+	made, err := e.releases.RollBack(helm, Plan{
+		Key: r.Key, Accused: history.Accused(), Target: r.Target,
+		HookTimeout: e.policy.RollbackTimeout, Hold: e.traffic.Hold(manifest),
+	})
+	ctx, cancel := context.WithTimeout(helm, stepTimeout)
+	defer cancel()
+	if err != nil {
+		return e.setback(ctx, r, err)
+	}
+	return e.rolledBack(ctx, r, made)
+}
+
+func (e *Engine) rolledBack(ctx context.Context, r Record, made int) (progress, error) {
+	stored, err := e.amend(ctx, r, func(r *Record) bool {
+		r.Made = made
+		r.Rollback.finish(nil)
+		return true
+	})
+	e.metrics.lastRollback.WithLabelValues(r.Namespace, r.Release).SetToCurrentTime()
+	e.tell(ctx, stored, stepRollback, stored.Rollback, fmt.Sprintf("revision %d made", made))
+	return progress{record: stored}, err
+}
+
+// setback stores a rollback's error. If Helm had written nothing, the rollback
+// is tried again; if it had, a person has to look.
+func (e *Engine) setback(ctx context.Context, r Record, cause error) (progress, error) {
+	history, err := e.releases.History(ctx, r.Key)
+	written := err == nil && history.Accused().UID != r.UID
+	if written && errors.Is(cause, ErrMoved) {
+		return e.outcome(ctx, r, history)
+	}
+	stored, err := e.amend(ctx, r, func(r *Record) bool {
+		r.Rollback.finish(cause)
+		if written {
+			r.fail(history.Accused().Number)
+		}
+		return true
+	})
+	e.tell(ctx, stored, stepRollback, stored.Rollback, "")
+	return progress{record: stored, again: retry(stored.Rollback)}, err
+}
+
+// outcome tells what became of a claimed rollback once the release is no longer
+// at the accused revision: another process, or this one before it was killed,
+// may have got as far as writing it.
+func (e *Engine) outcome(ctx context.Context, r Record, history History) (progress, error) {
+	newest := history.Accused()
+	ours := r.Rollback != nil && newest.Number == r.Revision+1 && newest.Description == Rollback(r.Target)
+	if ours && newest.Status == StatusDeployed {
+		return e.rolledBack(ctx, r, newest.Number)
+	}
+	if ours && newest.Status == StatusPendingRollback && time.Since(r.Rollback.Started) < e.policy.RollbackTimeout {
+		return progress{record: r, again: lookInterval}, nil
+	}
+	stored, err := e.amend(ctx, r, func(r *Record) bool {
+		switch {
+		case r.Rollback == nil:
+			r.Decide(Decision{Verdict: Stale, Reason: "the release has moved on to another revision", At: time.Now().UTC()})
+			r.Closed = time.Now().UTC()
+		case ours:
+			r.Rollback.finish(fmt.Errorf("revision %d is %s", newest.Number, newest.Status))
+			r.fail(newest.Number)
+		default:
+			r.Rollback.finish(fmt.Errorf("somebody else made revision %d meanwhile (%s); it is left alone", newest.Number, newest.Description))
+			r.Rollback.Failed = true
+		}
+		return true
+	})
+	e.tell(ctx, stored, stepRollback, stored.Rollback, "")
+	return progress{record: stored}, err
+}
+
+// Rollback returns the description that Helm gives a revision made by rolling
+// back to the target.
+func Rollback(target int) string { return fmt.Sprintf("Rollback to %d", target) }
+
+// fail ends the rollback as failed and says what a person would run.
+func (r *Record) fail(newest int) {
+	r.Rollback.Failed = true
+	r.Rollback.Error = fmt.Sprintf("%s; the release is at revision %d now: look with `helm history %s -n %s`, then `helm rollback %s %d -n %s`",
+		r.Rollback.Error, newest, r.Release, r.Namespace, r.Release, r.Target, r.Namespace)
+}
