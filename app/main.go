@@ -1,0 +1,51 @@
+// Command app is the UpCommerce storefront: one page that says which version answers, and the metrics that say how well.
+// It is what canary-demo deploys twice, as the stable track and as the canary.
+package main
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"strconv"
+	"syscall"
+
+	"github.com/sethvargo/go-envconfig"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	// After the first signal the default action is back: a second one ends a drain that takes too long.
+	context.AfterFunc(ctx, stop)
+
+	log := slog.New(slog.NewJSONHandler(os.Stderr, nil))
+	if err := run(ctx, log, envconfig.OsLookuper()); err != nil {
+		log.Error("storefront ends", "error", err)
+		os.Exit(1)
+	}
+}
+
+// run reads the configuration from env and serves the storefront on every interface until ctx ends and the drain is over.
+// It returns the errors of the configuration, all at once, of listening, and of a drain that does not finish.
+func run(ctx context.Context, log *slog.Logger, env envconfig.Lookuper) error {
+	config, err := readConfig(ctx, env)
+	if err != nil {
+		return err
+	}
+	shop, err := NewShop(config)
+	if err != nil {
+		return err
+	}
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort("", strconv.Itoa(config.Port)))
+	if err != nil {
+		return err
+	}
+	log.InfoContext(ctx, "storefront serves", "address", listener.Addr().String())
+	if err := serve(ctx, listener, shop, config.DrainDelay); err != nil {
+		return err
+	}
+	log.InfoContext(ctx, "storefront drained")
+	return nil
+}

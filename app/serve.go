@@ -1,0 +1,43 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+)
+
+const (
+	// headerTimeout bounds how long a client may take over its request headers.
+	headerTimeout = 5 * time.Second
+	// idleTimeout is longer than the 60 s for which common routers keep an idle connection, so that the router closes it
+	// first and never sends a request into a closing one.
+	idleTimeout = 90 * time.Second
+	// finishTimeout bounds how long requests in flight may take after the drain delay.
+	finishTimeout = 10 * time.Second
+)
+
+// serve answers on listener until ctx ends, then drains: the shop says it is not ready, goes on answering for drainDelay
+// while routers take the pod out, and finishes the requests in flight. serve closes listener. It returns an error when the
+// listener breaks, or when requests are still in flight after finishTimeout.
+func serve(ctx context.Context, listener net.Listener, shop *Shop, drainDelay time.Duration) error {
+	server := &http.Server{Handler: shop, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout}
+	broken := make(chan error, 1)
+	go func() { broken <- server.Serve(listener) }()
+
+	select {
+	case err := <-broken:
+		return fmt.Errorf("serve %s: %w", listener.Addr(), err)
+	case <-ctx.Done():
+	}
+	shop.Drain()
+	time.Sleep(drainDelay)
+
+	finish, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
+	defer cancel()
+	if err := server.Shutdown(finish); err != nil {
+		return fmt.Errorf("finish the requests in flight within %s: %w", finishTimeout, err)
+	}
+	return nil
+}

@@ -1,0 +1,61 @@
+{{/* The storefront's name: app.kubernetes.io/name of every object. */}}
+{{- define "canary-demo.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 56 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* The prefix of every object's name. 56 characters leave room for -canary in the 63 of a Service. */}}
+{{- define "canary-demo.fullname" -}}
+{{- $name := include "canary-demo.name" . -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 56 | trimSuffix "-" -}}
+{{- else if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 56 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 56 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{/*
+The tracks to render, as a JSON list: stable, and canary if it is enabled. Templates range over it, so that both tracks are
+the same but for what stands here.
+*/}}
+{{- define "canary-demo.tracks" -}}
+{{- $fullname := include "canary-demo.fullname" . -}}
+{{- $main := .Values.config.main -}}
+{{- $stable := dict "name" "stable" "fullname" $fullname "tag" .Values.image.tag "replicas" .Values.replicaCount "config" $main -}}
+{{- $tracks := list $stable -}}
+{{- if .Values.canary.enabled -}}
+{{- $canary := .Values.canary -}}
+{{- $tracks = append $tracks (dict "name" "canary" "fullname" (printf "%s-canary" $fullname) "tag" $canary.image.tag "replicas" $canary.replicaCount "config" .Values.config.canary) -}}
+{{- end -}}
+{{- toJson $tracks -}}
+{{- end -}}
+
+{{/* Labels that select a track's pods. They can never change: a Deployment's selector is immutable. */}}
+{{- define "canary-demo.selector" -}}
+app.kubernetes.io/name: {{ include "canary-demo.name" .root | quote }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
+track: {{ .track.name }}
+{{- end -}}
+
+{{/*
+Labels of a track's pods. Nothing here may change from revision to revision unless the track does: a new label restarts the
+pods, and makes a revision look as if it had new content.
+*/}}
+{{- define "canary-demo.podLabels" -}}
+{{ include "canary-demo.selector" . }}
+app.kubernetes.io/version: {{ .track.tag | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+{{- end -}}
+
+{{/* Labels of a track's objects. */}}
+{{- define "canary-demo.labels" -}}
+{{ include "canary-demo.podLabels" . }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{- end -}}
+
+{{/* Data of a track's ConfigMap. Its checksum on the pods restarts them when it changes, and only then. */}}
+{{- define "canary-demo.configData" -}}
+appColor: {{ .track.config.appColor | quote }}
+welcomeMessage: {{ .track.config.welcomeMessage | default (printf "Hello from version %s" .track.tag) | quote }}
+{{- end -}}
