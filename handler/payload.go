@@ -43,7 +43,7 @@ func decode(body io.Reader) ([]rollback.Alert, uint64, error) {
 		return nil, 0, err
 	}
 	if m.Version != payloadVersion {
-		return nil, 0, fmt.Errorf("version is %q, want %q: the receiver must not set a custom payload", m.Version, payloadVersion)
+		return nil, 0, fmt.Errorf("version is %.40q, want %q: the receiver must not set a custom payload", m.Version, payloadVersion)
 	}
 	if m.Data == nil || len(m.Alerts) == 0 {
 		return nil, 0, errors.New("there are no alerts in it")
@@ -51,7 +51,7 @@ func decode(body io.Reader) ([]rollback.Alert, uint64, error) {
 	alerts := make([]rollback.Alert, len(m.Alerts))
 	for i, a := range m.Alerts {
 		if a.Status != "firing" && a.Status != "resolved" {
-			return nil, 0, fmt.Errorf("alerts[%d].status is %q, want firing or resolved", i, a.Status)
+			return nil, 0, fmt.Errorf("alerts[%d].status is %.40q, want firing or resolved", i, a.Status)
 		}
 		if a.StartsAt.IsZero() || a.Fingerprint == "" || len(a.Labels) == 0 {
 			return nil, 0, fmt.Errorf("alerts[%d] lacks labels, startsAt or fingerprint", i)

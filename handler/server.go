@@ -52,8 +52,7 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("BACKOUT_TLS_CERT_FILE, BACKOUT_TLS_KEY_FILE, BACKOUT_TLS_CLIENT_CA_FILE: %w", err)
 	}
-	hooks := newRouter(o.Log)
-	hooks.Use(w.metrics.measure)
+	hooks := newRouter(o.Log, w.metrics.measure)
 	hooks.NoRoute(func(c *gin.Context) {
 		c.JSON(http.StatusNotFound, problem{"there is nothing here", "alerts are posted to /api/v1/alerts"})
 	})
@@ -77,12 +76,14 @@ func (s *Server) newServer(c Config, h http.Handler) *http.Server {
 }
 
 // newRouter returns a gin engine without gin's own logging. A panic is answered
-// 500: Alertmanager repeats what it posted.
-func newRouter(log *slog.Logger) *gin.Engine {
+// 500: Alertmanager repeats what it posted. The outer handlers see that answer
+// too.
+func newRouter(log *slog.Logger, outer ...gin.HandlerFunc) *gin.Engine {
 	gin.SetMode(gin.ReleaseMode)
 	r := gin.New()
 	r.HandleMethodNotAllowed = true
 	r.ContextWithFallback = true
+	r.Use(outer...)
 	r.Use(gin.CustomRecoveryWithWriter(nil, func(c *gin.Context, cause any) {
 		log.ErrorContext(c, "request not answered", "error", fmt.Sprint(cause))
 		c.AbortWithStatus(http.StatusInternalServerError)

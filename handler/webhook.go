@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"os"
 
 	"github.com/gin-gonic/gin"
 
@@ -57,6 +58,12 @@ func (w *webhook) serveAlerts(c *gin.Context) {
 		c.AbortWithStatusJSON(http.StatusRequestEntityTooLarge, problem{
 			"the body is larger than BACKOUT_MAX_BODY_BYTES",
 			"group alerts by release, or raise BACKOUT_MAX_BODY_BYTES",
+		})
+		return
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		w.log.WarnContext(c, "payload not read in time; the sender is to repeat it", "error", err)
+		c.AbortWithStatusJSON(http.StatusServiceUnavailable, problem{
+			"the body did not come within BACKOUT_READ_TIMEOUT", "post it again; a slow network may need a longer limit",
 		})
 		return
 	case err != nil:

@@ -140,23 +140,22 @@ func (e *Engine) storeOnce(ctx context.Context, k Key, history History, accs []A
 			return err
 		}
 	}
-	e.stored(ctx, record, accs, decided)
-	return nil
-}
-
-// stored counts the accusations; a new decision is logged and carried out.
-func (e *Engine) stored(ctx context.Context, r Record, accs []Accusation, decided bool) {
-	d := r.Decision()
-	verdict := d.Verdict
-	if !decided && r.Claimed() {
+	verdict := record.Decision().Verdict
+	if !decided && record.Claimed() {
 		verdict = Handled
 	}
 	e.metrics.alerts.WithLabelValues(string(verdict)).Add(float64(len(accs)))
-	if !decided {
-		return
+	if decided {
+		e.begin(ctx, record, accs[0].Alert)
 	}
+	return nil
+}
+
+// begin logs a new decision and has it carried out.
+func (e *Engine) begin(ctx context.Context, r Record, alert string) {
+	d := r.Decision()
 	e.log.InfoContext(ctx, "accusation stored", "namespace", r.Namespace, "release", r.Release,
-		"revision", r.Revision, "alert", accs[0].Alert, "verdict", verdict, "target", d.Target, "reason", d.Reason)
+		"revision", r.Revision, "alert", alert, "verdict", d.Verdict, "target", d.Target, "reason", d.Reason)
 	e.Watch(r.Key)
 }
 

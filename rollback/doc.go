@@ -21,6 +21,7 @@
 // Kubernetes and the routers stand behind the interfaces of ports.go; their
 // packages lie below this one and import it, never the reverse.
 //
-// Log keys, a closed list: namespace, release, revision, target, verdict, step,
-// alert, reason, count, weights, attempt, duration, error.
+// Log keys, a closed list for the whole program: namespace, release, revision,
+// target, verdict, step, alert, reason, count, weights, attempt, duration, error;
+// and, at the start, address, ops, policy, http.
 package rollback

@@ -137,12 +137,10 @@ func (e *Engine) take() []Key {
 }
 
 func (e *Engine) sweep(ctx context.Context) {
+	// What was found is worked on, whatever could not be read beside it.
 	keys, err := e.ledger.Open(ctx)
-	if err != nil {
-		if ctx.Err() == nil {
-			e.log.ErrorContext(ctx, "look for open records", "error", err)
-		}
-		return
+	if err != nil && ctx.Err() == nil {
+		e.log.ErrorContext(ctx, "look for open records", "error", err)
 	}
 	for _, k := range keys {
 		e.Watch(k)

@@ -66,15 +66,16 @@ func New(o Options) (*Client, error) {
 		o.Log = slog.Default()
 	}
 	config := rest.CopyConfig(o.Config)
-	// Helm's storage driver takes no context: its reads and writes end by the
-	// client's own limit. Hooks are watched with the unlimited configuration.
+	// Helm's storage driver takes no context, and a rollback's context does not
+	// end: reads and writes of revisions end by the client's own limit. Hooks are
+	// watched with the unlimited configuration.
 	limited := rest.CopyConfig(config)
 	limited.Timeout = requestTimeout
 	clientset, err := kubernetes.NewForConfig(limited)
 	if err != nil {
 		return nil, fmt.Errorf("make a Kubernetes client: %w", err)
 	}
-	heads, err := metadata.NewForConfig(config)
+	heads, err := metadata.NewForConfig(limited)
 	if err != nil {
 		return nil, fmt.Errorf("make a metadata client: %w", err)
 	}

@@ -39,6 +39,10 @@ func (g *guard) check() error {
 	return nil
 }
 
+// Get reads one revision; one that cannot be decoded is an error, where Helm's
+// driver would panic.
+func (g *guard) Get(key string) (*release.Release, error) { return read(g.Driver, key) }
+
 // Query answers Helm's questions for the release's history with the accused and
 // the target revision alone. A question for a status is passed on.
 func (g *guard) Query(labels map[string]string) ([]*release.Release, error) {

@@ -3,11 +3,13 @@ package helm
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 
 	"helm.sh/helm/v3/pkg/release"
+	"helm.sh/helm/v3/pkg/storage/driver"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -55,7 +57,9 @@ func (c *Client) heads(ctx context.Context, k rollback.Key) ([]head, error) {
 // revision is kept until its Secret changes, so that a release with a long
 // history costs one list of metadata.
 //
-// A revision that cannot be decoded has no Content and so is never a target.
+// A revision that cannot be decoded has no Content and so is never a target. One
+// that cannot be read now is an error: without it, another revision could be
+// taken for the newest good one.
 func (c *Client) History(ctx context.Context, k rollback.Key) (rollback.History, error) {
 	heads, err := c.heads(ctx, k)
 	if err != nil {
@@ -69,32 +73,38 @@ func (c *Client) History(ctx context.Context, k rollback.Key) (rollback.History,
 			continue
 		}
 		rev := rollback.Revision{Number: h.number, UID: h.uid, Status: h.status}
-		if stored, err := c.revision(k, h.name); err == nil {
-			rev = describe(rev, stored)
-		} else if ctx.Err() != nil {
+		stored, err := read(c.store(k.Namespace), h.name)
+		switch {
+		case ctx.Err() != nil:
 			return nil, ctx.Err()
-		} else {
+		case errors.Is(err, errCorrupt):
 			c.log.WarnContext(ctx, "revision not readable", "namespace", k.Namespace, "release", k.Release, "revision", h.number, "error", err)
 			history[i] = rev
 			continue
+		case err != nil:
+			return nil, fmt.Errorf("read revision %d of %s: %w", h.number, k, err)
 		}
-		c.digests.Add(cacheKey, rev)
-		history[i] = rev
+		history[i] = describe(rev, stored)
+		c.digests.Add(cacheKey, history[i])
 	}
 	return history, nil
 }
 
-// revision reads and decodes one stored revision. Helm's driver panics on a
-// Secret that it cannot decode; that becomes an error.
-func (c *Client) revision(k rollback.Key, name string) (stored *release.Release, err error) {
+// errCorrupt says that a Secret has the labels of a revision and cannot be
+// decoded as one.
+var errCorrupt = errors.New("it does not hold a Helm revision")
+
+// read reads and decodes one stored revision. Helm's driver panics on a Secret
+// that it cannot decode; that becomes errCorrupt.
+func read(store driver.Driver, name string) (stored *release.Release, err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
-			stored, err = nil, fmt.Errorf("decode Secret %s/%s: it does not hold a Helm revision", k.Namespace, name)
+			stored, err = nil, fmt.Errorf("decode Secret %s: %w", name, errCorrupt)
 		}
 	}()
-	stored, err = c.store(k.Namespace).Get(name)
+	stored, err = store.Get(name)
 	if err == nil && (stored.Info == nil || stored.Chart == nil || stored.Chart.Metadata == nil) {
-		return nil, fmt.Errorf("decode Secret %s/%s: the revision is incomplete", k.Namespace, name)
+		return nil, fmt.Errorf("decode Secret %s: %w", name, errCorrupt)
 	}
 	return stored, err
 }
@@ -110,7 +120,7 @@ func describe(rev rollback.Revision, stored *release.Release) rollback.Revision 
 // Manifest returns the objects of a revision as Helm rendered them, hooks not
 // among them.
 func (c *Client) Manifest(_ context.Context, k rollback.Key, revision int) (rollback.Manifest, error) {
-	stored, err := c.revision(k, secretName(k.Release, revision))
+	stored, err := read(c.store(k.Namespace), secretName(k.Release, revision))
 	if err != nil {
 		return nil, fmt.Errorf("read revision %d of %s: %w", revision, k, err)
 	}

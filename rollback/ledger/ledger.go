@@ -144,7 +144,9 @@ func (l *Ledger) Save(ctx context.Context, r rollback.Record) (rollback.Record, 
 		return r, nil
 	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
 		return r, fmt.Errorf("store the record of %s: %w: its namespace is being deleted", r.Key, rollback.ErrUnknownRelease)
-	case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err), r.Version != "" && apierrors.IsNotFound(err):
+	case r.Version == "" && apierrors.IsNotFound(err):
+		return r, fmt.Errorf("store the record of %s: %w: its namespace is gone", r.Key, rollback.ErrUnknownRelease)
+	case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err), apierrors.IsNotFound(err):
 		return r, fmt.Errorf("store the record of %s revision %d: %w", r.Key, r.Revision, rollback.ErrConflict)
 	default:
 		return r, fmt.Errorf("store the record of %s revision %d: %w", r.Key, r.Revision, err)

@@ -1,6 +1,7 @@
 package traffic
 
 import (
+	"strconv"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -30,7 +31,9 @@ func (ingressNGINX) resource(object *unstructured.Unstructured) schema.GroupVers
 }
 
 func (ingressNGINX) leads(object *unstructured.Unstructured, _ backends) bool {
-	return object.GetAnnotations()[canaryAnnotation] == "true"
+	// ingress-nginx reads its boolean annotations in this way: "1" and "True" count.
+	on, err := strconv.ParseBool(object.GetAnnotations()[canaryAnnotation])
+	return err == nil && on
 }
 
 func (ingressNGINX) weight(object *unstructured.Unstructured) string {
@@ -40,7 +43,12 @@ func (ingressNGINX) weight(object *unstructured.Unstructured) string {
 	return zero
 }
 
-func (r ingressNGINX) shed(live *unstructured.Unstructured, _ backends) ([]rollback.Weight, []operation, error) {
+// shed leaves alone what is no canary route any more, whatever the manifest
+// declares: somebody has changed it, and it may carry everybody's traffic.
+func (r ingressNGINX) shed(live *unstructured.Unstructured, canaries backends) ([]rollback.Weight, []operation, error) {
+	if !r.leads(live, canaries) {
+		return nil, nil, nil
+	}
 	found := r.weight(live)
 	weight := rollback.Weight{Kind: live.GetKind(), Name: live.GetName(), From: found, To: zero}
 	if found != zero {
@@ -54,7 +62,11 @@ func (r ingressNGINX) shed(live *unstructured.Unstructured, _ backends) ([]rollb
 	return []rollback.Weight{weight}, nil, nil
 }
 
-func (r ingressNGINX) raise(live, declared *unstructured.Unstructured, _ backends) ([]rollback.Weight, []operation, error) {
+// raise leaves alone what shed does.
+func (r ingressNGINX) raise(live, declared *unstructured.Unstructured, canaries backends) ([]rollback.Weight, []operation, error) {
+	if !r.leads(live, canaries) {
+		return nil, nil, nil
+	}
 	weight := rollback.Weight{Kind: live.GetKind(), Name: live.GetName(), From: r.weight(live), To: r.weight(declared)}
 	var operations []operation
 	if weight.From != weight.To {

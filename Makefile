@@ -1,0 +1,53 @@
+# Every target works in a fresh clone; Go fetches what it needs. Nothing here builds in parallel: two
+# builds of Kubernetes at once are slower than one after the other.
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+.PHONY: help build test fast e2e lint fmt check demo bench warm
+
+LINT := golangci-lint
+# Type-checked together with all of Kubernetes, these two take 9 GB: they get the linters that read one file at a time.
+HEAVY := ./cmd/sandbox ./sandbox/controlplane
+LIGHT := go list -f '{{.Dir}}' ./... | grep -vE '/(cmd/sandbox|controlplane)$$'
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## bin/backout and bin/storefront, static
+	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o bin/backout .
+	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o bin/storefront ./app
+
+test: fast e2e ## fast, then e2e
+
+fast: ## tests that need no cluster
+	go test ./...
+
+e2e: warm ## tests against a real Kubernetes in the sandbox, one package at a time
+	cd tests && go test -count=1 -p 1 -timeout 20m -v ./...
+
+lint: warm ## golangci-lint, go vet and tidy go.mod files, of both modules
+	go tool -modfile=tools/go.mod $(LINT) run
+	cd tests && light=$$($(LIGHT)) && go tool -modfile=../tools/go.mod $(LINT) run $$light
+	cd tests && go tool -modfile=../tools/go.mod $(LINT) run --fast-only $(HEAVY)
+	go vet ./...
+	cd tests && go vet ./...
+	go mod tidy -diff
+	cd tests && go mod tidy -diff
+	cd tools && go mod tidy -diff
+
+fmt: ## format the Go code of both modules
+	go tool -modfile=tools/go.mod $(LINT) fmt
+
+check: lint test ## everything that a change has to pass
+
+demo: warm ## a bad canary is rolled back before your eyes; KEEP=1 leaves it open
+	@cd tests && go build -buildvcs=false -o .bin/demo ./cmd/demo && exec .bin/demo
+
+bench: ## Go benchmarks of the root module; there are none yet
+	go test -run '^$$' -bench . -benchmem ./...
+
+# warm compiles the sandbox with all processors; `go test -p 1` would do it with one. The first time it names the
+# packages as they get done, so that nobody takes it for a hang.
+warm:
+	@cd tests && if [ -x .bin/sandbox ]; then go build -buildvcs=false ./...; else \
+		echo "The first build compiles Kubernetes: about 8 minutes on 2 cores, once."; \
+		go build -buildvcs=false -v ./...; fi

@@ -1,0 +1,215 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/sethvargo/go-envconfig"
+
+	"github.com/upcommerce/backout/handler"
+	"github.com/upcommerce/backout/rollback"
+)
+
+// load reads an environment of these variables.
+func load(t *testing.T, env map[string]string) (config, error) {
+	t.Helper()
+	return loadConfig(t.Context(), envconfig.MapLookuper(env))
+}
+
+func TestConfigDefaults(t *testing.T) {
+	got, err := load(t, map[string]string{"BACKOUT_TOKEN_FILE": "/run/token"})
+	if err != nil {
+		t.Fatalf("a token file is all that has to be set: %v", err)
+	}
+	want := config{
+		Policy: rollback.Policy{
+			Mode: rollback.ModeAct, Settle: 7 * time.Minute, Cooldown: 10 * time.Minute, Bake: 24 * time.Hour,
+			OperationLimit: time.Hour, RollbackTimeout: 5 * time.Minute,
+		},
+		HTTP: handler.Config{
+			Listen: ":8080", OpsListen: ":9090", Auth: handler.AuthBearer, TokenFile: "/run/token",
+			MaxBody: 1 << 20, ReadTimeout: 5 * time.Second, StoreTimeout: 8 * time.Second,
+		},
+		Log:   logConfig{Level: slog.LevelInfo, Format: "json"},
+		Grace: 25 * time.Second,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("the defaults are those of the README (-want +got):\n%s", diff)
+	}
+	if got.Policy.Allows(rollback.Key{Namespace: "default", Release: "shop"}) {
+		t.Error("by default no release may be touched")
+	}
+}
+
+func TestConfigAuthIsNeverForgotten(t *testing.T) {
+	_, err := load(t, nil)
+	if err == nil || !strings.Contains(err.Error(), "BACKOUT_TOKEN_FILE is not set") {
+		t.Errorf("without a token, and without saying that there is to be none, nothing starts: got %v", err)
+	}
+	if _, err := load(t, map[string]string{"BACKOUT_AUTH": "none"}); err != nil {
+		t.Errorf("BACKOUT_AUTH=none says so: %v", err)
+	}
+}
+
+func TestConfigValues(t *testing.T) {
+	got, err := load(t, map[string]string{
+		"BACKOUT_TOKEN_FILE": "/run/token",
+		"BACKOUT_RELEASES":   "canary-demo/*, shop/web ,shop/api",
+		"BACKOUT_MODE":       "observe",
+		"BACKOUT_CLUSTER":    "blue",
+		"BACKOUT_SETTLE":     "90s",
+		"BACKOUT_LOG_LEVEL":  "debug",
+		"BACKOUT_LISTEN":     "127.0.0.1:8081",
+		"RELEASES":           "other/*",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"canary-demo/*", "shop/web", "shop/api"}, got.Policy.Releases); diff != "" {
+		t.Errorf("a list is separated by commas, and spaces around them mean nothing (-want +got):\n%s", diff)
+	}
+	if got.Policy.Mode != rollback.ModeObserve || got.Policy.Cluster != "blue" || got.Policy.Settle != 90*time.Second ||
+		got.Log.Level != slog.LevelDebug || got.HTTP.Listen != "127.0.0.1:8081" {
+		t.Errorf("variables are read as they are set: got %+v", got)
+	}
+}
+
+// TestConfigEmpty: charts and compose files set variables to nothing.
+func TestConfigEmpty(t *testing.T) {
+	got, err := load(t, map[string]string{"BACKOUT_TOKEN_FILE": "/run/token", "BACKOUT_RELEASES": "", "BACKOUT_CLUSTER": ""})
+	if err != nil {
+		t.Fatalf("a list and a name may be empty: %v", err)
+	}
+	if len(got.Policy.Releases) != 0 || got.Policy.Cluster != "" {
+		t.Errorf("empty is empty: got %q, %q", got.Policy.Releases, got.Policy.Cluster)
+	}
+}
+
+func TestConfigTellsEveryMistake(t *testing.T) {
+	for _, c := range []struct {
+		what string
+		env  map[string]string
+		want []string
+	}{
+		{
+			"what cannot be read",
+			map[string]string{
+				"BACKOUT_SETTLE": "seven minutes", "BACKOUT_MAX_BODY_BYTES": "1Mi", "BACKOUT_GRACE": "25",
+				"BACKOUT_LOG_LEVEL": "loud", "BACKOUT_BAKE": "1d",
+			},
+			[]string{
+				`BACKOUT_SETTLE="seven minutes"`, `BACKOUT_MAX_BODY_BYTES="1Mi"`, `BACKOUT_GRACE="25"`,
+				`BACKOUT_LOG_LEVEL="loud"`, `BACKOUT_BAKE="1d"`,
+			},
+		},
+		{
+			"what makes no sense",
+			map[string]string{
+				"BACKOUT_MODE": "dry-run", "BACKOUT_RELEASES": "*/shop,shop,ok/*", "BACKOUT_AUTH": "basic", "BACKOUT_LISTEN": "8080",
+				"BACKOUT_GRACE": "0s", "BACKOUT_LOG_FORMAT": "yaml", "BACKOUT_COOLDOWN": "-1s", "BACKOUT_MAX_BODY_BYTES": "0",
+				"BACKOUT_TLS_KEY_FILE": "/tls.key",
+			},
+			[]string{
+				`BACKOUT_MODE="dry-run"`, `BACKOUT_RELEASES: "*/shop"`, `BACKOUT_RELEASES: "shop"`, `BACKOUT_AUTH="basic"`,
+				`BACKOUT_LISTEN="8080"`, "BACKOUT_GRACE=0s", `BACKOUT_LOG_FORMAT="yaml"`, "BACKOUT_COOLDOWN=-1s",
+				"BACKOUT_MAX_BODY_BYTES=0", "BACKOUT_TLS_CERT_FILE",
+			},
+		},
+	} {
+		_, err := load(t, c.env)
+		if err == nil {
+			t.Errorf("%s: a bad environment is refused", c.what)
+			continue
+		}
+		for _, want := range c.want {
+			if n := strings.Count(err.Error(), want); n != 1 {
+				t.Errorf("%s: every mistake is told at once, by its variable: %s stands %d times in\n%v", c.what, want, n, err)
+			}
+		}
+		if strings.Contains(err.Error(), "%!") || strings.Contains(err.Error(), "nil") {
+			t.Errorf("%s: every mistake is told in words:\n%v", c.what, err)
+		}
+	}
+}
+
+// TestConfigFields pins what the README's table and the reading of the
+// environment are made of.
+func TestConfigFields(t *testing.T) {
+	seen := make(map[string]bool)
+	all := fields(reflect.ValueOf(&config{}).Elem())
+	for _, f := range all {
+		if !strings.HasPrefix(f.name, "BACKOUT_") || strings.ToUpper(f.name) != f.name || strings.ContainsAny(f.name, " =") {
+			t.Errorf("%s: the name of a variable is in capitals and has the prefix", f.name)
+		}
+		if seen[f.name] {
+			t.Errorf("%s: one variable sets one field", f.name)
+		}
+		seen[f.name] = true
+		if f.description == "" || !strings.HasSuffix(f.description, ".") || strings.ContainsAny(f.description, "\n|") {
+			t.Errorf("%s: every variable has a desc tag, in whole sentences that fit a table: got %q", f.name, f.description)
+		}
+	}
+	if n := leaves(reflect.TypeFor[config]()); n != len(all) {
+		t.Errorf("every field has an env tag: %d fields, %d variables", n, len(all))
+	}
+}
+
+// leaves counts the fields of a struct and of the structs in it that belong to
+// backout.
+func leaves(s reflect.Type) int {
+	n := 0
+	for i := range s.NumField() {
+		f := s.Field(i).Type
+		if f.Kind() == reflect.Struct {
+			n += leaves(f)
+			continue
+		}
+		n++
+	}
+	return n
+}
+
+// TestReadmeConfiguration compares the README's table with the structs. UPDATE=1
+// rewrites the table.
+func TestReadmeConfiguration(t *testing.T) {
+	const begin, end = "<!-- configuration -->", "<!-- /configuration -->"
+	text, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, found := strings.Cut(string(text), begin)
+	shown, after, closed := strings.Cut(rest, end)
+	if !found || !closed {
+		t.Fatalf("README.md has its configuration between %s and %s", begin, end)
+	}
+	want := "\n\n" + table(fields(reflect.ValueOf(&config{}).Elem())) + "\n"
+	if os.Getenv("UPDATE") != "" {
+		if err := os.WriteFile("README.md", []byte(before+begin+want+end+after), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if diff := cmp.Diff(want, shown); diff != "" {
+		t.Errorf("the README's table is made of the structs; UPDATE=1 rewrites it (-structs +README):\n%s", diff)
+	}
+}
+
+// table returns the variables as Markdown.
+func table(all []field) string {
+	var b strings.Builder
+	b.WriteString("| variable | default | meaning |\n|---|---|---|\n")
+	for _, f := range all {
+		fallback := ""
+		if f.fallback != "" {
+			fallback = "`" + f.fallback + "`"
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", f.name, fallback, f.description)
+	}
+	return b.String()
+}

@@ -1,0 +1,203 @@
+package handler_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/upcommerce/backout/handler"
+)
+
+// withToken has the server want the token in the file.
+func withToken(path string) func(*handler.Options) {
+	return func(o *handler.Options) {
+		o.Config.Auth, o.Config.TokenFile = handler.AuthBearer, path
+	}
+}
+
+func TestBearer(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "token")
+	write(t, file, "correct horse\n")
+	s, in := newServer(t, withToken(file))
+	for _, c := range []struct {
+		what    string
+		headers []string
+		want    int
+	}{
+		{"the right token", []string{"Authorization", "Bearer correct horse"}, http.StatusOK},
+		{"a scheme is no matter of case", []string{"Authorization", "bearer correct horse"}, http.StatusOK},
+		{"no header", nil, http.StatusUnauthorized},
+		{"empty header", []string{"Authorization", ""}, http.StatusUnauthorized},
+		{"no token", []string{"Authorization", "Bearer"}, http.StatusUnauthorized},
+		{"empty token", []string{"Authorization", "Bearer "}, http.StatusUnauthorized},
+		{"a wrong token", []string{"Authorization", "Bearer wrong"}, http.StatusUnauthorized},
+		{"the beginning of the token", []string{"Authorization", "Bearer correct"}, http.StatusUnauthorized},
+		{"more than the token", []string{"Authorization", "Bearer correct horse battery"}, http.StatusUnauthorized},
+		{"a token in other letters", []string{"Authorization", "Bearer Correct Horse"}, http.StatusUnauthorized},
+		{"the token without a scheme", []string{"Authorization", "correct horse"}, http.StatusUnauthorized},
+		{"the token as a password", []string{"Authorization", "Basic correct horse"}, http.StatusUnauthorized},
+		{"the token in another header", []string{"X-Token", "Bearer correct horse"}, http.StatusUnauthorized},
+	} {
+		before := len(in.batches())
+		w := post(s.Handler(), payload(), c.headers...)
+		if w.Code != c.want {
+			t.Errorf("%s is answered %d: got %d", c.what, c.want, w.Code)
+		}
+		if handed := len(in.batches()) - before; (c.want == http.StatusOK) != (handed == 1) {
+			t.Errorf("%s: only who proves who they are hands anything over: got %d batches", c.what, handed)
+		}
+		if c.want == http.StatusUnauthorized {
+			if _, hint := problemOf(t, w); !strings.Contains(hint, "credentials_file") || w.Header().Get("WWW-Authenticate") == "" {
+				t.Errorf("%s: the answer says how to do it right: got %q", c.what, hint)
+			}
+			if strings.Contains(w.Body.String(), "horse") {
+				t.Errorf("%s: the answer shows the token", c.what)
+			}
+		}
+	}
+}
+
+// unread is a body that nobody may read.
+type unread struct{ t *testing.T }
+
+func (u unread) Read([]byte) (int, error) {
+	u.t.Error("a body is not read before the sender has proved who they are")
+	return 0, errors.New("read")
+}
+
+func TestUnauthorizedBeforeTheBody(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "token")
+	write(t, file, "token")
+	s, _ := newServer(t, withToken(file))
+	r := httptest.NewRequest(http.MethodPost, "/api/v1/alerts", unread{t})
+	r.Header.Set("Authorization", "Bearer wrong")
+	w := httptest.NewRecorder()
+	s.Handler().ServeHTTP(w, r)
+	if w.Code != http.StatusUnauthorized {
+		t.Errorf("a wrong token is answered 401: got %d", w.Code)
+	}
+}
+
+// TestTokenRotation replaces the token as the kubelet does it: the files of a
+// mounted Secret are links through ..data, which is swapped by a rename.
+func TestTokenRotation(t *testing.T) {
+	mount := t.TempDir()
+	publish := func(version, token string) {
+		t.Helper()
+		if err := os.Mkdir(filepath.Join(mount, version), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(mount, version, "token"), token)
+		next := filepath.Join(mount, "..data_tmp")
+		if err := os.Symlink(version, next); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(next, filepath.Join(mount, "..data")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	publish("..1", "first-token")
+	file := filepath.Join(mount, "token")
+	if err := os.Symlink(filepath.Join("..data", "token"), file); err != nil {
+		t.Fatal(err)
+	}
+	s, _ := newServer(t, withToken(file))
+	status := func(token string) int {
+		return post(s.Handler(), payload(), "Authorization", "Bearer "+token).Code
+	}
+	if got := status("first-token"); got != http.StatusOK {
+		t.Fatalf("the first token is valid: got %d", got)
+	}
+	publish("..2", "other-token") // of the same length
+	if got := status("other-token"); got != http.StatusOK {
+		t.Errorf("the new token is valid at once, without a restart: got %d", got)
+	}
+	if got := status("first-token"); got != http.StatusUnauthorized {
+		t.Errorf("the old token is refused: got %d", got)
+	}
+	if err := os.RemoveAll(filepath.Join(mount, "..1")); err != nil {
+		t.Fatal(err)
+	}
+
+	for what, spoil := range map[string]func(){
+		"emptied": func() { publish("..3", " \n") },
+		"deleted": func() { _ = os.Remove(file) },
+	} {
+		spoil()
+		if got := status("other-token"); got != http.StatusOK {
+			t.Errorf("the file is %s: the last token stays in force: got %d", what, got)
+		}
+		for _, wrong := range []string{"", "first-token", " "} {
+			if got := status(wrong); got != http.StatusUnauthorized {
+				t.Errorf("the file is %s: it lets nobody else in: token %q got %d", what, wrong, got)
+			}
+		}
+	}
+	if err := os.Symlink(filepath.Join("..data", "token"), file); err != nil {
+		t.Fatal(err)
+	}
+	publish("..4", "fourth-token")
+	if got := status("fourth-token"); got != http.StatusOK {
+		t.Errorf("a file that came back is read: got %d", got)
+	}
+}
+
+func TestNewRefuses(t *testing.T) {
+	folder := t.TempDir()
+	file := func(name, text string) string {
+		path := filepath.Join(folder, name)
+		write(t, path, text)
+		return path
+	}
+	token := file("token", "token")
+	empty := file("empty", "\n")
+	for _, c := range []struct {
+		what   string
+		change func(*handler.Config)
+		want   string
+	}{
+		{"bearer without a file", func(c *handler.Config) { c.Auth = handler.AuthBearer }, "BACKOUT_TOKEN_FILE is not set"},
+		{"an empty token file", func(c *handler.Config) { c.Auth, c.TokenFile = handler.AuthBearer, empty }, "BACKOUT_TOKEN_FILE: read " + empty},
+		{"no such token file", func(c *handler.Config) { c.Auth, c.TokenFile = handler.AuthBearer, folder+"/none" }, "BACKOUT_TOKEN_FILE: look at " + folder},
+		{"a folder as token file", func(c *handler.Config) { c.Auth, c.TokenFile = handler.AuthBearer, folder }, "BACKOUT_TOKEN_FILE: read " + folder},
+		{"none, and a token", func(c *handler.Config) { c.TokenFile = token }, "BACKOUT_AUTH=none contradicts BACKOUT_TOKEN_FILE"},
+		{"another word", func(c *handler.Config) { c.Auth = "basic" }, `BACKOUT_AUTH="basic"`},
+		{"no word", func(c *handler.Config) { c.Auth = "" }, `BACKOUT_AUTH=""`},
+		{"a certificate without key", func(c *handler.Config) { c.TLSCertFile = token }, "BACKOUT_TLS_KEY_FILE"},
+		{"a key without certificate", func(c *handler.Config) { c.TLSKeyFile = token }, "BACKOUT_TLS_CERT_FILE"},
+		{"a certificate that is none", func(c *handler.Config) { c.TLSCertFile, c.TLSKeyFile = token, token }, token},
+		{"client CAs without a certificate", func(c *handler.Config) { c.ClientCAFile = token }, "BACKOUT_TLS_CLIENT_CA_FILE needs"},
+		{"no address", func(c *handler.Config) { c.Listen = "8080" }, `BACKOUT_LISTEN="8080"`},
+		{"no address for ops", func(c *handler.Config) { c.OpsListen = "" }, `BACKOUT_OPS_LISTEN=""`},
+		{"no body at all", func(c *handler.Config) { c.MaxBody = 0 }, "BACKOUT_MAX_BODY_BYTES=0"},
+		{"no time to read", func(c *handler.Config) { c.ReadTimeout = 0 }, "BACKOUT_READ_TIMEOUT=0s"},
+		{"no time to store", func(c *handler.Config) { c.StoreTimeout = -1 }, "BACKOUT_STORE_TIMEOUT=-1ns"},
+	} {
+		config := openConfig()
+		c.change(&config)
+		_, err := handler.New(handler.Options{
+			Config: config, Receiver: &inbox{}, Reader: shelf{}, Registry: prometheus.NewRegistry(),
+			Ready: func(context.Context) error { return nil },
+		})
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: the server refuses to start and names the variable: got %v, want %q in it", c.what, err, c.want)
+		}
+	}
+}
+
+// TestAuthNone is for listeners behind something else that checks.
+func TestAuthNone(t *testing.T) {
+	s, _ := newServer(t, nil)
+	for _, headers := range [][]string{nil, {"Authorization", "Bearer whatever"}} {
+		if w := post(s.Handler(), payload(), headers...); w.Code != http.StatusOK {
+			t.Errorf("BACKOUT_AUTH=none asks for nothing: got %d", w.Code)
+		}
+	}
+}

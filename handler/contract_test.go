@@ -1,0 +1,203 @@
+package handler_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	amalert "github.com/prometheus/alertmanager/alert"
+	"github.com/prometheus/alertmanager/notify"
+	"github.com/prometheus/alertmanager/notify/webhook"
+	"github.com/prometheus/alertmanager/template"
+	"github.com/prometheus/common/model"
+	"go.yaml.in/yaml/v2"
+
+	"github.com/upcommerce/backout/handler"
+	"github.com/upcommerce/backout/rollback"
+)
+
+// The tests in this file post with Alertmanager's own notifier: they pin what
+// backout relies on, and break when an update of Alertmanager changes it.
+
+// alertmanager is a webhook receiver of Alertmanager's, configured as in its own
+// file: the settings follow its url.
+type alertmanager struct{ *webhook.Notifier }
+
+func newAlertmanager(t *testing.T, h http.Handler, settings string) alertmanager {
+	t.Helper()
+	server := httptest.NewServer(h)
+	t.Cleanup(server.Close)
+	var config webhook.WebhookConfig
+	text := "url: " + server.URL + "/api/v1/alerts\nhttp_config: {}\n" + settings
+	if settings != "" {
+		text = "url: " + server.URL + "/api/v1/alerts\n" + settings
+	}
+	if err := yaml.UnmarshalStrict([]byte(text), &config); err != nil {
+		t.Fatalf("Alertmanager reads this configuration: %v\n%s", err, text)
+	}
+	if !config.SendResolved() {
+		t.Error("Alertmanager tells a webhook also that an alert is over, unless told not to")
+	}
+	templates, err := template.FromGlobs(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	templates.ExternalURL = &url.URL{Scheme: "http", Host: "alertmanager:9093"}
+	notifier, err := webhook.New(&config, templates, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return alertmanager{notifier}
+}
+
+// send posts the alerts as one group and returns whether Alertmanager would post
+// them again.
+func (a alertmanager) send(t *testing.T, alerts ...*amalert.Alert) (retry bool, err error) {
+	t.Helper()
+	ctx := notify.WithGroupKey(t.Context(), `{}/{backout=~".+"}:{namespace="shop", release="web"}`)
+	ctx = notify.WithReceiverName(ctx, "backout")
+	ctx = notify.WithGroupLabels(ctx, model.LabelSet{"namespace": "shop", "release": "web"})
+	return a.Notify(ctx, alerts...)
+}
+
+// amAlert is an alert as it lies in Alertmanager.
+func amAlert(name string) *amalert.Alert {
+	began := time.Now().Add(-time.Minute)
+	return &amalert.Alert{Alert: model.Alert{
+		Labels: model.LabelSet{
+			"alertname": model.LabelValue(name), "backout": "rollback", "namespace": "shop", "release": "web", "version": "v3",
+		},
+		Annotations: model.LabelSet{"summary": "half of the requests fail"},
+		StartsAt:    began, EndsAt: began.Add(time.Hour), GeneratorURL: "http://prometheus/graph",
+	}, UpdatedAt: began}
+}
+
+func TestContractPayload(t *testing.T) {
+	s, in := newServer(t, nil)
+	am := newAlertmanager(t, s.Handler(), "")
+	firing, resolved := amAlert("CanaryErrors"), amAlert("CanarySlow")
+	resolved.EndsAt = time.Now().Add(-time.Second)
+	if retry, err := am.send(t, firing, resolved); retry || err != nil {
+		t.Fatalf("Alertmanager takes 200 for success: retry %t, %v", retry, err)
+	}
+	want := make([]rollback.Alert, 2)
+	for i, a := range []*amalert.Alert{firing, resolved} {
+		want[i] = rollback.Alert{
+			Labels: map[string]string{
+				"alertname": string(a.Labels["alertname"]), "backout": "rollback", "namespace": "shop", "release": "web", "version": "v3",
+			},
+			Annotations: map[string]string{"summary": "half of the requests fail"},
+			Fingerprint: a.Labels.Fingerprint().String(), StartsAt: a.StartsAt, Resolved: i == 1,
+		}
+	}
+	sameInstant := cmp.Comparer(func(a, b time.Time) bool { return a.Equal(b) })
+	if diff := cmp.Diff([][]rollback.Alert{want}, in.batches(), sameInstant); diff != "" {
+		t.Fatalf("labels, annotations, fingerprint, start and state arrive as they are (-want +got):\n%s", diff)
+	}
+	key, acc, err := in.batches()[0][0].Read(time.Now())
+	if err != nil || key.String() != "shop/web" || acc.Level != rollback.LevelRollback || acc.Version != "v3" {
+		t.Errorf("what arrives accuses the release: got %s, %+v, %v", key, acc, err)
+	}
+}
+
+// TestContractRepeat pins that a repeated alert is known by fingerprint and start.
+func TestContractRepeat(t *testing.T) {
+	s, in := newServer(t, nil)
+	am := newAlertmanager(t, s.Handler(), "")
+	alert := amAlert("CanaryErrors")
+	for range 2 {
+		if _, err := am.send(t, alert); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var episodes []rollback.Episode
+	for _, batch := range in.batches() {
+		_, acc, err := batch[0].Read(time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		episodes = append(episodes, acc.Episode())
+	}
+	if len(episodes) != 2 || episodes[0] != episodes[1] {
+		t.Errorf("one firing delivered twice is one episode: got %v", episodes)
+	}
+}
+
+// TestContractTruncated: with max_alerts Alertmanager cuts off the rest before it
+// computes the group's status, which then says resolved while an alert fires.
+func TestContractTruncated(t *testing.T) {
+	s, in := newServer(t, nil)
+	am := newAlertmanager(t, s.Handler(), "http_config: {}\nmax_alerts: 2\n")
+	var alerts []*amalert.Alert
+	for i := range 5 {
+		alerts = append(alerts, amAlert(fmt.Sprintf("Canary%d", i)))
+	}
+	if retry, err := am.send(t, alerts...); retry || err != nil {
+		t.Fatalf("a payload that was cut off is taken: retry %t, %v", retry, err)
+	}
+	if got := in.batches(); len(got) != 1 || len(got[0]) != 2 {
+		t.Errorf("what is left of it is handed over: got %v", got)
+	}
+}
+
+// TestContractAnswers pins what Alertmanager does about each answer: it repeats
+// 5xx only.
+func TestContractAnswers(t *testing.T) {
+	token := filepath.Join(t.TempDir(), "token")
+	write(t, token, "token")
+	for _, c := range []struct {
+		what     string
+		change   func(*handler.Options)
+		settings string
+		accept   func(context.Context) error
+		retry    bool
+		reason   notify.Reason
+	}{
+		{"503: could not be stored", nil, "", func(context.Context) error { return errors.New("away") }, true, notify.ServerErrorReason},
+		{"500: a defect", nil, "", func(context.Context) error { panic("defect") }, true, notify.ServerErrorReason},
+		{"400: a custom payload", nil, "http_config: {}\npayload: {text: '{{ .Status }}'}\n", nil, false, notify.ClientErrorReason},
+		{"401: no token", withToken(token), "", nil, false, notify.AuthErrorReason},
+		{"413: too large", func(o *handler.Options) { o.Config.MaxBody = 100 }, "", nil, false, notify.ClientErrorReason},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			s, in := newServer(t, c.change)
+			in.accept = c.accept
+			retry, err := newAlertmanager(t, s.Handler(), c.settings).send(t, amAlert("CanaryErrors"))
+			var reason *notify.ErrorWithReason
+			if retry != c.retry || !errors.As(err, &reason) || reason.Reason != c.reason {
+				t.Errorf("Alertmanager repeats it: want %t and %s, got %t and %v", c.retry, c.reason, retry, err)
+			}
+			if n := len(in.batches()); (n == 1) != (c.accept != nil) {
+				t.Errorf("what is refused is not handed over: got %d batches", n)
+			}
+		})
+	}
+}
+
+func TestContractToken(t *testing.T) {
+	folder := t.TempDir()
+	theirs, ours := filepath.Join(folder, "theirs"), filepath.Join(folder, "ours")
+	write(t, theirs, "first-token\n")
+	write(t, ours, "first-token")
+	s, _ := newServer(t, withToken(ours))
+	am := newAlertmanager(t, s.Handler(), "http_config:\n  authorization:\n    credentials_file: "+theirs+"\n")
+	if retry, err := am.send(t, amAlert("CanaryErrors")); retry || err != nil {
+		t.Errorf("Alertmanager presents its credentials_file as backout wants it: %v", err)
+	}
+	replace(t, ours, "other-token")
+	if _, err := am.send(t, amAlert("CanaryErrors")); err == nil {
+		t.Error("the old token is refused after a change on our side")
+	}
+	replace(t, theirs, "other-token")
+	if retry, err := am.send(t, amAlert("CanaryErrors")); retry || err != nil {
+		t.Errorf("both sides change the token without a restart: %v", err)
+	}
+}

@@ -1,0 +1,250 @@
+package helm_test
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/strategicpatch"
+	"k8s.io/client-go/rest"
+)
+
+// apiServer is what Helm needs of an API server: discovery, and objects in
+// memory that can be read, listed, created, replaced, patched and deleted. It
+// knows four kinds, validates nothing and never answers 409 to a stale write.
+type apiServer struct {
+	mu      sync.Mutex
+	objects map[string]*unstructured.Unstructured
+	version int
+	// writes are the writes so far, as "PATCH ingresses/web-canary".
+	writes []string
+	// reads counts the objects that were read whole, by resource/name.
+	reads map[string]int
+	// before is called before each request, without mu held, if not nil. A status
+	// code other than 0 is the answer.
+	before func(method, object string) int
+}
+
+// kind is one that the server knows.
+type kind struct {
+	kind string
+	form any
+}
+
+// kinds are the resources that the server knows, by their path.
+func kinds() map[string]kind {
+	return map[string]kind{
+		"/api/v1/secrets":                      {"Secret", corev1.Secret{}},
+		"/api/v1/configmaps":                   {"ConfigMap", corev1.ConfigMap{}},
+		"/apis/apps/v1/deployments":            {"Deployment", appsv1.Deployment{}},
+		"/apis/networking.k8s.io/v1/ingresses": {"Ingress", networkingv1.Ingress{}},
+	}
+}
+
+func newAPIServer(t *testing.T) (*apiServer, *rest.Config) {
+	t.Helper()
+	s := &apiServer{objects: make(map[string]*unstructured.Unstructured), reads: make(map[string]int)}
+	server := httptest.NewServer(s)
+	t.Cleanup(server.Close)
+	return s, &rest.Config{Host: server.URL, QPS: -1, ContentConfig: rest.ContentConfig{ContentType: "application/json"}}
+}
+
+// object returns a copy of a stored one, such as "ingresses/web-canary".
+func (s *apiServer) object(t *testing.T, name string) *unstructured.Unstructured {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o, ok := s.objects[name]
+	if !ok {
+		t.Fatalf("%s is not there; there are %v", name, slices.Sorted(maps.Keys(s.objects)))
+	}
+	return o.DeepCopy()
+}
+
+// put stores an object, with a new UID if it is not there yet.
+func (s *apiServer) put(name string, o *unstructured.Unstructured) *unstructured.Unstructured {
+	s.version++
+	if old, ok := s.objects[name]; ok {
+		o.SetUID(old.GetUID())
+	} else if o.GetUID() == "" {
+		o.SetUID(types.UID("uid-" + strconv.Itoa(s.version)))
+	}
+	o.SetResourceVersion(strconv.Itoa(s.version))
+	s.objects[name] = o
+	return o
+}
+
+func (s *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	resource, name, ok := locate(r.URL.Path)
+	if !ok {
+		discover(w, r.URL.Path)
+		return
+	}
+	object := resource[strings.LastIndex(resource, "/")+1:] + "/" + name
+	if s.before != nil {
+		if code := s.before(r.Method, object); code != 0 {
+			fail(w, code, metav1.StatusReasonInternalError)
+			return
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r.Method != http.MethodGet {
+		s.write(w, r, resource, object)
+		return
+	}
+	if name == "" {
+		s.list(w, r, resource, object)
+		return
+	}
+	s.reads[object]++
+	if o, ok := s.objects[object]; ok {
+		answer(w, http.StatusOK, o)
+		return
+	}
+	fail(w, http.StatusNotFound, metav1.StatusReasonNotFound)
+}
+
+func (s *apiServer) list(w http.ResponseWriter, r *http.Request, resource, prefix string) {
+	selector, err := labels.Parse(r.URL.Query().Get("labelSelector"))
+	if err != nil {
+		fail(w, http.StatusBadRequest, metav1.StatusReasonBadRequest)
+		return
+	}
+	bare := strings.Contains(r.Header.Get("Accept"), "PartialObjectMetadataList")
+	items := []any{}
+	for _, key := range slices.Sorted(maps.Keys(s.objects)) {
+		o := s.objects[key]
+		if !strings.HasPrefix(key, prefix) || !selector.Matches(labels.Set(o.GetLabels())) {
+			continue
+		}
+		if bare {
+			items = append(items, map[string]any{"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": o.Object["metadata"]})
+			continue
+		}
+		s.reads[key]++
+		items = append(items, o.Object)
+	}
+	list := map[string]any{"apiVersion": "v1", "kind": kinds()[resource].kind + "List", "metadata": map[string]any{}, "items": items}
+	if bare {
+		list["apiVersion"], list["kind"] = "meta.k8s.io/v1", "PartialObjectMetadataList"
+	}
+	answer(w, http.StatusOK, list)
+}
+
+func (s *apiServer) write(w http.ResponseWriter, r *http.Request, resource, object string) {
+	body, _ := io.ReadAll(r.Body)
+	sent := &unstructured.Unstructured{}
+	if r.Method == http.MethodPost || r.Method == http.MethodPut {
+		if err := json.Unmarshal(body, &sent.Object); err != nil {
+			fail(w, http.StatusBadRequest, metav1.StatusReasonBadRequest)
+			return
+		}
+	}
+	if r.Method == http.MethodPost {
+		object += sent.GetName()
+	}
+	s.writes = append(s.writes, r.Method+" "+object)
+	live, known := s.objects[object]
+	switch {
+	case r.Method == http.MethodPost && known:
+		fail(w, http.StatusConflict, metav1.StatusReasonAlreadyExists)
+	case r.Method == http.MethodPost:
+		answer(w, http.StatusCreated, s.put(object, sent))
+	case !known:
+		fail(w, http.StatusNotFound, metav1.StatusReasonNotFound)
+	case r.Method == http.MethodPut:
+		answer(w, http.StatusOK, s.put(object, sent))
+	case r.Method == http.MethodPatch:
+		before, _ := json.Marshal(live)
+		after, err := strategicpatch.StrategicMergePatch(before, body, kinds()[resource].form)
+		patched := &unstructured.Unstructured{}
+		if err != nil || json.Unmarshal(after, &patched.Object) != nil {
+			fail(w, http.StatusUnprocessableEntity, metav1.StatusReasonInvalid)
+			return
+		}
+		answer(w, http.StatusOK, s.put(object, patched))
+	case r.Method == http.MethodDelete:
+		delete(s.objects, object)
+		answer(w, http.StatusOK, live)
+	}
+}
+
+// locate splits a path into the resource and the object's name; namespaces are
+// left out, the tests have one.
+func locate(path string) (resource, name string, ok bool) {
+	group, rest, ok := strings.Cut(path, "/namespaces/")
+	parts := strings.Split(rest, "/")
+	if !ok || len(parts) < 2 {
+		return "", "", false
+	}
+	resource = group + "/" + parts[1]
+	if len(parts) > 2 {
+		name = parts[2]
+	}
+	_, ok = kinds()[resource]
+	return resource, name, ok
+}
+
+func discover(w http.ResponseWriter, path string) {
+	switch path {
+	case "/version":
+		answer(w, http.StatusOK, map[string]any{"major": "1", "minor": "37", "gitVersion": "v1.37.0"})
+		return
+	case "/api":
+		answer(w, http.StatusOK, metav1.APIVersions{TypeMeta: metav1.TypeMeta{Kind: "APIVersions", APIVersion: "v1"}, Versions: []string{"v1"}})
+		return
+	case "/apis":
+		list := metav1.APIGroupList{TypeMeta: metav1.TypeMeta{Kind: "APIGroupList", APIVersion: "v1"}}
+		for _, group := range []string{"apps", "networking.k8s.io"} {
+			version := metav1.GroupVersionForDiscovery{GroupVersion: group + "/v1", Version: "v1"}
+			list.Groups = append(list.Groups, metav1.APIGroup{Name: group, Versions: []metav1.GroupVersionForDiscovery{version}, PreferredVersion: version})
+		}
+		answer(w, http.StatusOK, list)
+		return
+	}
+	list := metav1.APIResourceList{TypeMeta: metav1.TypeMeta{Kind: "APIResourceList", APIVersion: "v1"}}
+	list.GroupVersion = strings.TrimPrefix(strings.TrimPrefix(path, "/apis/"), "/api/")
+	for resource, k := range kinds() {
+		if group, name := resource[:strings.LastIndex(resource, "/")], resource[strings.LastIndex(resource, "/")+1:]; group == path {
+			list.APIResources = append(list.APIResources, metav1.APIResource{
+				Name: name, Kind: k.kind, Namespaced: true, Verbs: metav1.Verbs{"get", "list", "create", "update", "patch", "delete"},
+			})
+		}
+	}
+	if len(list.APIResources) == 0 {
+		fail(w, http.StatusNotFound, metav1.StatusReasonNotFound)
+		return
+	}
+	slices.SortFunc(list.APIResources, func(a, b metav1.APIResource) int { return cmp.Compare(a.Name, b.Name) })
+	answer(w, http.StatusOK, list)
+}
+
+func fail(w http.ResponseWriter, code int, reason metav1.StatusReason) {
+	answer(w, code, metav1.Status{
+		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}, Status: metav1.StatusFailure,
+		Code: int32(code), Reason: reason, Message: fmt.Sprintf("the server says %s", reason),
+	})
+}
+
+func answer(w http.ResponseWriter, code int, object any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	_ = json.NewEncoder(w).Encode(object)
+}
