@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/sethvargo/go-envconfig"
@@ -20,21 +22,62 @@ type Config struct {
 	WelcomeMessage string        `env:"WELCOME_MESSAGE"`          // headline; empty: "Hello from version VERSION"
 	Port           int           `env:"PORT, default=5000"`       // listens on every interface
 	DrainDelay     time.Duration `env:"DRAIN_DELAY, default=3s"`  // answers for so long after SIGTERM, while routers look away
+	FaultsAdmin    bool          `env:"FAULTS_ADMIN"`             // whoever reaches the storefront may change its faults at /faults
+	Faults         Faults        // in effect from the start
 }
 
 // readConfig reads and validates the environment. It returns every error of it at once, each by the variable's name.
 func readConfig(ctx context.Context, env envconfig.Lookuper) (Config, error) {
 	var config Config
-	if err := envconfig.ProcessWith(ctx, &envconfig.Config{Target: &config, Lookuper: env}); err != nil {
-		return Config{}, fmt.Errorf("read the environment: %w", err)
+	// A variable that cannot be read keeps its default, so that the others can be validated.
+	if err := envconfig.ProcessWith(ctx, &envconfig.Config{Target: &config, Lookuper: envconfig.MapLookuper(nil)}); err != nil {
+		return Config{}, fmt.Errorf("set the defaults: %w", err)
 	}
+	unreadable := readFields(ctx, env, reflect.ValueOf(&config).Elem())
 	if config.WelcomeMessage == "" {
 		config.WelcomeMessage = "Hello from version " + config.Version
 	}
-	if err := config.Validate(); err != nil {
+	if err := errors.Join(unreadable, config.Validate()); err != nil {
 		return Config{}, fmt.Errorf("read the environment: %w", err)
 	}
 	return config, nil
+}
+
+// readFields reads the variables of a struct's fields, and of the structs in it, one by one: given the whole struct,
+// envconfig would stop at the first that it cannot read.
+func readFields(ctx context.Context, env envconfig.Lookuper, fields reflect.Value) error {
+	var errs []error
+	for i := range fields.NumField() {
+		field := fields.Type().Field(i)
+		tag, ok := field.Tag.Lookup("env")
+		if !ok {
+			errs = append(errs, readFields(ctx, env, fields.Field(i)))
+			continue
+		}
+		alone := reflect.New(reflect.StructOf([]reflect.StructField{field}))
+		if err := envconfig.ProcessWith(ctx, &envconfig.Config{Target: alone.Interface(), Lookuper: env}); err != nil {
+			name, _, _ := strings.Cut(tag, ",")
+			given, _ := env.Lookup(name)
+			errs = append(errs, fmt.Errorf("%s %q cannot be read: %s", name, given, spelling(fields.Field(i).Interface())))
+			continue
+		}
+		fields.Field(i).Set(alone.Elem().Field(0))
+	}
+	return errors.Join(errs...)
+}
+
+// spelling returns how to spell a value of the type of v.
+func spelling(v any) string {
+	switch v.(type) {
+	case bool:
+		return "use true or false"
+	case int:
+		return "use a whole number"
+	case float64:
+		return "use a number, as in 0.5"
+	default:
+		return "use a number with its unit, as in 250ms or 30s"
+	}
 }
 
 // Validate returns every reason why the storefront cannot run with c, joined, or nil.
@@ -52,7 +95,7 @@ func (c Config) Validate() error {
 	if c.DrainDelay < 0 || c.DrainDelay > maxDrainDelay {
 		errs = append(errs, fmt.Errorf("DRAIN_DELAY %s is out of bounds: use 0s to %s", c.DrainDelay, maxDrainDelay))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, c.Faults.Validate())...)
 }
 
 // isVersion says whether s can be an image tag and a Kubernetes label value at once; the chart uses one string for both.

@@ -19,6 +19,23 @@ func TestConfigDefaults(t *testing.T) {
 	}
 }
 
+func TestFaultsFromTheEnvironment(t *testing.T) {
+	config, err := readConfig(t.Context(), envconfig.MapLookuper(map[string]string{
+		"FAULT_ERROR_SHARE": "0.5", "FAULT_LATENCY": "250ms", "FAULT_LATENCY_JITTER": "1.5s", "FAULT_CRASH_AFTER": "2m",
+		"FAULT_NEVER_READY": "true", "FAULT_SILENT": "1", "FAULTS_ADMIN": "true",
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Faults{
+		ErrorShare: .5, Latency: Duration(250 * time.Millisecond), LatencyJitter: Duration(1500 * time.Millisecond),
+		CrashAfter: Duration(2 * time.Minute), NeverReady: true, Silent: true,
+	}
+	if config.Faults != want || !config.FaultsAdmin {
+		t.Errorf("the faults are %+v, want %+v, and open to change", config.Faults, want)
+	}
+}
+
 func TestColors(t *testing.T) {
 	for _, color := range []string{"white", "Green", "yellow", "rebeccapurple", "#fff", "#2E8B57", "#2e8b57cc"} {
 		if !isColor(color) {
@@ -45,7 +62,16 @@ func TestBadEnvironmentIsRefusedWithAHint(t *testing.T) {
 		{"version too long for a label", map[string]string{"VERSION": strings.Repeat("v", 64)}, []string{"VERSION", "63 at most"}},
 		{"no port", map[string]string{"PORT": "70000"}, []string{"PORT 70000", "use 1 to 65535"}},
 		{"drain longer than the grace period", map[string]string{"DRAIN_DELAY": "1h"}, []string{"DRAIN_DELAY", "use 0s to 15s"}},
-		{"not a number", map[string]string{"PORT": "http"}, []string{"Port", "http"}},
+		{"not a number", map[string]string{"PORT": "http"}, []string{"PORT", "http", "use a whole number"}},
+		{"share above one", map[string]string{"FAULT_ERROR_SHARE": "50"}, []string{"FAULT_ERROR_SHARE", "use 0 to 1"}},
+		{"share that is none", map[string]string{"FAULT_ERROR_SHARE": "NaN"}, []string{"FAULT_ERROR_SHARE", "use 0 to 1"}},
+		{"share in percent", map[string]string{"FAULT_ERROR_SHARE": "50%"}, []string{"FAULT_ERROR_SHARE", "50%", "use a number, as in 0.5"}},
+		{"latency without unit", map[string]string{"FAULT_LATENCY": "200"}, []string{"FAULT_LATENCY", "200", "with its unit"}},
+		{"latency longer than a drain", map[string]string{"FAULT_LATENCY": "10s"}, []string{"FAULT_LATENCY", "use 0s to 9s"}},
+		{"latency and jitter longer than a drain", map[string]string{"FAULT_LATENCY": "5s", "FAULT_LATENCY_JITTER": "5s"}, []string{"FAULT_LATENCY_JITTER", "9s, less the latency"}},
+		{"crash in the past", map[string]string{"FAULT_CRASH_AFTER": "-1s"}, []string{"FAULT_CRASH_AFTER", "0s for never"}},
+		{"switch in words", map[string]string{"FAULT_SILENT": "yes"}, []string{"FAULT_SILENT", "yes", "use true or false"}},
+		{"unreadable and out of bounds at once", map[string]string{"FAULT_NEVER_READY": "on", "FAULTS_ADMIN": "on", "FAULT_CRASH_AFTER": "soon", "FAULT_ERROR_SHARE": "-1", "PORT": "x", "APP_COLOR": "x"}, []string{"FAULT_NEVER_READY", "FAULTS_ADMIN", "FAULT_CRASH_AFTER", "FAULT_ERROR_SHARE", "PORT", "APP_COLOR"}},
 		{"several at once", map[string]string{"APP_COLOR": "reddish", "PORT": "0", "VERSION": "-"}, []string{"APP_COLOR", "PORT", "VERSION"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -28,13 +28,13 @@ func main() {
 }
 
 // run reads the configuration from env and serves the storefront on every interface until ctx ends and the drain is over.
-// It returns the errors of the configuration, all at once, of listening, and of a drain that does not finish.
+// It returns the errors of the configuration, all at once, of listening, and of a drain that does not finish, and errCrash.
 func run(ctx context.Context, log *slog.Logger, env envconfig.Lookuper) error {
 	config, err := readConfig(ctx, env)
 	if err != nil {
 		return err
 	}
-	shop, err := NewShop(config)
+	shop, err := NewShop(log, config)
 	if err != nil {
 		return err
 	}
@@ -43,6 +43,9 @@ func run(ctx context.Context, log *slog.Logger, env envconfig.Lookuper) error {
 		return err
 	}
 	log.InfoContext(ctx, "storefront serves", "address", listener.Addr().String())
+	if config.Faults != (Faults{}) || config.FaultsAdmin {
+		log.WarnContext(ctx, "faults are on", "faults", config.Faults, "admin", config.FaultsAdmin)
+	}
 	if err := serve(ctx, listener, shop, config.DrainDelay); err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -18,9 +19,13 @@ const (
 	finishTimeout = 10 * time.Second
 )
 
+// errCrash ends the storefront when CrashAfter says so.
+var errCrash = errors.New("crash on purpose: FAULT_CRASH_AFTER, or crashAfter of /faults, says so")
+
 // serve answers on listener until ctx ends, then drains: the shop says it is not ready, goes on answering for drainDelay
 // while routers take the pod out, and finishes the requests in flight. serve closes listener. It returns an error when the
-// listener breaks, or when requests are still in flight after finishTimeout.
+// listener breaks, when requests are still in flight after finishTimeout, and errCrash, with every connection cut, when a fault
+// wants a crash before the drain.
 func serve(ctx context.Context, listener net.Listener, shop *Shop, drainDelay time.Duration) error {
 	server := &http.Server{Handler: shop, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout}
 	broken := make(chan error, 1)
@@ -29,6 +34,9 @@ func serve(ctx context.Context, listener net.Listener, shop *Shop, drainDelay ti
 	select {
 	case err := <-broken:
 		return fmt.Errorf("serve %s: %w", listener.Addr(), err)
+	case <-shop.Crashes():
+		_ = server.Close() // the process ends anyway
+		return errCrash
 	case <-ctx.Done():
 	}
 	shop.Drain()

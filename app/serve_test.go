@@ -64,8 +64,8 @@ func get(ctx context.Context, client *http.Client, path string) int {
 }
 
 func TestDrainKeepsServingWhileRoutersLookAway(t *testing.T) {
-	shop := newShop(t, nil)
 	synctest.Test(t, func(t *testing.T) {
+		shop := newShop(t, nil)
 		ctx, terminate := context.WithCancel(t.Context())
 		listener := newPipes()
 		client := listener.client()
@@ -94,8 +94,8 @@ func TestDrainKeepsServingWhileRoutersLookAway(t *testing.T) {
 }
 
 func TestDrainFinishesRequestsInFlight(t *testing.T) {
-	shop := newShop(t, nil)
 	synctest.Test(t, func(t *testing.T) {
+		shop := newShop(t, nil)
 		ctx, terminate := context.WithCancel(t.Context())
 		listener := newPipes()
 		shop.shoppers = http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
@@ -115,8 +115,8 @@ func TestDrainFinishesRequestsInFlight(t *testing.T) {
 }
 
 func TestDrainGivesUpOnRequestsThatNeverEnd(t *testing.T) {
-	shop := newShop(t, nil)
 	synctest.Test(t, func(t *testing.T) {
+		shop := newShop(t, nil)
 		ctx, terminate := context.WithCancel(t.Context())
 		listener := newPipes()
 		shop.shoppers = http.HandlerFunc(func(http.ResponseWriter, *http.Request) {

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"sync/atomic"
 
@@ -13,23 +14,40 @@ import (
 // It is safe for concurrent use.
 type Shop struct {
 	metrics  *metrics
+	faults   *faultSwitch
+	admin    bool         // whether /faults is there
 	shoppers http.Handler // every path but those of the machines, counted and timed
+	exports  http.Handler // GET /metrics
 	draining atomic.Bool
 }
 
-// NewShop renders the page for c, which must be valid, and registers the metrics in a registry of the shop's own.
-func NewShop(c Config) (*Shop, error) {
+// NewShop renders the page for c, which must be valid, registers the metrics in a registry of the shop's own, and puts the
+// faults of c into effect. It logs only what is asked of /faults.
+func NewShop(log *slog.Logger, c Config) (*Shop, error) {
 	page, err := renderPage(c)
 	if err != nil {
 		return nil, fmt.Errorf("render page: %w", err)
 	}
 	m := newMetrics(prometheus.NewRegistry(), c.Version)
-	return &Shop{metrics: m, shoppers: m.observe(storefront(page))}, nil
+	faults := newFaultSwitch(log, c.Faults)
+	return &Shop{
+		metrics:  m,
+		faults:   faults,
+		admin:    c.FaultsAdmin,
+		shoppers: faults.silence(m.observe(storefront(faults.pages(show(page))))),
+		exports:  faults.silence(m.handler),
+	}, nil
 }
 
 // Drain makes /readyz answer 503 from now on, and asks clients to close their connections. Pages are still served: routers
 // need a moment to look away.
-func (s *Shop) Drain() { s.draining.Store(true) }
+func (s *Shop) Drain() {
+	s.draining.Store(true)
+	s.faults.drain()
+}
+
+// Crashes returns a channel that gets an element when a fault wants the process to end as if it had crashed.
+func (s *Shop) Crashes() <-chan struct{} { return s.faults.crashes }
 
 // ServeHTTP answers one request. It is a switch and not a ServeMux because a mux answers unclean paths with redirects, which
 // would be neither pages nor counted.
@@ -38,24 +56,29 @@ func (s *Shop) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if draining {
 		w.Header().Set("Connection", "close")
 	}
-	switch r.URL.Path {
-	case "/metrics":
-		s.metrics.handler.ServeHTTP(w, r)
-	case "/healthz":
+	switch path := r.URL.Path; {
+	case path == "/metrics":
+		s.exports.ServeHTTP(w, r)
+	case path == "/healthz":
 		_, _ = io.WriteString(w, "ok\n") // an error means that the prober went away
-	case "/readyz":
-		if draining {
+	case path == "/readyz":
+		switch {
+		case draining:
 			http.Error(w, "draining", http.StatusServiceUnavailable)
-			return
+		case s.faults.current.Load().NeverReady:
+			http.Error(w, "not ready", http.StatusServiceUnavailable)
+		default:
+			_, _ = io.WriteString(w, "ready\n")
 		}
-		_, _ = io.WriteString(w, "ready\n")
+	case path == "/faults" && s.admin:
+		s.faults.ServeHTTP(w, r)
 	default:
 		s.shoppers.ServeHTTP(w, r)
 	}
 }
 
 // storefront answers GET and HEAD of / with page, other methods with 405 and other paths with 404.
-func storefront(page []byte) http.Handler {
+func storefront(page http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case r.URL.Path != "/":
@@ -64,12 +87,19 @@ func storefront(page []byte) http.Handler {
 			w.Header().Set("Allow", "GET, HEAD")
 			http.Error(w, "the storefront is read-only", http.StatusMethodNotAllowed)
 		default:
-			header := w.Header()
-			header.Set("Content-Type", "text/html; charset=utf-8")
-			header.Set("Cache-Control", "no-store") // a reload asks the router again, so that the split can be seen
-			header.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; img-src data:")
-			header.Set("X-Content-Type-Options", "nosniff")
-			_, _ = w.Write(page) // an error means that the shopper went away
+			page.ServeHTTP(w, r)
 		}
+	})
+}
+
+// show answers every request with page.
+func show(page []byte) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		header := w.Header()
+		header.Set("Content-Type", "text/html; charset=utf-8")
+		header.Set("Cache-Control", "no-store") // a reload asks the router again, so that the split can be seen
+		header.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; img-src data:")
+		header.Set("X-Content-Type-Options", "nosniff")
+		_, _ = w.Write(page) // an error means that the shopper went away
 	})
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -16,7 +17,7 @@ func newShop(t *testing.T, env map[string]string) *Shop {
 	if err != nil {
 		t.Fatal(err)
 	}
-	shop, err := NewShop(config)
+	shop, err := NewShop(slog.New(slog.DiscardHandler), config)
 	if err != nil {
 		t.Fatal(err)
 	}

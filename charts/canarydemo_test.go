@@ -15,7 +15,13 @@ import (
 )
 
 func TestChartIsLintClean(t *testing.T) {
-	for _, values := range []map[string]any{nil, {"canary": map[string]any{"enabled": false}}, {"ingress": map[string]any{"enabled": false}}} {
+	for _, values := range []map[string]any{
+		nil,
+		{"canary": map[string]any{"enabled": false}},
+		{"ingress": map[string]any{"enabled": false}},
+		{"stable": map[string]any{"enabled": false}},
+		{"routing": "gateway", "gateway": map[string]any{"parentRefs": []any{map[string]any{"name": "shared"}}}},
+	} {
 		lint := action.NewLint()
 		lint.Strict = true
 		lint.KubeVersion = &chartutil.KubeVersion{Version: "v1.37.2", Major: "1", Minor: "37"}

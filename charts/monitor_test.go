@@ -85,6 +85,11 @@ func TestNotesSayWhatComesNext(t *testing.T) {
 		{"the exercise", "", []string{"canary-demo-canary v2 the canary with 20% of the traffic", "canary-demo.local", "99.9% over 30d leaves 2592 seconds", "rollback canary-demo <revision> --wait"}, nil},
 		{"no ingress", "ingress.enabled=false", []string{"port-forward svc/canary-demo 8080:80"}, []string{"of the traffic", "canary.weight"}},
 		{"no canary", "canary.enabled=false", []string{"v1 is the stable track."}, []string{"promote", "the canary"}},
+		{"gateway", gateway, []string{"20% of the traffic", "-H 'Host: canary-demo.local' http://<address of the Gateway shared>/", "--set canary.weight=50"}, []string{"ingress controller"}},
+		{"gateway without hosts", gateway + ",gateway.hostnames=null", []string{"curl -s http://<address of the Gateway shared>/"}, []string{"Host:"}},
+		{"gateway to another release", gateway + ",canary.enabled=false,gateway.canaryService=shop-canary", []string{"The Service shop-canary of another release gets 20%"}, []string{"promote"}},
+		{"canary alone", "stable.enabled=false", []string{"canary-demo-canary v2 is a canary in a release of its own: it gets 20%", "upgrade <stable release> <chart> --reuse-values --set image.tag=v2,config.main.appColor=green\n", "uninstall canary-demo"}, []string{"v1", "canary.enabled=false"}},
+		{"canary alone, gateway", "stable.enabled=false,routing=gateway", []string{"--set gateway.canaryService=canary-demo-canary,canary.weight=20", "port-forward svc/canary-demo-canary"}, []string{"v1", "canary.weight=50"}},
 		{"another promise", "slo.availability.target=99,slo.availability.window=7d", []string{"99% over 7d leaves 6048 seconds"}, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

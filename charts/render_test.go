@@ -17,7 +17,6 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/client-go/kubernetes/scheme"
-	"sigs.k8s.io/yaml"
 )
 
 // monitorAPI is how a cluster with the Prometheus Operator says so.
@@ -39,28 +38,9 @@ type objects struct {
 	services    map[string]*corev1.Service
 	configs     map[string]*corev1.ConfigMap
 	ingresses   map[string]*networkingv1.Ingress
+	routes      map[string]*httpRoute
 	monitors    map[string]*serviceMonitor
 	notes       string
-}
-
-// serviceMonitor is the part of the Prometheus Operator's kind that the chart may use.
-type serviceMonitor struct {
-	APIVersion string
-	Kind       string
-	Metadata   struct {
-		Name, Namespace string
-		Labels          map[string]string
-	}
-	Spec struct {
-		Selector  struct{ MatchLabels map[string]string }
-		Endpoints []struct {
-			Port, Path, Interval           string
-			Relabelings, MetricRelabelings []struct {
-				Action, Regex, TargetLabel string
-				SourceLabels               []string
-			}
-		}
-	}
 }
 
 // load reads the chart canary-demo.
@@ -118,6 +98,7 @@ func (i install) render(t *testing.T) objects {
 		services:    map[string]*corev1.Service{},
 		configs:     map[string]*corev1.ConfigMap{},
 		ingresses:   map[string]*networkingv1.Ingress{},
+		routes:      map[string]*httpRoute{},
 		monitors:    map[string]*serviceMonitor{},
 	}
 	for name, file := range files {
@@ -135,12 +116,14 @@ func (i install) render(t *testing.T) objects {
 // decode adds the object that manifest describes. An object of another kind, or one rendered twice, fails the test.
 func (o *objects) decode(t *testing.T, manifest string) {
 	t.Helper()
-	if strings.Contains(manifest, "kind: ServiceMonitor") {
-		monitor := new(serviceMonitor)
-		if err := yaml.UnmarshalStrict([]byte(manifest), monitor); err != nil {
-			t.Fatalf("%v in\n%s", err, manifest)
-		}
+	switch {
+	case strings.Contains(manifest, "kind: ServiceMonitor"):
+		monitor := custom[serviceMonitor](t, manifest)
 		add(t, o.monitors, monitor.Metadata.Name, monitor)
+		return
+	case strings.Contains(manifest, "kind: HTTPRoute"):
+		route := custom[httpRoute](t, manifest)
+		add(t, o.routes, route.Metadata.Name, route)
 		return
 	}
 	codecs := serializer.NewCodecFactory(scheme.Scheme, serializer.EnableStrict)

@@ -31,6 +31,8 @@ func TestATrackChangesOnlyByItsOwnValues(t *testing.T) {
 		{"more pods", install{set: "canary.replicaCount=4,replicaCount=9"}, nil},
 		{"a canary annotation", install{set: "canary.ingressAnnotations.a=b"}, nil},
 		{"another host and port", install{set: "ingress.host=shop.example,service.port=8080"}, nil},
+		{"another router", install{set: gateway}, nil},
+		{"a ramp by another router", install{set: gateway + ",canary.weight=50"}, nil},
 		{"another promise", install{set: "slo.availability.target=99"}, nil},
 		{"a later revision", install{revision: 7}, nil},
 		{"another chart version", install{chartVersion: "9.9.9"}, nil},

@@ -3,27 +3,38 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 56 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* The prefix of every object's name. 56 characters leave room for -canary in the 63 of a Service. */}}
+{{/*
+The prefix of every object's name. 56 characters leave room for -canary in the 63 of a Service. A canary that is a release of
+its own is named after the shop: the canary of shop-canary has the name that shop itself would give it, and cannot stand beside
+such a one.
+*/}}
 {{- define "canary-demo.fullname" -}}
 {{- $name := include "canary-demo.name" . -}}
-{{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 56 | trimSuffix "-" -}}
-{{- else if contains $name .Release.Name -}}
-{{- .Release.Name | trunc 56 | trimSuffix "-" -}}
+{{- $release := .Release.Name -}}
+{{- $override := .Values.fullnameOverride -}}
+{{- if not .Values.stable.enabled -}}
+{{- $release = trimSuffix "-canary" $release -}}
+{{- $override = trimSuffix "-canary" $override -}}
+{{- end -}}
+{{- if $override -}}
+{{- $override | trunc 56 | trimSuffix "-" -}}
+{{- else if contains $name $release -}}
+{{- $release | trunc 56 | trimSuffix "-" -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name $name | trunc 56 | trimSuffix "-" -}}
+{{- printf "%s-%s" $release $name | trunc 56 | trimSuffix "-" -}}
 {{- end -}}
 {{- end -}}
 
 {{/*
-The tracks to render, as a JSON list: stable, and canary if it is enabled. Templates range over it, so that both tracks are
-the same but for what stands here.
+The tracks to render, as a JSON list: stable and canary, each if it is enabled. Templates range over it, so that both tracks
+are the same but for what stands here.
 */}}
 {{- define "canary-demo.tracks" -}}
 {{- $fullname := include "canary-demo.fullname" . -}}
-{{- $main := .Values.config.main -}}
-{{- $stable := dict "name" "stable" "fullname" $fullname "tag" .Values.image.tag "replicas" .Values.replicaCount "config" $main -}}
-{{- $tracks := list $stable -}}
+{{- $tracks := list -}}
+{{- if .Values.stable.enabled -}}
+{{- $tracks = append $tracks (dict "name" "stable" "fullname" $fullname "tag" .Values.image.tag "replicas" .Values.replicaCount "config" .Values.config.main) -}}
+{{- end -}}
 {{- if .Values.canary.enabled -}}
 {{- $canary := .Values.canary -}}
 {{- $tracks = append $tracks (dict "name" "canary" "fullname" (printf "%s-canary" $fullname) "tag" $canary.image.tag "replicas" $canary.replicaCount "config" .Values.config.canary) -}}
@@ -48,7 +59,7 @@ app.kubernetes.io/version: {{ .track.tag | quote }}
 app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 {{- end -}}
 
-{{/* Labels of a track's objects. */}}
+{{/* Labels of a track's objects. Those of an object for both tracks are the first track's, without its name. */}}
 {{- define "canary-demo.labels" -}}
 {{ include "canary-demo.podLabels" . }}
 helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"log/slog"
+	"math"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// million is the resolution of an error share.
+const million = 1_000_000
+
+// faultSwitch holds the faults in effect and replaces them while the storefront runs. It is safe for concurrent use.
+type faultSwitch struct {
+	log     *slog.Logger
+	crashes chan struct{} // gets an element when the process is to crash
+	current atomic.Pointer[effect]
+
+	mu       sync.Mutex // of a change
+	draining bool
+}
+
+// effect is one set of faults while it is in effect. Its count begins with it, so that a new set fails the same pages each time.
+type effect struct {
+	Faults
+	pages  atomic.Uint64 // asked for since the effect began
+	lifted chan struct{} // closed when silence ends
+	lift   func()        // closes lifted, the first time
+	crash  *time.Timer   // nil without CrashAfter
+}
+
+// newFaultSwitch puts f, which must be valid, into effect: CrashAfter counts from now.
+func newFaultSwitch(log *slog.Logger, f Faults) *faultSwitch {
+	s := &faultSwitch{log: log, crashes: make(chan struct{}, 1)}
+	s.set(f)
+	return s
+}
+
+// set puts f, which must be valid, in the place of the faults in effect. A crash that lay ahead is called off, and requests
+// that silence holds are let go.
+func (s *faultSwitch) set(f Faults) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	lifted := make(chan struct{})
+	next := &effect{Faults: f, lifted: lifted, lift: sync.OnceFunc(func() { close(lifted) })}
+	if s.draining {
+		next.lift()
+	}
+	if f.CrashAfter > 0 {
+		next.crash = time.AfterFunc(time.Duration(f.CrashAfter), func() {
+			select {
+			case s.crashes <- struct{}{}:
+			default: // one crash is enough
+			}
+		})
+	}
+	last := s.current.Swap(next)
+	if last == nil {
+		return
+	}
+	last.lift()
+	if last.crash != nil {
+		last.crash.Stop()
+	}
+}
+
+// drain lets go of the requests that silence holds, now and from now on: they would outlast the drain.
+func (s *faultSwitch) drain() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.draining = true
+	s.current.Load().lift()
+}
+
+// pages puts latency and errors before next.
+func (s *faultSwitch) pages(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		now := s.current.Load()
+		n := now.pages.Add(1) - 1
+		time.Sleep(now.delay(n)) // to its end, as slow work goes on when the shopper has left
+		if now.fails(n) {
+			http.Error(w, "internal server error", http.StatusInternalServerError)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// silence keeps next from answering while the storefront is silent. A request that came in silence is never answered: it ends
+// when its client gives up, or without an answer when silence does.
+func (s *faultSwitch) silence(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		now := s.current.Load()
+		if !now.Silent {
+			next.ServeHTTP(w, r)
+			return
+		}
+		select {
+		case <-r.Context().Done():
+		case <-now.lifted:
+		}
+		panic(http.ErrAbortHandler) // closes the connection; a plain return would answer 200
+	})
+}
+
+// fails says whether page n, counted from 0, is one of those that fail. They are spread evenly and not at random: of any k
+// pages in a row ErrorShare*k fail, give or take one, so that what is measured over few requests is exact.
+func (e *effect) fails(n uint64) bool {
+	share := uint64(math.Round(e.ErrorShare * million))
+	n %= million
+	return (n+1)*share/million > n*share/million
+}
+
+// delay returns how long page n takes more. The jitter follows the golden ratio: evenly spread over however many pages, and
+// not in step with those that fail.
+func (e *effect) delay(n uint64) time.Duration {
+	const golden = 0x9E3779B97F4A7C15 // 2^64 divided by the golden ratio
+	share := float64(n*golden>>11) / (1 << 53)
+	return time.Duration(e.Latency) + time.Duration(share*float64(e.LatencyJitter))
+}
