@@ -120,20 +120,12 @@ func (e *Engine) storeOnce(ctx context.Context, k Key, history History, accs []A
 	if !known && len(record.Accusations) == 0 {
 		return nil // handled at an older revision, or resolved before it was heard of
 	}
-	decided := false
-	if record.Rollback == nil {
-		decision := Decide(Case{
-			Accusations: record.Accusations, History: history, Records: records,
-			Policy: e.policy, Now: accs[0].Received,
-		})
-		if decision.Verdict == UnknownRelease {
-			e.unknown(ctx, k, accs, decision.Reason)
-			return nil
-		}
-		decided = record.Decide(decision)
-	}
-	if decided {
-		record.Closed = time.Time{}
+	decided, err := e.decide(&record, Case{
+		Accusations: record.Accusations, History: history, Records: records,
+		Policy: e.policy, Now: accs[0].Received,
+	})
+	if err != nil {
+		return err
 	}
 	if changed || decided {
 		if record, err = e.ledger.Save(ctx, record); err != nil {
@@ -149,6 +141,24 @@ func (e *Engine) storeOnce(ctx context.Context, k Key, history History, accs []A
 		e.begin(ctx, record, accs[0].Alert)
 	}
 	return nil
+}
+
+// decide takes the decision about a record whose rollback was not begun, and
+// opens the record again if it is a new one. It returns ErrUnknownRelease for a
+// release that is not there any more.
+func (e *Engine) decide(r *Record, c Case) (bool, error) {
+	if r.Rollback != nil {
+		return false, nil
+	}
+	d := Decide(c)
+	if d.Verdict == UnknownRelease {
+		return false, fmt.Errorf("%s: %w: %s", r.Key, ErrUnknownRelease, d.Reason)
+	}
+	decided := r.Decide(d)
+	if decided {
+		r.Closed = time.Time{}
+	}
+	return decided, nil
 }
 
 // begin logs a new decision and has it carried out.

@@ -282,17 +282,17 @@ func TestAnUpgradeInFlightIsWaitedFor(t *testing.T) {
 
 func TestANewProcessGoesOnWhereTheLastOneStood(t *testing.T) {
 	done := func(at time.Time) *rollback.Step { return &rollback.Step{Started: at, Done: at} }
-	for name, stood := range map[string]func(c *cluster, r *rollback.Record){
-		"accused, nothing begun": func(*cluster, *rollback.Record) {},
-		"shed done":              func(c *cluster, r *rollback.Record) { c.weight = "0"; r.Shed = done(time.Now()) },
-		"rollback claimed, not written": func(c *cluster, r *rollback.Record) {
+	for name, stood := range map[string]func(ctx context.Context, c *cluster, r *rollback.Record){
+		"accused, nothing begun": func(context.Context, *cluster, *rollback.Record) {},
+		"shed done":              func(_ context.Context, c *cluster, r *rollback.Record) { c.weight = "0"; r.Shed = done(time.Now()) },
+		"rollback claimed, not written": func(_ context.Context, c *cluster, r *rollback.Record) {
 			c.weight, r.Shed = "0", done(time.Now())
 			r.Rollback, r.Target = &rollback.Step{Started: time.Now()}, 1
 		},
-		"rollback written, not noted": func(c *cluster, r *rollback.Record) {
+		"rollback written, not noted": func(ctx context.Context, c *cluster, r *rollback.Record) {
 			c.weight, r.Shed = "0", done(time.Now())
 			r.Rollback, r.Target = &rollback.Step{Started: time.Now()}, 1
-			if _, err := c.RollBack(context.Background(), rollback.Plan{Key: shop(), Accused: c.history[shop()][0], Target: 1, Hold: c.Hold(nil)}); err != nil {
+			if _, err := c.RollBack(ctx, rollback.Plan{Key: shop(), Accused: c.history[shop()][0], Target: 1, Hold: c.Hold(nil)}); err != nil {
 				panic(err)
 			}
 		},
@@ -305,7 +305,7 @@ func TestANewProcessGoesOnWhereTheLastOneStood(t *testing.T) {
 					Accusations: []rollback.Accusation{{Level: rollback.LevelRollback, Fingerprint: "e1", StartsAt: time.Now(), Received: time.Now(), Version: "v3"}},
 					Decisions:   []rollback.Decision{{Verdict: rollback.Act, Shed: true, Rollback: true, Target: 1}},
 				}
-				stood(c, &r)
+				stood(t.Context(), c, &r)
 				if _, err := c.Save(t.Context(), r); err != nil {
 					t.Fatal(err)
 				}

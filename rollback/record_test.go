@@ -87,14 +87,14 @@ func TestRecordAccuseUnknownEnd(t *testing.T) {
 }
 
 // fullRecord holds as many accusations as a record takes.
-func fullRecord(t *testing.T, make func(i int) rollback.Accusation) *rollback.Record {
+func fullRecord(t *testing.T, nth func(i int) rollback.Accusation) *rollback.Record {
 	t.Helper()
 	record := &rollback.Record{}
 	for i := range 20 {
-		record.Accuse(firing(fmt.Sprint(i), make(i).Level, 0))
+		record.Accuse(firing(fmt.Sprint(i), nth(i).Level, 0))
 	}
 	for i := range 20 {
-		if a := make(i); !a.Resolved.IsZero() {
+		if a := nth(i); !a.Resolved.IsZero() {
 			record.Accuse(a)
 		}
 	}

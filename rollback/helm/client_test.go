@@ -280,6 +280,18 @@ func TestRollBack(t *testing.T) {
 	}
 }
 
+// TestRollBackIsExplicit: Helm's own default is the revision before the newest.
+func TestRollBackIsExplicit(t *testing.T) {
+	c := newCluster(t)
+	if _, err := c.RollBack(t.Context(), c.plan(t, 1)); err != nil {
+		t.Fatal(err)
+	}
+	made, err := c.store.Get(secret(4))
+	if err != nil || made.Manifest != manifest("v1", "5") || made.Info.Description != rollback.Rollback(1) {
+		t.Errorf("the planned target is gone back to, not the revision before the newest: got %v, %v", made, err)
+	}
+}
+
 // TestRollBackRecreates: somebody deleted the canary's Ingress; Helm makes it
 // anew, and its weight is zero from the first moment.
 func TestRollBackRecreates(t *testing.T) {

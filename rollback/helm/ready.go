@@ -29,6 +29,7 @@ func (c *Client) Ready(ctx context.Context, k rollback.Key, revision int) (ready
 		if err != nil {
 			continue // not a kind that is rolled out
 		}
+		// Workloads are Kubernetes' own kinds: the mapper always knows them.
 		mapping, err := c.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
 		if err != nil {
 			return false, "", fmt.Errorf("find the resource of %s: %w", gvk, err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 
 	"helm.sh/helm/v3/pkg/action"
 	"helm.sh/helm/v3/pkg/kube"
@@ -17,7 +18,8 @@ import (
 // each within the plan's timeout.
 //
 // It returns rollback.ErrMoved, having changed nothing, if the accused revision
-// is no longer the newest. Any other error may leave the new revision behind,
+// is no longer the newest, and an error, having changed nothing, if a manifest
+// cannot be built. Any other error may leave the new revision behind,
 // as failed or as pending-rollback.
 //
 // Helm takes no context: once begun, the rollback runs to its end.
@@ -38,6 +40,12 @@ func (c *Client) RollBack(ctx context.Context, p rollback.Plan) (int, error) {
 	objects := kube.New(getter{client: c, namespace: p.Key.Namespace})
 	objects.Namespace = p.Key.Namespace
 	objects.Log = c.debug(ctx)
+	if err := guarded.check(); err != nil {
+		return 0, err // what preflight reads could be gone by now
+	}
+	if err := c.preflight(objects, p); err != nil {
+		return 0, err
+	}
 	run := action.NewRollback(&action.Configuration{
 		RESTClientGetter: getter{client: c, namespace: p.Key.Namespace},
 		Releases:         storage.Init(guarded),
@@ -51,4 +59,24 @@ func (c *Client) RollBack(ctx context.Context, p rollback.Plan) (int, error) {
 		return 0, fmt.Errorf("roll %s back to revision %d: %w", p.Key, p.Target, err)
 	}
 	return p.Accused.Number + 1, nil
+}
+
+// preflight builds the objects of both revisions, as Helm does only after it has
+// written the new revision: an error would then leave the release pending.
+func (c *Client) preflight(objects *kube.Client, p rollback.Plan) error {
+	for _, number := range []int{p.Accused.Number, p.Target} {
+		stored, err := read(c.store(p.Key.Namespace), secretName(p.Key.Release, number))
+		if err != nil {
+			return fmt.Errorf("read revision %d of %s: %w", number, p.Key, err)
+		}
+		if _, err = objects.Build(strings.NewReader(stored.Manifest), false); err != nil {
+			// The API may have been extended since it was last looked at.
+			c.mapper.Reset()
+			_, err = objects.Build(strings.NewReader(stored.Manifest), false)
+		}
+		if err != nil {
+			return fmt.Errorf("build the objects of %s revision %d: %w", p.Key, number, err)
+		}
+	}
+	return nil
 }

@@ -33,6 +33,7 @@ type AlertmanagerOptions struct {
 // Alertmanager is a real Alertmanager that runs inside, alone in its cluster.
 type Alertmanager struct {
 	child *Child
+	inner string // host:port
 	url   string
 	http  *http.Client
 }
@@ -93,7 +94,7 @@ func (s *Sandbox) Alertmanager(ctx context.Context, o AlertmanagerOptions) (*Ale
 	if err != nil {
 		return nil, err
 	}
-	a := &Alertmanager{child: child, url: "http://" + host, http: &http.Client{Timeout: 10 * time.Second}}
+	a := &Alertmanager{child: child, inner: address, url: "http://" + host, http: &http.Client{Timeout: 10 * time.Second}}
 	return a, a.awaitReady(ctx)
 }
 
@@ -146,7 +147,7 @@ func (a *Alertmanager) Fire(ctx context.Context, alerts ...Alert) error {
 	if err != nil {
 		return fmt.Errorf("encode alerts: %w", err)
 	}
-	if _, err := a.do(ctx, http.MethodPost, "/api/v2/alerts", bytes.NewReader(b)); err != nil {
+	if err := a.do(ctx, http.MethodPost, "/api/v2/alerts", bytes.NewReader(b)); err != nil {
 		return fmt.Errorf("fire %d alerts: %w", len(alerts), err)
 	}
 	return nil
@@ -174,7 +175,7 @@ func (a *Alertmanager) awaitReady(ctx context.Context) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		_, err := a.do(ctx, http.MethodGet, "/-/ready", nil)
+		err := a.do(ctx, http.MethodGet, "/-/ready", nil)
 		if err == nil {
 			return nil
 		}
@@ -189,23 +190,23 @@ func (a *Alertmanager) awaitReady(ctx context.Context) error {
 }
 
 // do sends a request to Alertmanager; another status than 200 is an error with the body in it.
-func (a *Alertmanager) do(ctx context.Context, method, path string, body io.Reader) ([]byte, error) {
+func (a *Alertmanager) do(ctx context.Context, method, path string, body io.Reader) error {
 	r, err := http.NewRequestWithContext(ctx, method, a.url+path, body)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	r.Header.Set("Content-Type", "application/json")
 	response, err := a.http.Do(r)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { _ = response.Body.Close() }()
 	b, err := io.ReadAll(response.Body)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if response.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s %s: %s: %s", method, path, response.Status, bytes.TrimSpace(b))
+		return fmt.Errorf("%s %s: %s: %s", method, path, response.Status, bytes.TrimSpace(b))
 	}
-	return b, nil
+	return nil
 }

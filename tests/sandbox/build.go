@@ -26,6 +26,8 @@ type Binary struct {
 	Package string
 	// LDFlags go to the linker.
 	LDFlags string
+	// Tags are build tags, with commas between them.
+	Tags string
 }
 
 // sandboxProgram is the program that runs inside. Unstamped, Kubernetes calls itself v0.0.0 and charts refuse it.
@@ -61,7 +63,7 @@ func Build(ctx context.Context, b Binary, progress func(string)) (string, error)
 	if progress != nil {
 		progress(buildStage(b.Name, path))
 	}
-	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", path, "-ldflags", b.LDFlags, b.Package)
+	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", path, "-ldflags", b.LDFlags, "-tags", b.Tags, b.Package)
 	cmd.Dir = filepath.Join(root, b.Module)
 	cmd.Env = append(os.Environ(), "GOWORK=off")
 	var output bytes.Buffer

@@ -44,7 +44,7 @@ func TestControlPlane(t *testing.T) {
 			t.Errorf("it says %s (%s.%s), and is %s", v.GitVersion, v.Major, v.Minor, sandbox.KubernetesVersion)
 		}
 	})
-	t.Run("a Deployment gets its Pods, which wait for a node", func(t *testing.T) { deploymentGetsPods(t, client) })
+	t.Run("a Deployment gets its Pods, which get a node", func(t *testing.T) { deploymentGetsPods(t, client) })
 	t.Run("a service account has its own rights and no others", func(t *testing.T) { accountHasRights(t, s, client) })
 	t.Run("a namespace and what is in it can be deleted", func(t *testing.T) { namespaceGoes(t, client) })
 	t.Run("kubectl works with the kubeconfig", func(t *testing.T) { kubectlWorks(t, s) })
@@ -67,16 +67,16 @@ func deploymentGetsPods(t *testing.T, client kubernetes.Interface) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() error { return unschedulable(ctx, client, 2) })
+	eventually(t, func() error { return scheduled(ctx, client, 2) })
 
 	if err := client.AppsV1().Deployments("default").Delete(ctx, "shop", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() error { return unschedulable(ctx, client, 0) }) // by the garbage collector
+	eventually(t, func() error { return scheduled(ctx, client, 0) }) // by the garbage collector
 }
 
-// unschedulable is nil when there are n pods and the scheduler has looked at each.
-func unschedulable(ctx context.Context, client kubernetes.Interface, n int) error {
+// scheduled is nil when there are n pods and the scheduler has found a node for each.
+func scheduled(ctx context.Context, client kubernetes.Interface, n int) error {
 	pods, err := client.CoreV1().Pods("default").List(ctx, metav1.ListOptions{LabelSelector: "app=shop"})
 	if err != nil {
 		return err
@@ -85,11 +85,7 @@ func unschedulable(ctx context.Context, client kubernetes.Interface, n int) erro
 		return fmt.Errorf("there are %d pods, not %d", len(pods.Items), n)
 	}
 	for _, p := range pods.Items {
-		seen := false
-		for _, c := range p.Status.Conditions {
-			seen = seen || c.Type == corev1.PodScheduled && c.Reason == corev1.PodReasonUnschedulable
-		}
-		if p.Status.Phase != corev1.PodPending || !seen {
+		if p.Spec.NodeName != sandbox.NodeName {
 			return fmt.Errorf("pod %s is %s with conditions %v", p.Name, p.Status.Phase, p.Status.Conditions)
 		}
 	}

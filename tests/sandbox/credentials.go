@@ -16,15 +16,17 @@ import (
 
 // credentials are the admin's way into one sandbox. They die with it.
 type credentials struct {
-	authority []byte // PEM
-	token     string
+	authority         []byte // PEM; the API server's certificate, which is its own authority
+	servingKey        []byte // PEM
+	serviceAccountKey []byte // PEM
+	token             string
 }
 
-// newCredentials writes the files that the control plane starts from, and returns what a client needs.
-func newCredentials(l Layout) (credentials, error) {
+// newCredentials makes keys, which takes tenths of a second.
+func newCredentials() (credentials, error) {
 	// The certificate is good for both ways to the API server: the address inside, and a forward on the host's loopback.
 	cert, key, err := certutil.GenerateSelfSignedCertKey(InnerAddress,
-		[]net.IP{net.IPv4(127, 0, 0, 1), net.ParseIP(apiServerServiceIP)},
+		[]net.IP{net.IPv4(127, 0, 0, 1), net.ParseIP(APIServerServiceIP)},
 		[]string{"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"})
 	if err != nil {
 		return credentials{}, fmt.Errorf("make the API server's certificate: %w", err)
@@ -33,18 +35,22 @@ func newCredentials(l Layout) (credentials, error) {
 	if err != nil {
 		return credentials{}, fmt.Errorf("make the service accounts' key: %w", err)
 	}
-	c := credentials{authority: cert, token: rand.Text()}
-	err = errors.Join(
-		os.WriteFile(l.ServingCert(), cert, 0o600),
-		os.WriteFile(l.ServingKey(), key, 0o600),
-		os.WriteFile(l.ServiceAccountKey(), accounts, 0o600),
+	return credentials{authority: cert, servingKey: key, serviceAccountKey: accounts, token: rand.Text()}, nil
+}
+
+// write writes the files that the control plane starts from.
+func (c credentials) write(l Layout) error {
+	err := errors.Join(
+		os.WriteFile(l.ServingCert(), c.authority, 0o600),
+		os.WriteFile(l.ServingKey(), c.servingKey, 0o600),
+		os.WriteFile(l.ServiceAccountKey(), c.serviceAccountKey, 0o600),
 		os.WriteFile(l.Tokens(), []byte(c.token+`,admin,admin,"system:masters"`+"\n"), 0o600),
 		c.writeKubeconfig(l.InnerKubeconfig(), innerAPIServer()),
 	)
 	if err != nil {
-		return credentials{}, fmt.Errorf("write the sandbox's credentials: %w", err)
+		return fmt.Errorf("write the sandbox's credentials: %w", err)
 	}
-	return c, nil
+	return nil
 }
 
 // writeKubeconfig writes a kubeconfig for the API server at a host:port.

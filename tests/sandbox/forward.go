@@ -42,7 +42,7 @@ func (s *Sandbox) Forward(ctx context.Context, inner string) (string, error) {
 		f.listeners, f.conns = map[string]net.Listener{}, map[net.Conn]struct{}{}
 	}
 	f.listeners[inner] = l
-	go f.serve(l, inner, s.control)
+	go f.serve(l, inner, s.control) //nolint:contextcheck // a forward outlives the call that asks for it
 	return l.Addr().String(), nil
 }
 

@@ -34,8 +34,7 @@ func startInner(program, dir string, log io.Writer) (*inner, error) {
 	i := &inner{reports: make(chan control.Report, 16), done: make(chan struct{})}
 	var stdout io.Reader
 	cmd, err := startInNamespaces(func() (*exec.Cmd, error) {
-		// Not CommandContext: the context that bounds the opening must not end what was opened.
-		cmd := exec.Command(program, InnerRole, dir) //nolint:noctx
+		cmd := exec.Command(program, InnerRole, dir) //nolint:noctx // the context that bounds the opening must not end what was opened
 		cmd.Dir = dir
 		// Nothing of the caller's environment reaches the control plane; a proxy for one would break it.
 		cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + dir}
@@ -109,6 +108,7 @@ func (s *Sandbox) awaitControllers(ctx context.Context) error {
 		return fmt.Errorf("make a client for the sandbox: %w", err)
 	}
 	core := client.CoreV1()
+	s.progress("waiting for the node")
 	for _, exists := range []func() error{
 		func() error {
 			_, err := core.ServiceAccounts("default").Get(ctx, "default", metav1.GetOptions{})
@@ -116,6 +116,14 @@ func (s *Sandbox) awaitControllers(ctx context.Context) error {
 		},
 		func() error {
 			_, err := core.ConfigMaps("default").Get(ctx, "kube-root-ca.crt", metav1.GetOptions{})
+			return err
+		},
+		func() error {
+			node, err := core.Nodes().Get(ctx, NodeName, metav1.GetOptions{})
+			// Until the controllers have seen that it is ready it carries a taint.
+			if err == nil && len(node.Spec.Taints) > 0 {
+				return errNotYet
+			}
 			return err
 		},
 	} {
@@ -126,6 +134,9 @@ func (s *Sandbox) awaitControllers(ctx context.Context) error {
 	return nil
 }
 
+// errNotYet says of an object that it exists, but is not what it should become.
+var errNotYet = errors.New("not ready yet")
+
 // awaitFound asks for an object until it exists.
 func (s *Sandbox) awaitFound(ctx context.Context, get func() error) error {
 	tick := time.NewTicker(20 * time.Millisecond)
@@ -135,7 +146,7 @@ func (s *Sandbox) awaitFound(ctx context.Context, get func() error) error {
 		if err == nil {
 			return nil
 		}
-		if !apierrors.IsNotFound(err) {
+		if !apierrors.IsNotFound(err) && !errors.Is(err, errNotYet) {
 			return fmt.Errorf("wait for the controllers: %w", errors.Join(context.Cause(ctx), err))
 		}
 		select {

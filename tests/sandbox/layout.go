@@ -20,7 +20,10 @@ const (
 	// APIServerPort is the API server's port at InnerAddress.
 	APIServerPort = 6443
 
-	apiServerServiceIP = "10.96.0.1"
+	// APIServerServiceIP is the ClusterIP of the API server's own Service, default/kubernetes.
+	APIServerServiceIP = "10.96.0.1"
+	// NodeName is the name of the only Node.
+	NodeName = "sandbox"
 )
 
 // Layout names the files in a sandbox's directory. The program inside finds what the program outside has written by it.
@@ -72,6 +75,11 @@ func (l Layout) Kubeconfig() string { return filepath.Join(l.Dir, "kubeconfig") 
 
 // ControlPlaneLog is where the control plane logs to unless Options say otherwise.
 func (l Layout) ControlPlaneLog() string { return filepath.Join(l.Dir, "control-plane.log") }
+
+func (l Layout) settings() string { return filepath.Join(l.Dir, "settings.json") }
+
+// PodLogs holds a directory for each pod, NAMESPACE_NAME, with the log of each container, CONTAINER.log.
+func (l Layout) PodLogs() string { return filepath.Join(l.Dir, "pods") }
 
 // Children holds a directory for each program that is run inside.
 func (l Layout) Children() string { return filepath.Join(l.Dir, "run") }

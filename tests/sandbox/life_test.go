@@ -63,12 +63,16 @@ func TestSandboxesAtOnceDoNotSeeEachOther(t *testing.T) {
 
 func TestCloseLeavesNothing(t *testing.T) {
 	t.Parallel()
-	s, err := sandbox.Open(t.Context(), sandbox.Options{})
+	sleeper := self(t, "sleep", "sleep")
+	s, err := sandbox.Open(t.Context(), sandbox.Options{Images: map[string]string{"example/sleeper": sleeper.Path}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	namespace := namespaceOf(t, s.Dir())
-	child := run(t, s, self(t, "sleep", "sleep"))
+	child := run(t, s, sleeper)
+	if err := runSleeper(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
 	for range 2 { // it may be closed again
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
@@ -108,8 +112,8 @@ func TestKilledHolderLeavesNothing(t *testing.T) {
 	}
 	dir := strings.TrimSpace(line)
 	namespace := namespaceOf(t, dir)
-	if n := len(processesIn(t, namespace)); n != 2 {
-		t.Fatalf("the control plane and one program are inside, not %d", n)
+	if n := len(processesIn(t, namespace)); n != 3 {
+		t.Fatalf("the control plane, one program and one pod are inside, not %d", n)
 	}
 	if err := cmd.Process.Signal(syscall.SIGKILL); err != nil {
 		t.Fatal(err)

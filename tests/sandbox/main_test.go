@@ -12,6 +12,10 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
 	"github.com/upcommerce/backout/tests/sandbox"
 )
 
@@ -26,6 +30,7 @@ func TestMain(m *testing.M) {
 		"exit":    func() error { os.Exit(7); return nil },
 		"sleep":   func() error { time.Sleep(time.Hour); return nil },
 		"refused": openWhereRefused,
+		"shop":    serveShop,
 	}
 	if err := roles[os.Getenv(role)](); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -43,18 +48,46 @@ func self(t *testing.T, name, as string, env ...string) sandbox.Process {
 	return sandbox.Process{Name: name, Path: path, Env: append(env, role+"="+as)}
 }
 
-// holdUntilKilled opens a sandbox with a program inside, writes its directory to standard output, and waits to be killed.
-func holdUntilKilled() error {
-	ctx := context.Background()
-	s, err := sandbox.Open(ctx, sandbox.Options{})
+// runSleeper runs a pod that does nothing, of the image example/sleeper, and returns when it runs.
+func runSleeper(ctx context.Context, s *sandbox.Sandbox) error {
+	client, err := kubernetes.NewForConfig(s.RESTConfig())
 	if err != nil {
 		return err
 	}
+	pods := client.CoreV1().Pods("default")
+	_, err = pods.Create(ctx, &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: "sleeper"},
+		Spec: corev1.PodSpec{Containers: []corev1.Container{{
+			Name: "sleeper", Image: "example/sleeper:v1", Env: []corev1.EnvVar{{Name: role, Value: "sleep"}},
+		}}},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		return err
+	}
+	for {
+		p, err := pods.Get(ctx, "sleeper", metav1.GetOptions{})
+		if err != nil || p.Status.Phase == corev1.PodRunning {
+			return err
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// holdUntilKilled opens a sandbox with a program and a pod inside, writes its directory to standard output, and waits to be killed.
+func holdUntilKilled() error {
+	ctx := context.Background()
 	path, err := os.Executable()
 	if err != nil {
 		return err
 	}
+	s, err := sandbox.Open(ctx, sandbox.Options{Images: map[string]string{"example/sleeper": path}})
+	if err != nil {
+		return err
+	}
 	if _, err := s.Run(ctx, sandbox.Process{Name: "sleep", Path: path, Env: []string{role + "=sleep"}}); err != nil {
+		return err
+	}
+	if err := runSleeper(ctx, s); err != nil {
 		return err
 	}
 	fmt.Println(s.Dir())

@@ -94,3 +94,16 @@ func mustBeEmpty(t *testing.T, dir string) {
 		t.Errorf("these are left: %v (%v)", left, err)
 	}
 }
+
+func TestOpenRefusesImagesWithoutAProgram(t *testing.T) {
+	temporary := ownTemporary(t)
+	_, err := sandbox.Open(t.Context(), sandbox.Options{Program: "/bin/true", Images: map[string]string{
+		"example/relative": "shop", "example/missing": "/no/such/program", "example/directory": "/etc",
+	}})
+	for _, want := range []string{"shop is not absolute", "/no/such/program: no such file", "/etc is not an executable"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q must be in: %v", want, err)
+		}
+	}
+	mustBeEmpty(t, temporary)
+}

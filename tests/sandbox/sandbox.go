@@ -1,6 +1,7 @@
 // Package sandbox opens a real Kubernetes control plane in namespaces of its own: etcd, kube-apiserver,
-// kube-controller-manager and kube-scheduler in one program, without root, Docker or downloads other than Go modules. Programs
-// can be run inside and addresses inside be reached from the host. When the process that opened a sandbox ends, in whatever
+// kube-controller-manager and kube-scheduler in one program, without root, Docker or downloads other than Go modules. Pods run
+// as processes, with local executables for images, and reach Services by their ClusterIPs. Other programs can be run inside
+// too, and addresses inside be reached from the host. When the process that opened a sandbox ends, in whatever
 // way, everything inside ends with it.
 package sandbox
 
@@ -25,6 +26,10 @@ type Options struct {
 	Log io.Writer
 	// Progress is called at the start of each stage a person waits for; nil: silent.
 	Progress func(string)
+	// Images has the absolute path of a local executable for each image repository that pods may use, by any tag.
+	Images map[string]string
+	// Unpullable are images, with their tags, that cannot be pulled though Images has their repository.
+	Unpullable []string
 	// Program is the path of a sandbox program that is already built, as cmd/sandbox itself is; "": Open builds it.
 	Program string
 }
@@ -58,7 +63,7 @@ type Sandbox struct {
 }
 
 // Open builds what is missing, starts a sandbox and returns when the API server says it is ready, the default service account
-// exists and the controllers run. ctx bounds the opening only. Where the machine does not permit namespaces the error is an
+// exists, the controllers run and the node takes pods. ctx bounds the opening only. Where the machine does not permit namespaces the error is an
 // ErrNamespaces, and says what to do.
 func Open(ctx context.Context, o Options) (*Sandbox, error) {
 	if o.Progress == nil {
@@ -71,11 +76,16 @@ func Open(ctx context.Context, o Options) (*Sandbox, error) {
 		}
 		o.Program = program
 	}
+	keys, err := newCredentials()
+	if err != nil {
+		return nil, err
+	}
+	// As late as can be: until the program inside runs, nobody removes the directory when this process is killed.
 	layout, err := newLayout()
 	if err != nil {
 		return nil, err
 	}
-	s := &Sandbox{layout: layout, control: control.Client{Socket: layout.Socket()}, progress: o.Progress}
+	s := &Sandbox{layout: layout, credentials: keys, control: control.Client{Socket: layout.Socket()}, progress: o.Progress}
 	ctx, cancel := context.WithTimeoutCause(ctx, startLimit, fmt.Errorf("it was not ready after %s", startLimit))
 	defer cancel()
 	if err := s.start(ctx, o); err != nil {
@@ -94,8 +104,8 @@ func (s *Sandbox) openError(err error) error {
 
 // start brings a sandbox up. What it leaves behind when it fails is Close's to clear.
 func (s *Sandbox) start(ctx context.Context, o Options) error {
-	var err error
-	if s.credentials, err = newCredentials(s.layout); err != nil {
+	settings := Settings{Images: o.Images, Unpullable: o.Unpullable}
+	if err := errors.Join(settings.validate(), s.credentials.write(s.layout), settings.write(s.layout)); err != nil {
 		return err
 	}
 	log := o.Log
@@ -107,6 +117,7 @@ func (s *Sandbox) start(ctx context.Context, o Options) error {
 		defer func() { _ = file.Close() }()
 		log = file
 	}
+	var err error
 	if s.inner, err = startInner(o.Program, s.layout.Dir, log); err != nil {
 		return err
 	}
@@ -144,6 +155,9 @@ func (s *Sandbox) Dir() string { return s.layout.Dir }
 
 // Kubeconfig is the path of the admin's kubeconfig for programs on the host.
 func (s *Sandbox) Kubeconfig() string { return s.layout.Kubeconfig() }
+
+// PodLogs is a directory with one for each pod, NAMESPACE_NAME, where each container's log is, CONTAINER.log.
+func (s *Sandbox) PodLogs() string { return s.layout.PodLogs() }
 
 // InnerKubeconfig is the path of the admin's kubeconfig for programs inside.
 func (s *Sandbox) InnerKubeconfig() string { return s.layout.InnerKubeconfig() }

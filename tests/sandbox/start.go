@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -14,7 +16,16 @@ const tailLines = 30
 // has failed, the ends of the logs are shown first.
 func Start(t testing.TB) *Sandbox {
 	t.Helper()
-	s, err := Open(t.Context(), Options{Progress: func(stage string) { t.Log("sandbox:", stage) }})
+	return StartWith(t, Options{})
+}
+
+// StartWith is Start with Options. A nil Progress is the test's log.
+func StartWith(t testing.TB, o Options) *Sandbox {
+	t.Helper()
+	if o.Progress == nil {
+		o.Progress = func(stage string) { t.Log("sandbox:", stage) }
+	}
+	s, err := Open(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,6 +43,10 @@ func Start(t testing.TB) *Sandbox {
 func (s *Sandbox) logTails(t testing.TB) {
 	t.Helper()
 	t.Logf("control plane:%s", quoteTail(s.layout.ControlPlaneLog()))
+	containers, _ := filepath.Glob(filepath.Join(s.layout.PodLogs(), "*", "*.log"))
+	for _, log := range containers {
+		t.Logf("%s:%s", strings.TrimPrefix(log, s.layout.PodLogs()+"/"), quoteTail(log))
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, c := range s.children {

@@ -1,95 +1,139 @@
 package scenarios
 
 import (
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
-	authenticationv1 "k8s.io/api/authentication/v1"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/tools/clientcmd"
-	"sigs.k8s.io/yaml"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/scheme"
 
+	"github.com/upcommerce/backout/tests/sandbox"
 	"github.com/upcommerce/backout/tests/stage"
 )
 
-// The Role that the README tells people to create is enough for the whole story,
-// with a service account's token and no right outside of the namespace.
-func TestTheRoleInTheReadmeIsEnough(t *testing.T) {
+// What the README tells people to apply is enough: backout runs in a pod, with
+// its service account, with no right outside of the release's namespace, and the
+// whole story works.
+func TestTheQuickStartOfTheReadme(t *testing.T) {
 	t.Parallel()
 	st := open(t)
-	role, binding := rolesOfReadme(t)
 	ctx := limited(t)
-	owner := binding.Subjects[0]
-	if _, err := st.Client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: owner.Namespace}}, metav1.CreateOptions{}); err != nil {
+	const namespace = "backout"
+	if _, err := st.Client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: owner.Name, Namespace: owner.Namespace}}
-	if _, err := st.Client.CoreV1().ServiceAccounts(owner.Namespace).Create(ctx, account, metav1.CreateOptions{}); err != nil {
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "backout-token"}, StringData: map[string]string{"token": stage.Token + "\n"}}
+	if _, err := st.Client.CoreV1().Secrets(namespace).Create(ctx, secret, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := st.Client.RbacV1().Roles(stage.Namespace).Create(ctx, &role, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
+	for _, object := range quickStart(t) {
+		if err := create(t, st, object); err != nil {
+			t.Fatalf("README.md: %T: %v", object, err)
+		}
 	}
-	if _, err := st.Client.RbacV1().RoleBindings(stage.Namespace).Create(ctx, &binding, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	token, err := st.Client.CoreV1().ServiceAccounts(owner.Namespace).CreateToken(ctx, owner.Name, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
+	available(t, st, namespace, "backout")
+	service, err := st.Client.CoreV1().Services(namespace).Get(ctx, "backout", metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := backout(t, st, 0, map[string]string{"KUBECONFIG": kubeconfig(t, st, token.Status.Token)})
-	if code, text := post(t, b, stage.Token, payload(t, labels(nil))); code != 200 {
-		t.Fatalf("answered %d: %s", code, text)
+	tokenFile := filepath.Join(st.Sandbox.Dir(), "token")
+	if err := os.WriteFile(tokenFile, []byte(stage.Token), 0o600); err != nil {
+		t.Fatal(err)
 	}
-	if r := record(t, b, 2, rolledBack); !r.Shed.Succeeded() {
-		t.Errorf("the shed failed: %s", r.Summary())
+	am, err := st.Sandbox.Alertmanager(ctx, sandbox.AlertmanagerOptions{
+		// There is no DNS inside; people name the Service.
+		WebhookURL: "http://" + service.Spec.ClusterIP + ":8080/api/v1/alerts", TokenFile: tokenFile,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	timeline := watch(t, st)
+	if err := am.Fire(ctx, sandbox.Alert{Labels: labels(nil)}); err != nil {
+		t.Fatal(err)
+	}
+	for _, wanted := range []struct {
+		kind  stage.Kind
+		value string
+	}{{stage.SawWeight, "0"}, {stage.SawRevision, "3 deployed"}, {stage.SawWeight, "20"}} {
+		if _, err := timeline.Await(ctx, wanted.kind, wanted.value); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
-// rolesOfReadme returns the Role and the RoleBinding of the README's quick start.
-func rolesOfReadme(t *testing.T) (role rbacv1.Role, binding rbacv1.RoleBinding) {
+// quickStart returns the Kubernetes objects of the README, with the mode that
+// people switch to once they trust it.
+func quickStart(t *testing.T) []runtime.Object {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
+	decoder := scheme.Codecs.UniversalDeserializer()
+	var objects []runtime.Object
 	for _, block := range strings.Split(string(text), "```yaml\n")[1:] {
 		block, _, _ = strings.Cut(block, "```")
 		for document := range strings.SplitSeq(block, "\n---\n") {
-			switch {
-			case strings.Contains(document, "\nkind: Role\n"):
-				err = yaml.UnmarshalStrict([]byte(document), &role)
-			case strings.Contains(document, "\nkind: RoleBinding\n"):
-				err = yaml.UnmarshalStrict([]byte(document), &binding)
+			if !strings.Contains(document, "apiVersion: ") {
+				continue
 			}
-			if err != nil {
-				t.Fatalf("README.md: %v", err)
+			document = strings.Replace(document, "BACKOUT_MODE, value: observe", "BACKOUT_MODE, value: act", 1)
+			object, _, err := decoder.Decode([]byte(document), nil, nil)
+			if err != nil && !errors.Is(err, io.EOF) {
+				t.Fatalf("README.md: %v\n%s", err, document)
 			}
+			objects = append(objects, object)
 		}
 	}
-	if len(role.Rules) == 0 || len(binding.Subjects) != 1 {
-		t.Fatal("README.md has no Role with its RoleBinding any more")
+	if len(objects) < 5 {
+		t.Fatalf("README.md has %d objects in its quick start, want Role, RoleBinding, ServiceAccount, Deployment and Service", len(objects))
 	}
-	return role, binding
+	return objects
 }
 
-// kubeconfig writes one for programs inside, with that token alone.
-func kubeconfig(t *testing.T, st *stage.Stage, token string) string {
+func create(t *testing.T, st *stage.Stage, object runtime.Object) error {
 	t.Helper()
-	config, err := clientcmd.LoadFromFile(st.Sandbox.InnerKubeconfig())
-	if err != nil {
-		t.Fatal(err)
+	ctx, options := limited(t), metav1.CreateOptions{FieldValidation: metav1.FieldValidationStrict}
+	var err error
+	switch o := object.(type) {
+	case *rbacv1.Role:
+		_, err = st.Client.RbacV1().Roles(o.Namespace).Create(ctx, o, options)
+	case *rbacv1.RoleBinding:
+		_, err = st.Client.RbacV1().RoleBindings(o.Namespace).Create(ctx, o, options)
+	case *corev1.ServiceAccount:
+		_, err = st.Client.CoreV1().ServiceAccounts(o.Namespace).Create(ctx, o, options)
+	case *corev1.Service:
+		_, err = st.Client.CoreV1().Services(o.Namespace).Create(ctx, o, options)
+	case *appsv1.Deployment:
+		_, err = st.Client.AppsV1().Deployments(o.Namespace).Create(ctx, o, options)
+	default:
+		err = errors.New("this kind is new in the README; create it here")
 	}
-	for _, user := range config.AuthInfos {
-		user.Token, user.TokenFile = token, ""
+	return err
+}
+
+// available waits for a Deployment's pods.
+func available(t *testing.T, st *stage.Stage, namespace, name string) {
+	t.Helper()
+	ctx := limited(t)
+	for {
+		d, err := st.Client.AppsV1().Deployments(namespace).Get(ctx, name, metav1.GetOptions{})
+		if err == nil && d.Status.AvailableReplicas > 0 {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("Deployment %s is not available: %v", name, err)
+		case <-time.After(50 * time.Millisecond):
+		}
 	}
-	path := filepath.Join(st.Sandbox.Dir(), "kubeconfig-role")
-	if err := clientcmd.WriteToFile(*config, path); err != nil {
-		t.Fatal(err)
-	}
-	return path
 }

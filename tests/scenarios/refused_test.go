@@ -3,6 +3,7 @@ package scenarios
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"net/http"
 	"reflect"
 	"strings"
@@ -19,9 +20,7 @@ func TestRefusedDeliveriesTouchNothing(t *testing.T) {
 	before := look(t, st)
 	here := func(changes map[string]string) []byte {
 		all := map[string]string{"cluster": "production"}
-		for name, value := range changes {
-			all[name] = value
-		}
+		maps.Copy(all, changes)
 		return payload(t, labels(all))
 	}
 	valid := here(nil)

@@ -38,11 +38,7 @@ func open(t *testing.T) *stage.Stage {
 // empty returns a stage with nothing installed.
 func empty(t *testing.T) *stage.Stage {
 	t.Helper()
-	st, err := stage.Open(t.Context(), sandbox.Start(t), func(text string) { t.Log(text) })
-	if err != nil {
-		t.Fatal(err)
-	}
-	return st
+	return stage.Start(t)
 }
 
 func limited(t *testing.T) context.Context {
@@ -125,13 +121,19 @@ func post(t *testing.T, b *stage.Backout, token string, body []byte) (int, strin
 	return code, text
 }
 
-// record waits until the record about that revision is as wanted.
+// record waits until the record about that revision of the usual release is as
+// wanted.
 func record(t *testing.T, b *stage.Backout, revision int, wanted func(rollback.Record) bool) rollback.Record {
+	t.Helper()
+	return recordOf(t, b, stage.Release, revision, wanted)
+}
+
+func recordOf(t *testing.T, b *stage.Backout, release string, revision int, wanted func(rollback.Record) bool) rollback.Record {
 	t.Helper()
 	ctx := limited(t)
 	var last []rollback.Record
 	for {
-		records, err := b.Records(ctx, stage.Release)
+		records, err := b.Records(ctx, release)
 		if err == nil {
 			last = records
 		}

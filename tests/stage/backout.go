@@ -56,7 +56,7 @@ func (s *Stage) Backout(ctx context.Context, number int, env map[string]string) 
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		pairs = append(pairs, name+"="+all[name])
 	}
-	child, err := s.Sandbox.Run(ctx, sandbox.Process{Name: "backout", Path: s.backout, Env: pairs})
+	child, err := s.Sandbox.Run(ctx, sandbox.Process{Name: "backout", Path: s.programs.backout, Env: pairs})
 	if err != nil {
 		return nil, err
 	}

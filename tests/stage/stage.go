@@ -6,12 +6,16 @@ package stage
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"testing"
+	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/upcommerce/backout/tests/sandbox"
@@ -22,43 +26,100 @@ const (
 	Namespace = "canary-demo"
 	Release   = "canary-demo"
 	// CanaryIngress carries the canary's weight in WeightAnnotation.
-	CanaryIngress    = "canary-demo-canary"
+	CanaryIngress = "canary-demo-canary"
+	// CanaryService is what the router sends the canary's share to.
+	CanaryService    = "canary-demo-canary"
 	WeightAnnotation = "nginx.ingress.kubernetes.io/canary-weight"
 )
 
-// Stage is a sandbox with helm, backout and the storefront's chart at hand.
+// Stage is a sandbox with helm, backout and the storefront at hand. Pods may use
+// the images of the storefront and of backout; both are programs of this
+// repository.
 type Stage struct {
 	Sandbox *sandbox.Sandbox
 	Client  kubernetes.Interface
 
-	helm, backout, chart string
+	programs programs
 }
 
-// Open builds what is missing and returns a stage on the sandbox. It installs
-// nothing. A nil progress is silent.
-func Open(ctx context.Context, s *sandbox.Sandbox, progress func(string)) (*Stage, error) {
-	client, err := kubernetes.NewForConfig(s.RESTConfig())
+// StorefrontImage is the repository of the exercise's image, of any tag.
+const StorefrontImage = "uonyeka/canary-demo"
+
+// BackoutImage is the repository of backout's own image.
+const BackoutImage = "backout"
+
+// Open builds what is missing and opens a sandbox, which the caller closes. It
+// installs nothing. A nil progress is silent.
+func Open(ctx context.Context, progress func(string)) (*Stage, error) {
+	p, err := build(ctx, progress)
 	if err != nil {
-		return nil, fmt.Errorf("make a Kubernetes client: %w", err)
-	}
-	st := &Stage{Sandbox: s, Client: client}
-	// helm is the program that people use, at the version that go.mod pins.
-	helm := sandbox.Binary{Name: "helm", Module: "tests", Package: "helm.sh/helm/v3/cmd/helm", LDFlags: "-s -w"}
-	if st.helm, err = sandbox.Build(ctx, helm, progress); err != nil {
 		return nil, err
 	}
-	backout := sandbox.Binary{Name: "backout", Module: ".", Package: ".", LDFlags: "-s -w"}
-	if st.backout, err = sandbox.Build(ctx, backout, progress); err != nil {
+	sb, err := sandbox.Open(ctx, sandbox.Options{Progress: progress, Images: p.images()})
+	if err != nil {
 		return nil, err
 	}
-	// Build puts programs into tests/.bin of the checkout.
-	st.chart = filepath.Join(filepath.Dir(st.backout), "..", "..", "charts", "canary-demo")
+	st, err := newStage(sb, p)
+	if err != nil {
+		return nil, errors.Join(err, sb.Close())
+	}
 	return st, nil
 }
 
+// Start is Open for tests: the sandbox is closed when the test ends.
+func Start(t testing.TB) *Stage {
+	t.Helper()
+	p, err := build(t.Context(), func(text string) { t.Log(text) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	st, err := newStage(sandbox.StartWith(t, sandbox.Options{Images: p.images()}), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st
+}
+
+func newStage(sb *sandbox.Sandbox, p programs) (*Stage, error) {
+	client, err := kubernetes.NewForConfig(sb.RESTConfig())
+	if err != nil {
+		return nil, fmt.Errorf("make a Kubernetes client: %w", err)
+	}
+	return &Stage{Sandbox: sb, Client: client, programs: p}, nil
+}
+
+// programs are the paths of what a stage runs.
+type programs struct{ helm, backout, storefront string }
+
+// build builds what is missing. helm is the program that people use, at the
+// version that go.mod pins.
+func build(ctx context.Context, progress func(string)) (p programs, err error) {
+	const stripped = "-s -w"
+	for _, b := range []struct {
+		path   *string
+		binary sandbox.Binary
+	}{
+		{&p.helm, sandbox.Binary{Name: "helm", Module: "tests", Package: "helm.sh/helm/v3/cmd/helm", LDFlags: stripped}},
+		{&p.backout, sandbox.Binary{Name: "backout", Module: ".", Package: ".", LDFlags: stripped}},
+		{&p.storefront, sandbox.Binary{Name: "storefront", Module: ".", Package: "./app", LDFlags: stripped}},
+	} {
+		if *b.path, err = sandbox.Build(ctx, b.binary, progress); err != nil {
+			return p, err
+		}
+	}
+	return p, nil
+}
+
+func (p programs) images() map[string]string {
+	return map[string]string{StorefrontImage: p.storefront, BackoutImage: p.backout}
+}
+
+// repository is the checkout: Build puts programs into its tests/.bin.
+func (p programs) repository() string { return filepath.Join(filepath.Dir(p.backout), "..", "..") }
+
 // Helm runs the helm program as the cluster's admin and returns what it printed.
 func (s *Stage) Helm(ctx context.Context, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, s.helm, args...)
+	cmd := exec.CommandContext(ctx, s.programs.helm, args...)
 	home := filepath.Join(s.Sandbox.Dir(), "helm")
 	cmd.Env = []string{
 		"KUBECONFIG=" + s.Sandbox.Kubeconfig(), "HOME=" + home, "PATH=" + os.Getenv("PATH"),
@@ -73,14 +134,29 @@ func (s *Stage) Helm(ctx context.Context, args ...string) (string, error) {
 }
 
 // HelmPath is the helm program, for people who look around.
-func (s *Stage) HelmPath() string { return s.helm }
+func (s *Stage) HelmPath() string { return s.programs.helm }
+
+// RulesPath is the rule file that backout ships.
+func (s *Stage) RulesPath() string {
+	return filepath.Join(s.programs.repository(), "rules", "canary.rules.yml")
+}
 
 // Install installs the storefront as the release, or upgrades it to the given
-// values, each as helm's --set takes it.
-func (s *Stage) Install(ctx context.Context, release string, set ...string) error {
-	args := []string{"upgrade", "--install", release, s.chart, "--namespace", Namespace, "--create-namespace"}
-	for _, value := range set {
-		args = append(args, "--set", value)
+// values, each as helm's --set-string takes it, or --set if it begins with a
+// colon. It does not wait for pods.
+func (s *Stage) Install(ctx context.Context, release string, values ...string) error {
+	chart := filepath.Join(s.programs.repository(), "charts", "canary-demo")
+	args := []string{
+		"upgrade", "--install", release, chart, "--namespace", Namespace, "--create-namespace",
+		"--values", filepath.Join(chart, "values-storefront.yaml"),
+		"--set-string", "image.repository=" + StorefrontImage + ",ingress.host=" + Host,
+	}
+	for _, value := range values {
+		if plain, ok := strings.CutPrefix(value, ":"); ok {
+			args = append(args, "--set", plain)
+		} else {
+			args = append(args, "--set-string", value)
+		}
 	}
 	_, err := s.Helm(ctx, args...)
 	return err
@@ -91,6 +167,44 @@ func (s *Stage) Install(ctx context.Context, release string, set ...string) erro
 func Canary(tag, colour string, percent int) []string {
 	return []string{
 		"canary.image.tag=" + tag, "config.canary.appColor=" + colour,
-		fmt.Sprintf("canary.weight=%d", percent),
+		fmt.Sprintf(":canary.weight=%d", percent),
 	}
+}
+
+// Failing returns the value that makes the canary fail that share of its
+// requests, 0 to 1.
+func Failing(share float64) string {
+	return fmt.Sprintf("config.canary.env.FAULT_ERROR_SHARE=%g", share)
+}
+
+// AwaitRollout waits until every Deployment of the namespace has been rolled out.
+func (s *Stage) AwaitRollout(ctx context.Context) error {
+	for {
+		waiting, err := s.unready(ctx)
+		if err == nil && len(waiting) == 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for Deployments %v: %w", waiting, errors.Join(ctx.Err(), err))
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// unready names the Deployments that are not rolled out.
+func (s *Stage) unready(ctx context.Context) ([]string, error) {
+	list, err := s.Client.AppsV1().Deployments(Namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, err
+	}
+	var waiting []string
+	for _, d := range list.Items {
+		want := *d.Spec.Replicas
+		st := d.Status
+		if st.ObservedGeneration < d.Generation || st.Replicas != want || st.UpdatedReplicas != want || st.AvailableReplicas != want {
+			waiting = append(waiting, d.Name)
+		}
+	}
+	return waiting, nil
 }

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/upcommerce/backout/tests/progress"
-	"github.com/upcommerce/backout/tests/sandbox"
 	"github.com/upcommerce/backout/tests/stage"
 )
 
@@ -24,7 +23,7 @@ const playLimit = 2 * time.Minute
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := demo(ctx, os.Getenv("KEEP") != "")
+	err := demo(ctx)
 	stop()
 	switch {
 	case errors.Is(err, context.Canceled):
@@ -36,18 +35,14 @@ func main() {
 	}
 }
 
-func demo(ctx context.Context, keep bool) (err error) {
+func demo(ctx context.Context) (err error) {
 	bar := progress.New(os.Stderr)
 	defer bar.End()
-	sb, err := sandbox.Open(ctx, sandbox.Options{Progress: bar.Begin})
+	st, err := stage.Open(ctx, bar.Begin)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, sb.Close()) }()
-	st, err := stage.Open(ctx, sb, bar.Begin)
-	if err != nil {
-		return err
-	}
+	defer func() { err = errors.Join(err, st.Sandbox.Close()) }()
 	s := story{stage: st, bar: bar, out: os.Stdout}
 	playing, cancel := context.WithTimeout(ctx, playLimit)
 	defer cancel()
@@ -57,11 +52,11 @@ func demo(ctx context.Context, keep bool) (err error) {
 		return ctx.Err()
 	}
 	s.show(ctx)
-	if keep {
-		s.lookAround()
+	if os.Getenv("KEEP") != "" {
+		s.lookAround(ctx)
 		select {
 		case <-ctx.Done():
-		case <-sb.Done():
+		case <-st.Sandbox.Done():
 			failed = errors.Join(failed, errors.New("the control plane has ended by itself"))
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/upcommerce/backout/rollback"
@@ -22,6 +21,14 @@ const (
 	backToRevision = "3 deployed"
 )
 
+// The shoppers, and the share of the bad canary's requests that fails.
+const (
+	shoppersPerSecond = 50
+	canaryPercent     = 20
+	badShare          = 0.5
+	measured          = 1000
+)
+
 // story is one run of the demo.
 type story struct {
 	stage *stage.Stage
@@ -30,8 +37,12 @@ type story struct {
 
 	backout      *stage.Backout
 	alertmanager *sandbox.Alertmanager
+	prometheus   *sandbox.Prometheus
+	shoppers     *stage.Shoppers
 	timeline     *stage.Timeline
-	fired        time.Time
+
+	before, after stage.Split
+	moments       moments
 }
 
 // play returns nil only if everything happened, in the right order.
@@ -39,26 +50,36 @@ func (s *story) play(ctx context.Context) error {
 	if err := s.prepare(ctx); err != nil {
 		return err
 	}
-	s.bar.Begin("firing an alert about v3 at Alertmanager")
 	s.bar.End()
-	fmt.Fprintf(s.out, "\n%12s  %-10s %s\n", "seconds", "", "what was seen, counted from the alert")
-	s.fired = time.Now()
-	s.line(s.fired, "alert", "CanaryErrors{backout=rollback, release=canary-demo, version=v3} posted to Alertmanager")
-	err := s.alertmanager.Fire(ctx, sandbox.Alert{
-		Labels: map[string]string{
-			"alertname": "CanaryErrors", "severity": "critical", "backout": "rollback",
-			"namespace": stage.Namespace, "release": stage.Release, "version": "v3",
-		},
-		Annotations: map[string]string{"summary": "half of the canary's requests fail"},
-		StartsAt:    s.fired,
-	})
-	if err != nil {
+	fmt.Fprintf(s.out, "\nv1 is stable, v2 the canary with %d%% of the traffic.\n  %s\n", canaryPercent, s.before)
+	if !s.before.Within("v2", canaryPercent/100.0) {
+		return fmt.Errorf("the split is not %d:%d", 100-canaryPercent, canaryPercent)
+	}
+	fmt.Fprintf(s.out, "\nNow v3 becomes the canary; it fails half of its requests. %d requests a second go on.\n\n", shoppersPerSecond)
+
+	strolling, home := context.WithCancel(ctx)
+	defer home()
+	strolled := make(chan struct{})
+	go func() {
+		defer close(strolled)
+		s.shoppers.Stroll(strolling, shoppersPerSecond)
+	}()
+	if err := s.stage.Install(ctx, stage.Release, append(stage.Canary("v3", "yellow", canaryPercent), stage.Failing(badShare))...); err != nil {
 		return err
 	}
-	return s.watch(ctx)
+	if err := s.watch(ctx); err != nil {
+		return err
+	}
+	home()
+	<-strolled
+	s.bar.Begin(fmt.Sprintf("measuring the split over %d requests", measured))
+	walkers := s.stage.Shoppers()
+	s.after = walkers.Split(ctx, measured)
+	s.bar.End()
+	return s.judge(ctx)
 }
 
-// prepare runs backout and Alertmanager, installs v2 and upgrades to v3.
+// prepare installs v1 and v2, waits for their pods, and measures the split.
 func (s *story) prepare(ctx context.Context) (err error) {
 	s.bar.Begin("starting backout")
 	if s.backout, err = s.stage.Backout(ctx, 0, nil); err != nil {
@@ -70,54 +91,61 @@ func (s *story) prepare(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	s.bar.Begin("helm: installing canary-demo, v2 at 20%")
-	if err := s.stage.Install(ctx, stage.Release, stage.Canary("v2", "green", 20)...); err != nil {
+	s.prometheus, err = s.stage.Sandbox.Prometheus(ctx, sandbox.PrometheusOptions{
+		RuleFiles: []string{s.stage.RulesPath()}, Alertmanagers: []*sandbox.Alertmanager{s.alertmanager}, Port: prometheusPort,
+	})
+	if err != nil {
 		return err
 	}
-	s.bar.Begin("helm: upgrading the canary to v3")
-	if err := s.stage.Install(ctx, stage.Release, stage.Canary("v3", "yellow", 20)...); err != nil {
+	s.bar.Begin("helm: installing canary-demo, v1 with the canary v2")
+	if err := s.stage.Install(ctx, stage.Release, stage.Canary("v2", "green", canaryPercent)...); err != nil {
 		return err
 	}
+	s.bar.Begin("waiting for the pods")
+	if err := s.stage.AwaitRollout(ctx); err != nil {
+		return err
+	}
+	s.shoppers = s.stage.Shoppers()
+	if err := s.shoppers.AwaitOpen(ctx); err != nil {
+		return err
+	}
+	s.bar.Begin(fmt.Sprintf("measuring the split over %d requests", measured))
+	s.before = s.stage.Shoppers().Split(ctx, measured)
 	s.timeline, err = s.stage.Watch(ctx)
 	return err
 }
 
-// watch shows each event when the API server tells of it, until backout has
-// noted that the rollback is done.
-func (s *story) watch(ctx context.Context) error {
-	for i := 0; ; i++ {
-		e, err := s.timeline.Next(ctx, i)
-		if err != nil {
-			return fmt.Errorf("not everything happened within %s: %w; backout's log:\n%s",
-				playLimit, err, readFile(s.backout.Child.Log()))
-		}
-		if e.Kind == stage.SawRecord {
-			record, err := s.record(ctx)
-			if err != nil {
-				return err
-			}
-			s.line(record.Accusations[0].Received, "webhook", "Alertmanager's post reached backout")
-		}
-		s.event(e)
-		if e.Kind == stage.SawRevision && e.Value == backToRevision {
-			break
-		}
-	}
-	for !s.finished(ctx) {
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("wait for the record to tell of the rollback: %w", ctx.Err())
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
-	return s.judge(ctx)
-}
+// prometheusPort is one that backout's ops listener does not use.
+const prometheusPort = 9190
 
-// finished reports whether backout has noted in its record that the rollback is
-// done.
-func (s *story) finished(ctx context.Context) bool {
+// judge checks that what was seen is the story.
+func (s *story) judge(ctx context.Context) error {
+	var errs []error
+	zero, zeroed := s.moments.first(sawZero)
+	made, rolledBack := s.moments.first(sawRolledBack)
+	if !zeroed || !rolledBack || made.at.Before(zero.at) {
+		errs = append(errs, errors.New("the canary's weight was not zero before the rollback was done"))
+	}
+	for _, v := range s.shoppers.Visits() {
+		switch {
+		case !v.Failed():
+		case v.Backend != stage.CanaryService:
+			errs = append(errs, fmt.Errorf("a shopper's request failed that was not the bad canary's: %s", v))
+		case zeroed && v.At.After(zero.at.Add(time.Second)):
+			errs = append(errs, fmt.Errorf("a request reached the bad canary a second after its weight was zero: %s", v))
+		}
+	}
+	if !s.after.Within("v2", canaryPercent/100.0) {
+		errs = append(errs, fmt.Errorf("v2 does not serve %d%% again: %s", canaryPercent, s.after))
+	}
 	r, err := s.record(ctx)
-	return err == nil && r.Rollback.Finished()
+	if err != nil {
+		return errors.Join(append(errs, err)...)
+	}
+	if !r.Rollback.Succeeded() || r.Target != goodRevision || !r.Raise.Succeeded() {
+		errs = append(errs, fmt.Errorf("the record does not tell of a rollback to revision %d: %s", goodRevision, r.Summary()))
+	}
+	return errors.Join(errs...)
 }
 
 // record returns the record about v3's revision.
@@ -132,40 +160,4 @@ func (s *story) record(ctx context.Context) (rollback.Record, error) {
 		}
 	}
 	return rollback.Record{}, fmt.Errorf("backout has no record about revision %d", badRevision)
-}
-
-// judge checks that what was seen is the story: zero before the rollback, never
-// above it again, and the right revision made once.
-func (s *story) judge(ctx context.Context) error {
-	var errs []error
-	var zero, made time.Time
-	for _, e := range s.timeline.Events() {
-		switch {
-		case e.Kind == stage.SawWeight && e.Value == "0":
-			zero = e.At
-		case e.Kind == stage.SawWeight:
-			errs = append(errs, fmt.Errorf("the canary got its weight of %s back, but no pod of v2 is ready here", e.Value))
-		case e.Kind == stage.SawRevision && e.Value == backToRevision:
-			made = e.At
-		}
-	}
-	if zero.IsZero() || made.Before(zero) {
-		errs = append(errs, errors.New("the canary's weight was not zero before the rollback was done"))
-	}
-	r, err := s.record(ctx)
-	if err != nil {
-		return errors.Join(append(errs, err)...)
-	}
-	if !r.Rollback.Succeeded() || r.Target != goodRevision {
-		errs = append(errs, fmt.Errorf("the record does not tell of a rollback to revision %d: %s", goodRevision, r.Summary()))
-	}
-	return errors.Join(errs...)
-}
-
-func readFile(path string) string {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return err.Error()
-	}
-	return string(text)
 }

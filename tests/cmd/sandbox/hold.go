@@ -7,8 +7,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"k8s.io/component-base/version"
@@ -22,13 +25,32 @@ type hold struct {
 	alertmanager bool
 	webhook      string
 	limit        time.Duration
+	images       map[string]string // local executables by repository
 }
 
 func (h *hold) addFlags(f *flag.FlagSet) {
 	f.StringVar(&h.kubeconfig, "kubeconfig", "", "link the kubeconfig at this `file` while the sandbox is open")
 	f.BoolVar(&h.alertmanager, "alertmanager", false, "run an Alertmanager inside, too")
 	f.StringVar(&h.webhook, "webhook", "", "`URL` inside the sandbox that Alertmanager posts alerts to")
+	f.Func("image", "run pods of an image repository, by any tag, as a local executable: `REPO=PATH`; may be repeated", h.addImage)
 	f.DurationVar(&h.limit, "for", 0, "end by itself after this time; 0 means never")
+}
+
+// addImage takes REPO=PATH.
+func (h *hold) addImage(value string) error {
+	repository, program, ok := strings.Cut(value, "=")
+	if !ok || repository == "" {
+		return errors.New("want REPO=PATH, as in example/shop=./shop")
+	}
+	program, err := filepath.Abs(program)
+	if err != nil {
+		return err
+	}
+	if h.images == nil {
+		h.images = map[string]string{}
+	}
+	h.images[repository] = program
+	return nil
 }
 
 // run opens a sandbox and closes it when ctx ends, the time is up or the control plane has ended.
@@ -41,7 +63,7 @@ func (h *hold) run(ctx context.Context, out, errOut io.Writer) (err error) {
 	}
 	progress := newProgress(errOut)
 	defer progress.end()
-	s, err := sandbox.Open(ctx, sandbox.Options{Program: ownProgram(), Progress: progress.begin})
+	s, err := sandbox.Open(ctx, sandbox.Options{Program: ownProgram(), Progress: progress.begin, Images: h.images})
 	if err != nil {
 		return err
 	}
@@ -60,7 +82,7 @@ func (h *hold) run(ctx context.Context, out, errOut io.Writer) (err error) {
 	}
 	defer unlink()
 	progress.end()
-	h.welcome(out, kubeconfig, alertmanager, s.Dir())
+	h.welcome(out, s, kubeconfig, alertmanager)
 
 	var up <-chan time.Time
 	if h.limit > 0 {
@@ -76,7 +98,7 @@ func (h *hold) run(ctx context.Context, out, errOut io.Writer) (err error) {
 	return nil
 }
 
-func (h *hold) welcome(out io.Writer, kubeconfig, alertmanager, dir string) {
+func (h *hold) welcome(out io.Writer, s *sandbox.Sandbox, kubeconfig, alertmanager string) {
 	fmt.Fprintf(out, `
 Kubernetes %s is ready. To use it, paste into another terminal:
 
@@ -84,8 +106,10 @@ Kubernetes %s is ready. To use it, paste into another terminal:
   kubectl get namespaces
   helm list --all-namespaces
 
-There is no node: pods stay Pending. Logs and data are in %s
-`, sandbox.KubernetesVersion, kubeconfig, dir)
+%s
+Their logs are in %s/NAMESPACE_POD, because kubectl logs and exec do not work. Everything else is in
+%s
+`, sandbox.KubernetesVersion, kubeconfig, h.podsText(), s.PodLogs(), s.Dir())
 	if alertmanager != "" {
 		fmt.Fprintf(out, "Alertmanager is at %s\n", alertmanager)
 	}
@@ -94,6 +118,18 @@ There is no node: pods stay Pending. Logs and data are in %s
 		return
 	}
 	fmt.Fprintln(out, "It ends with Ctrl-C.")
+}
+
+// podsText says which pods run.
+func (h *hold) podsText() string {
+	if len(h.images) == 0 {
+		return "Pods are processes of this machine; without -image REPO=PATH none has an image to run (ErrImagePull)."
+	}
+	lines := []string{"Pods are processes of this machine. These images can be run, by any tag:"}
+	for _, repository := range slices.Sorted(maps.Keys(h.images)) {
+		lines = append(lines, "  "+repository+"  ("+h.images[repository]+")")
+	}
+	return strings.Join(lines, "\n")
 }
 
 // ownProgram is this executable if it carries the version that the control plane is to announce, else "".

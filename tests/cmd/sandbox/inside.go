@@ -8,6 +8,9 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/signal"
+	"runtime"
+	"sync"
 	"syscall"
 
 	"github.com/upcommerce/backout/tests/sandbox"
@@ -19,19 +22,40 @@ import (
 // errSetUp marks what goes wrong in namespaces that are new. Some kernels permit the namespaces, but nothing in them.
 var errSetUp = errors.New("set up the namespaces of a sandbox")
 
-// runInside is the role of process 1 in a sandbox's namespaces. It returns only to report why it cannot go on.
-func runInside(ctx context.Context, dir string) error {
+// liveInside is the role of process 1 in a sandbox's namespaces. It ends the process, and by that everything in its PID
+// namespace.
+func liveInside(ctx context.Context, dir string) {
 	if os.Getpid() != 1 {
-		return errors.New("run inside a sandbox: this is not process 1 of a PID namespace; use sandbox hold")
+		fmt.Fprintln(os.Stderr, "run inside a sandbox: this is not process 1 of a PID namespace; use sandbox hold")
+		os.Exit(2)
 	}
-	go endWith(os.Stdin, dir)
+	// That nobody reads reports any more is told by the leash, not by a deadly signal. Ignored, it would be so for children too.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	var ending sync.Mutex
+	go func() {
+		awaitEnd(os.Stdin)
+		ending.Lock()
+		// The outer program may be dead, and cannot remove it.
+		_ = os.RemoveAll(dir)
+		os.Exit(0)
+	}()
+	// The first thread stands for the process in /proc: it is kept away from whoever moves threads to other namespaces.
+	runtime.LockOSThread()
+	err := runInside(ctx, dir)
+	ending.Lock() // not in the middle of the removal
+	reportEnd(err)
+	os.Exit(1)
+}
 
+// runInside makes the sandbox and runs it. It returns only with why it cannot go on.
+func runInside(ctx context.Context, dir string) error {
 	report(control.Report{Stage: control.StageNetwork})
 	if err := errors.Join(inside.SetUpMounts(), inside.SetUpNetwork(sandbox.BridgeAddress)); err != nil {
 		return errors.Join(errSetUp, err)
 	}
 	layout := sandbox.Layout{Dir: dir}
-	if err := serveControl(ctx, layout.Socket()); err != nil {
+	supervisor := inside.NewSupervisor()
+	if err := serveControl(ctx, layout.Socket(), supervisor); err != nil {
 		return err
 	}
 	return controlplane.Run(ctx, controlplane.Options{
@@ -44,25 +68,25 @@ func runInside(ctx context.Context, dir string) error {
 		ServiceAccountKey: layout.ServiceAccountKey(),
 		Tokens:            layout.Tokens(),
 		Kubeconfig:        layout.InnerKubeconfig(),
-	}, func(s control.Stage) { report(control.Report{Stage: s}) })
+	}, func(s control.Stage) {
+		if s == control.StageControllers { // the API server is there
+			go routeUsers(ctx, layout)
+			go runPods(ctx, layout, supervisor)
+		}
+		report(control.Report{Stage: s})
+	})
 }
 
-// endWith ends the process, and by that everything in its PID namespace, when the other end of leash is gone: the outer
-// program was closed or has died. The directory goes too, as a dead program cannot remove it.
-func endWith(leash io.Reader, dir string) {
-	_, _ = io.Copy(io.Discard, leash)
-	_ = os.RemoveAll(dir)
-	os.Exit(0)
-}
+// awaitEnd returns when the other end of leash is gone: the outer program has let go, or has died.
+func awaitEnd(leash io.Reader) { _, _ = io.Copy(io.Discard, leash) }
 
 // serveControl answers on the socket in the background; it listens when serveControl returns.
-func serveControl(ctx context.Context, socket string) error {
+func serveControl(ctx context.Context, socket string, supervisor *inside.Supervisor) error {
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "unix", socket)
 	if err != nil {
 		return fmt.Errorf("listen for the outer program: %w", err)
 	}
-	supervisor := inside.NewSupervisor()
 	go supervisor.Run(ctx)
 	go func() {
 		if err := (control.Server{Supervisor: supervisor}).Serve(ctx, l); err != nil {

@@ -23,11 +23,7 @@ Opens a Kubernetes control plane on this machine, without root or Docker, and ho
 
 func main() {
 	if len(os.Args) == 3 && os.Args[1] == sandbox.InnerRole {
-		if err := runInside(context.Background(), os.Args[2]); err != nil {
-			reportEnd(err)
-			os.Exit(1)
-		}
-		return
+		liveInside(context.Background(), os.Args[2])
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	code := command(ctx, os.Args[1:], os.Stdout, os.Stderr)

@@ -43,10 +43,11 @@ type Reply struct {
 	Error string `json:"error,omitempty"`
 }
 
-// Exit is how a program ended: with a code, or by a signal.
+// Exit is how a program ended: with a code, or by a signal, which is told in words and as its number.
 type Exit struct {
 	Code   int    `json:"code"`
 	Signal string `json:"signal,omitempty"`
+	Number int    `json:"number,omitempty"`
 }
 
 // Stage is what a sandbox works on while it comes up, in words for people.
@@ -107,18 +108,18 @@ func (l *line) receive(v any) error {
 
 // Splice copies both ways until both directions have ended or one has broken, and closes both.
 func Splice(a, b net.Conn) {
-	ended := make(chan error, 2)
+	whole := make(chan bool, 2)
 	pour := func(to, from net.Conn) {
 		_, err := io.Copy(to, from)
 		if err == nil {
 			err = closeWrite(to)
 		}
-		ended <- err
+		whole <- err == nil
 	}
 	go pour(a, b)
 	go pour(b, a)
-	if err := <-ended; err == nil {
-		<-ended
+	if <-whole {
+		<-whole
 	}
 	_ = a.Close()
 	_ = b.Close()

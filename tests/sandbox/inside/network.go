@@ -7,8 +7,8 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// bridgeName is the bridge that carries the pod network.
-const bridgeName = "pods"
+// BridgeName is the bridge that carries the pod network.
+const BridgeName = "pods"
 
 // SetUpNetwork brings the loopback interface up and makes a bridge with the given address, "10.244.0.1/16". The bridge's
 // address is where everything inside that is not a pod listens, the API server too.
@@ -21,19 +21,19 @@ func SetUpNetwork(address string) error {
 		return fmt.Errorf("bring the loopback interface up: %w", err)
 	}
 	bridge := &netlink.Bridge{LinkAttrs: netlink.NewLinkAttrs()}
-	bridge.Name = bridgeName
+	bridge.Name = BridgeName
 	if err := netlink.LinkAdd(bridge); err != nil {
-		return fmt.Errorf("add bridge %s: %w", bridgeName, err)
+		return fmt.Errorf("add bridge %s: %w", BridgeName, err)
 	}
 	a, err := netlink.ParseAddr(address)
 	if err != nil {
 		return fmt.Errorf("parse the bridge's address: %w", err)
 	}
 	if err := netlink.AddrAdd(bridge, a); err != nil {
-		return fmt.Errorf("give bridge %s the address %s: %w", bridgeName, address, err)
+		return fmt.Errorf("give bridge %s the address %s: %w", BridgeName, address, err)
 	}
 	if err := netlink.LinkSetUp(bridge); err != nil {
-		return fmt.Errorf("bring bridge %s up: %w", bridgeName, err)
+		return fmt.Errorf("bring bridge %s up: %w", BridgeName, err)
 	}
 	return nil
 }

@@ -66,7 +66,7 @@ func (s *Supervisor) collect() {
 
 func exitOf(status syscall.WaitStatus) control.Exit {
 	if status.Signaled() {
-		return control.Exit{Code: -1, Signal: status.Signal().String()}
+		return control.Exit{Code: -1, Signal: status.Signal().String(), Number: int(status.Signal())}
 	}
 	return control.Exit{Code: status.ExitStatus()}
 }
@@ -84,13 +84,21 @@ func (s *Supervisor) Start(p control.Program) (int, <-chan control.Exit, error) 
 	}
 	defer func() { _ = output.Close() }()
 
+	return s.Spawn(func() (*os.Process, error) {
+		return os.StartProcess(p.Path, append([]string{p.Path}, p.Args...), &os.ProcAttr{
+			Dir:   p.Dir,
+			Env:   p.Env,
+			Files: []*os.File{input, output, output},
+		})
+	})
+}
+
+// Spawn looks after a child of this process as Start does, whatever way start brings it to life. start runs on the caller's
+// thread, and should be short: until it returns, no other program is started or collected.
+func (s *Supervisor) Spawn(start func() (*os.Process, error)) (int, <-chan control.Exit, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	process, err := os.StartProcess(p.Path, append([]string{p.Path}, p.Args...), &os.ProcAttr{
-		Dir:   p.Dir,
-		Env:   p.Env,
-		Files: []*os.File{input, output, output},
-	})
+	process, err := start()
 	if err != nil {
 		return 0, nil, err
 	}
@@ -98,7 +106,7 @@ func (s *Supervisor) Start(p control.Program) (int, <-chan control.Exit, error) 
 	r := running{id: s.last, exit: make(chan control.Exit, 1)}
 	s.running[process.Pid] = r
 	if err := process.Release(); err != nil {
-		return 0, nil, fmt.Errorf("release the handle of %s: %w", p.Path, err)
+		return 0, nil, fmt.Errorf("release the handle of a program: %w", err)
 	}
 	return r.id, r.exit, nil
 }

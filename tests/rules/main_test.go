@@ -1,0 +1,75 @@
+package rules_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/upcommerce/backout/tests/sandbox"
+)
+
+// role makes the test binary another program: one that runs inside a sandbox.
+const role = "RULES_TEST_ROLE"
+
+func TestMain(m *testing.M) {
+	switch os.Getenv(role) {
+	case "":
+		os.Exit(m.Run())
+	case "shop":
+		fmt.Fprintln(os.Stderr, serveShop())
+	case "webhook":
+		fmt.Fprintln(os.Stderr, serveWebhook())
+	}
+	os.Exit(1)
+}
+
+// serveShop exports what a storefront of VERSION would that answers 40 requests a second, at LISTEN. After a POST it fails half of
+// them.
+func serveShop() error {
+	var served, failed atomic.Int64
+	var bad atomic.Bool
+	go func() {
+		for n := int64(1); ; n++ {
+			time.Sleep(25 * time.Millisecond)
+			if bad.Load() && n%2 == 0 {
+				failed.Add(1)
+			} else {
+				served.Add(1)
+			}
+		}
+	}()
+	return http.ListenAndServe(os.Getenv("LISTEN"), http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		if q.Method == http.MethodPost {
+			bad.Store(true)
+			return
+		}
+		for code, n := range map[int]int64{200: served.Load(), 500: failed.Load()} {
+			fmt.Fprintf(w, "http_requests_total{code=\"%d\",method=\"get\",version=%q} %d\n", code, os.Getenv("VERSION"), n)
+		}
+	}))
+}
+
+const webhookAddress = sandbox.InnerAddress + ":8080"
+
+// serveWebhook takes what is posted to it, and answers the first of it on GET: 204 while there is none.
+func serveWebhook() error {
+	var first atomic.Pointer[[]byte]
+	return http.ListenAndServe(webhookAddress, http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		if q.Method == http.MethodPost {
+			if body, err := io.ReadAll(q.Body); err == nil {
+				first.CompareAndSwap(nil, &body)
+			}
+			return
+		}
+		body := first.Load()
+		if body == nil {
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+		_, _ = w.Write(*body)
+	}))
+}

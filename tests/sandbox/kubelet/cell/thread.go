@@ -1,0 +1,48 @@
+// Package cell starts programs in a network and a file tree of their own, as a container runtime does. A cell is made of
+// namespaces: it needs no rights but those that the process has in its user namespace, and goes with its last process.
+//
+// What a program in a cell does not get: a process namespace, users, limits of CPU and memory. It sees /proc, /sys and /dev as
+// the caller does, and a SIGTERM that it does not handle ends it.
+package cell
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// onOwnThread runs f on a thread that f may move to other namespaces. The thread ends with f: Go never runs anything else on
+// it, because it is never unlocked.
+func onOwnThread[T any](f func() (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	results := make(chan result, 1)
+	go func() {
+		runtime.LockOSThread()
+		value, err := f()
+		results <- result{value, err}
+	}()
+	r := <-results
+	return r.value, r.err
+}
+
+// openNamespace keeps a namespace of the calling thread, "net" or "mnt", alive and ready to be entered.
+func openNamespace(kind string) (*os.File, error) {
+	f, err := os.Open("/proc/thread-self/ns/" + kind)
+	if err != nil {
+		return nil, fmt.Errorf("open the %s namespace: %w", kind, err)
+	}
+	return f, nil
+}
+
+// enter moves the calling thread into a namespace.
+func enter(namespace *os.File, kind int) error {
+	if err := unix.Setns(int(namespace.Fd()), kind); err != nil {
+		return fmt.Errorf("enter a namespace: %w", err)
+	}
+	return nil
+}

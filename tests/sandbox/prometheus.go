@@ -1,0 +1,193 @@
+package sandbox
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/api"
+	promv1 "github.com/prometheus/client_golang/api/prometheus/v1"
+	"github.com/prometheus/common/model"
+)
+
+// PrometheusOptions say how a Prometheus is run.
+type PrometheusOptions struct {
+	// Name tells several apart; "": "prometheus".
+	Name string
+	// RuleFiles are the absolute paths of rule files, which are read where they lie.
+	RuleFiles []string
+	// ScrapeInterval and EvaluationInterval are 1s unless set.
+	ScrapeInterval, EvaluationInterval time.Duration
+	// Alertmanagers are told of alerts. Each must be of the same sandbox.
+	Alertmanagers []*Alertmanager
+	// Targets are scraped beside the storefront's pods: addresses inside, "10.244.0.1:9090", by the name of their job.
+	Targets map[string][]string
+	// Port is the TCP port inside; 0: 9090.
+	Port int
+}
+
+// Prometheus is a real Prometheus that runs inside. It finds the storefront's pods through the API server.
+type Prometheus struct {
+	child *Child
+	url   string
+	api   promv1.API
+}
+
+// prometheusTags leave out the service discoveries that the module in tests/prometheus does not require, and most of the time it
+// would take to build them.
+const prometheusTags = "remove_all_sd,enable_kubernetes_sd"
+
+// prometheusProgram is the Prometheus that the module in tests/prometheus pins.
+func prometheusProgram() Binary {
+	return Binary{
+		Name:    "prometheus",
+		Module:  "tests/prometheus",
+		Package: "github.com/prometheus/prometheus/cmd/prometheus",
+		LDFlags: "-s -w",
+		Tags:    prometheusTags,
+	}
+}
+
+// Promtool is Prometheus' own tool of the same version, which runs the unit tests of rule files.
+func Promtool() Binary {
+	return Binary{
+		Name:    "promtool",
+		Module:  "tests/prometheus",
+		Package: "github.com/prometheus/prometheus/cmd/promtool",
+		LDFlags: "-s -w",
+		Tags:    prometheusTags,
+	}
+}
+
+// Prometheus builds Prometheus if need be, runs one inside, and returns when it says that it is ready: it has read its rules then,
+// but scraped nothing yet.
+//
+// It scrapes /metrics of every pod behind a port named http of a Service that carries the labels of a Helm release, ready or not, and
+// labels what it reads as the charts' ServiceMonitor does: namespace, pod, service, release, track and version.
+func (s *Sandbox) Prometheus(ctx context.Context, o PrometheusOptions) (*Prometheus, error) {
+	if o.Name == "" {
+		o.Name = "prometheus"
+	}
+	if o.Port == 0 {
+		o.Port = 9090
+	}
+	program, err := Build(ctx, prometheusProgram(), s.progress)
+	if err != nil {
+		return nil, err
+	}
+	s.progress("starting " + o.Name)
+	config := filepath.Join(s.Dir(), o.Name+".yml")
+	if err := o.writeConfig(config, s.InnerKubeconfig()); err != nil {
+		return nil, err
+	}
+	address := net.JoinHostPort(InnerAddress, strconv.Itoa(o.Port))
+	child, err := s.Run(ctx, Process{
+		Name: o.Name,
+		Path: program,
+		Args: []string{
+			"--config.file=" + config,
+			"--storage.tsdb.path=data",
+			"--web.listen-address=" + address,
+			// A new pod is scraped as soon as the intervals promise, and not up to the default's 5 seconds later.
+			"--scrape.discovery-reload-interval=" + min(orDefault(o.ScrapeInterval, time.Second), 5*time.Second).String(),
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	host, err := s.Forward(ctx, address)
+	if err != nil {
+		return nil, err
+	}
+	client, err := api.NewClient(api.Config{Address: "http://" + host})
+	if err != nil {
+		return nil, fmt.Errorf("make a client for Prometheus: %w", err)
+	}
+	p := &Prometheus{child: child, url: "http://" + host, api: promv1.NewAPI(client)}
+	return p, p.awaitReady(ctx)
+}
+
+// writeConfig writes Prometheus' configuration file.
+func (o PrometheusOptions) writeConfig(path, kubeconfig string) error {
+	b, err := o.config(kubeconfig)
+	if err != nil {
+		return fmt.Errorf("encode the configuration of Prometheus: %w", err)
+	}
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		return fmt.Errorf("write the configuration of Prometheus: %w", err)
+	}
+	return nil
+}
+
+// URL is Prometheus' address on the host, "http://127.0.0.1:NNNNN". It has no pages: they are not in the Go module.
+func (p *Prometheus) URL() string { return p.url }
+
+// Child is the process, to freeze it or kill it.
+func (p *Prometheus) Child() *Child { return p.child }
+
+// Query evaluates an expression now. An expression that has no value gives an empty vector.
+func (p *Prometheus) Query(ctx context.Context, expr string) (model.Vector, error) {
+	value, warnings, _, err := p.api.Query(ctx, expr, time.Time{})
+	if err != nil {
+		return nil, fmt.Errorf("query %s: %w", expr, err)
+	}
+	if len(warnings) > 0 {
+		return nil, fmt.Errorf("query %s: Prometheus warns: %q", expr, warnings)
+	}
+	switch v := value.(type) {
+	case model.Vector:
+		return v, nil
+	case *model.Scalar:
+		return model.Vector{{Metric: model.Metric{}, Value: v.Value, Timestamp: v.Timestamp}}, nil
+	}
+	return nil, fmt.Errorf("query %s: the value is a %s, not a vector", expr, value.Type())
+}
+
+// Alerts returns the alerts that are pending or firing.
+func (p *Prometheus) Alerts(ctx context.Context) ([]promv1.Alert, error) {
+	result, err := p.api.Alerts(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("ask Prometheus for its alerts: %w", err)
+	}
+	return result.Alerts, nil
+}
+
+// awaitReady asks /-/ready until it says 200, ctx ends or Prometheus does.
+func (p *Prometheus) awaitReady(ctx context.Context) error {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := p.ready(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for Prometheus: %w (last answer: %w)", context.Cause(ctx), err)
+		case <-p.child.Done():
+			return fmt.Errorf("wait for Prometheus: %w%s", p.child.Err(), quoteTail(p.child.Log()))
+		case <-tick.C:
+		}
+	}
+}
+
+func (p *Prometheus) ready(ctx context.Context) error {
+	q, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url+"/-/ready", nil)
+	if err != nil {
+		return err
+	}
+	r, err := http.DefaultClient.Do(q)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = r.Body.Close() }()
+	if r.StatusCode != http.StatusOK {
+		return fmt.Errorf("GET /-/ready: %s", r.Status)
+	}
+	return nil
+}

@@ -1,0 +1,230 @@
+package scenarios
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/tests/sandbox"
+	"github.com/upcommerce/backout/tests/stage"
+)
+
+// How much the shoppers ask for, and how the traffic is split.
+const (
+	perSecond = 50
+	percent   = 20
+	measured  = 500
+)
+
+// shop returns a storefront with v1 and the canary v2 that is open.
+func shop(t *testing.T, st *stage.Stage, values ...string) *stage.Shoppers {
+	t.Helper()
+	install(t, st, stage.Release, append(stage.Canary("v2", "green", percent), values...)...)
+	return opened(t, st)
+}
+
+func install(t *testing.T, st *stage.Stage, release string, values ...string) {
+	t.Helper()
+	if err := st.Install(limited(t), release, values...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func opened(t *testing.T, st *stage.Stage) *stage.Shoppers {
+	t.Helper()
+	if err := st.AwaitRollout(limited(t)); err != nil {
+		t.Fatal(err)
+	}
+	shoppers := st.Shoppers()
+	if err := shoppers.AwaitOpen(limited(t)); err != nil {
+		t.Fatal(err)
+	}
+	return shoppers
+}
+
+// stroll has the shoppers go on until home is called.
+func stroll(t *testing.T, shoppers *stage.Shoppers) (home func()) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+	var out sync.WaitGroup
+	out.Go(func() { shoppers.Stroll(ctx, perSecond) })
+	home = sync.OnceFunc(func() { cancel(); out.Wait() })
+	t.Cleanup(home)
+	return home
+}
+
+// prometheus evaluates the rules that backout ships and tells that Alertmanager.
+func prometheus(t *testing.T, st *stage.Stage, am *sandbox.Alertmanager) {
+	t.Helper()
+	_, err := st.Sandbox.Prometheus(limited(t), sandbox.PrometheusOptions{
+		RuleFiles: []string{st.RulesPath()}, Alertmanagers: []*sandbox.Alertmanager{am}, Port: 9190,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// splits checks how the versions share the traffic.
+func splits(t *testing.T, st *stage.Stage, version string, share float64) {
+	t.Helper()
+	split := st.Shoppers().Split(limited(t), measured)
+	if !split.Within(version, share) {
+		t.Errorf("%s; want %s to serve %.0f%%, and no failure", split, version, 100*share)
+	}
+}
+
+// blameless checks that nobody's request failed but those that the bad canary
+// itself answered, and those not after the weight was zero.
+func blameless(t *testing.T, shoppers *stage.Shoppers, zero time.Time) {
+	t.Helper()
+	// What the router had taken in when the weight was written may still fail.
+	const underway = time.Second
+	failed := 0
+	for _, v := range shoppers.Visits() {
+		if !v.Failed() {
+			continue
+		}
+		failed++
+		if v.Backend != stage.CanaryService {
+			t.Errorf("a request failed that was not the bad canary's, %s before the weight was zero: %s", zero.Sub(v.At), v)
+		}
+		if v.At.After(zero.Add(underway)) {
+			t.Errorf("a request failed %s after the weight was zero: %s", v.At.Sub(zero), v)
+		}
+	}
+	t.Logf("%d requests, %d failed by the bad canary", len(shoppers.Visits()), failed)
+}
+
+// From the first bad request to the last, with everything in between real: the
+// rules that are shipped, Prometheus, Alertmanager, backout, Helm, the router.
+func TestTheWholeChain(t *testing.T) {
+	t.Parallel()
+	gateway := []string{
+		"routing=gateway", "gateway.parentRefs[0].name=" + sandbox.GatewayName,
+		"gateway.parentRefs[0].namespace=" + sandbox.GatewayNamespace, "gateway.hostnames[0]=" + stage.Host,
+	}
+	for name, routing := range map[string][]string{"by annotation": nil, "by HTTPRoute": gateway} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			st := empty(t)
+			b := backout(t, st, 0, nil)
+			// backout has looked at what the API server offers; now that grows.
+			if err := st.Sandbox.GatewayAPI(limited(t)); err != nil {
+				t.Fatal(err)
+			}
+			prometheus(t, st, alertmanager(t, st, 0, b))
+			shoppers := shop(t, st, routing...)
+			splits(t, st, "v2", percent/100.0)
+			home := stroll(t, shoppers)
+			install(t, st, stage.Release, slices.Concat(stage.Canary("v3", "yellow", percent), routing, []string{stage.Failing(0.5)})...)
+			r := record(t, b, 2, closed)
+			home()
+			if r.Target != 1 || !r.Rollback.Succeeded() || !r.Raise.Succeeded() {
+				t.Fatalf("the record: %s; want a rollback to revision 1, and the weight raised", r.Summary())
+			}
+			if len(r.Weights) != 1 || r.Weights[0].From != "20" || r.Weights[0].To != "0" {
+				t.Errorf("weights in the record: %v, want 20 -> 0", r.Weights)
+			}
+			blameless(t, shoppers, r.Shed.Done)
+			splits(t, st, "v2", percent/100.0)
+		})
+	}
+}
+
+// The canary is a release of its own, beside the stable one: only the canary's
+// goes back.
+func TestACanaryThatIsAReleaseOfItsOwn(t *testing.T) {
+	t.Parallel()
+	const own = stage.Release + "-canary"
+	st := empty(t)
+	b := backout(t, st, 0, nil)
+	install(t, st, stage.Release, ":canary.enabled=false")
+	install(t, st, own, append(stage.Canary("v2", "green", percent), ":stable.enabled=false")...)
+	shoppers := opened(t, st)
+	splits(t, st, "v2", percent/100.0)
+	home := stroll(t, shoppers)
+	install(t, st, own, append(stage.Canary("v3", "yellow", percent), ":stable.enabled=false", stage.Failing(0.5))...)
+	if err := st.AwaitRollout(limited(t)); err != nil {
+		t.Fatal(err)
+	}
+	am := alertmanager(t, st, 0, b)
+	if err := am.Fire(limited(t), sandbox.Alert{Labels: labels(map[string]string{"release": own})}); err != nil {
+		t.Fatal(err)
+	}
+	r := recordOf(t, b, own, 2, closed)
+	home()
+	if r.Target != 1 || !r.Raise.Succeeded() || len(r.Weights) != 1 {
+		t.Errorf("the record: %s; want the canary's release rolled back and its weight raised", r.Summary())
+	}
+	blameless(t, shoppers, r.Shed.Done)
+	splits(t, st, "v2", percent/100.0)
+	history, err := st.Helm(limited(t), "history", stage.Release, "--namespace", stage.Namespace, "--output", "json")
+	if err != nil || len(history) == 0 || slices.Contains(revisions(t, st), "4 deployed") {
+		t.Errorf("the stable release was touched: %v\n%s", err, history)
+	}
+}
+
+// A release without any canary, as after a promotion, is rolled back; there is
+// nothing to shed.
+func TestAReleaseWithoutACanary(t *testing.T) {
+	t.Parallel()
+	st := empty(t)
+	b := backout(t, st, 0, nil)
+	install(t, st, stage.Release, ":canary.enabled=false", "image.tag=v1")
+	shoppers := opened(t, st)
+	install(t, st, stage.Release, ":canary.enabled=false", "image.tag=v2", "config.main.appColor=green")
+	if err := st.AwaitRollout(limited(t)); err != nil {
+		t.Fatal(err)
+	}
+	home := stroll(t, shoppers)
+	am := alertmanager(t, st, 0, b)
+	if err := am.Fire(limited(t), sandbox.Alert{Labels: labels(map[string]string{"version": "v2"})}); err != nil {
+		t.Fatal(err)
+	}
+	r := record(t, b, 2, closed)
+	home()
+	if r.Target != 1 || !r.Rollback.Succeeded() || len(r.Weights) != 0 {
+		t.Errorf("the record: %s; want a rollback to revision 1 and no weights", r.Summary())
+	}
+	for _, v := range shoppers.Visits() {
+		if v.Failed() {
+			t.Errorf("a request failed because of the rollback: %s", v)
+		}
+	}
+	splits(t, st, "v1", 1)
+}
+
+// The target's pods never get ready: the bad pods go on running, for ever, and
+// get nothing.
+func TestTheBadPodsNeverComeBack(t *testing.T) {
+	t.Parallel()
+	st := empty(t)
+	b := backout(t, st, 0, nil)
+	// v2 was never ready, but Helm was not told to wait and calls it deployed.
+	install(t, st, stage.Release, append(stage.Canary("v2", "green", percent), "config.canary.env.FAULT_NEVER_READY=true")...)
+	install(t, st, stage.Release, append(stage.Canary("v3", "yellow", percent), stage.Failing(1))...)
+	if err := st.AwaitRollout(limited(t)); err != nil {
+		t.Fatal(err)
+	}
+	timeline := watch(t, st)
+	post(t, b, stage.Token, payload(t, labels(nil)))
+	r := record(t, b, 2, func(r rollback.Record) bool { return r.Raise != nil })
+	shoppers := st.Shoppers()
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if v := shoppers.Visit(t.Context()); v.Failed() || v.Version != "v1" {
+			t.Fatalf("a shopper got %s %s after the rollback", v, time.Since(r.Rollback.Done))
+		}
+	}
+	for _, e := range timeline.Events() {
+		if e.Kind == stage.SawWeight && e.Value != "0" {
+			t.Errorf("the canary got a weight of %s though no pod of v2 is ready", e.Value)
+		}
+	}
+	r = record(t, b, 2, rolledBack)
+	if !r.Closed.IsZero() || r.Raise.Error == "" {
+		t.Errorf("the record does not say what is waited for: %s, %+v", r.Summary(), r.Raise)
+	}
+}

@@ -1,0 +1,210 @@
+package stage
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/upcommerce/backout/tests/sandbox"
+)
+
+// Host is where the storefront is, by its Ingress or its HTTPRoute. A browser takes
+// every name under localhost for this machine, so that a forwarded port is enough.
+const Host = "canary-demo.localhost"
+
+// routerAddress is where the router listens inside.
+const routerAddress = sandbox.RouterAddress
+
+// backendHeader names the Service that the router chose for a request.
+const backendHeader = "Sandbox-Backend"
+
+// visitLimit bounds one request: a shopper does not wait for longer.
+const visitLimit = 5 * time.Second
+
+// Visit is one request of a shopper's to the storefront.
+type Visit struct {
+	// At is when it was sent, Took how long it took.
+	At   time.Time
+	Took time.Duration
+	// Code is the status, 0 if there was no answer; Err says why.
+	Code int
+	Err  error
+	// Backend is the Service that the router chose, Version what the page says.
+	Backend, Version string
+}
+
+// Failed reports whether the shopper did not get the page.
+func (v Visit) Failed() bool { return v.Code != http.StatusOK }
+
+// String tells the visit in a few words.
+func (v Visit) String() string {
+	if v.Err != nil {
+		return fmt.Sprintf("%s: %v", v.Backend, v.Err)
+	}
+	return fmt.Sprintf("%s: %d %s", v.Backend, v.Code, v.Version)
+}
+
+// Shoppers send requests to the storefront through the router, as people outside
+// would.
+type Shoppers struct {
+	client *http.Client
+	url    string
+
+	mu     sync.Mutex
+	visits []Visit
+}
+
+// Shoppers returns some who have not begun.
+func (s *Stage) Shoppers() *Shoppers {
+	return &Shoppers{url: "http://" + Host + "/", client: &http.Client{
+		Timeout: visitLimit,
+		Transport: &http.Transport{
+			// Whatever the host is called, the router is where it lives.
+			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				return s.Sandbox.Dial(ctx, routerAddress)
+			},
+			MaxIdleConnsPerHost: 64,
+		},
+	}}
+}
+
+var pageVersion = regexp.MustCompile(`Hello from version (\S+?)[<\s]`)
+
+// Visit sends one request and notes it.
+func (s *Shoppers) Visit(ctx context.Context) Visit {
+	v := Visit{At: time.Now()}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url, nil)
+	if err != nil {
+		v.Err = err
+		return v
+	}
+	response, err := s.client.Do(request)
+	v.Took = time.Since(v.At)
+	if err != nil {
+		v.Err = err
+	} else {
+		text, err := io.ReadAll(response.Body)
+		_ = response.Body.Close()
+		v.Code, v.Err, v.Backend = response.StatusCode, err, response.Header.Get(backendHeader)
+		if match := pageVersion.FindSubmatch(text); match != nil {
+			v.Version = string(match[1])
+		}
+		if err != nil {
+			v.Code = 0
+		}
+	}
+	if ctx.Err() != nil && v.Err != nil {
+		return v // nobody's failure: the shopper was called home
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.visits = append(s.visits, v)
+	return v
+}
+
+// Stroll sends rate requests a second, evenly spread, until ctx ends, and returns
+// when all are answered. No request waits for another one.
+func (s *Shoppers) Stroll(ctx context.Context, rate int) {
+	tick := time.NewTicker(time.Second / time.Duration(rate))
+	defer tick.Stop()
+	var out sync.WaitGroup
+	defer out.Wait()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			out.Go(func() { s.Visit(context.WithoutCancel(ctx)) })
+		}
+	}
+}
+
+// AwaitOpen waits until the storefront answers; what was tried until then is not
+// noted.
+func (s *Shoppers) AwaitOpen(ctx context.Context) error {
+	for {
+		v := s.Visit(ctx)
+		s.mu.Lock()
+		s.visits = nil
+		s.mu.Unlock()
+		if !v.Failed() {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the storefront: %w (last answer: %s)", ctx.Err(), v)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// Visits returns what was noted so far, in the order of sending.
+func (s *Shoppers) Visits() []Visit {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	visits := slices.Clone(s.visits)
+	slices.SortFunc(visits, func(a, b Visit) int { return a.At.Compare(b.At) })
+	return visits
+}
+
+// Split is how the storefront's versions shared a number of requests.
+type Split struct {
+	Total, Failed int
+	// Versions counts the pages, by what they say.
+	Versions map[string]int
+}
+
+// Split sends n requests, a few at a time, and counts the answers.
+func (s *Shoppers) Split(ctx context.Context, n int) Split {
+	split := Split{Total: n, Versions: make(map[string]int)}
+	var mu sync.Mutex
+	var senders sync.WaitGroup
+	numbers := make(chan struct{})
+	for range 4 {
+		senders.Go(func() {
+			for range numbers {
+				v := s.Visit(ctx)
+				mu.Lock()
+				if v.Failed() {
+					split.Failed++
+				} else {
+					split.Versions[v.Version]++
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	for range n {
+		numbers <- struct{}{}
+	}
+	close(numbers)
+	senders.Wait()
+	return split
+}
+
+// Within reports whether that version's count is one that a fair split by the
+// share would give in 99.9% of all cases, by the normal approximation of the
+// binomial distribution. It is false if a request failed.
+func (s Split) Within(version string, share float64) bool {
+	const z = 3.29
+	n := float64(s.Total)
+	off := float64(s.Versions[version]) - n*share
+	return s.Failed == 0 && off*off <= z*z*n*share*(1-share)
+}
+
+// String tells the split in one line.
+func (s Split) String() string {
+	versions := make([]string, 0, len(s.Versions))
+	for v, n := range s.Versions {
+		versions = append(versions, fmt.Sprintf("%s %.1f%%", v, 100*float64(n)/float64(s.Total)))
+	}
+	slices.Sort(versions)
+	return fmt.Sprintf("%d requests: %s, %d failed", s.Total, strings.Join(versions, " "), s.Failed)
+}
