@@ -164,8 +164,8 @@ func TestConfigFields(t *testing.T) {
 // backout.
 func leaves(s reflect.Type) int {
 	n := 0
-	for i := range s.NumField() {
-		f := s.Field(i).Type
+	for field := range s.Fields() {
+		f := field.Type
 		if f.Kind() == reflect.Struct {
 			n += leaves(f)
 			continue

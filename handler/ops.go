@@ -82,9 +82,16 @@ func key(c *gin.Context) rollback.Key {
 	return rollback.Key{Namespace: c.Param("namespace"), Release: c.Param("release")}
 }
 
+// answer shows what could be read; what could not is named beside it.
 func (o *ops) answer(c *gin.Context, records []rollback.Record, err error) {
 	if err != nil {
 		o.log.ErrorContext(c, "records not readable", "error", err)
+	}
+	if err != nil && len(records) > 0 {
+		c.IndentedJSON(http.StatusOK, gin.H{"records": records, "unreadable": err.Error()})
+		return
+	}
+	if err != nil {
 		c.JSON(http.StatusServiceUnavailable, problem{Error: "the records could not be read", Hint: "backout's log has the cause"})
 		return
 	}

@@ -47,7 +47,8 @@ func TestPayload(t *testing.T) {
 		{"alerts keep their order", envelope(over + "," + anAlert), []rollback.Alert{resolved, firing}},
 		{
 			"the group's status does not count: with max_alerts it can be resolved while an alert fires",
-			strings.Replace(payload(), `"status":"firing","alerts"`, `"status":"resolved","alerts"`, 1), []rollback.Alert{firing},
+			strings.Replace(payload(), `"status":"firing","alerts"`, `"status":"resolved","alerts"`, 1),
+			[]rollback.Alert{firing},
 		},
 		{"alerts that were cut off do not hide the others", payload(`"truncatedAlerts":0`, `"truncatedAlerts":40`), []rollback.Alert{firing}},
 		{"the counter of cut off alerts may be missing", payload(`,"truncatedAlerts":0`, ``), []rollback.Alert{firing}},

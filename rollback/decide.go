@@ -184,6 +184,9 @@ func (c Case) permit(level Level) Decision {
 	if accused.Status.Pending() {
 		return c.busy(accused)
 	}
+	if accused.Deployed.IsZero() {
+		return hold(NoTarget, fmt.Sprintf("what Helm stored about revision %d cannot be read, so nothing can be compared with it", accused.Number))
+	}
 	if maker, ok := c.maker(accused); ok {
 		return hold(Own, fmt.Sprintf("revision %d is backout's own rollback of revision %d", accused.Number, maker))
 	}

@@ -165,8 +165,12 @@ func setSection(archive *txtar.Archive, name, text string) {
 	archive.Files = append(archive.Files, txtar.File{Name: name, Data: []byte(text)})
 }
 
+// before returns the time of that age; "never" is the zero time.
 func before(t *testing.T, age string) time.Time {
 	t.Helper()
+	if age == "never" {
+		return time.Time{}
+	}
 	d, err := time.ParseDuration(age)
 	if err != nil {
 		t.Fatalf("age %q: %v", age, err)

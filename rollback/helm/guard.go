@@ -11,9 +11,9 @@ import (
 	"github.com/upcommerce/backout/rollback"
 )
 
-// guard is a Helm storage driver for one planned rollback. It writes no revision
+// guard is a Helm storage driver for one planned rollback. It makes no revision
 // but the one after the accused, and that only while the accused one is the
-// newest. It reads no revision but the accused and the target: Helm would decode
+// newest, and changes none that is newer. It reads no revision but the accused and the target: Helm would decode
 // the whole history, twice.
 //
 // Storage.MaxHistory has to be 0 with it, because pruning needs the whole
@@ -78,6 +78,16 @@ func (g *guard) Create(key string, rls *release.Release) error {
 		return fmt.Errorf("revision %d of %s was made by somebody else: %w", rls.Version, g.plan.Key, rollback.ErrMoved)
 	}
 	return err
+}
+
+// Update changes the planned revision and those before it, as a rollback does. A
+// revision that somebody made meanwhile stays as it is: Helm would call it
+// superseded.
+func (g *guard) Update(key string, rls *release.Release) error {
+	if rls.Version > g.plan.Accused.Number+1 {
+		return fmt.Errorf("revision %d of %s is somebody else's: %w", rls.Version, g.plan.Key, rollback.ErrMoved)
+	}
+	return g.Driver.Update(key, rls)
 }
 
 // errNoDelete says that a rollback deletes no revision.

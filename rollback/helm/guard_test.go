@@ -199,3 +199,16 @@ func TestGuardRefuses(t *testing.T) {
 		t.Errorf("nothing is deleted: got %d revisions", n)
 	}
 }
+
+func TestGuardUpdateLeavesSomebodyElsesRevision(t *testing.T) {
+	g := newGuarded(t)
+	const theirs = 7
+	if err := g.memory.Create(secretName("web", theirs), aRelease(theirs, release.StatusDeployed)); err != nil {
+		t.Fatal(err)
+	}
+	before := g.statuses(t)
+	err := g.Update(secretName("web", theirs), aRelease(theirs, release.StatusSuperseded))
+	if !errors.Is(err, rollback.ErrMoved) || !slices.Equal(g.statuses(t), before) {
+		t.Errorf("a revision made meanwhile is left as it is: got %v, %v; had %v", err, g.statuses(t), before)
+	}
+}

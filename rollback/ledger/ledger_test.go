@@ -126,8 +126,8 @@ func fill(v reflect.Value, n *int) {
 	case v.Type() == reflect.TypeFor[time.Time]():
 		v.Set(reflect.ValueOf(at().Add(time.Duration(*n) * time.Second)))
 	case v.Kind() == reflect.Struct:
-		for i := range v.NumField() {
-			fill(v.Field(i), n)
+		for _, field := range v.Fields() {
+			fill(field, n)
 		}
 	case v.Kind() == reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
@@ -293,7 +293,7 @@ func TestSaveErrors(t *testing.T) {
 			continue
 		}
 		for _, sentinel := range []error{rollback.ErrConflict, rollback.ErrUnknownRelease, broken} {
-			if errors.Is(err, sentinel) != (sentinel == c.want) {
+			if errors.Is(err, sentinel) != errors.Is(c.want, sentinel) {
 				t.Errorf("%s: want %v, got %v", c.what, c.want, err)
 			}
 		}

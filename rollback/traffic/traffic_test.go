@@ -62,44 +62,53 @@ func TestShed(t *testing.T) {
 	}{
 		{
 			"a weight goes to zero, and stays on the object as held",
-			map[string]string{canary: "true", weight: "20"}, "20",
+			map[string]string{canary: "true", weight: "20"},
+			"20",
 			map[string]string{canary: "true", weight: "0", held: "20"},
 		},
 		{
 			"spaces around a weight mean nothing",
-			map[string]string{canary: "true", weight: " 20 "}, "20",
+			map[string]string{canary: "true", weight: " 20 "},
+			"20",
 			map[string]string{canary: "true", weight: "0", held: "20"},
 		},
 		{
 			"other annotations stay",
-			map[string]string{canary: "true", weight: "5", "a/b~c": "d"}, "5",
+			map[string]string{canary: "true", weight: "5", "a/b~c": "d"},
+			"5",
 			map[string]string{canary: "true", weight: "0", held: "5", "a/b~c": "d"},
 		},
 		{
 			"a canary is one in whatever way ingress-nginx reads true",
-			map[string]string{canary: "True", weight: "20"}, "20",
+			map[string]string{canary: "True", weight: "20"},
+			"20",
 			map[string]string{canary: "True", weight: "0", held: "20"},
 		},
 		{
 			"a weight that is not there is zero",
-			map[string]string{canary: "true"}, "0", nil,
+			map[string]string{canary: "true"},
+			"0", nil,
 		},
 		{
 			"zero is not written",
-			map[string]string{canary: "true", weight: "0"}, "0", nil,
+			map[string]string{canary: "true", weight: "0"},
+			"0", nil,
 		},
 		{
 			"a second shed does not forget what the first one found",
-			map[string]string{canary: "true", weight: "0", held: "20"}, "20", nil,
+			map[string]string{canary: "true", weight: "0", held: "20"},
+			"20", nil,
 		},
 		{
 			"a weight that came back goes to zero again",
-			map[string]string{canary: "true", weight: "50", held: "20"}, "50",
+			map[string]string{canary: "true", weight: "50", held: "20"},
+			"50",
 			map[string]string{canary: "true", weight: "0", held: "50"},
 		},
 		{
 			"what cannot be read as a weight goes to zero too",
-			map[string]string{canary: "true", weight: "half"}, "half",
+			map[string]string{canary: "true", weight: "half"},
+			"half",
 			map[string]string{canary: "true", weight: "0", held: "half"},
 		},
 	} {
@@ -137,27 +146,37 @@ func TestRaise(t *testing.T) {
 	}{
 		{
 			"the declared weight comes back, and nothing is held any more",
-			map[string]string{canary: "true", weight: "0", held: "20"}, map[string]string{canary: "true", weight: "20"}, "0", "20",
+			map[string]string{canary: "true", weight: "0", held: "20"},
+			map[string]string{canary: "true", weight: "20"},
+			"0", "20",
 			map[string]string{canary: "true", weight: "20"},
 		},
 		{
 			"the target's weight counts, not the one that was held",
-			map[string]string{canary: "true", weight: "0", held: "50"}, map[string]string{canary: "true", weight: "5"}, "0", "5",
+			map[string]string{canary: "true", weight: "0", held: "50"},
+			map[string]string{canary: "true", weight: "5"},
+			"0", "5",
 			map[string]string{canary: "true", weight: "5"},
 		},
 		{
 			"a target without a weight has zero",
-			map[string]string{canary: "true", weight: "0", held: "20"}, map[string]string{canary: "true"}, "0", "0",
+			map[string]string{canary: "true", weight: "0", held: "20"},
+			map[string]string{canary: "true"},
+			"0", "0",
 			map[string]string{canary: "true", weight: "0"},
 		},
 		{
 			"somebody gave the weight back already: only the mark goes",
-			map[string]string{canary: "true", weight: "20", held: "20"}, map[string]string{canary: "true", weight: "20"}, "20", "20",
+			map[string]string{canary: "true", weight: "20", held: "20"},
+			map[string]string{canary: "true", weight: "20"},
+			"20", "20",
 			map[string]string{canary: "true", weight: "20"},
 		},
 		{
 			"what is right is not written",
-			map[string]string{canary: "true", weight: "20"}, map[string]string{canary: "true", weight: " 20"}, "20", "20", nil,
+			map[string]string{canary: "true", weight: "20"},
+			map[string]string{canary: "true", weight: " 20"},
+			"20", "20", nil,
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -78,7 +78,7 @@ func script(t *testing.T, text string) string {
 // ownTemporary makes the test's sandboxes keep their directories in one of the test's own.
 func ownTemporary(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "") // t.TempDir's path is too long
+	dir, err := os.MkdirTemp("", "") //nolint:usetesting // t.TempDir's path is too long for a socket in it
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -69,16 +69,16 @@ The sandbox stays open until Ctrl-C. In another terminal:
   %s history %s -n %s
 `, s.stage.Sandbox.Kubeconfig(), stage.Namespace, s.stage.HelmPath(), stage.Release, stage.Namespace)
 	if router, err := s.stage.Sandbox.RouterURL(ctx); err == nil {
-		fmt.Fprintf(s.out, "  curl -H 'Host: %s' %s\n", stage.Host, router)
+		// A browser takes every name under localhost for this machine.
+		fmt.Fprintf(s.out, "The storefront: %s\n", strings.Replace(router, "127.0.0.1", stage.Host, 1))
 	}
 	if s.backout != nil {
-		fmt.Fprintf(s.out, "  curl %s/api/v1/records\n  curl %s/metrics\nbackout's log: %s\n",
-			s.backout.OpsURL(), s.backout.OpsURL(), s.backout.Child.Log())
+		fmt.Fprintf(s.out, "backout:        %s/api/v1/records and /metrics; its log: %s\n", s.backout.OpsURL(), s.backout.Child.Log())
 	}
 	if s.alertmanager != nil {
-		fmt.Fprintf(s.out, "Alertmanager:  %s\n", s.alertmanager.URL())
+		fmt.Fprintf(s.out, "Alertmanager:   %s\n", s.alertmanager.URL())
 	}
 	if s.prometheus != nil {
-		fmt.Fprintf(s.out, "Prometheus:    %s/api/v1/alerts (it has no pages)\n", s.prometheus.URL())
+		fmt.Fprintf(s.out, "Prometheus:     %s/api/v1/alerts (it has no pages)\n", s.prometheus.URL())
 	}
 }
