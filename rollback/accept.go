@@ -107,13 +107,14 @@ func (e *Engine) storeOnce(ctx context.Context, k Key, history History, accs []A
 	if !known {
 		record = fresh(k, accused, records, accs[0].Received)
 	}
-	changed := false
+	changed, here := false, 0
 	for _, acc := range accs {
-		stored, err := e.refresh(ctx, records, history, acc)
+		elsewhere, err := e.refresh(ctx, records, history, acc)
 		if err != nil {
 			return err
 		}
-		if !stored {
+		if !elsewhere {
+			here++
 			changed = record.Accuse(acc) || changed
 		}
 	}
@@ -136,7 +137,7 @@ func (e *Engine) storeOnce(ctx context.Context, k Key, history History, accs []A
 	if !decided && record.Claimed() {
 		verdict = Handled
 	}
-	e.metrics.alerts.WithLabelValues(string(verdict)).Add(float64(len(accs)))
+	e.metrics.alerts.WithLabelValues(string(verdict)).Add(float64(here))
 	if decided {
 		e.begin(ctx, record, accs[0].Alert)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -11,6 +12,9 @@ import (
 // already did is found in the history, not done again.
 func (e *Engine) rollBack(ctx context.Context, r Record) (progress, error) {
 	history, err := e.releases.History(ctx, r.Key)
+	if errors.Is(err, ErrUnknownRelease) {
+		return e.leave(ctx, r, "the release is gone")
+	}
 	if err != nil {
 		return progress{record: r}, err
 	}
@@ -38,6 +42,7 @@ func (e *Engine) rollBack(ctx context.Context, r Record) (progress, error) {
 	if err != nil || !claimed {
 		return progress{record: r}, err
 	}
+	e.keepZero(ctx, r)
 	helm := context.WithoutCancel(ctx)
 	made, err := e.releases.RollBack(helm, Plan{
 		Key: r.Key, Accused: history.Accused(), Target: r.Target,
@@ -54,31 +59,40 @@ func (e *Engine) rollBack(ctx context.Context, r Record) (progress, error) {
 func (e *Engine) rolledBack(ctx context.Context, r Record, made int) (progress, error) {
 	stored, err := e.amend(ctx, r, func(r *Record) bool {
 		r.Made = made
-		r.Rollback.finish(nil)
+		r.Rollback.finish(nil, maxAttempts)
 		return true
 	})
+	if err != nil {
+		return progress{record: stored}, err
+	}
 	e.metrics.lastRollback.WithLabelValues(r.Namespace, r.Release).SetToCurrentTime()
 	e.tell(ctx, stored, stepRollback, stored.Rollback, fmt.Sprintf("revision %d made", made))
-	return progress{record: stored}, err
+	return progress{record: stored}, nil
 }
 
 // setback stores a rollback's error. If Helm had written nothing, the rollback
 // is tried again; if it had, a person has to look.
 func (e *Engine) setback(ctx context.Context, r Record, cause error) (progress, error) {
 	history, err := e.releases.History(ctx, r.Key)
-	written := err == nil && history.Accused().UID != r.UID
-	if written && errors.Is(cause, ErrMoved) {
-		return e.outcome(ctx, r, history)
+	if err == nil && history.Accused().UID != r.UID {
+		newest := history.Accused()
+		if errors.Is(cause, ErrMoved) || !r.wrote(newest) {
+			return e.outcome(ctx, r, history)
+		}
+		return e.failed(ctx, r, newest, cause)
 	}
 	stored, err := e.amend(ctx, r, func(r *Record) bool {
-		r.Rollback.finish(cause)
-		if written {
-			r.fail(history.Accused().Number)
+		r.Rollback.finish(cause, maxAttempts)
+		if r.Rollback.Failed {
+			r.fail(r.Revision)
 		}
 		return true
 	})
+	if err != nil {
+		return progress{record: stored}, err
+	}
 	e.tell(ctx, stored, stepRollback, stored.Rollback, "")
-	return progress{record: stored, again: retry(stored.Rollback)}, err
+	return progress{record: stored, again: stored.Rollback.wait()}, nil
 }
 
 // outcome tells what became of a claimed rollback once the release is no longer
@@ -86,29 +100,59 @@ func (e *Engine) setback(ctx context.Context, r Record, cause error) (progress, 
 // may have got as far as writing it.
 func (e *Engine) outcome(ctx context.Context, r Record, history History) (progress, error) {
 	newest := history.Accused()
-	ours := r.Rollback != nil && newest.Number == r.Revision+1 && newest.Description == Rollback(r.Target)
-	if ours && newest.Status == StatusDeployed {
+	switch {
+	case r.Rollback == nil:
+		stored, err := e.amend(ctx, r, func(r *Record) bool { return r.moveOn(time.Now().UTC()) })
+		return progress{record: stored}, err
+	case !r.wrote(newest):
+		return e.leave(ctx, r, fmt.Sprintf("somebody else made revision %d meanwhile (%s); it is left alone", newest.Number, newest.Description))
+	case newest.Status == StatusDeployed:
 		return e.rolledBack(ctx, r, newest.Number)
-	}
-	if ours && newest.Status == StatusPendingRollback && time.Since(r.Rollback.Started) < e.policy.RollbackTimeout {
+	case newest.Status == StatusPendingRollback && time.Since(r.Rollback.Started) < e.policy.RollbackTimeout:
 		return progress{record: r, again: lookInterval}, nil
+	default:
+		return e.failed(ctx, r, newest, fmt.Errorf("revision %d is %s", newest.Number, newest.Status))
 	}
+}
+
+// wrote reports whether the revision is the one that this record's rollback had
+// Helm write. Helm describes it anew when it fails.
+func (r *Record) wrote(newest Revision) bool {
+	return r.Rollback != nil && newest.Number == r.Revision+1 &&
+		(newest.Description == Rollback(r.Target) ||
+			newest.Status == StatusFailed && strings.HasPrefix(newest.Description, fmt.Sprintf("Rollback %q failed", r.Release)))
+}
+
+// failed ends a rollback that Helm began and did not finish.
+func (e *Engine) failed(ctx context.Context, r Record, newest Revision, cause error) (progress, error) {
 	stored, err := e.amend(ctx, r, func(r *Record) bool {
-		switch {
-		case r.Rollback == nil:
-			r.Decide(Decision{Verdict: Stale, Reason: "the release has moved on to another revision", At: time.Now().UTC()})
-			r.Closed = time.Now().UTC()
-		case ours:
-			r.Rollback.finish(fmt.Errorf("revision %d is %s", newest.Number, newest.Status))
-			r.fail(newest.Number)
-		default:
-			r.Rollback.finish(fmt.Errorf("somebody else made revision %d meanwhile (%s); it is left alone", newest.Number, newest.Description))
-			r.Rollback.Failed = true
-		}
+		r.Made = newest.Number
+		r.Rollback.finish(cause, maxAttempts)
+		r.fail(newest.Number)
 		return true
 	})
+	if err != nil {
+		return progress{record: stored}, err
+	}
 	e.tell(ctx, stored, stepRollback, stored.Rollback, "")
-	return progress{record: stored}, err
+	return progress{record: stored}, nil
+}
+
+// leave ends a rollback without a hint to repeat it: the release is no longer
+// what it was.
+func (e *Engine) leave(ctx context.Context, r Record, why string) (progress, error) {
+	stored, err := e.amend(ctx, r, func(r *Record) bool {
+		if r.Rollback == nil {
+			return r.moveOn(time.Now().UTC())
+		}
+		r.Rollback.finish(errors.New(why), 1)
+		return true
+	})
+	if err != nil {
+		return progress{record: stored}, err
+	}
+	e.tell(ctx, stored, stepRollback, stored.Rollback, "")
+	return progress{record: stored}, nil
 }
 
 // Rollback returns the description that Helm gives a revision made by rolling

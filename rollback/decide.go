@@ -35,7 +35,7 @@ func (c Case) decide() Decision {
 		return Decision{Verdict: UnknownRelease, Reason: "the release is " + string(accused.Status)}
 	}
 	if held := c.own().Decision(); held.Verdict.Effect().Hold {
-		return held
+		return c.observed(held)
 	}
 	f := c.strongest()
 	if f.verdict != Act {
@@ -43,13 +43,17 @@ func (c Case) decide() Decision {
 	}
 	d := c.permit(f.level)
 	d.Reason += f.note
-	if c.Policy.Mode == ModeObserve {
-		return Decision{
-			Verdict: Observe,
-			Reason:  fmt.Sprintf("mode observe; it would have been %s: %s", d.Verdict, d.Reason),
-		}
+	d.Again = f.again
+	return c.observed(d)
+}
+
+// observed is the decision in mode act, and in mode observe what it would have
+// been.
+func (c Case) observed(d Decision) Decision {
+	if c.Policy.Mode != ModeObserve {
+		return d
 	}
-	return d
+	return Decision{Verdict: Observe, Reason: fmt.Sprintf("mode observe; it would have been %s: %s", d.Verdict, d.Reason)}
 }
 
 // own returns the accused revision's record; an empty one if there is none.
@@ -73,13 +77,21 @@ type finding struct {
 }
 
 // strongest weighs every accusation by itself and returns the one that allows
-// most.
+// most. If one that settles asks for more, the decision is taken again then.
 func (c Case) strongest() finding {
 	best := finding{verdict: Stale, reason: "nothing accuses this revision any more"}
+	var settling finding
 	for i, a := range c.Accusations {
-		if f := c.weigh(a); i == 0 || f.rank() > best.rank() {
+		f := c.weigh(a)
+		if i == 0 || f.rank() > best.rank() {
 			best = f
 		}
+		if f.verdict == Settling && f.level.rank() > settling.level.rank() {
+			settling = f
+		}
+	}
+	if best.verdict == Act && settling.level.rank() > best.level.rank() {
+		best.again = settling.again
 	}
 	return best
 }
@@ -118,17 +130,25 @@ func (c Case) weigh(a Accusation) finding {
 	}
 	if !c.began(a) && c.Now.Before(c.settled()) {
 		return finding{
-			verdict: Settling, again: c.settled(), note: note,
+			verdict: Settling, level: a.Level, again: c.settled(), note: note,
 			reason: fmt.Sprintf("the alert began before revision %d was deployed", accused.Number),
 		}
 	}
-	if !a.Resolved.IsZero() && !(c.own().Claimed() && c.own().Holds(a.Episode())) {
+	if !a.Resolved.IsZero() && !c.actedOn(a) {
 		return finding{verdict: Stale, reason: "the alert was resolved before it could be acted upon"}
 	}
 	if a.Level == LevelObserve {
 		return finding{verdict: Observe, reason: "the alert asks to observe only", note: note}
 	}
 	return finding{verdict: Act, level: a.Level, note: note}
+}
+
+// actedOn reports whether a, resolved by now, was firing against this revision
+// when the first step was started: the shed itself quiets an alert, so its
+// resolve calls nothing back.
+func (c Case) actedOn(a Accusation) bool {
+	own := c.own()
+	return own.Claimed() && own.Holds(a.Episode()) && c.began(a) && !a.Resolved.Before(own.claimedAt())
 }
 
 // began reports whether the accused revision can have caused a: it is named by

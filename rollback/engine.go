@@ -54,6 +54,8 @@ type Engine struct {
 	mu     sync.Mutex
 	due    map[Key]struct{}
 	active map[Key]struct{}
+	// timers has the release's next look, one at most.
+	timers map[Key]*time.Timer
 	// woken has room for one signal: there is something due.
 	woken chan struct{}
 }
@@ -73,7 +75,8 @@ func New(o Options) (*Engine, error) {
 	return &Engine{
 		releases: o.Releases, traffic: o.Traffic, ledger: o.Ledger, policy: o.Policy,
 		metrics: newMetrics(o.Registerer), log: o.Log, seed: maphash.MakeSeed(),
-		due: make(map[Key]struct{}), active: make(map[Key]struct{}), woken: make(chan struct{}, 1),
+		due: make(map[Key]struct{}), active: make(map[Key]struct{}),
+		timers: make(map[Key]*time.Timer), woken: make(chan struct{}, 1),
 	}, nil
 }
 
@@ -83,15 +86,11 @@ func New(o Options) (*Engine, error) {
 func (e *Engine) Run(ctx context.Context) error {
 	var working sync.WaitGroup
 	defer working.Wait()
-	sweep := time.NewTicker(sweepInterval)
-	defer sweep.Stop()
-	e.sweep(ctx)
+	working.Go(func() { e.sweeps(ctx) })
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-sweep.C:
-			e.sweep(ctx)
 		case <-e.woken:
 			for _, k := range e.take() {
 				working.Go(func() { e.work(ctx, k) })
@@ -136,7 +135,24 @@ func (e *Engine) take() []Key {
 	return keys
 }
 
+// sweeps looks for open records at once and then by the clock, beside the work:
+// however long it takes, it delays no shed.
+func (e *Engine) sweeps(ctx context.Context) {
+	tick := time.NewTicker(sweepInterval)
+	defer tick.Stop()
+	for {
+		e.sweep(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
 func (e *Engine) sweep(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
+	defer cancel()
 	// What was found is worked on, whatever could not be read beside it.
 	keys, err := e.ledger.Open(ctx)
 	if err != nil && ctx.Err() == nil {
@@ -153,11 +169,15 @@ func (e *Engine) work(ctx context.Context, k Key) {
 	again := e.settle(ctx, k)
 	e.mu.Lock()
 	delete(e.active, k)
+	if timer, ok := e.timers[k]; ok {
+		timer.Stop()
+		delete(e.timers, k)
+	}
+	if again > 0 && ctx.Err() == nil {
+		e.timers[k] = time.AfterFunc(again, func() { e.Watch(k) })
+	}
 	e.mu.Unlock()
 	e.wake()
-	if again > 0 && ctx.Err() == nil {
-		time.AfterFunc(again, func() { e.Watch(k) })
-	}
 }
 
 func (e *Engine) lock(k Key) *sync.Mutex {

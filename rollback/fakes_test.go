@@ -28,7 +28,10 @@ type cluster struct {
 
 	rollbacks int
 	// Errors to answer with, taken from the front.
-	shedErrors, rollbackErrors, saveErrors []error
+	shedErrors, rollbackErrors, saveErrors, recordErrors []error
+	// afterShed runs once a shed is done; looks counts the calls of Ready.
+	afterShed func()
+	looks     int
 	// rollbackTime is how long Helm takes; half of it passes before the new
 	// revision is written.
 	rollbackTime time.Duration
@@ -114,6 +117,7 @@ func (c *cluster) Ready(ctx context.Context, _ rollback.Key, _ int) (bool, strin
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.looks++
 	return c.ready, "waiting for the canary's pod", nil
 }
 
@@ -132,7 +136,13 @@ func (c *cluster) Shed(ctx context.Context, _ rollback.Key, _ rollback.Manifest)
 		return nil, err
 	}
 	w := rollback.Weight{Kind: "Ingress", Name: "shop-canary", From: c.weight, To: "0"}
-	c.set("0")
+	if c.weight != "0" {
+		c.set("0")
+	}
+	if c.afterShed != nil {
+		c.afterShed()
+		c.afterShed = nil
+	}
 	return []rollback.Weight{w}, nil
 }
 
@@ -156,6 +166,9 @@ func (c *cluster) Records(ctx context.Context, k rollback.Key) ([]rollback.Recor
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if err := take(&c.recordErrors); err != nil {
+		return nil, err
+	}
 	return c.copies(k), nil
 }
 

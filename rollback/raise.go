@@ -2,19 +2,22 @@ package rollback
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 )
 
 // raise gives the canary the weight that the target declares, once the target's
 // workloads are ready.
 func (e *Engine) raise(ctx context.Context, r Record) (progress, error) {
-	history, err := e.releases.History(ctx, r.Key)
+	why, err := e.unraisable(ctx, r)
 	if err != nil {
 		return progress{record: r}, err
 	}
-	if history.Accused().Number != r.Made {
+	if why != "" {
 		stored, err := e.amend(ctx, r, func(r *Record) bool {
-			r.Raise = &Step{Started: time.Now().UTC(), Failed: true, Error: "the release has moved on to another revision, whose weights stand"}
+			r.beginRaise()
+			r.Raise.Failed, r.Raise.Error = true, why
 			return true
 		})
 		return progress{record: stored}, err
@@ -25,13 +28,11 @@ func (e *Engine) raise(ctx context.Context, r Record) (progress, error) {
 	}
 	if !ready {
 		stored, err := e.amend(ctx, r, func(r *Record) bool {
-			if r.Raise == nil {
-				r.Raise = &Step{Started: time.Now().UTC()}
-			} else if r.Raise.Error == waiting {
-				return false
-			}
+			began := r.Raise == nil
+			r.beginRaise()
+			changed := began || r.Raise.Error != waiting
 			r.Raise.Error = waiting
-			return true
+			return changed
 		})
 		return progress{record: stored, again: lookInterval}, err
 	}
@@ -41,12 +42,44 @@ func (e *Engine) raise(ctx context.Context, r Record) (progress, error) {
 		weights, err = e.traffic.Raise(ctx, r.Key, manifest)
 	}
 	stored, saveErr := e.amend(ctx, r, func(r *Record) bool {
-		if r.Raise == nil {
-			r.Raise = &Step{Started: time.Now().UTC()}
-		}
-		r.Raise.finish(err)
+		r.beginRaise()
+		r.Raise.finish(err, maxAttempts)
 		return true
 	})
+	if saveErr != nil {
+		return progress{record: stored}, saveErr
+	}
 	e.tell(ctx, stored, stepRaise, stored.Raise, describe(weights))
-	return progress{record: stored, again: retry(stored.Raise)}, saveErr
+	return progress{record: stored, again: stored.Raise.wait()}, nil
+}
+
+func (r *Record) beginRaise() {
+	if r.Raise == nil {
+		r.Raise = &Step{Started: time.Now().UTC()}
+	}
+}
+
+// unraisable says why the weight is no longer this record's to raise; "" if it
+// is. An accusation of the revision that the rollback made holds its weight at
+// zero, and whoever changed the release since decides about it.
+func (e *Engine) unraisable(ctx context.Context, r Record) (string, error) {
+	history, err := e.releases.History(ctx, r.Key)
+	if errors.Is(err, ErrUnknownRelease) {
+		return "the release is gone", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	newest := history.Accused()
+	if own, ok := history.Named(r.Revision); newest.Number != r.Made || !ok || own.UID != r.UID {
+		return fmt.Sprintf("the release is at revision %d by now; look whether its canary has the weight it should have", newest.Number), nil
+	}
+	records, err := e.ledger.Records(ctx, r.Key)
+	if err != nil {
+		return "", err
+	}
+	if held, ok := find(records, newest.UID); ok && held.Shed != nil {
+		return fmt.Sprintf("revision %d is accused as well; its weight is held at zero", newest.Number), nil
+	}
+	return "", nil
 }

@@ -102,6 +102,10 @@ type Step struct {
 	Error string `json:"error,omitempty"`
 	// Failed says that no further attempt is made: a person has to look.
 	Failed bool `json:"failed,omitempty"`
+	// Next is when the next attempt is due, after one that failed.
+	Next time.Time `json:"next,omitzero"`
+	// Note is what a person would want to know about a step that was done.
+	Note string `json:"note,omitempty"`
 }
 
 // Finished reports whether s needs no further attempt; a nil step was never
@@ -194,6 +198,17 @@ func (r *Record) Holds(e Episode) bool {
 // Claimed reports whether a step that changes the cluster was started.
 func (r *Record) Claimed() bool { return r.Shed != nil || r.Rollback != nil }
 
+// claimedAt returns when the first such step was started.
+func (r *Record) claimedAt() time.Time {
+	var first time.Time
+	for _, s := range []*Step{r.Shed, r.Rollback} {
+		if s != nil && (first.IsZero() || s.Started.Before(first)) {
+			first = s.Started
+		}
+	}
+	return first
+}
+
 // Condemned returns the digests that the given records condemn: content whose
 // rollback was started.
 func Condemned(records []Record) map[string]bool {
@@ -219,8 +234,11 @@ func (r *Record) Summary() string {
 		parts = append(parts, fmt.Sprintf("rolled back to revision %d as revision %d", r.Target, r.Made))
 	}
 	for _, s := range []*Step{r.Shed, r.Rollback, r.Raise} {
-		if s != nil && s.Failed {
+		switch {
+		case s != nil && s.Failed:
 			parts = append(parts, s.Error)
+		case s != nil && s.Note != "":
+			parts = append(parts, s.Note)
 		}
 	}
 	text := strings.Join(parts, "; ")

@@ -5,15 +5,14 @@ import (
 	"time"
 )
 
+// noRoute is what a shed notes that found nothing to set to zero.
+const noRoute = "the release has no canary route of a known kind"
+
 // shed sets the canary's weight to zero. A shed that cannot be done does not
 // keep the rollback from being done.
 func (e *Engine) shed(ctx context.Context, r Record) (progress, error) {
 	started := time.Now().UTC()
-	manifest, err := e.releases.Manifest(ctx, r.Key, r.Revision)
-	var weights []Weight
-	if err == nil {
-		weights, err = e.traffic.Shed(ctx, r.Key, manifest)
-	}
+	weights, err := e.zero(ctx, r)
 	stored, saveErr := e.amend(ctx, r, func(r *Record) bool {
 		if r.Shed == nil {
 			r.Shed = &Step{Started: started}
@@ -21,9 +20,37 @@ func (e *Engine) shed(ctx context.Context, r Record) (progress, error) {
 		if len(weights) > 0 {
 			r.Weights = weights
 		}
-		r.Shed.finish(err)
+		r.Shed.finish(err, maxShedAttempts)
+		if err == nil && len(weights) == 0 {
+			r.Shed.Note = noRoute
+		}
 		return true
 	})
+	if saveErr != nil {
+		return progress{record: stored}, saveErr
+	}
 	e.tell(ctx, stored, stepShed, stored.Shed, describe(weights))
-	return progress{record: stored, again: retry(stored.Shed)}, saveErr
+	return progress{record: stored, again: stored.Shed.wait()}, nil
+}
+
+// zero sets the weights of the accused revision's routes to zero; what is zero
+// already is not written.
+func (e *Engine) zero(ctx context.Context, r Record) ([]Weight, error) {
+	manifest, err := e.releases.Manifest(ctx, r.Key, r.Revision)
+	if err != nil {
+		return nil, err
+	}
+	return e.traffic.Shed(ctx, r.Key, manifest)
+}
+
+// keepZero does a shed again, because a Helm operation in flight may have written
+// the weight that its chart declares after the shed.
+func (e *Engine) keepZero(ctx context.Context, r Record) {
+	if !r.Shed.Succeeded() {
+		return
+	}
+	if _, err := e.zero(ctx, r); err != nil {
+		e.log.ErrorContext(ctx, "weight not kept at zero; trying again", "namespace", r.Namespace,
+			"release", r.Release, "revision", r.Revision, "error", err)
+	}
 }

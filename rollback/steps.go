@@ -7,8 +7,14 @@ import (
 	"time"
 )
 
-// maxAttempts bounds how often a step that changes something is tried.
-const maxAttempts = 5
+// Bounds on how often a step is tried. A shed that fails gives way to the rollback
+// after some 3 seconds, which holds the weight at zero too; the other steps
+// outlast an API server that is away for some minutes.
+const (
+	maxShedAttempts = 5
+	maxAttempts     = 20
+	maxRetryWait    = 30 * time.Second
+)
 
 // settle walks every open record of the release and returns when to look again,
 // 0 if nothing waits.
@@ -22,6 +28,10 @@ func (e *Engine) settle(ctx context.Context, k Key) time.Duration {
 		if !r.Closed.IsZero() {
 			continue
 		}
+		if !e.policy.Allows(k) {
+			e.optOut(ctx, r)
+			continue
+		}
 		again, err := e.walk(ctx, r)
 		if err != nil {
 			again = e.later(ctx, k, "walk the steps", err)
@@ -31,6 +41,20 @@ func (e *Engine) settle(ctx context.Context, k Key) time.Duration {
 		}
 	}
 	return soonest
+}
+
+// optOut closes the record of a release that is no longer opted in. Nothing is
+// done to the release.
+func (e *Engine) optOut(ctx context.Context, r Record) {
+	now := time.Now().UTC()
+	_, err := e.amend(ctx, r, func(r *Record) bool {
+		r.Decide(Decision{Verdict: NotAllowed, Reason: "the release is no longer opted in by BACKOUT_RELEASES", At: now})
+		r.Closed = now
+		return true
+	})
+	if err != nil {
+		e.later(ctx, r.Key, "close the record", err)
+	}
 }
 
 func (e *Engine) later(ctx context.Context, k Key, what string, err error) time.Duration {
@@ -59,6 +83,16 @@ func (e *Engine) walk(ctx context.Context, r Record) (time.Duration, error) {
 	return 0, nil
 }
 
+// freshness is for how long a decision needs no second look before the shed.
+const freshness = 250 * time.Millisecond
+
+// justDecided reports whether the decision was taken a moment ago and nothing was
+// done about it yet: the shed follows it without asking the cluster again.
+func (r *Record) justDecided(now time.Time) bool {
+	age := now.Sub(r.Decision().At)
+	return r.Shed == nil && age >= 0 && age < freshness
+}
+
 // progress is a record after one step, and when to look at it again if it waits.
 type progress struct {
 	record Record
@@ -73,7 +107,8 @@ const stepTimeout = 30 * time.Second
 func (e *Engine) next(ctx context.Context, r Record) (progress, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepTimeout)
 	defer cancel()
-	if r.Rollback == nil {
+	now := time.Now().UTC()
+	if r.Rollback == nil && !r.justDecided(now) {
 		decided, err := e.redecide(ctx, r)
 		if err != nil || !decided.Closed.IsZero() {
 			return progress{record: decided}, err
@@ -81,6 +116,13 @@ func (e *Engine) next(ctx context.Context, r Record) (progress, error) {
 		r = decided
 	}
 	d := r.Decision()
+	if e.policy.Mode == ModeObserve && r.Rollback != nil {
+		// What was begun in mode act waits for that mode.
+		return progress{record: r, again: maxRetryWait}, nil
+	}
+	if early := r.early(now); early > 0 {
+		return progress{record: r, again: early}, nil
+	}
 	switch {
 	case d.Shed && !r.Shed.Finished():
 		return e.shed(ctx, r)
@@ -88,7 +130,10 @@ func (e *Engine) next(ctx context.Context, r Record) (progress, error) {
 		return e.rollBack(ctx, r)
 	case r.Rollback.Succeeded() && !r.Raise.Finished():
 		return e.raise(ctx, r)
-	case d.Verdict.Effect().Waits:
+	case d.Verdict.Effect().Waits, now.Before(d.Again):
+		if d.Verdict == Busy {
+			e.keepZero(ctx, r)
+		}
 		return progress{record: r, again: wait(d)}, nil
 	default:
 		closed, err := e.amend(ctx, r, func(r *Record) bool {
@@ -119,11 +164,7 @@ func (e *Engine) redecide(ctx context.Context, r Record) (Record, error) {
 	}
 	now := time.Now().UTC()
 	if err != nil || history.Accused().UID != r.UID {
-		return e.amend(ctx, r, func(r *Record) bool {
-			r.Decide(Decision{Verdict: Stale, Reason: "the release has moved on to another revision", At: now})
-			r.Closed = now
-			return true
-		})
+		return e.amend(ctx, r, func(r *Record) bool { return r.moveOn(now) })
 	}
 	records, err := e.ledger.Records(ctx, r.Key)
 	if err != nil {
@@ -136,23 +177,48 @@ func (e *Engine) redecide(ctx context.Context, r Record) (Record, error) {
 	})
 }
 
-// finish ends an attempt. After the last one the step has failed.
-func (s *Step) finish(err error) {
+// moveOn closes a record about a revision that is not the newest any more.
+func (r *Record) moveOn(now time.Time) bool {
+	reason := "the release has moved on to another revision"
+	if r.Shed != nil {
+		reason += "; look whether its canary has the weight it should have"
+	}
+	r.Decide(Decision{Verdict: Stale, Reason: reason, At: now})
+	r.Closed = now
+	return true
+}
+
+// finish ends an attempt. After the last one of limit the step has failed; before
+// it, Next is when the next one is due.
+func (s *Step) finish(err error, limit int) {
 	s.Attempts++
+	s.Next = time.Time{}
 	if err == nil {
 		s.Done, s.Error = time.Now().UTC(), ""
 		return
 	}
 	s.Error = clip(err.Error(), 1000)
-	s.Failed = s.Attempts >= maxAttempts
+	if s.Failed = s.Attempts >= limit; !s.Failed {
+		s.Next = time.Now().UTC().Add(min(lookInterval/10<<min(s.Attempts, 10), maxRetryWait))
+	}
 }
 
-// retry returns when to try an unfinished step again, 0 if it is finished.
-func retry(s *Step) time.Duration {
-	if s.Finished() {
+// wait returns how long it is until the next attempt, 0 if there is none.
+func (s *Step) wait() time.Duration {
+	if s.Finished() || s.Next.IsZero() {
 		return 0
 	}
-	return lookInterval / 10 << s.Attempts
+	return max(time.Until(s.Next), time.Millisecond)
+}
+
+// early returns how long it is until the step in hand may be tried again.
+func (r *Record) early(now time.Time) time.Duration {
+	for _, s := range []*Step{r.Shed, r.Rollback, r.Raise} {
+		if s != nil && !s.Finished() && now.Before(s.Next) {
+			return s.Next.Sub(now)
+		}
+	}
+	return 0
 }
 
 // tell logs and measures an attempt.

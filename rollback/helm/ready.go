@@ -42,8 +42,10 @@ func (c *Client) Ready(ctx context.Context, k rollback.Key, revision int) (ready
 			return false, "", fmt.Errorf("read %s %s/%s: %w", gvk.Kind, k.Namespace, o.GetName(), err)
 		}
 		text, done, err := viewer.Status(live, 0)
-		if !done && err != nil {
-			text = err.Error() // such as a progress deadline that has passed
+		if err != nil {
+			// Such as a progress deadline that has passed, or a workload whose pods
+			// are replaced only when somebody deletes them.
+			text, done = err.Error(), false
 		}
 		if !done {
 			return false, strings.TrimSpace(text), nil

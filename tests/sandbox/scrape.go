@@ -1,6 +1,9 @@
 package sandbox
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
 	"time"
 
 	"sigs.k8s.io/yaml"
@@ -11,7 +14,11 @@ type object = map[string]any
 
 // config is Prometheus' configuration: intervals as in the options, the storefront's pods, and what is scraped beside them.
 func (o PrometheusOptions) config(kubeconfig string) ([]byte, error) {
-	scrapes := []object{releases(kubeconfig)}
+	m, err := chartMonitor()
+	if err != nil {
+		return nil, err
+	}
+	scrapes := []object{m.releases(kubeconfig)}
 	for job, targets := range o.Targets {
 		scrapes = append(scrapes, object{"job_name": job, "static_configs": []object{{"targets": targets}}})
 	}
@@ -33,32 +40,89 @@ func (o PrometheusOptions) config(kubeconfig string) ([]byte, error) {
 	})
 }
 
+// monitor is what the chart's ServiceMonitor does to labels.
+type monitor struct {
+	Relabelings, MetricRelabelings []relabeling
+}
+
+// relabeling is one of the Prometheus Operator's, in its spelling.
+type relabeling struct {
+	SourceLabels               []string
+	TargetLabel, Regex, Action string
+	Separator, Replacement     *string
+}
+
+// chartMonitor reads the chart's own values, so that the rules meet the labels that they meet on a cluster.
+func chartMonitor() (monitor, error) {
+	root, err := repository()
+	if err != nil {
+		return monitor{}, err
+	}
+	values := filepath.Join(root, "charts", "canary-demo", "values.yaml")
+	b, err := os.ReadFile(values)
+	if err != nil {
+		return monitor{}, fmt.Errorf("read the chart's values: %w", err)
+	}
+	var chart struct{ ServiceMonitor monitor }
+	if err := yaml.Unmarshal(b, &chart); err != nil {
+		return monitor{}, fmt.Errorf("read the chart's values in %s: %w", values, err)
+	}
+	if len(chart.ServiceMonitor.Relabelings) == 0 {
+		return monitor{}, fmt.Errorf("read the chart's values in %s: serviceMonitor.relabelings is gone, and with it the labels of the alert rules", values)
+	}
+	return chart.ServiceMonitor, nil
+}
+
+// config is the relabeling in Prometheus' spelling.
+func (r relabeling) config() object {
+	o := object{}
+	for name, value := range map[string]string{"target_label": r.TargetLabel, "regex": r.Regex, "action": r.Action} {
+		if value != "" {
+			o[name] = value
+		}
+	}
+	if len(r.SourceLabels) > 0 {
+		o["source_labels"] = r.SourceLabels
+	}
+	if r.Separator != nil {
+		o["separator"] = *r.Separator
+	}
+	if r.Replacement != nil {
+		o["replacement"] = *r.Replacement
+	}
+	return o
+}
+
 // releases is what the Prometheus Operator makes of the charts' ServiceMonitor, but for all releases and namespaces at once.
-func releases(kubeconfig string) object {
+func (m monitor) releases(kubeconfig string) object {
 	const service, pod = "__meta_kubernetes_service_", "__meta_kubernetes_pod_"
 	label := func(from, to string) object { return object{"source_labels": []string{from}, "target_label": to} }
-	keep := func(regex string, from ...string) object {
-		return object{"source_labels": from, "regex": regex, "action": "keep"}
+	labels := []object{
+		// What the ServiceMonitor selects.
+		{
+			"source_labels": []string{service + "labelpresent_app_kubernetes_io_instance", "__meta_kubernetes_endpointslice_port_name"},
+			"regex":         "true;http", "action": "keep",
+		},
+		// What the Operator adds to every ServiceMonitor.
+		{"source_labels": []string{pod + "phase"}, "regex": "Failed|Succeeded", "action": "drop"},
+		label("__meta_kubernetes_namespace", "namespace"),
+		label(service+"name", "service"),
+		label(service+"name", "job"),
+		label(pod+"name", "pod"),
+		label(pod+"container_name", "container"),
+		label("__meta_kubernetes_endpointslice_port_name", "endpoint"),
+	}
+	for _, r := range m.Relabelings {
+		labels = append(labels, r.config())
+	}
+	var metricLabels []object
+	for _, r := range m.MetricRelabelings {
+		metricLabels = append(metricLabels, r.config())
 	}
 	return object{
-		"job_name":              "releases",
-		"kubernetes_sd_configs": []object{{"role": "endpointslice", "kubeconfig_file": kubeconfig}},
-		"relabel_configs": []object{
-			// What the ServiceMonitor selects.
-			keep("true;http", service+"labelpresent_app_kubernetes_io_instance", "__meta_kubernetes_endpointslice_port_name"),
-			// What the Operator adds to every ServiceMonitor.
-			{"source_labels": []string{pod + "phase"}, "regex": "Failed|Succeeded", "action": "drop"},
-			label("__meta_kubernetes_namespace", "namespace"),
-			label(service+"name", "service"),
-			label(service+"name", "job"),
-			label(pod+"name", "pod"),
-			label(pod+"container_name", "container"),
-			label("__meta_kubernetes_endpointslice_port_name", "endpoint"),
-			// The ServiceMonitor's own relabelings.
-			label(pod+"label_app_kubernetes_io_instance", "release"),
-			label(pod+"label_track", "track"),
-			label(pod+"label_app_kubernetes_io_version", "version"),
-		},
-		"metric_relabel_configs": []object{{"regex": "exported_version", "action": "labeldrop"}},
+		"job_name":               "releases",
+		"kubernetes_sd_configs":  []object{{"role": "endpointslice", "kubeconfig_file": kubeconfig}},
+		"relabel_configs":        labels,
+		"metric_relabel_configs": metricLabels,
 	}
 }

@@ -91,9 +91,15 @@ func newStage(sb *sandbox.Sandbox, p programs) (*Stage, error) {
 // programs are the paths of what a stage runs.
 type programs struct{ helm, backout, storefront string }
 
-// build builds what is missing. helm is the program that people use, at the
-// version that go.mod pins.
+// build builds what is missing, also what a sandbox builds only when it is asked
+// for: no limit of a story counts minutes of compiling. helm is the program that
+// people use, at the version that go.mod pins.
 func build(ctx context.Context, progress func(string)) (p programs, err error) {
+	for _, b := range sandbox.Programs() {
+		if _, err := sandbox.Build(ctx, b, progress); err != nil {
+			return p, err
+		}
+	}
 	const stripped = "-s -w"
 	for _, b := range []struct {
 		path   *string

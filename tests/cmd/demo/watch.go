@@ -100,9 +100,10 @@ func (s *story) lookBack() {
 	s.note(moment{sawLastBad, fmt.Sprintf("of %d that failed, out of %d", len(failed), len(s.shoppers.Visits())), last.At})
 }
 
-// lookAtPrometheus notes when the alert is first seen as pending and as firing.
+// lookAtPrometheus notes since when the alert is active, if it has to wait before
+// it fires.
 func (s *story) lookAtPrometheus(ctx context.Context) {
-	if _, known := s.moments.first(sawFiring); known {
+	if _, known := s.moments.first(sawPending); known {
 		return
 	}
 	alerts, err := s.prometheus.Alerts(ctx)
@@ -110,12 +111,8 @@ func (s *story) lookAtPrometheus(ctx context.Context) {
 		return // asked again at once
 	}
 	for _, a := range alerts {
-		kind := sawPending
-		if a.State == promv1.AlertStateFiring {
-			kind = sawFiring
-		}
-		if _, known := s.moments.first(kind); !known && a.Labels["release"] == stage.Release {
-			s.note(moment{kind, string(a.Labels["alertname"]) + ": " + string(a.Annotations["summary"]), time.Now()})
+		if a.State == promv1.AlertStatePending && a.Labels["release"] == stage.Release {
+			s.note(moment{sawPending, string(a.Labels["alertname"]), a.ActiveAt})
 		}
 	}
 }
@@ -128,7 +125,9 @@ func (s *story) see(ctx context.Context, e stage.Event) error {
 		if err != nil {
 			return err
 		}
-		s.note(moment{sawWebhook, "Alertmanager's post reached backout", record.Accusations[0].Received})
+		a := record.Accusations[0]
+		s.note(moment{sawFiring, a.Alert + ": " + a.Summary, a.StartsAt})
+		s.note(moment{sawWebhook, "Alertmanager's post reached backout", a.Received})
 		s.note(moment{sawRecord, "ConfigMap " + e.Name, e.At})
 	case e.Kind == stage.SawWeight && e.Value == "0":
 		s.note(moment{sawZero, "Ingress " + e.Name + " at the API server", e.At})
