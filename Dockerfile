@@ -10,12 +10,12 @@ ARG TARGETOS TARGETARCH
 RUN --mount=type=cache,target=/cache \
     CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH go build -trimpath -ldflags="-s -w" -o /out/backout .
 
-# Nothing but the program and the authorities it trusts when it tells people over HTTPS.
+# Nothing but the program and the authorities for HTTPS.
 FROM scratch
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 COPY --from=build /out/backout /backout
 # A number, so that runAsNonRoot can be checked without /etc/passwd.
 USER 65532:65532
-# Webhook; status, metrics and health.
+# Webhook; records, metrics and health.
 EXPOSE 8080 9090
 ENTRYPOINT ["/backout"]

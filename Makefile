@@ -49,5 +49,5 @@ bench: ## Go benchmarks of the root module; there are none yet
 # packages as they get done, so that nobody takes it for a hang.
 warm:
 	@cd tests && if [ -x .bin/sandbox ]; then go build -buildvcs=false ./...; else \
-		echo "The first build compiles Kubernetes: about 8 minutes on 2 cores, once."; \
+		echo "The first build compiles Kubernetes: minutes, once."; \
 		go build -buildvcs=false -v ./...; fi

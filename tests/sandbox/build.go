@@ -30,10 +30,10 @@ type Binary struct {
 	Tags string
 }
 
-// Programs are all that a sandbox may need: itself, Alertmanager, Prometheus and promtool. Whoever builds them beforehand keeps
+// Programs are all that a sandbox may run: itself, Alertmanager and Prometheus. Whoever builds them beforehand keeps
 // the minutes that this takes out of every limit.
 func Programs() []Binary {
-	return []Binary{sandboxProgram(), alertmanagerProgram(), prometheusProgram(), Promtool()}
+	return []Binary{sandboxProgram(), alertmanagerProgram(), prometheusProgram()}
 }
 
 // sandboxProgram is the program that runs inside. Unstamped, Kubernetes calls itself v0.0.0 and charts refuse it.

@@ -292,7 +292,14 @@ func rollsWithoutGap(t *testing.T, m mall) {
 	}
 	m.awaitRollout(t)
 	took := time.Since(start)
-	time.Sleep(1500 * time.Millisecond) // longer than the drain
+	// Until the last old pod has drained and is gone.
+	eventually(t, func() error {
+		pods, err := m.CoreV1().Pods(m.namespace).List(t.Context(), metav1.ListOptions{})
+		if err == nil && len(pods.Items) > 2 {
+			err = fmt.Errorf("%d pods are left", len(pods.Items))
+		}
+		return err
+	})
 	stop()
 	<-shopper
 	t.Logf("rolling update of 2 pods: %.2fs; requests by version: %v", took.Seconds(), seen)
@@ -520,8 +527,8 @@ func endsWithGrace(t *testing.T, m mall) {
 		grace       int64
 		least, most time.Duration
 	}{
-		{"within its grace", "600ms", 10, 600 * time.Millisecond, 5 * time.Second},
-		{"killed after its grace", "1h", 1, time.Second, 5 * time.Second},
+		{"within its grace", "3s", 60, 3 * time.Second, 50 * time.Second},
+		{"killed after its grace", "1h", 3, 3 * time.Second, 50 * time.Second},
 	} {
 		m.runPod(t, func(p *corev1.Pod) {
 			p.Spec.Containers[0], p.Spec.TerminationGracePeriodSeconds = shopContainer("DRAIN="+c.drain), &c.grace
@@ -534,7 +541,6 @@ func endsWithGrace(t *testing.T, m mall) {
 		if err := m.CoreV1().Pods(m.namespace).Delete(t.Context(), "shop", metav1.DeleteOptions{}); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(100 * time.Millisecond)
 		if got := m.ask(t, address, "/hostname"); got != "shop" {
 			t.Errorf("%s: while it ends the pod must answer", c.name)
 		}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -146,6 +147,23 @@ func recordOf(t *testing.T, b *stage.Backout, release string, revision int, want
 		case <-ctx.Done():
 			log, _ := os.ReadFile(b.Child.Log())
 			t.Fatalf("no such record about revision %d; the records: %+v\nbackout's log:\n%s", revision, last, log)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// metric waits until backout's metrics have that line.
+func metric(t *testing.T, b *stage.Backout, line string) {
+	t.Helper()
+	ctx := limited(t)
+	for {
+		_, text, err := b.Get(ctx, "/metrics")
+		if err == nil && strings.Contains(text, line+"\n") {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("metrics lack %q: %v", line, err)
 		case <-time.After(20 * time.Millisecond):
 		}
 	}

@@ -28,15 +28,7 @@ func TestAnAlertRollsTheReleaseBack(t *testing.T) {
 	if want := []rollback.Weight{{Kind: "Ingress", Name: stage.CanaryIngress, From: "20", To: "0"}}; !slices.Equal(r.Weights, want) {
 		t.Errorf("weights in the record: %v, want %v", r.Weights, want)
 	}
-	var order []string
-	for _, e := range timeline.Events() {
-		if e.Kind == stage.SawWeight || e.Value == "3 deployed" {
-			order = append(order, string(e.Kind)+" "+e.Value)
-		}
-	}
-	if want := []string{"weight 0", "revision 3 deployed", "weight 20"}; !slices.Equal(order, want) {
-		t.Errorf("seen at the API server: %v, want %v", order, want)
-	}
+	inOrder(t, timeline)
 	ctx := limited(t)
 	history, err := st.Helm(ctx, "history", stage.Release, "--namespace", stage.Namespace)
 	if err != nil || !strings.Contains(history, "Rollback to 1") {
@@ -48,6 +40,24 @@ func TestAnAlertRollsTheReleaseBack(t *testing.T) {
 	}
 	if weight := look(t, st).Weight; weight != "10" {
 		t.Errorf("weight after the upgrade: %q; want the chart's 10", weight)
+	}
+}
+
+// inOrder waits until the canary has its weight back and checks that nothing else
+// was written to it than zero, and that after the rollback.
+func inOrder(t *testing.T, timeline *stage.Timeline) {
+	t.Helper()
+	if _, err := timeline.Await(limited(t), stage.SawWeight, "20"); err != nil {
+		t.Fatal(err)
+	}
+	var order []string
+	for _, e := range timeline.Events() {
+		if e.Kind == stage.SawWeight || e.Value == "3 deployed" {
+			order = append(order, string(e.Kind)+" "+e.Value)
+		}
+	}
+	if want := []string{"weight 0", "revision 3 deployed", "weight 20"}; !slices.Equal(order, want) {
+		t.Errorf("seen at the API server: %v, want %v", order, want)
 	}
 }
 
@@ -96,14 +106,16 @@ func TestTwoAlertmanagers(t *testing.T) {
 	st := open(t)
 	b := backout(t, st, 0, nil)
 	alert := sandbox.Alert{Labels: labels(nil)}
-	for number := range 2 {
-		if err := alertmanager(t, st, number, b).Fire(limited(t), alert); err != nil {
+	both := []*sandbox.Alertmanager{alertmanager(t, st, 0, b), alertmanager(t, st, 1, b)}
+	for _, am := range both {
+		if err := am.Fire(limited(t), alert); err != nil {
 			t.Fatal(err)
 		}
 	}
-	record(t, b, 2, rolledBack)
-	if history := revisions(t, st); len(history) != 3 {
-		t.Errorf("revisions %v, want three: one rollback", history)
+	record(t, b, 2, closed)
+	metric(t, b, `backout_webhook_requests_total{code="200"} 2`)
+	if history, want := revisions(t, st), []string{"1 superseded", "2 superseded", "3 deployed"}; !slices.Equal(history, want) {
+		t.Errorf("revisions %v, want %v", history, want)
 	}
 }
 

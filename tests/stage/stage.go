@@ -142,9 +142,16 @@ func (s *Stage) Helm(ctx context.Context, args ...string) (string, error) {
 // HelmPath is the helm program, for people who look around.
 func (s *Stage) HelmPath() string { return s.programs.helm }
 
-// RulesPath is the rule file that backout ships.
-func (s *Stage) RulesPath() string {
-	return filepath.Join(s.programs.repository(), "rules", "canary.rules.yml")
+// prometheusPort is one that backout's ops listener does not use.
+const prometheusPort = 9190
+
+// Prometheus runs one that evaluates the rules which backout ships and tells that
+// Alertmanager.
+func (s *Stage) Prometheus(ctx context.Context, am *sandbox.Alertmanager) (*sandbox.Prometheus, error) {
+	return s.Sandbox.Prometheus(ctx, sandbox.PrometheusOptions{
+		RuleFiles:     []string{filepath.Join(s.programs.repository(), "rules", "canary.rules.yml")},
+		Alertmanagers: []*sandbox.Alertmanager{am}, Port: prometheusPort,
+	})
 }
 
 // Install installs the storefront as the release, or upgrades it to the given

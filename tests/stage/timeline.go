@@ -7,10 +7,12 @@ import (
 	"sync"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	networkingv1 "k8s.io/api/networking/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/dynamic"
 )
 
 // Kind is what an Event on a timeline is about.
@@ -20,7 +22,8 @@ type Kind string
 const (
 	// SawRecord is a record that was stored for the first time.
 	SawRecord Kind = "record"
-	// SawWeight is a new weight of a canary Ingress; Event.Value is the weight.
+	// SawWeight is a new weight of the canary on an Ingress or an HTTPRoute;
+	// Event.Value is the weight.
 	SawWeight Kind = "weight"
 	// SawRevision is a new status of a Helm revision; Event.Value is
 	// "<revision> <status>".
@@ -46,52 +49,65 @@ type Timeline struct {
 	news chan struct{}
 }
 
+// watched are the kinds of objects that a timeline looks at.
+func watched() []schema.GroupVersionResource {
+	return []schema.GroupVersionResource{
+		{Version: "v1", Resource: "configmaps"},
+		{Version: "v1", Resource: "secrets"},
+		{Group: "networking.k8s.io", Version: "v1", Resource: "ingresses"},
+		{Group: "gateway.networking.k8s.io", Version: "v1", Resource: "httproutes"},
+	}
+}
+
 // Watch returns a timeline that is written until ctx ends. What is there already
-// is noted as known and is no event.
+// is noted as known and is no event. HTTPRoutes are watched if the Gateway API is
+// installed.
 func (s *Stage) Watch(ctx context.Context) (*Timeline, error) {
+	client, err := dynamic.NewForConfig(s.Sandbox.RESTConfig())
+	if err != nil {
+		return nil, fmt.Errorf("make a dynamic client: %w", err)
+	}
 	t := &Timeline{last: make(map[string]string), news: make(chan struct{})}
-	options := metav1.ListOptions{}
-	maps, err := s.Client.CoreV1().ConfigMaps(Namespace).List(ctx, options)
-	if err != nil {
-		return nil, fmt.Errorf("list ConfigMaps: %w", err)
-	}
-	secrets, err := s.Client.CoreV1().Secrets(Namespace).List(ctx, options)
-	if err != nil {
-		return nil, fmt.Errorf("list Secrets: %w", err)
-	}
-	ingresses, err := s.Client.NetworkingV1().Ingresses(Namespace).List(ctx, options)
-	if err != nil {
-		return nil, fmt.Errorf("list Ingresses: %w", err)
-	}
-	for i := range maps.Items {
-		t.note(&maps.Items[i])
-	}
-	for i := range secrets.Items {
-		t.note(&secrets.Items[i])
-	}
-	for i := range ingresses.Items {
-		t.note(&ingresses.Items[i])
+	var watches []watch.Interface
+	for _, kind := range watched() {
+		objects := client.Resource(kind).Namespace(Namespace)
+		known, err := objects.List(ctx, metav1.ListOptions{})
+		if apierrors.IsNotFound(err) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("list %s: %w", kind.Resource, err)
+		}
+		for i := range known.Items {
+			t.note(&known.Items[i])
+		}
+		w, err := objects.Watch(ctx, metav1.ListOptions{ResourceVersion: known.GetResourceVersion()})
+		if err != nil {
+			return nil, fmt.Errorf("watch %s: %w", kind.Resource, err)
+		}
+		watches = append(watches, w)
 	}
 	t.events = nil
-	from := func(version string) metav1.ListOptions { return metav1.ListOptions{ResourceVersion: version} }
-	for _, open := range []func() (watch.Interface, error){
-		func() (watch.Interface, error) {
-			return s.Client.CoreV1().ConfigMaps(Namespace).Watch(ctx, from(maps.ResourceVersion))
-		},
-		func() (watch.Interface, error) {
-			return s.Client.CoreV1().Secrets(Namespace).Watch(ctx, from(secrets.ResourceVersion))
-		},
-		func() (watch.Interface, error) {
-			return s.Client.NetworkingV1().Ingresses(Namespace).Watch(ctx, from(ingresses.ResourceVersion))
-		},
-	} {
-		w, err := open()
-		if err != nil {
-			return nil, fmt.Errorf("watch the namespace: %w", err)
-		}
+	for _, w := range watches {
 		go t.follow(ctx, w)
 	}
 	return t, nil
+}
+
+// routeWeight returns the weight of the canary's Service in an HTTPRoute's first
+// rule.
+func routeWeight(route *unstructured.Unstructured) (string, bool) {
+	rules, _, _ := unstructured.NestedSlice(route.Object, "spec", "rules")
+	if len(rules) == 0 {
+		return "", false
+	}
+	refs, _, _ := unstructured.NestedSlice(rules[0].(map[string]any), "backendRefs")
+	for _, ref := range refs {
+		if backend, ok := ref.(map[string]any); ok && backend["name"] == CanaryService {
+			return fmt.Sprint(backend["weight"]), true
+		}
+	}
+	return "", false
 }
 
 func (t *Timeline) follow(ctx context.Context, w watch.Interface) {
@@ -111,29 +127,37 @@ func (t *Timeline) follow(ctx context.Context, w watch.Interface) {
 	}
 }
 
+// read returns what the object says, as an event without its time.
+func read(o *unstructured.Unstructured) (Event, bool) {
+	e := Event{Name: o.GetName()}
+	labels := o.GetLabels()
+	var ok bool
+	switch o.GetKind() {
+	case "ConfigMap":
+		e.Kind, e.Value, ok = SawRecord, "stored", labels["app.kubernetes.io/managed-by"] == "backout"
+	case "Secret":
+		e.Kind, e.Value, ok = SawRevision, labels["version"]+" "+labels["status"], labels["owner"] == "helm"
+	case "Ingress":
+		e.Kind = SawWeight
+		e.Value, ok = o.GetAnnotations()[WeightAnnotation]
+	case "HTTPRoute":
+		e.Kind = SawWeight
+		e.Value, ok = routeWeight(o)
+	}
+	return e, ok
+}
+
 // note adds an event if the object says something new.
 func (t *Timeline) note(object any) {
-	e := Event{At: time.Now()}
-	switch o := object.(type) {
-	case *corev1.ConfigMap:
-		if o.Labels["app.kubernetes.io/managed-by"] != "backout" {
-			return
-		}
-		e.Kind, e.Name, e.Value = SawRecord, o.Name, "stored"
-	case *corev1.Secret:
-		if o.Labels["owner"] != "helm" {
-			return
-		}
-		e.Kind, e.Name, e.Value = SawRevision, o.Name, o.Labels["version"]+" "+o.Labels["status"]
-	case *networkingv1.Ingress:
-		weight, ok := o.Annotations[WeightAnnotation]
-		if !ok {
-			return
-		}
-		e.Kind, e.Name, e.Value = SawWeight, o.Name, weight
-	default:
+	o, ok := object.(*unstructured.Unstructured)
+	if !ok {
+		return // the end of a watch
+	}
+	e, ok := read(o)
+	if !ok {
 		return
 	}
+	e.At = time.Now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	key := string(e.Kind) + "/" + e.Name

@@ -42,7 +42,12 @@ func demo(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, st.Sandbox.Close()) }()
+	defer func() {
+		if left := st.Sandbox.Close(); left != nil {
+			// Not joined: an interruption is told from what it left behind.
+			err = fmt.Errorf("close the sandbox: %w", left)
+		}
+	}()
 	s := story{stage: st, bar: bar, out: os.Stdout}
 	playing, cancel := context.WithTimeout(ctx, playLimit)
 	defer cancel()

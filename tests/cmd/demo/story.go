@@ -91,10 +91,7 @@ func (s *story) prepare(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	s.prometheus, err = s.stage.Sandbox.Prometheus(ctx, sandbox.PrometheusOptions{
-		RuleFiles: []string{s.stage.RulesPath()}, Alertmanagers: []*sandbox.Alertmanager{s.alertmanager}, Port: prometheusPort,
-	})
-	if err != nil {
+	if s.prometheus, err = s.stage.Prometheus(ctx, s.alertmanager); err != nil {
 		return err
 	}
 	s.bar.Begin("helm: installing canary-demo, v1 with the canary v2")
@@ -114,9 +111,6 @@ func (s *story) prepare(ctx context.Context) (err error) {
 	s.timeline, err = s.stage.Watch(ctx)
 	return err
 }
-
-// prometheusPort is one that backout's ops listener does not use.
-const prometheusPort = 9190
 
 // judge checks that what was seen is the story.
 func (s *story) judge(ctx context.Context) error {

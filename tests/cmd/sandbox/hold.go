@@ -16,6 +16,7 @@ import (
 
 	"k8s.io/component-base/version"
 
+	"github.com/upcommerce/backout/tests/progress"
 	"github.com/upcommerce/backout/tests/sandbox"
 )
 
@@ -61,9 +62,9 @@ func (h *hold) run(ctx context.Context, out, errOut io.Writer) (err error) {
 	if err := checkLink(h.kubeconfig); err != nil {
 		return err
 	}
-	progress := newProgress(errOut)
-	defer progress.end()
-	s, err := sandbox.Open(ctx, sandbox.Options{Program: ownProgram(), Progress: progress.begin, Images: h.images})
+	bar := progress.New(errOut)
+	defer bar.End()
+	s, err := sandbox.Open(ctx, sandbox.Options{Program: ownProgram(), Progress: bar.Begin, Images: h.images})
 	if err != nil {
 		return err
 	}
@@ -81,8 +82,15 @@ func (h *hold) run(ctx context.Context, out, errOut io.Writer) (err error) {
 		return err
 	}
 	defer unlink()
-	progress.end()
-	h.welcome(out, s, kubeconfig, alertmanager)
+	bar.End()
+	router, err := s.RouterURL(ctx)
+	if err != nil {
+		return err
+	}
+	h.welcome(out, s, kubeconfig, router)
+	if alertmanager != "" {
+		fmt.Fprintf(out, "Alertmanager is at %s\n", alertmanager)
+	}
 
 	var up <-chan time.Time
 	if h.limit > 0 {
@@ -98,7 +106,7 @@ func (h *hold) run(ctx context.Context, out, errOut io.Writer) (err error) {
 	return nil
 }
 
-func (h *hold) welcome(out io.Writer, s *sandbox.Sandbox, kubeconfig, alertmanager string) {
+func (h *hold) welcome(out io.Writer, s *sandbox.Sandbox, kubeconfig, router string) {
 	fmt.Fprintf(out, `
 Kubernetes %s is ready. To use it, paste into another terminal:
 
@@ -110,9 +118,7 @@ Kubernetes %s is ready. To use it, paste into another terminal:
 Their logs are in %s/NAMESPACE_POD, because kubectl logs and exec do not work. Everything else is in
 %s
 `, sandbox.KubernetesVersion, kubeconfig, h.podsText(), s.PodLogs(), s.Dir())
-	if alertmanager != "" {
-		fmt.Fprintf(out, "Alertmanager is at %s\n", alertmanager)
-	}
+	fmt.Fprintf(out, "Ingresses are served at %s, by the Host that they name.\n", router)
 	if h.limit > 0 {
 		fmt.Fprintf(out, "It ends after %s, or with Ctrl-C.\n", h.limit)
 		return
