@@ -244,6 +244,22 @@ func TestARollbackOutlastsAnAPIServerThatIsAway(t *testing.T) {
 	})
 }
 
+func TestTheBackOffOfARollbackIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		for range 1000 {
+			c.rollbackErrors = append(c.rollbackErrors, errors.New("API server away"))
+		}
+		e := newEngine(t, c, policy())
+		run(t, e)
+		accept(t, e, alert("rollback"))
+		time.Sleep(2 * time.Minute)
+		if r, _ := c.record(shop(), 2); r.Rollback.Attempts > 12 {
+			t.Errorf("%d attempts in two minutes: looking for open records is no reason to try early", r.Rollback.Attempts)
+		}
+	})
+}
+
 func TestARollbackThatNeverWorksEndsWithTheCommandToRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster()
