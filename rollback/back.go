@@ -161,7 +161,7 @@ func Rollback(target int) string { return fmt.Sprintf("Rollback to %d", target) 
 
 // fail ends the rollback as failed and says what a person would run.
 func (r *Record) fail(newest int) {
-	r.Rollback.Failed = true
+	r.Rollback.Failed, r.Rollback.Next = true, time.Time{}
 	r.Rollback.Error = fmt.Sprintf("%s; the release is at revision %d now: look with `helm history %s -n %s`, then `helm rollback %s %d -n %s`",
 		r.Rollback.Error, newest, r.Release, r.Namespace, r.Release, r.Target, r.Namespace)
 }
