@@ -308,7 +308,7 @@ func TestANewProcessGoesOnWhereTheLastOneStood(t *testing.T) {
 func TestStoppingFinishesTheStepInHand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster()
-		c.rollbackTime = 10 * time.Second
+		c.rollbackTime = time.Minute // longer than any other step may take
 		e := newEngine(t, c, policy())
 		stop := run(t, e)
 		accept(t, e, alert("rollback"))

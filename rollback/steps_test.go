@@ -1,6 +1,7 @@
 package rollback_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -319,4 +320,53 @@ func TestTheWeightIsKeptAtZeroWhileAnUpgradeIsInFlight(t *testing.T) {
 			t.Errorf("weight %s during the upgrade, want 0", c.weight)
 		}
 	})
+}
+
+func TestAShedThatWasDoneIsStoredWhenTheProcessIsToldToStop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		e := newEngine(t, c, policy())
+		ctx, stop := context.WithCancel(t.Context())
+		c.afterShed = stop
+		accept(t, e, alert("rollback"))
+		if err := e.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if r, _ := c.record(shop(), 2); !r.Shed.Succeeded() || len(r.Weights) != 1 {
+			t.Errorf("the original weight is lost with the process: %+v, %v", r.Shed, r.Weights)
+		}
+	})
+}
+
+func TestNoWeightIsRaisedOnWhatSomebodyElseDeployed(t *testing.T) {
+	for name, change := range map[string]func(c *cluster){
+		"an upgrade": func(c *cluster) { c.upgrade("v4", "Upgrade complete") },
+		"uninstalled, and installed again up to the same number": func(c *cluster) {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			for i := range c.history[shop()] {
+				c.history[shop()][i].UID += "-of-another-life"
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster()
+				c.ready = false
+				e := newEngine(t, c, policy())
+				run(t, e)
+				accept(t, e, alert("rollback"))
+				time.Sleep(time.Minute)
+				change(c)
+				c.mu.Lock()
+				c.ready = true
+				c.mu.Unlock()
+				time.Sleep(time.Minute)
+				r, _ := c.record(shop(), 2)
+				if c.weight != "0" || !r.Raise.Failed || r.Closed.IsZero() {
+					t.Errorf("weight %s, %s; want it left to whoever deployed, and the record closed", c.weight, r.Summary())
+				}
+			})
+		})
+	}
 }
