@@ -23,7 +23,7 @@ const (
 func shop(t *testing.T, st *stage.Stage, values ...string) *stage.Shoppers {
 	t.Helper()
 	install(t, st, stage.Release, append(stage.Canary("v2", "green", percent), values...)...)
-	return opened(t, st)
+	return opened(t, st, "v1", "v2")
 }
 
 func install(t *testing.T, st *stage.Stage, release string, values ...string) {
@@ -33,13 +33,14 @@ func install(t *testing.T, st *stage.Stage, release string, values ...string) {
 	}
 }
 
-func opened(t *testing.T, st *stage.Stage) *stage.Shoppers {
+// opened waits until each of the versions serves.
+func opened(t *testing.T, st *stage.Stage, versions ...string) *stage.Shoppers {
 	t.Helper()
 	if err := st.AwaitRollout(limited(t)); err != nil {
 		t.Fatal(err)
 	}
 	shoppers := st.Shoppers()
-	if err := shoppers.AwaitOpen(limited(t)); err != nil {
+	if err := shoppers.AwaitOpen(limited(t), versions...); err != nil {
 		t.Fatal(err)
 	}
 	return shoppers
@@ -67,7 +68,11 @@ func prometheus(t *testing.T, st *stage.Stage, am *sandbox.Alertmanager) {
 // splits checks how the versions share the traffic.
 func splits(t *testing.T, st *stage.Stage, version string, share float64) {
 	t.Helper()
-	split := st.Shoppers().Split(limited(t), measured)
+	shoppers := st.Shoppers()
+	if err := shoppers.AwaitOpen(limited(t), version); err != nil {
+		t.Fatal(err)
+	}
+	split := shoppers.Split(limited(t), measured)
 	if !split.Within(version, share) {
 		t.Errorf("%s; want %s to serve %.0f%%, and no failure", split, version, 100*share)
 	}
@@ -145,7 +150,7 @@ func TestACanaryThatIsAReleaseOfItsOwn(t *testing.T) {
 	b := backout(t, st, 0, nil)
 	install(t, st, stage.Release, ":canary.enabled=false")
 	install(t, st, own, append(stage.Canary("v2", "green", percent), ":stable.enabled=false")...)
-	shoppers := opened(t, st)
+	shoppers := opened(t, st, "v1", "v2")
 	splits(t, st, "v2", percent/100.0)
 	home := stroll(t, shoppers)
 	install(t, st, own, append(stage.Canary("v3", "yellow", percent), ":stable.enabled=false", stage.Failing(0.5))...)
@@ -176,7 +181,7 @@ func TestAReleaseWithoutACanary(t *testing.T) {
 	st := empty(t)
 	b := backout(t, st, 0, nil)
 	install(t, st, stage.Release, ":canary.enabled=false", "image.tag=v1")
-	shoppers := opened(t, st)
+	shoppers := opened(t, st, "v1")
 	install(t, st, stage.Release, ":canary.enabled=false", "image.tag=v2", "config.main.appColor=green")
 	if err := st.AwaitRollout(limited(t)); err != nil {
 		t.Fatal(err)

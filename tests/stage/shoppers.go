@@ -126,21 +126,23 @@ func (s *Shoppers) Stroll(ctx context.Context, rate int) {
 	}
 }
 
-// AwaitOpen waits until the storefront answers; what was tried until then is not
-// noted.
-func (s *Shoppers) AwaitOpen(ctx context.Context) error {
+// AwaitOpen waits until the storefront answers, and until each of the versions
+// has: a router learns of a ready pod a moment after the Deployment does. What was
+// tried until then is not noted.
+func (s *Shoppers) AwaitOpen(ctx context.Context, versions ...string) error {
 	for {
 		v := s.Visit(ctx)
 		s.mu.Lock()
 		s.visits = nil
 		s.mu.Unlock()
-		if !v.Failed() {
+		versions = slices.DeleteFunc(slices.Clone(versions), func(version string) bool { return version == v.Version })
+		if !v.Failed() && len(versions) == 0 {
 			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("wait for the storefront: %w (last answer: %s)", ctx.Err(), v)
-		case <-time.After(50 * time.Millisecond):
+			return fmt.Errorf("wait for the storefront: %w (last answer: %s, not seen: %v)", ctx.Err(), v, versions)
+		case <-time.After(20 * time.Millisecond):
 		}
 	}
 }

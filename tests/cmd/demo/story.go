@@ -74,6 +74,9 @@ func (s *story) play(ctx context.Context) error {
 	<-strolled
 	s.bar.Begin(fmt.Sprintf("measuring the split over %d requests", measured))
 	walkers := s.stage.Shoppers()
+	if err := walkers.AwaitOpen(ctx, "v2"); err != nil {
+		return err
+	}
 	s.after = walkers.Split(ctx, measured)
 	s.bar.End()
 	return s.judge(ctx)
@@ -103,7 +106,7 @@ func (s *story) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	s.shoppers = s.stage.Shoppers()
-	if err := s.shoppers.AwaitOpen(ctx); err != nil {
+	if err := s.shoppers.AwaitOpen(ctx, "v1", "v2"); err != nil {
 		return err
 	}
 	s.bar.Begin(fmt.Sprintf("measuring the split over %d requests", measured))
