@@ -13,6 +13,8 @@ import (
 
 	"github.com/upcommerce/backout/handler"
 	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/ledger"
+	"github.com/upcommerce/backout/rollback/prom"
 )
 
 // prefix begins the name of every variable that backout reads for itself. Which
@@ -23,10 +25,13 @@ const prefix = "BACKOUT_"
 // config is all of backout's configuration. The README's table is made of these
 // structs: each field has its variable, its default and a desc tag.
 type config struct {
-	Policy rollback.Policy
-	HTTP   handler.Config
-	Log    logConfig
-	Grace  time.Duration `env:"GRACE, default=25s" desc:"Limit on finishing what is in hand after SIGTERM; keep it below the pod's terminationGracePeriodSeconds."`
+	Policy     rollback.Policy
+	Prometheus prom.Config
+	HTTP       handler.Config
+	Lease      ledger.LeaseConfig
+	Log        logConfig
+	Namespace  string        `env:"NAMESPACE" desc:"backout's own namespace: its Lease is there, and what pauses everything. Without it, the pod's own, or that of the kubeconfig."`
+	Grace      time.Duration `env:"GRACE, default=25s" desc:"Limit on finishing what is in hand after SIGTERM; keep it below the pod's terminationGracePeriodSeconds."`
 }
 
 type logConfig struct {
@@ -53,7 +58,7 @@ func loadConfig(ctx context.Context, env envconfig.Lookuper) (config, error) {
 	if c.Log.Format != "json" && c.Log.Format != "text" {
 		errs = append(errs, fmt.Errorf("%sLOG_FORMAT=%q: want json or text", prefix, c.Log.Format))
 	}
-	return c, errors.Join(append(errs, c.Policy.Validate(), c.HTTP.Validate())...)
+	return c, errors.Join(append(errs, c.Policy.Validate(), c.Prometheus.Validate(), c.HTTP.Validate(), c.Lease.Validate())...)
 }
 
 // field is one variable.

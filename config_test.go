@@ -14,6 +14,7 @@ import (
 
 	"github.com/upcommerce/backout/handler"
 	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/ledger"
 )
 
 // load reads an environment of these variables.
@@ -31,7 +32,11 @@ func TestConfigDefaults(t *testing.T) {
 		Policy: rollback.Policy{
 			Mode: rollback.ModeAct, Settle: 7 * time.Minute, Cooldown: 10 * time.Minute, Bake: 24 * time.Hour,
 			OperationLimit: time.Hour, RollbackTimeout: 5 * time.Minute,
+			ConfirmLimit: 2 * time.Minute, StormReleases: 5, StormWindow: 10 * time.Minute, MaxLoad: 2,
+			Verify: 2 * time.Minute, VerifyLimit: 10 * time.Minute, TrafficFloor: 0.1,
+			KeepRecords: 10, KeepRecordsFor: 90 * 24 * time.Hour,
 		},
+		Lease: ledger.LeaseConfig{Duration: 6 * time.Second, Renew: 4 * time.Second, Retry: 500 * time.Millisecond},
 		HTTP: handler.Config{
 			Listen: ":8080", OpsListen: ":9090", Auth: handler.AuthBearer, TokenFile: "/run/token",
 			MaxBody: 1 << 20, ReadTimeout: 5 * time.Second, StoreTimeout: 8 * time.Second,

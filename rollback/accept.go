@@ -4,36 +4,106 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"sync"
 	"time"
 )
+
+// ErrBusy says that too many webhooks are being stored at the moment.
+var ErrBusy = errors.New("too many webhooks at once: repeat this one")
 
 // Accept stores what the alerts say against the releases they name, and has the
 // steps begun. When it returns nil, every accusation that is to be stored is
 // stored, and what is refused was counted. An error means that something could
-// not be stored: the sender is to repeat the alerts.
+// not be stored: the sender is to repeat the alerts. ErrBusy means that nothing
+// was looked at.
 //
 // Accept does not wait for any step.
 func (e *Engine) Accept(ctx context.Context, alerts []Alert) error {
+	select {
+	case e.webhooks <- struct{}{}:
+		defer func() { <-e.webhooks }()
+	default:
+		return ErrBusy
+	}
 	now := time.Now()
 	accused := make(map[Key][]Accusation)
-	var order []Key
 	for _, alert := range alerts {
-		k, acc, ok := e.admit(ctx, alert, now)
-		if !ok {
-			continue
-		}
-		if _, seen := accused[k]; !seen {
-			order = append(order, k)
-		}
-		accused[k] = append(accused[k], acc)
-	}
-	var errs []error
-	for _, k := range order {
-		if err := e.store(ctx, k, accused[k]); err != nil {
-			errs = append(errs, fmt.Errorf("store the alerts about %s: %w", k, err))
+		if k, acc, ok := e.admit(ctx, alert, now); ok {
+			accused[k] = append(accused[k], acc)
 		}
 	}
+	known, err := e.identify(ctx, accused)
+	errs := []error{err}
+	var mu sync.Mutex
+	each(known, func(h heard) {
+		if err := e.store(ctx, h); err != nil {
+			mu.Lock()
+			defer mu.Unlock()
+			errs = append(errs, fmt.Errorf("store the alerts about %s: %w", h.key, err))
+		}
+	})
 	return errors.Join(errs...)
+}
+
+// heard is what one webhook says about one release, and what Helm knows of it.
+type heard struct {
+	key     Key
+	accs    []Accusation
+	history History
+	// paused says who switched backout off; "" if nobody did.
+	paused string
+}
+
+// identify reads the histories of the accused releases and whether they are
+// paused. It counts those that exist for a storm, before anything is decided about
+// any of them.
+func (e *Engine) identify(ctx context.Context, accused map[Key][]Accusation) ([]heard, error) {
+	var (
+		mu    sync.Mutex
+		known []heard
+		errs  []error
+	)
+	each(slices.Collect(maps.Keys(accused)), func(k Key) {
+		history, paused, err := e.look(ctx, k)
+		mu.Lock()
+		defer mu.Unlock()
+		switch {
+		case errors.Is(err, ErrUnknownRelease):
+			e.unknown(ctx, k, accused[k], err.Error())
+		case err != nil:
+			errs = append(errs, fmt.Errorf("store the alerts about %s: %w", k, err))
+		default:
+			known = append(known, heard{key: k, accs: accused[k], history: history, paused: paused})
+			e.count(k, accused[k])
+		}
+	})
+	return known, errors.Join(errs...)
+}
+
+// count notes the release for a storm.
+func (e *Engine) count(k Key, accs []Accusation) {
+	for _, a := range accs {
+		if a.Level != LevelObserve && a.Resolved.IsZero() {
+			e.storms.note(k, a.Received)
+		}
+	}
+}
+
+// each calls do for every item, maxStores at a time, and returns when all are
+// done.
+func each[T any](items []T, do func(T)) {
+	var working sync.WaitGroup
+	room := make(chan struct{}, maxStores)
+	for _, item := range items {
+		room <- struct{}{}
+		working.Go(func() {
+			defer func() { <-room }()
+			do(item)
+		})
+	}
+	working.Wait()
 }
 
 // admit reads one alert and refuses what may not be touched, before anything is
@@ -65,22 +135,14 @@ func (e *Engine) admit(ctx context.Context, alert Alert, now time.Time) (Key, Ac
 
 // store writes the accusations of one release into the record of its accused
 // revision.
-func (e *Engine) store(ctx context.Context, k Key, accs []Accusation) error {
-	history, err := e.releases.History(ctx, k)
-	if errors.Is(err, ErrUnknownRelease) {
-		e.unknown(ctx, k, accs, err.Error())
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	mu := e.lock(k)
+func (e *Engine) store(ctx context.Context, h heard) error {
+	mu := e.lock(h.key)
 	mu.Lock()
 	defer mu.Unlock()
 	for attempt := 0; ; attempt++ {
-		err := e.storeOnce(ctx, k, history, accs)
+		err := e.storeOnce(ctx, h)
 		if errors.Is(err, ErrUnknownRelease) {
-			e.unknown(ctx, k, accs, err.Error())
+			e.unknown(ctx, h.key, h.accs, err.Error())
 			return nil
 		}
 		if !errors.Is(err, ErrConflict) || attempt == maxConflicts {
@@ -97,19 +159,20 @@ func (e *Engine) unknown(ctx context.Context, k Key, accs []Accusation, why stri
 
 // storeOnce reads the release's records, changes what the accusations change,
 // and writes it. ErrConflict means that it is to be called again.
-func (e *Engine) storeOnce(ctx context.Context, k Key, history History, accs []Accusation) error {
-	records, err := e.ledger.Records(ctx, k)
+func (e *Engine) storeOnce(ctx context.Context, h heard) error {
+	records, err := e.ledger.Records(ctx, h.key)
 	if err != nil {
 		return err
 	}
-	accused := history.Accused()
+	now := h.accs[0].Received
+	accused := h.history.Accused()
 	record, known := find(records, accused.UID)
 	if !known {
-		record = fresh(k, accused, records, accs[0].Received)
+		record = fresh(h.key, accused, records, now)
 	}
 	changed, here := false, 0
-	for _, acc := range accs {
-		elsewhere, err := e.refresh(ctx, records, history, acc)
+	for _, acc := range h.accs {
+		elsewhere, err := e.refresh(ctx, records, h.history, acc)
 		if err != nil {
 			return err
 		}
@@ -121,10 +184,11 @@ func (e *Engine) storeOnce(ctx context.Context, k Key, history History, accs []A
 	if !known && len(record.Accusations) == 0 {
 		return nil // handled at an older revision, or resolved before it was heard of
 	}
-	decided, err := e.decide(&record, Case{
-		Accusations: record.Accusations, History: history, Records: records,
-		Policy: e.policy, Now: accs[0].Received,
-	})
+	c := Case{
+		Key: h.key, Accusations: record.Accusations, History: h.history, Records: records, Paused: h.paused,
+		Storm: e.storms.besides(h.key, e.policy, now), Policy: e.policy, Now: now,
+	}
+	decided, err := e.decide(&record, c)
 	if err != nil {
 		return err
 	}
@@ -139,7 +203,8 @@ func (e *Engine) storeOnce(ctx context.Context, k Key, history History, accs []A
 	}
 	e.metrics.alerts.WithLabelValues(string(verdict)).Add(float64(here))
 	if decided {
-		e.begin(ctx, record, accs[0].Alert)
+		e.remember(c.with(record))
+		e.begin(ctx, record, h.accs[0].Alert)
 	}
 	return nil
 }

@@ -76,7 +76,9 @@ type Alert struct {
 // Accusation is what one alert says against a release, reduced to what backout
 // uses. It is stored in the record.
 type Accusation struct {
-	Alert       string `json:"alert"`
+	Alert string `json:"alert"`
+	// By is the person who gave this order; "" for an alert.
+	By          string `json:"by,omitempty"`
 	Level       Level  `json:"level"`
 	Fingerprint string `json:"fingerprint"`
 	// Revision and Version are what the alert names, 0 and "" if it does not.
@@ -92,6 +94,9 @@ type Accusation struct {
 	// Resolved is when Alertmanager said that the alert is over; zero while it
 	// fires.
 	Resolved time.Time `json:"resolved,omitzero"`
+	// Confirmation is what Prometheus said about it as of its receipt; nil as long
+	// as it was not asked.
+	Confirmation *Confirmation `json:"confirmation,omitempty"`
 }
 
 // Episode names one firing of one alert, however often it is delivered.

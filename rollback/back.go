@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 )
 
-// rollBack claims the rollback in the record, then has Helm do it. What Helm
-// already did is found in the history, not done again.
+// maxRemains bounds how many revisions one rollback may leave behind unfinished,
+// each by a process that was killed or an API server that went away.
+const maxRemains = 5
+
+// rollBack looks ahead, claims the rollback in the record, then has Helm do it.
+// What Helm already did is found in the history, not done again.
 func (e *Engine) rollBack(ctx context.Context, r Record) (progress, error) {
 	history, err := e.releases.History(ctx, r.Key)
 	if errors.Is(err, ErrUnknownRelease) {
@@ -18,24 +21,108 @@ func (e *Engine) rollBack(ctx context.Context, r Record) (progress, error) {
 	if err != nil {
 		return progress{record: r}, err
 	}
-	if history.Accused().UID != r.UID {
-		return e.outcome(ctx, r, history)
+	newest := history.Accused()
+	plan, err := e.plan(ctx, r, history)
+	switch {
+	case err != nil:
+		return progress{record: r}, err
+	case newest.UID != r.UID:
+		return e.resume(ctx, r, history, plan)
+	case r.Rollback == nil && r.Checked != plan.Target:
+		return e.check(ctx, r, plan)
+	default:
+		return e.write(ctx, r, plan)
 	}
+}
+
+// plan says what Helm is to do. The canary's weight is held at zero meanwhile,
+// unless it was not to be touched.
+func (e *Engine) plan(ctx context.Context, r Record, history History) (Plan, error) {
 	target := max(r.Target, r.Decision().Target)
+	p := Plan{Key: r.Key, Newest: history.Accused(), Target: target, HookTimeout: e.policy.RollbackTimeout}
+	p.Accused, _ = history.Named(r.Revision)
+	if r.Decision().Verdict == NoStable {
+		return p, nil
+	}
 	manifest, err := e.releases.Manifest(ctx, r.Key, target)
+	if err == nil {
+		p.Hold = e.traffic.Hold(manifest)
+	}
+	return p, err
+}
+
+// check looks ahead before anything is claimed; the next decision is taken on what
+// was found.
+func (e *Engine) check(ctx context.Context, r Record, p Plan) (progress, error) {
+	outlook, err := e.releases.Check(ctx, p)
 	if err != nil {
 		return progress{record: r}, err
 	}
+	for i := range outlook.Dangers {
+		outlook.Dangers[i].What = clip(outlook.Dangers[i].What, maxSummary)
+	}
+	stored, err := e.amend(ctx, r, func(r *Record) bool {
+		if r.Rollback != nil {
+			return false
+		}
+		r.Checked, r.Owner = p.Target, outlook.Owner
+		r.Dangers = outlook.Dangers[:min(len(outlook.Dangers), maxDangers)]
+		return true
+	})
+	return progress{record: stored}, err
+}
+
+// resume goes on with a claimed rollback once the release is no longer at the
+// accused revision: this process, or one before it, got as far as writing the next
+// one.
+func (e *Engine) resume(ctx context.Context, r Record, history History, p Plan) (progress, error) {
+	newest := history.Accused()
+	switch {
+	case r.Rollback == nil:
+		stored, err := e.amend(ctx, r, func(r *Record) bool { return r.moveOn(time.Now().UTC()) })
+		return progress{record: stored}, err
+	case newest.Claim != r.UID || p.Accused.UID != r.UID:
+		return e.overtaken(ctx, r, history)
+	case newest.Status == StatusDeployed:
+		return e.rolledBack(ctx, r, newest.Number)
+	case newest.Number-r.Revision > maxRemains:
+		return e.failed(ctx, r, newest, fmt.Errorf("revision %d is %s, the last of %d attempts", newest.Number, newest.Status, maxRemains))
+	case newest.Status.Pending():
+		// Only the leader comes here, and it has no other rollback of this release
+		// in hand: whoever wrote this revision is dead or no longer the leader.
+		if err := e.releases.Recover(ctx, r.Key, newest); err != nil && !errors.Is(err, ErrMoved) {
+			return progress{record: r}, err
+		}
+		e.log.WarnContext(ctx, "interrupted rollback recovered", "namespace", r.Namespace, "release", r.Release, "revision", newest.Number)
+		return progress{record: r}, nil
+	default:
+		return e.write(ctx, r, p)
+	}
+}
+
+// overtaken ends a rollback that somebody else's revision followed.
+func (e *Engine) overtaken(ctx context.Context, r Record, history History) (progress, error) {
+	for _, made := range history {
+		if made.Claim == r.UID && (made.Status == StatusDeployed || made.Status == StatusSuperseded) {
+			return e.rolledBack(ctx, r, made.Number)
+		}
+	}
+	newest := history.Accused()
+	return e.leave(ctx, r, fmt.Sprintf("somebody else made revision %d meanwhile (%s); it is left alone", newest.Number, newest.Description))
+}
+
+// write claims the rollback and has Helm write it.
+func (e *Engine) write(ctx context.Context, r Record, p Plan) (progress, error) {
 	claimed := false
-	r, err = e.amend(ctx, r, func(r *Record) bool {
+	r, err := e.amend(ctx, r, func(r *Record) bool {
 		if r.Rollback != nil {
 			claimed = !r.Rollback.Finished()
 			return false
 		}
-		claimed = r.Decision().Rollback && r.Decision().Target == target
+		claimed = r.Decision().Rollback && r.Decision().Target == p.Target
 		if claimed {
 			r.Rollback = &Step{Started: time.Now().UTC()}
-			r.Target = target
+			r.Target = p.Target
 		}
 		return claimed
 	})
@@ -44,10 +131,11 @@ func (e *Engine) rollBack(ctx context.Context, r Record) (progress, error) {
 	}
 	e.keepZero(ctx, r)
 	helm := context.WithoutCancel(ctx)
-	made, err := e.releases.RollBack(helm, Plan{
-		Key: r.Key, Accused: history.Accused(), Target: r.Target,
-		HookTimeout: e.policy.RollbackTimeout, Hold: e.traffic.Hold(manifest),
-	})
+	made, err := e.releases.RollBack(helm, p)
+	if e.leads() != nil {
+		// Not this process's to tell any more: the new leader finds what was done.
+		return progress{record: r, again: lookInterval}, nil
+	}
 	ctx, cancel := context.WithTimeout(helm, stepTimeout)
 	defer cancel()
 	if err != nil {
@@ -70,21 +158,20 @@ func (e *Engine) rolledBack(ctx context.Context, r Record, made int) (progress, 
 	return progress{record: stored}, nil
 }
 
-// setback stores a rollback's error. If Helm had written nothing, the rollback
-// is tried again; if it had, a person has to look.
+// setback stores a rollback's error. The next attempt finds in the history how far
+// this one came.
 func (e *Engine) setback(ctx context.Context, r Record, cause error) (progress, error) {
 	history, err := e.releases.History(ctx, r.Key)
-	if err == nil && history.Accused().UID != r.UID {
-		newest := history.Accused()
-		if errors.Is(cause, ErrMoved) || !r.wrote(newest) {
-			return e.outcome(ctx, r, history)
-		}
-		return e.failed(ctx, r, newest, cause)
+	if err != nil {
+		return progress{record: r}, err
+	}
+	if newest := history.Accused(); newest.UID != r.UID && newest.Claim != r.UID {
+		return e.overtaken(ctx, r, history)
 	}
 	stored, err := e.amend(ctx, r, func(r *Record) bool {
 		r.Rollback.finish(cause, maxAttempts)
 		if r.Rollback.Failed {
-			r.fail(r.Revision)
+			r.fail(history.Accused().Number)
 		}
 		return true
 	})
@@ -95,38 +182,9 @@ func (e *Engine) setback(ctx context.Context, r Record, cause error) (progress, 
 	return progress{record: stored, again: stored.Rollback.wait()}, nil
 }
 
-// outcome tells what became of a claimed rollback once the release is no longer
-// at the accused revision: another process, or this one before it was killed,
-// may have got as far as writing it.
-func (e *Engine) outcome(ctx context.Context, r Record, history History) (progress, error) {
-	newest := history.Accused()
-	switch {
-	case r.Rollback == nil:
-		stored, err := e.amend(ctx, r, func(r *Record) bool { return r.moveOn(time.Now().UTC()) })
-		return progress{record: stored}, err
-	case !r.wrote(newest):
-		return e.leave(ctx, r, fmt.Sprintf("somebody else made revision %d meanwhile (%s); it is left alone", newest.Number, newest.Description))
-	case newest.Status == StatusDeployed:
-		return e.rolledBack(ctx, r, newest.Number)
-	case newest.Status == StatusPendingRollback && time.Since(r.Rollback.Started) < e.policy.RollbackTimeout:
-		return progress{record: r, again: lookInterval}, nil
-	default:
-		return e.failed(ctx, r, newest, fmt.Errorf("revision %d is %s", newest.Number, newest.Status))
-	}
-}
-
-// wrote reports whether the revision is the one that this record's rollback had
-// Helm write. Helm describes it anew when it fails.
-func (r *Record) wrote(newest Revision) bool {
-	return r.Rollback != nil && newest.Number == r.Revision+1 &&
-		(newest.Description == Rollback(r.Target) ||
-			newest.Status == StatusFailed && strings.HasPrefix(newest.Description, fmt.Sprintf("Rollback %q failed", r.Release)))
-}
-
 // failed ends a rollback that Helm began and did not finish.
 func (e *Engine) failed(ctx context.Context, r Record, newest Revision, cause error) (progress, error) {
 	stored, err := e.amend(ctx, r, func(r *Record) bool {
-		r.Made = newest.Number
 		r.Rollback.finish(cause, maxAttempts)
 		r.fail(newest.Number)
 		return true

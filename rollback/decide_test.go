@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -49,6 +50,7 @@ func TestDecide(t *testing.T) {
 
 func tell(d rollback.Decision) string {
 	var b strings.Builder
+	var notes []string
 	fmt.Fprintf(&b, "verdict: %s\nshed: %t\nrollback: %t\n", d.Verdict, d.Shed, d.Rollback)
 	if d.Target != 0 {
 		fmt.Fprintf(&b, "target: %d\n", d.Target)
@@ -56,7 +58,18 @@ func tell(d rollback.Decision) string {
 	if !d.Again.IsZero() {
 		fmt.Fprintf(&b, "again: in %s\n", d.Again.Sub(now()))
 	}
+	for word, said := range map[string]bool{"hold": d.Hold, "people": d.People, "waits": d.Waits} {
+		if said {
+			notes = append(notes, word)
+		}
+	}
+	if slices.Sort(notes); len(notes) > 0 {
+		fmt.Fprintf(&b, "then: %s\n", strings.Join(notes, ", "))
+	}
 	fmt.Fprintf(&b, "reason: %s\n", d.Reason)
+	if d.Do != "" {
+		fmt.Fprintf(&b, "do: %s\n", d.Do)
+	}
 	return b.String()
 }
 
@@ -71,14 +84,20 @@ type (
 		Versions    []string
 		Description string
 		Chart       string
+		Claim       string
+		Owner       rollback.Owner
 	}
 	alertForm struct {
 		Level    string
 		Began    string
+		Received string
 		Episode  string
 		Version  string
 		Revision int
 		Resolved string
+		// Prometheus is its answer, Since since when it says the alert is active.
+		Prometheus string
+		Since      string
 	}
 	recordForm struct {
 		Rev            int
@@ -90,8 +109,27 @@ type (
 		Made           int
 		Verdict        string
 		Reason         string
+		Hold           string
+		Lifted         string
+		Checked        int
+		Dangers        []rollback.Danger
+		Owner          rollback.Owner
 	}
-	policyForm struct{ Mode string }
+	policyForm struct {
+		Mode  string
+		Allow []rollback.DangerKind
+	}
+	// clusterForm is what else is known of the cluster: the canary's weight and what
+	// a shed would do to the stable pods, other accused releases, a pause.
+	clusterForm struct {
+		Paused   string
+		Others   int
+		Over     string
+		Weight   string
+		Load     float64
+		NoStable string
+		Owner    rollback.Owner
+	}
 )
 
 func readCase(t *testing.T, archive *txtar.Archive) rollback.Case {
@@ -99,51 +137,80 @@ func readCase(t *testing.T, archive *txtar.Archive) rollback.Case {
 	var history []revisionForm
 	var alerts []alertForm
 	var records []recordForm
-	var policy policyForm
-	for name, into := range map[string]any{"history": &history, "alerts": &alerts, "records": &records, "policy": &policy} {
+	var settings policyForm
+	var cluster clusterForm
+	for name, into := range map[string]any{
+		"history": &history, "alerts": &alerts, "records": &records, "policy": &settings, "cluster": &cluster,
+	} {
 		if err := yaml.UnmarshalStrict([]byte(section(archive, name)), into); err != nil {
 			t.Fatalf("section %s: %v", name, err)
 		}
 	}
-	c := rollback.Case{Policy: rollback.Policy{
-		Mode: rollback.ModeAct, Settle: 7 * time.Minute, Cooldown: 10 * time.Minute, Bake: 24 * time.Hour,
-		OperationLimit: time.Hour,
-	}, Now: now()}
-	if policy.Mode != "" {
-		c.Policy.Mode = rollback.Mode(policy.Mode)
+	c := rollback.Case{Key: shop(), Policy: policy(), Now: now(), Paused: cluster.Paused}
+	c.Policy.Mode = rollback.Mode(or(settings.Mode, string(rollback.ModeAct)))
+	c.Policy.Allow = settings.Allow
+	c.Storm = rollback.Storm{Others: cluster.Others, Over: before(t, or(cluster.Over, "never"))}
+	if cluster.Weight != "" {
+		c.Routing = &rollback.Routing{
+			Weights:  []rollback.Weight{{From: cluster.Weight, To: cluster.Weight}},
+			NoStable: cluster.NoStable, Load: cluster.Load, Owner: cluster.Owner,
+		}
 	}
 	for _, r := range history {
 		c.History = append(c.History, rollback.Revision{
 			Number: r.Rev, UID: or(r.UID, fmt.Sprintf("uid-%d", r.Rev)), Status: rollback.Status(r.Status),
 			Deployed: before(t, r.Age), Content: r.Content, Versions: r.Versions, Description: r.Description,
-			Chart: or(r.Chart, "canary-demo"),
+			Chart: or(r.Chart, "canary-demo"), Claim: r.Claim, Owner: r.Owner,
 		})
 	}
 	for _, r := range records {
-		rec := rollback.Record{
-			Revision: r.Rev, UID: or(r.UID, fmt.Sprintf("uid-%d", r.Rev)), Content: r.Content, Made: r.Made,
-			Accusations: []rollback.Accusation{{Fingerprint: or(r.Episode, "e1"), StartsAt: before(t, or(r.Began, "0s"))}},
-			Decisions:   []rollback.Decision{{Verdict: rollback.Verdict(or(r.Verdict, "act")), Shed: true, Reason: r.Reason}},
-		}
-		if r.Shed != "" {
-			rec.Shed = &rollback.Step{Started: before(t, r.Shed), Done: before(t, r.Shed)}
-		}
-		if r.Rollback != "" {
-			rec.Rollback = &rollback.Step{Started: before(t, r.Rollback), Done: before(t, r.Rollback)}
-		}
-		c.Records = append(c.Records, rec)
+		c.Records = append(c.Records, r.read(t))
 	}
 	for _, a := range alerts {
-		acc := rollback.Accusation{
-			Alert: "CanaryErrors", Level: rollback.Level(a.Level), Fingerprint: or(a.Episode, "e1"),
-			StartsAt: before(t, a.Began), Version: a.Version, Revision: a.Revision, Received: now(),
-		}
-		if a.Resolved != "" {
-			acc.Resolved = before(t, a.Resolved)
-		}
-		c.Accusations = append(c.Accusations, acc)
+		c.Accusations = append(c.Accusations, a.read(t))
 	}
 	return c
+}
+
+func (r recordForm) read(t *testing.T) rollback.Record {
+	t.Helper()
+	rec := rollback.Record{
+		Key: shop(), Revision: r.Rev, UID: or(r.UID, fmt.Sprintf("uid-%d", r.Rev)), Content: r.Content, Made: r.Made,
+		Accusations: []rollback.Accusation{{Fingerprint: or(r.Episode, "e1"), StartsAt: before(t, or(r.Began, "0s"))}},
+		Decisions: []rollback.Decision{{
+			Verdict: rollback.Verdict(or(r.Verdict, "act")), Shed: true, Reason: r.Reason, Hold: r.Hold != "",
+		}},
+		Checked: r.Checked, Dangers: r.Dangers, Owner: r.Owner,
+	}
+	if r.Shed != "" {
+		rec.Shed = &rollback.Step{Started: before(t, r.Shed), Done: before(t, r.Shed)}
+	}
+	if r.Rollback != "" {
+		rec.Rollback = &rollback.Step{Started: before(t, r.Rollback), Done: before(t, r.Rollback)}
+	}
+	if r.Hold != "" {
+		rec.Hold = &rollback.Hold{Since: before(t, r.Hold)}
+	}
+	if r.Lifted != "" {
+		rec.Hold.Ended, rec.Hold.Why = before(t, r.Lifted), "somebody gave the canary a weight of 20"
+	}
+	return rec
+}
+
+func (a alertForm) read(t *testing.T) rollback.Accusation {
+	t.Helper()
+	acc := rollback.Accusation{
+		Alert: "CanaryErrors", Level: rollback.Level(a.Level), Fingerprint: or(a.Episode, "e1"),
+		StartsAt: before(t, a.Began), Version: a.Version, Revision: a.Revision, Received: before(t, or(a.Received, "0s")),
+		Resolved: before(t, or(a.Resolved, "never")),
+	}
+	if a.Prometheus != "" {
+		acc.Confirmation = &rollback.Confirmation{Answer: rollback.Answer(a.Prometheus), ActiveSince: before(t, or(a.Since, "never"))}
+		if a.Prometheus == "unknown" {
+			acc.Confirmation.Error = "dial tcp: connection refused"
+		}
+	}
+	return acc
 }
 
 func section(archive *txtar.Archive, name string) string {

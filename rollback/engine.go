@@ -22,42 +22,60 @@ const (
 	lookInterval = time.Second
 	// maxConflicts bounds how often one write to the ledger is repeated.
 	maxConflicts = 20
+	// maxWebhooks bounds how many are stored at a time, maxStores how many
+	// releases of one webhook.
+	maxWebhooks = 32
+	maxStores   = 16
 )
 
-// Options are the parts an Engine works with; all are required but Log.
+// Options are the parts an Engine works with.
 type Options struct {
 	Releases   Releases
 	Traffic    Traffic
 	Ledger     Ledger
 	Policy     Policy
 	Registerer prometheus.Registerer
+	// Prometheus is nil if there is none to ask; alerts are then believed.
+	Prometheus Prometheus
+	// Leads returns nil as long as this process may write to releases. It is asked
+	// before every step but the shed. Nil means always.
+	Leads func() error
 	// Log is slog.Default if nil.
 	Log *slog.Logger
 }
 
 // Engine stores accusations and walks the steps of their records. It is safe for
-// concurrent use. One Engine works on a cluster's releases; a second one is kept
-// from rolling back twice by the ledger and by Helm's own numbering.
+// concurrent use. Every replica stores and sheds; all other steps are the
+// leader's.
 type Engine struct {
-	releases Releases
-	traffic  Traffic
-	ledger   Ledger
-	policy   Policy
-	metrics  *metrics
-	log      *slog.Logger
+	releases   Releases
+	traffic    Traffic
+	ledger     Ledger
+	prometheus Prometheus
+	leads      func() error
+	policy     Policy
+	metrics    *metrics
+	log        *slog.Logger
+
+	// webhooks has room for those that are stored at a time.
+	webhooks chan struct{}
+	storms   storms
 
 	// locks serialise this process's writes to one release's records, so that
 	// ErrConflict is left for other writers.
 	locks [64]sync.Mutex
 	seed  maphash.Seed
 
-	mu     sync.Mutex
+	mu sync.Mutex
+	// cases are what was decided on a moment ago, for the shed that follows.
+	cases  map[Key]Case
 	due    map[Key]struct{}
 	active map[Key]struct{}
 	// timers has the release's next look, one at most.
 	timers map[Key]*time.Timer
-	// woken has room for one signal: there is something due.
-	woken chan struct{}
+	// woken and led have room for one signal: there is something due, and this
+	// process became the leader.
+	woken, led chan struct{}
 }
 
 // New returns an engine that does nothing before Run. It returns an error that
@@ -72,17 +90,21 @@ func New(o Options) (*Engine, error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
+	if o.Leads == nil {
+		o.Leads = func() error { return nil }
+	}
 	return &Engine{
-		releases: o.Releases, traffic: o.Traffic, ledger: o.Ledger, policy: o.Policy,
-		metrics: newMetrics(o.Registerer), log: o.Log, seed: maphash.MakeSeed(),
-		due: make(map[Key]struct{}), active: make(map[Key]struct{}),
-		timers: make(map[Key]*time.Timer), woken: make(chan struct{}, 1),
+		releases: o.Releases, traffic: o.Traffic, ledger: o.Ledger, prometheus: o.Prometheus,
+		leads: o.Leads, policy: o.Policy, metrics: newMetrics(o.Registerer), log: o.Log,
+		webhooks: make(chan struct{}, maxWebhooks), seed: maphash.MakeSeed(),
+		cases: make(map[Key]Case), due: make(map[Key]struct{}), active: make(map[Key]struct{}),
+		timers: make(map[Key]*time.Timer), woken: make(chan struct{}, 1), led: make(chan struct{}, 1),
 	}, nil
 }
 
 // Run works on open records until ctx ends, beginning with those that an earlier
-// process left. It returns nil after the steps in hand are done; a step that was
-// not begun is left in its record for the next Run.
+// process left, if this one leads. It returns nil after the steps in hand are
+// done; a step that was not begun is left in its record for the next Run.
 func (e *Engine) Run(ctx context.Context) error {
 	var working sync.WaitGroup
 	defer working.Wait()
@@ -108,9 +130,26 @@ func (e *Engine) Watch(k Key) {
 	e.wake()
 }
 
-func (e *Engine) wake() {
+// Notice is told of every record that is stored, by whichever replica: the leader
+// goes on with it, and every replica counts it for a storm. It never blocks.
+func (e *Engine) Notice(r Record) {
+	if last := r.accusedAt(); !last.IsZero() {
+		e.storms.note(r.Key, last)
+	}
+	if r.Closed.IsZero() && e.leads() == nil {
+		e.Watch(r.Key)
+	}
+}
+
+// Lead has the open records looked for at once: this process became the leader.
+func (e *Engine) Lead() { signal(e.led) }
+
+func (e *Engine) wake() { signal(e.woken) }
+
+// signal fills a channel that has room for one.
+func signal(c chan<- struct{}) {
 	select {
-	case e.woken <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -136,16 +175,19 @@ func (e *Engine) take() []Key {
 }
 
 // sweeps looks for open records at once and then by the clock, beside the work:
-// however long it takes, it delays no shed.
+// however long it takes, it delays no shed. Only the leader does.
 func (e *Engine) sweeps(ctx context.Context) {
 	tick := time.NewTicker(sweepInterval)
 	defer tick.Stop()
 	for {
-		e.sweep(ctx)
+		if e.leads() == nil {
+			e.sweep(ctx)
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+		case <-e.led:
 		}
 	}
 }

@@ -19,15 +19,22 @@ func policy() rollback.Policy {
 	return rollback.Policy{
 		Releases: []string{"canary-demo/*"}, Mode: rollback.ModeAct, Settle: 7 * time.Minute,
 		Cooldown: 10 * time.Minute, Bake: 24 * time.Hour, OperationLimit: time.Hour, RollbackTimeout: 5 * time.Minute,
+		ConfirmLimit: 2 * time.Minute, StormReleases: 5, StormWindow: 10 * time.Minute, MaxLoad: 2,
+		Verify: 2 * time.Minute, VerifyLimit: 10 * time.Minute, TrafficFloor: 0.1,
+		KeepRecords: 10, KeepRecordsFor: 90 * 24 * time.Hour,
 	}
 }
 
-func newEngine(t *testing.T, c *cluster, p rollback.Policy) *rollback.Engine {
+func newEngine(t *testing.T, c *cluster, p rollback.Policy, change ...func(*rollback.Options)) *rollback.Engine {
 	t.Helper()
-	e, err := rollback.New(rollback.Options{
+	o := rollback.Options{
 		Releases: c, Traffic: c, Ledger: c, Policy: p,
 		Registerer: prometheus.NewRegistry(), Log: slog.New(slog.DiscardHandler),
-	})
+	}
+	for _, c := range change {
+		c(&o)
+	}
+	e, err := rollback.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,6 +54,16 @@ func run(t *testing.T, e *rollback.Engine) (stop func()) {
 	stop = sync.OnceFunc(func() { cancel(); done.Wait() })
 	t.Cleanup(stop)
 	return stop
+}
+
+// following makes an engine one of a replica that does not lead.
+func following(o *rollback.Options) {
+	o.Leads = func() error { return errors.New("another replica leads") }
+}
+
+// asking gives an engine a Prometheus.
+func asking(c *cluster) func(*rollback.Options) {
+	return func(o *rollback.Options) { o.Prometheus = c }
 }
 
 // alert is one about v3 of the shop's canary.
@@ -77,10 +94,10 @@ func TestAnAlertShedsRollsBackAndRaises(t *testing.T) {
 		if _, ok := c.record(shop(), 2); !ok {
 			t.Error("Accept returned before the record was stored")
 		}
-		time.Sleep(time.Minute)
+		time.Sleep(15 * time.Minute)
 
 		r, _ := c.record(shop(), 2)
-		if !r.Shed.Succeeded() || !r.Rollback.Succeeded() || !r.Raise.Succeeded() || r.Closed.IsZero() {
+		if !r.Shed.Succeeded() || !r.Rollback.Succeeded() || !r.Raise.Succeeded() || !r.Verify.Succeeded() || r.Closed.IsZero() {
 			t.Errorf("not all steps are done: %s", r.Summary())
 		}
 		if r.Target != 1 || r.Made != 3 {
@@ -124,7 +141,7 @@ func TestTheSameAlertAnyNumberOfTimesGivesOneRollback(t *testing.T) {
 		c := newCluster()
 		c.rollbackTime = 2 * time.Second
 		// Two replicas: they share the cluster, nothing else.
-		engines := []*rollback.Engine{newEngine(t, c, policy()), newEngine(t, c, policy())}
+		engines := []*rollback.Engine{newEngine(t, c, policy()), newEngine(t, c, policy(), following)}
 		for _, e := range engines {
 			run(t, e)
 		}
@@ -274,10 +291,20 @@ func TestANewProcessGoesOnWhereTheLastOneStood(t *testing.T) {
 			c.weight, r.Shed = "0", done(time.Now())
 			r.Rollback, r.Target = &rollback.Step{Started: time.Now()}, 1
 		},
+		"rollback begun and interrupted": func(ctx context.Context, c *cluster, r *rollback.Record) {
+			c.weight, r.Shed, c.interrupted = "0", done(time.Now()), 1
+			r.Rollback, r.Target = &rollback.Step{Started: time.Now()}, 1
+			plan := rollback.Plan{Key: shop(), Accused: c.history[shop()][0], Newest: c.history[shop()][0], Target: 1, Hold: c.Hold(nil)}
+			if _, err := c.RollBack(ctx, plan); err == nil {
+				panic("the rollback was to be interrupted")
+			}
+		},
 		"rollback written, not noted": func(ctx context.Context, c *cluster, r *rollback.Record) {
 			c.weight, r.Shed = "0", done(time.Now())
 			r.Rollback, r.Target = &rollback.Step{Started: time.Now()}, 1
-			if _, err := c.RollBack(ctx, rollback.Plan{Key: shop(), Accused: c.history[shop()][0], Target: 1, Hold: c.Hold(nil)}); err != nil {
+			if _, err := c.RollBack(ctx, rollback.Plan{
+				Key: shop(), Accused: c.history[shop()][0], Newest: c.history[shop()][0], Target: 1, Hold: c.Hold(nil),
+			}); err != nil {
 				panic(err)
 			}
 		},
@@ -295,7 +322,7 @@ func TestANewProcessGoesOnWhereTheLastOneStood(t *testing.T) {
 					t.Fatal(err)
 				}
 				run(t, newEngine(t, c, policy()))
-				time.Sleep(5 * time.Second)
+				time.Sleep(15 * time.Minute)
 				got, _ := c.record(shop(), 2)
 				if c.rollbacks != 1 || c.weight != "20" || !got.Rollback.Succeeded() || got.Closed.IsZero() {
 					t.Errorf("%d rollbacks, weight %s, %s: want one rollback, the target's weight, a closed record", c.rollbacks, c.weight, got.Summary())

@@ -2,6 +2,7 @@ package rollback_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -35,8 +36,23 @@ type cluster struct {
 	// rollbackTime is how long Helm takes; half of it passes before the new
 	// revision is written.
 	rollbackTime time.Duration
+	// readTime is how long it takes to read a history.
+	readTime time.Duration
 	// meanwhile runs while Helm works, before the new revision is written.
 	meanwhile func()
+
+	outlook rollback.Outlook
+	checks  int
+	routing rollback.Routing
+	paused  string
+	// interrupted has Helm stop in the middle, that many times.
+	interrupted int
+	recovered   []int
+	// prometheus answers about alerts, in order; the last answer stays.
+	answers     []rollback.Confirmation
+	asked       []time.Time
+	answerAfter time.Duration
+	traffic     float64
 }
 
 func shop() rollback.Key { return rollback.Key{Namespace: "canary-demo", Release: "canary-demo"} }
@@ -64,6 +80,7 @@ func take(errs *[]error) error {
 }
 
 func (c *cluster) History(ctx context.Context, k rollback.Key) (rollback.History, error) {
+	time.Sleep(c.readTime)
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -91,24 +108,91 @@ func (c *cluster) RollBack(ctx context.Context, p rollback.Plan) (int, error) {
 		return 0, err
 	}
 	h := c.history[p.Key]
-	if h.Accused().UID != p.Accused.UID {
+	if h.Accused().UID != p.Newest.UID {
 		c.mu.Unlock()
 		return 0, rollback.ErrMoved
 	}
 	target, _ := h.Named(p.Target)
 	made := h.Accused().Number + 1
-	h[0].Status = rollback.StatusSuperseded
-	c.history[p.Key] = slices.Insert(h, 0, rollback.Revision{
+	rev := rollback.Revision{
 		Number: made, UID: "uid-" + strconv.Itoa(made), Status: rollback.StatusDeployed, Deployed: time.Now(),
-		Content: target.Content, Versions: target.Versions, Chart: target.Chart, Description: rollback.Rollback(p.Target),
-	})
+		Content: target.Content, Versions: target.Versions, Chart: target.Chart, Description: fmt.Sprintf("Rollback to %d", p.Target),
+		Claim: p.Accused.UID,
+	}
+	if c.interrupted > 0 {
+		c.interrupted--
+		rev.Status = rollback.StatusPendingRollback
+		c.history[p.Key] = slices.Insert(h, 0, rev)
+		c.mu.Unlock()
+		return 0, errors.New("the API server is away")
+	}
+	for i := range h {
+		if h[i].Status == rollback.StatusDeployed {
+			h[i].Status = rollback.StatusSuperseded
+		}
+	}
+	c.history[p.Key] = slices.Insert(h, 0, rev)
 	c.rollbacks++
 	object := map[string]any{"weight": "20"}
-	p.Hold(object)
+	if p.Hold != nil {
+		p.Hold(object)
+	}
 	c.set(object["weight"].(string))
 	c.mu.Unlock()
 	time.Sleep(c.rollbackTime / 2)
 	return made, ctx.Err()
+}
+
+func (c *cluster) Check(ctx context.Context, _ rollback.Plan) (rollback.Outlook, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.checks++
+	return c.outlook, ctx.Err()
+}
+
+func (c *cluster) Recover(ctx context.Context, k rollback.Key, pending rollback.Revision) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	h := c.history[k]
+	if h[0].UID != pending.UID || !h[0].Status.Pending() {
+		return rollback.ErrMoved
+	}
+	h[0].Status, h[0].Description = rollback.StatusFailed, "it was interrupted; marked as failed"
+	c.recovered = append(c.recovered, h[0].Number)
+	return ctx.Err()
+}
+
+func (c *cluster) Look(ctx context.Context, _ rollback.Key, _ rollback.Manifest) (rollback.Routing, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	routing := c.routing
+	if routing.Load == 0 {
+		routing.Load = 1
+	}
+	routing.Weights = []rollback.Weight{{Kind: "Ingress", Name: "shop-canary", From: c.weight, To: c.weight}}
+	return routing, ctx.Err()
+}
+
+func (c *cluster) Firing(ctx context.Context, _ rollback.Key, _ rollback.Accusation, at time.Time) rollback.Confirmation {
+	select {
+	case <-ctx.Done():
+		return rollback.Confirmation{Answer: rollback.AnswerUnknown, Error: ctx.Err().Error()}
+	case <-time.After(c.answerAfter):
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.asked = append(c.asked, at)
+	answer := c.answers[0]
+	if len(c.answers) > 1 {
+		c.answers = c.answers[1:]
+	}
+	return answer
+}
+
+func (c *cluster) CanaryTraffic(context.Context, rollback.Key, time.Time) (float64, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.traffic, nil
 }
 
 func (c *cluster) Ready(ctx context.Context, _ rollback.Key, _ int) (bool, string, error) {
@@ -178,11 +262,15 @@ func (c *cluster) copies(k rollback.Key) []rollback.Record {
 	for i := range all {
 		r := &all[i]
 		r.Accusations, r.Decisions = slices.Clone(r.Accusations), slices.Clone(r.Decisions)
-		for _, step := range []**rollback.Step{&r.Shed, &r.Rollback, &r.Raise} {
+		for _, step := range []**rollback.Step{&r.Shed, &r.Rollback, &r.Raise, &r.Verify} {
 			if *step != nil {
 				s := **step
 				*step = &s
 			}
+		}
+		if r.Hold != nil {
+			h := *r.Hold
+			r.Hold = &h
 		}
 	}
 	return all
@@ -224,6 +312,19 @@ func (c *cluster) Save(ctx context.Context, r rollback.Record) (rollback.Record,
 	return r, nil
 }
 
+func (c *cluster) Delete(_ context.Context, r rollback.Record) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.records[r.Key] = slices.DeleteFunc(c.records[r.Key], func(o rollback.Record) bool { return o.UID == r.UID })
+	return nil
+}
+
+func (c *cluster) Paused(ctx context.Context, _ rollback.Key) (string, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.paused, ctx.Err()
+}
+
 // record returns the stored record of a revision.
 func (c *cluster) record(k rollback.Key, revision int) (rollback.Record, bool) {
 	c.mu.Lock()
@@ -237,7 +338,10 @@ func (c *cluster) record(k rollback.Key, revision int) (rollback.Record, bool) {
 }
 
 // upgrade makes a revision as somebody else would.
-func (c *cluster) upgrade(version, description string) {
+func (c *cluster) upgrade(version, description string) { c.revise(version, description, "") }
+
+// revise makes a revision with that claim.
+func (c *cluster) revise(version, description, claim string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	h := c.history[shop()]
@@ -245,6 +349,6 @@ func (c *cluster) upgrade(version, description string) {
 	number := h[0].Number + 1
 	c.history[shop()] = slices.Insert(h, 0, rollback.Revision{
 		Number: number, UID: "uid-" + strconv.Itoa(number), Status: rollback.StatusDeployed, Deployed: time.Now(),
-		Content: "c-" + version, Versions: []string{version}, Chart: "canary-demo", Description: description,
+		Content: "c-" + version, Versions: []string{version}, Chart: "canary-demo", Description: description, Claim: claim,
 	})
 }

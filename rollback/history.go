@@ -56,6 +56,14 @@ type Revision struct {
 	// metrics: version labels and image tags. Without a canary track they are
 	// those of all workloads.
 	Versions []string
+	// Hooks are the names of its pre-upgrade and post-upgrade hooks: Helm ran them
+	// when the revision was made by an upgrade, and no rollback undoes them.
+	Hooks []string
+	// Owner is the tool that manages the release, as its manifest tells.
+	Owner Owner
+	// Claim is the UID of the accused revision for which backout had Helm write
+	// this one; "" if somebody else wrote it.
+	Claim string
 }
 
 // Is reports whether version is one of the revision's canary versions.

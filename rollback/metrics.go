@@ -7,6 +7,7 @@ const (
 	stepShed     = "shed"
 	stepRollback = "rollback"
 	stepRaise    = "raise"
+	stepVerify   = "verify"
 )
 
 type metrics struct {
@@ -15,6 +16,7 @@ type metrics struct {
 	steps        *prometheus.CounterVec
 	seconds      *prometheus.HistogramVec
 	lastRollback *prometheus.GaugeVec
+	outcomes     *prometheus.CounterVec
 }
 
 // Why an alert was not for backout.
@@ -48,15 +50,22 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "backout_last_rollback_timestamp_seconds",
 			Help: "When the release was last rolled back by backout.",
 		}, []string{"namespace", "release"}),
+		outcomes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "backout_rollback_outcomes_total",
+			Help: "Rollbacks judged, by whether they helped.",
+		}, []string{"outcome"}),
 	}
-	reg.MustRegister(m.alerts, m.ignored, m.steps, m.seconds, m.lastRollback)
+	reg.MustRegister(m.alerts, m.ignored, m.steps, m.seconds, m.lastRollback, m.outcomes)
+	for _, o := range []Outcome{Recovered, Restored, NotRecovered} {
+		m.outcomes.WithLabelValues(string(o))
+	}
 	for _, v := range Verdicts() {
 		m.alerts.WithLabelValues(string(v))
 	}
 	for _, reason := range []string{ignoredNoLabel, ignoredBadLabel, ignoredNotAllowed, ignoredCluster} {
 		m.ignored.WithLabelValues(reason)
 	}
-	for _, step := range []string{stepShed, stepRollback, stepRaise} {
+	for _, step := range []string{stepShed, stepRollback, stepRaise, stepVerify} {
 		m.seconds.WithLabelValues(step)
 		for _, result := range []string{"ok", "error"} {
 			m.steps.WithLabelValues(step, result)

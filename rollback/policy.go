@@ -30,7 +30,17 @@ type Policy struct {
 	Cooldown        time.Duration `env:"COOLDOWN, default=10m" desc:"No second rollback of a release within this time; the canary is taken out of the traffic and held."`
 	Bake            time.Duration `env:"BAKE, default=24h" desc:"A revision older than this is not rolled back; the canary is taken out of the traffic and held."`
 	OperationLimit  time.Duration `env:"OPERATION_LIMIT, default=1h" desc:"A Helm operation in flight for longer than this is reported as stuck."`
+	ConfirmLimit    time.Duration `env:"CONFIRM_LIMIT, default=2m" desc:"How long a rollback waits for Prometheus to confirm the alert; then the canary is held."`
+	StormReleases   int           `env:"STORM_RELEASES, default=5" desc:"As many releases accused within BACKOUT_STORM_WINDOW are a storm: it is not the canaries, and nothing is touched."`
+	StormWindow     time.Duration `env:"STORM_WINDOW, default=10m" desc:"See BACKOUT_STORM_RELEASES."`
+	MaxLoad         float64       `env:"MAX_LOAD, default=2" desc:"The canary is not taken out of the traffic if that would make the load of a stable pod more than this many times what it is."`
+	Allow           []DangerKind  `env:"ALLOW" desc:"What a rollback may do though it is dangerous, separated by commas: namespace, pvc (delete one), secret (give it back its old value), hook (leave what an upgrade hook did), stable (replace the stable track's pods), replicas (lower an HPA's maxReplicas below what runs)."`
 	RollbackTimeout time.Duration `env:"ROLLBACK_TIMEOUT, default=5m" desc:"Limit of each Helm hook of a rollback."`
+	Verify          time.Duration `env:"VERIFY, default=2m" desc:"How long after a rollback backout begins to judge whether it helped."`
+	VerifyLimit     time.Duration `env:"VERIFY_LIMIT, default=10m" desc:"When that judgement is final: an alert that fires on then has not recovered."`
+	TrafficFloor    float64       `env:"TRAFFIC_FLOOR, default=0.1" desc:"Requests per second that the canary has to get for a quiet alert to prove recovery."`
+	KeepRecords     int           `env:"KEEP_RECORDS, default=10" desc:"Records kept per release; more are kept if they condemn content that is still in the history."`
+	KeepRecordsFor  time.Duration `env:"KEEP_RECORDS_FOR, default=2160h" desc:"How long records are kept, with the same exception."`
 }
 
 // Validate returns every mistake in the policy, each by the name of its
@@ -53,14 +63,55 @@ func (p Policy) Validate() error {
 		{"COOLDOWN", p.Cooldown},
 		{"BAKE", p.Bake},
 		{"OPERATION_LIMIT", p.OperationLimit},
+		{"CONFIRM_LIMIT", p.ConfirmLimit},
+		{"STORM_WINDOW", p.StormWindow},
 		{"ROLLBACK_TIMEOUT", p.RollbackTimeout},
+		{"VERIFY", p.Verify},
+		{"VERIFY_LIMIT", p.VerifyLimit},
+		{"KEEP_RECORDS_FOR", p.KeepRecordsFor},
 	} {
 		if d.value <= 0 {
 			errs = append(errs, fmt.Errorf("BACKOUT_%s=%s: want a duration above zero, such as 5m", d.name, d.value))
 		}
 	}
-	if p.Bake > 0 && p.Settle >= p.Bake {
-		errs = append(errs, fmt.Errorf("BACKOUT_SETTLE=%s is not shorter than BACKOUT_BAKE=%s: no revision would ever be rolled back", p.Settle, p.Bake))
+	for _, n := range []struct {
+		name         string
+		value, least float64
+	}{
+		{"STORM_RELEASES", float64(p.StormReleases), 2},
+		{"KEEP_RECORDS", float64(p.KeepRecords), 1},
+		{"MAX_LOAD", p.MaxLoad, 1},
+		{"TRAFFIC_FLOOR", p.TrafficFloor, 0},
+	} {
+		if !(n.value >= n.least) { // NaN neither
+			errs = append(errs, fmt.Errorf("BACKOUT_%s=%g: want at least %g", n.name, n.value, n.least))
+		}
+	}
+	for _, kind := range p.Allow {
+		if !slices.Contains(AllowableDangers(), kind) {
+			errs = append(errs, fmt.Errorf("BACKOUT_ALLOW: %q: want some of %v", kind, AllowableDangers()))
+		}
+	}
+	return errors.Join(append(errs, p.validOrder())...)
+}
+
+// validOrder checks the durations against each other.
+func (p Policy) validOrder() error {
+	var errs []error
+	for _, o := range []struct {
+		lesser, greater string
+		less, more      time.Duration
+		why             string
+	}{
+		{"SETTLE", "BAKE", p.Settle, p.Bake, "no revision would ever be rolled back"},
+		{"CONFIRM_LIMIT", "BAKE", p.ConfirmLimit, p.Bake, "a revision would be too old before its alert is confirmed"},
+		{"VERIFY", "VERIFY_LIMIT", p.Verify, p.VerifyLimit, "no rollback could ever be seen to have helped"},
+		{"COOLDOWN", "KEEP_RECORDS_FOR", p.Cooldown, p.KeepRecordsFor, "the last rollback would be forgotten too soon"},
+		{"BAKE", "KEEP_RECORDS_FOR", p.Bake, p.KeepRecordsFor, "the last rollback would be forgotten too soon"},
+	} {
+		if o.less > 0 && o.more > 0 && o.less >= o.more {
+			errs = append(errs, fmt.Errorf("BACKOUT_%s=%s is not shorter than BACKOUT_%s=%s: %s", o.lesser, o.less, o.greater, o.more, o.why))
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -89,6 +140,9 @@ func (p Policy) Allows(k Key) bool {
 // none) comes from the cluster that backout works on.
 func (p Policy) SameCluster(label string) bool { return label == p.Cluster }
 
+// Allowed reports whether the operator allows what is dangerous in that way.
+func (p Policy) Allowed(d Danger) bool { return slices.Contains(p.Allow, d.Kind) }
+
 // Namespaces returns the namespaces of the opted-in releases, sorted, each once.
 func (p Policy) Namespaces() []string {
 	var names []string
@@ -105,6 +159,6 @@ func (p Policy) LogValue() slog.Value {
 	return slog.GroupValue(
 		slog.Any("releases", p.Releases), slog.String("mode", string(p.Mode)),
 		slog.String("cluster", p.Cluster), slog.Duration("settle", p.Settle),
-		slog.Duration("cooldown", p.Cooldown), slog.Duration("bake", p.Bake),
+		slog.Duration("cooldown", p.Cooldown), slog.Duration("bake", p.Bake), slog.Any("allow", p.Allow),
 	)
 }

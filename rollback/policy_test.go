@@ -2,19 +2,18 @@ package rollback_test
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/upcommerce/backout/rollback"
 )
 
 func defaultPolicy() rollback.Policy {
-	return rollback.Policy{
-		Releases: []string{"shop/*"}, Mode: rollback.ModeAct, Settle: 7 * time.Minute, Cooldown: 10 * time.Minute,
-		Bake: 24 * time.Hour, OperationLimit: time.Hour, RollbackTimeout: 5 * time.Minute,
-	}
+	p := policy()
+	p.Releases = []string{"shop/*"}
+	return p
 }
 
 func TestPolicyAllows(t *testing.T) {
@@ -100,6 +99,17 @@ func TestPolicyValidate(t *testing.T) {
 		{func(p *rollback.Policy) { p.Bake = 0 }, "BACKOUT_BAKE=0s"},
 		{func(p *rollback.Policy) { p.OperationLimit = 0 }, "BACKOUT_OPERATION_LIMIT=0s"},
 		{func(p *rollback.Policy) { p.RollbackTimeout = 0 }, "BACKOUT_ROLLBACK_TIMEOUT=0s"},
+		{func(p *rollback.Policy) { p.ConfirmLimit = 0 }, "BACKOUT_CONFIRM_LIMIT=0s"},
+		{func(p *rollback.Policy) { p.StormReleases = 1 }, "BACKOUT_STORM_RELEASES=1: want at least 2"},
+		{func(p *rollback.Policy) { p.MaxLoad = 0.5 }, "BACKOUT_MAX_LOAD=0.5: want at least 1"},
+		{func(p *rollback.Policy) { p.MaxLoad = math.NaN() }, "BACKOUT_MAX_LOAD=NaN"},
+		{func(p *rollback.Policy) { p.TrafficFloor = -1 }, "BACKOUT_TRAFFIC_FLOOR=-1"},
+		{func(p *rollback.Policy) { p.KeepRecords = 0 }, "BACKOUT_KEEP_RECORDS=0"},
+		{func(p *rollback.Policy) { p.Allow = []rollback.DangerKind{"everything"} }, `BACKOUT_ALLOW: "everything"`},
+		{func(p *rollback.Policy) { p.Allow = []rollback.DangerKind{rollback.DangerImmutable} }, `BACKOUT_ALLOW: "immutable"`},
+		{func(p *rollback.Policy) { p.Verify = p.VerifyLimit }, "BACKOUT_VERIFY=10m0s is not shorter than BACKOUT_VERIFY_LIMIT=10m0s"},
+		{func(p *rollback.Policy) { p.ConfirmLimit = p.Bake }, "BACKOUT_CONFIRM_LIMIT=24h0m0s is not shorter than BACKOUT_BAKE=24h0m0s"},
+		{func(p *rollback.Policy) { p.KeepRecordsFor = p.Cooldown }, "BACKOUT_COOLDOWN=10m0s is not shorter than BACKOUT_KEEP_RECORDS_FOR=10m0s"},
 		{func(p *rollback.Policy) { p.Settle = p.Bake }, "no revision would ever be rolled back"},
 	} {
 		policy := defaultPolicy()

@@ -13,6 +13,9 @@ const maxAccusations = 20
 // maxDecisions bounds the decisions kept: the first one and the newest.
 const maxDecisions = 20
 
+// maxDangers bounds what a look ahead stores.
+const maxDangers = 20
+
 // repeatInterval is how often a repeated delivery of a known episode is written.
 const repeatInterval = 30 * time.Second
 
@@ -37,9 +40,20 @@ type Record struct {
 	// force.
 	Decisions []Decision `json:"decisions"`
 
+	// Checked is the target that was looked ahead to, Dangers what was found, and
+	// Owner the tool that manages the live objects.
+	Checked int      `json:"checked,omitempty"`
+	Dangers []Danger `json:"dangers,omitempty"`
+	Owner   Owner    `json:"owner,omitzero"`
+
 	Shed     *Step `json:"shed,omitempty"`
 	Rollback *Step `json:"rollback,omitempty"`
 	Raise    *Step `json:"raise,omitempty"`
+	Verify   *Step `json:"verify,omitempty"`
+	// Outcome is what Verify found; "" before.
+	Outcome Outcome `json:"outcome,omitempty"`
+	// Hold is there once zero is to stay although nothing is rolled back.
+	Hold *Hold `json:"hold,omitempty"`
 
 	// Weights are the canary's weights as the shed found and left them.
 	Weights []Weight `json:"weights,omitempty"`
@@ -56,6 +70,33 @@ type Record struct {
 	Version string `json:"-"`
 }
 
+// Outcome is whether a rollback helped.
+type Outcome string
+
+// The outcomes.
+const (
+	// Recovered: the alert is quiet, and the canary gets traffic.
+	Recovered Outcome = "recovered"
+	// Restored: the alert is quiet, but without traffic that proves nothing.
+	Restored Outcome = "restored"
+	// NotRecovered: the alert fires on, or nobody says that it does not.
+	NotRecovered Outcome = "not-recovered"
+)
+
+// Hold is the time in which the canary's weight is kept at zero although the
+// release is not rolled back.
+type Hold struct {
+	Since time.Time `json:"since"`
+	// Ended is when it was over; zero while it lasts.
+	Ended time.Time `json:"ended,omitzero"`
+	// Why says what ended it: other content, `backout release`, or whoever raised
+	// the weight.
+	Why string `json:"why,omitempty"`
+}
+
+// Lasts reports whether the weight is held now; a nil hold never began.
+func (h *Hold) Lasts() bool { return h != nil && h.Ended.IsZero() }
+
 // Decision is the result of Decide, with its time.
 type Decision struct {
 	Verdict Verdict `json:"verdict"`
@@ -64,9 +105,18 @@ type Decision struct {
 	// Shed and Rollback are what is to be done.
 	Shed     bool `json:"shed,omitempty"`
 	Rollback bool `json:"rollback,omitempty"`
+	// Hold says that zero stays after the shed, until other content arrives or a
+	// person lifts it.
+	Hold bool `json:"hold,omitempty"`
+	// People says that a person has to look.
+	People bool `json:"people,omitempty"`
+	// Do is the command that a person would run now; "" if there is nothing to do.
+	Do string `json:"do,omitempty"`
 	// Target is the revision to go back to, 0 if there is no rollback.
 	Target int `json:"target,omitempty"`
-	// Again is when to decide again without a new alert; zero if never.
+	// Waits says that the decision is taken again without a new alert, at Again at
+	// the latest; without Again, as soon as the cluster has changed.
+	Waits bool      `json:"waits,omitempty"`
 	Again time.Time `json:"again,omitzero"`
 	At    time.Time `json:"at"`
 }
@@ -221,6 +271,16 @@ func Condemned(records []Record) map[string]bool {
 	return condemned
 }
 
+// steps returns the steps in their order; those that were not begun are nil.
+func (r *Record) steps() []*Step { return []*Step{r.Shed, r.Rollback, r.Raise, r.Verify} }
+
+// clone returns a record that can be changed without changing r.
+func (r *Record) clone() Record {
+	c := *r
+	c.Accusations, c.Decisions = slices.Clone(r.Accusations), slices.Clone(r.Decisions)
+	return c
+}
+
 // Summary tells the record in one line for people.
 func (r *Record) Summary() string {
 	d := r.Decision()
@@ -233,7 +293,13 @@ func (r *Record) Summary() string {
 	if r.Rollback.Succeeded() {
 		parts = append(parts, fmt.Sprintf("rolled back to revision %d as revision %d", r.Target, r.Made))
 	}
-	for _, s := range []*Step{r.Shed, r.Rollback, r.Raise} {
+	if r.Outcome != "" {
+		parts = append(parts, string(r.Outcome))
+	}
+	if r.Hold.Lasts() {
+		parts = append(parts, "held at zero")
+	}
+	for _, s := range r.steps() {
 		switch {
 		case s != nil && s.Failed:
 			parts = append(parts, s.Error)
@@ -244,6 +310,9 @@ func (r *Record) Summary() string {
 	text := strings.Join(parts, "; ")
 	if d.Reason != "" {
 		text += " (" + d.Reason + ")"
+	}
+	if d.People && d.Do != "" && r.Closed.IsZero() {
+		text += "; by hand: " + d.Do
 	}
 	return text
 }

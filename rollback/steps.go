@@ -2,7 +2,6 @@ package rollback
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"time"
 )
@@ -17,7 +16,8 @@ const (
 )
 
 // settle walks every open record of the release and returns when to look again,
-// 0 if nothing waits.
+// 0 if nothing waits. A replica that does not lead walks only what it has just
+// stored itself, as far as the shed.
 func (e *Engine) settle(ctx context.Context, k Key) time.Duration {
 	records, err := e.ledger.Records(ctx, k)
 	if err != nil {
@@ -28,11 +28,7 @@ func (e *Engine) settle(ctx context.Context, k Key) time.Duration {
 		if !r.Closed.IsZero() {
 			continue
 		}
-		if !e.policy.Allows(k) {
-			e.optOut(ctx, r)
-			continue
-		}
-		again, err := e.walk(ctx, r)
+		again, err := e.attend(ctx, r)
 		if err != nil {
 			again = e.later(ctx, k, "walk the steps", err)
 		}
@@ -43,6 +39,35 @@ func (e *Engine) settle(ctx context.Context, k Key) time.Duration {
 	return soonest
 }
 
+// attend does for one record what this replica may do.
+func (e *Engine) attend(ctx context.Context, r Record) (time.Duration, error) {
+	if e.leads() != nil {
+		return 0, e.shedOnly(ctx, r)
+	}
+	if !e.policy.Allows(r.Key) {
+		e.optOut(ctx, r)
+		return 0, nil
+	}
+	return e.walk(ctx, r)
+}
+
+// shedOnly is what a replica does that does not lead: it sheds what it has stored
+// a moment ago. If that fails, the leader's own attempts remain.
+func (e *Engine) shedOnly(ctx context.Context, r Record) error {
+	c, fresh := e.recall(r)
+	if !fresh {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepTimeout)
+	defer cancel()
+	r, err := e.judge(ctx, r, c, fresh)
+	if err != nil || !r.Closed.IsZero() || !r.Decision().Shed || r.Shed != nil {
+		return err
+	}
+	_, err = e.shed(ctx, r)
+	return err
+}
+
 // optOut closes the record of a release that is no longer opted in. Nothing is
 // done to the release.
 func (e *Engine) optOut(ctx context.Context, r Record) {
@@ -50,6 +75,7 @@ func (e *Engine) optOut(ctx context.Context, r Record) {
 	_, err := e.amend(ctx, r, func(r *Record) bool {
 		r.Decide(Decision{Verdict: NotAllowed, Reason: "the release is no longer opted in by BACKOUT_RELEASES", At: now})
 		r.Closed = now
+		r.Hold.end(now, "the release is no longer opted in")
 		return true
 	})
 	if err != nil {
@@ -83,16 +109,6 @@ func (e *Engine) walk(ctx context.Context, r Record) (time.Duration, error) {
 	return 0, nil
 }
 
-// freshness is for how long a decision needs no second look before the shed.
-const freshness = 250 * time.Millisecond
-
-// justDecided reports whether the decision was taken a moment ago and nothing was
-// done about it yet: the shed follows it without asking the cluster again.
-func (r *Record) justDecided(now time.Time) bool {
-	age := now.Sub(r.Decision().At)
-	return r.Shed == nil && age >= 0 && age < freshness
-}
-
 // progress is a record after one step, and when to look at it again if it waits.
 type progress struct {
 	record Record
@@ -107,15 +123,21 @@ const stepTimeout = 30 * time.Second
 func (e *Engine) next(ctx context.Context, r Record) (progress, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepTimeout)
 	defer cancel()
-	now := time.Now().UTC()
-	if r.Rollback == nil && !r.justDecided(now) {
-		decided, err := e.redecide(ctx, r)
-		if err != nil || !decided.Closed.IsZero() {
-			return progress{record: decided}, err
-		}
-		r = decided
+	if err := e.leads(); err != nil {
+		return progress{record: r, again: lookInterval}, nil //nolint:nilerr // The new leader goes on.
 	}
-	d := r.Decision()
+	now := time.Now().UTC()
+	if r.Hold.Lasts() && !r.Decision().Rollback && !r.Decision().Waits {
+		return e.watchHold(ctx, r)
+	}
+	if r.Rollback == nil {
+		c, fresh := e.recall(r)
+		judged, err := e.judge(ctx, r, c, fresh)
+		if err != nil || !judged.Closed.IsZero() {
+			return progress{record: judged}, err
+		}
+		r = judged
+	}
 	if e.policy.Mode == ModeObserve && r.Rollback != nil {
 		// What was begun in mode act waits for that mode.
 		return progress{record: r, again: maxRetryWait}, nil
@@ -123,6 +145,12 @@ func (e *Engine) next(ctx context.Context, r Record) (progress, error) {
 	if early := r.early(now); early > 0 {
 		return progress{record: r, again: early}, nil
 	}
+	return e.step(ctx, r)
+}
+
+// step takes the first step that is due.
+func (e *Engine) step(ctx context.Context, r Record) (progress, error) {
+	d := r.Decision()
 	switch {
 	case d.Shed && !r.Shed.Finished():
 		return e.shed(ctx, r)
@@ -130,55 +158,51 @@ func (e *Engine) next(ctx context.Context, r Record) (progress, error) {
 		return e.rollBack(ctx, r)
 	case r.Rollback.Succeeded() && !r.Raise.Finished():
 		return e.raise(ctx, r)
-	case d.Verdict.Effect().Waits, now.Before(d.Again):
+	case r.Raise.Succeeded() && !r.Verify.Finished():
+		return e.verify(ctx, r)
+	case d.Hold && r.Hold == nil && len(r.Weights) > 0:
+		return e.beginHold(ctx, r)
+	case d.Waits:
 		if d.Verdict == Busy {
 			e.keepZero(ctx, r)
 		}
 		return progress{record: r, again: wait(d)}, nil
+	case r.Hold.Lasts() && r.Rollback == nil:
+		return e.watchHold(ctx, r)
 	default:
-		closed, err := e.amend(ctx, r, func(r *Record) bool {
-			if !r.Closed.IsZero() || !r.Decision().Same(d) {
-				return false
-			}
-			r.Closed = time.Now().UTC()
-			return true
-		})
-		return progress{record: closed}, err
+		return e.close(ctx, r)
 	}
 }
 
-// wait returns how long a waiting decision stands.
+// close ends the work on a record, unless somebody decided anew meanwhile.
+func (e *Engine) close(ctx context.Context, r Record) (progress, error) {
+	d := r.Decision()
+	closed, err := e.amend(ctx, r, func(r *Record) bool {
+		if !r.Closed.IsZero() || !r.Decision().Same(d) {
+			return false
+		}
+		r.Closed = time.Now().UTC()
+		r.Hold.end(r.Closed, "the release was rolled back")
+		return true
+	})
+	if err == nil && !closed.Closed.IsZero() {
+		e.prune(ctx, r.Key)
+	}
+	return progress{record: closed}, err
+}
+
+// wait returns how long a waiting decision stands. What may change at any time is
+// looked at by the clock.
 func wait(d Decision) time.Duration {
-	if d.Again.IsZero() {
+	if d.Again.IsZero() || d.Verdict == Unknown {
 		return lookInterval
 	}
-	return max(time.Until(d.Again), lookInterval/10)
-}
-
-// redecide takes the decision again on what the cluster says now. A release that
-// has moved on makes the record stale.
-func (e *Engine) redecide(ctx context.Context, r Record) (Record, error) {
-	history, err := e.releases.History(ctx, r.Key)
-	if err != nil && !errors.Is(err, ErrUnknownRelease) {
-		return r, err
-	}
-	now := time.Now().UTC()
-	if err != nil || history.Accused().UID != r.UID {
-		return e.amend(ctx, r, func(r *Record) bool { return r.moveOn(now) })
-	}
-	records, err := e.ledger.Records(ctx, r.Key)
-	if err != nil {
-		return r, err
-	}
-	return e.amend(ctx, r, func(r *Record) bool {
-		return r.Decide(Decide(Case{
-			Accusations: r.Accusations, History: history, Records: records, Policy: e.policy, Now: now,
-		}))
-	})
+	return min(max(time.Until(d.Again), lookInterval/10), sweepInterval)
 }
 
 // moveOn closes a record about a revision that is not the newest any more.
 func (r *Record) moveOn(now time.Time) bool {
+	r.Hold.end(now, "the release has moved on")
 	reason := "the release has moved on to another revision"
 	if r.Shed != nil {
 		reason += "; look whether its canary has the weight it should have"
@@ -213,7 +237,7 @@ func (s *Step) wait() time.Duration {
 
 // early returns how long it is until the step in hand may be tried again.
 func (r *Record) early(now time.Time) time.Duration {
-	for _, s := range []*Step{r.Shed, r.Rollback, r.Raise} {
+	for _, s := range r.steps() {
 		if s != nil && !s.Finished() && now.Before(s.Next) {
 			return s.Next.Sub(now)
 		}
@@ -236,7 +260,10 @@ func (e *Engine) tell(ctx context.Context, r Record, step string, s *Step, what 
 		return
 	}
 	e.metrics.steps.WithLabelValues(step, "ok").Inc()
-	took := s.Done.Sub(r.Accusations[0].Received)
+	took := s.Done.Sub(r.Opened)
+	if len(r.Accusations) > 0 {
+		took = s.Done.Sub(r.Accusations[0].Received)
+	}
 	e.metrics.seconds.WithLabelValues(step).Observe(took.Seconds())
 	e.log.InfoContext(ctx, "step done", append(args, "duration", took, "weights", what)...)
 }

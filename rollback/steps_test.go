@@ -3,6 +3,7 @@ package rollback_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -78,7 +79,7 @@ func TestARevisionThatSomebodyElseMadeIsLeftAlone(t *testing.T) {
 func TestTheSameRollbackByAnotherReplicaIsNoFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster()
-		c.meanwhile = func() { c.upgrade("v2", rollback.Rollback(1)) }
+		c.meanwhile = func() { c.revise("v2", "Rollback to 1", "uid-2") }
 		e := newEngine(t, c, policy())
 		run(t, e)
 		accept(t, e, alert("rollback"))
@@ -89,14 +90,57 @@ func TestTheSameRollbackByAnotherReplicaIsNoFailure(t *testing.T) {
 	})
 }
 
-func TestAFailedRollbackCallsForAPerson(t *testing.T) {
+// failing has every attempt of Helm's leave a failed revision behind.
+func failing(c *cluster) {
+	c.meanwhile = func() {
+		c.revise("v2", `Rollback "canary-demo" failed: quota exceeded`, "uid-2")
+		c.mu.Lock()
+		c.history[shop()][0].Status = rollback.StatusFailed
+		c.rollbackErrors = []error{errors.New("quota exceeded")}
+		c.mu.Unlock()
+	}
+}
+
+func TestARollbackThatFailsAgainAndAgainCallsForAPerson(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		failing(c)
+		e := newEngine(t, c, policy())
+		run(t, e)
+		accept(t, e, alert("rollback"))
+		time.Sleep(time.Hour)
+		r, _ := c.record(shop(), 2)
+		if !r.Rollback.Failed || len(c.history[shop()]) > 8 || !strings.Contains(r.Rollback.Error, "helm rollback canary-demo 1 -n canary-demo") {
+			t.Errorf("%d revisions: %s; want a few attempts and the command to run", len(c.history[shop()]), r.Rollback.Error)
+		}
+		if c.weight != "0" {
+			t.Errorf("weight %s after a failed rollback, want 0", c.weight)
+		}
+	})
+}
+
+func TestARollbackThatWasInterruptedIsRecoveredAndDone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		c.interrupted = 2
+		e := newEngine(t, c, policy())
+		run(t, e)
+		accept(t, e, alert("rollback"))
+		time.Sleep(time.Minute)
+		r, _ := c.record(shop(), 2)
+		if c.rollbacks != 1 || r.Made != 5 || !r.Rollback.Succeeded() || !slices.Equal(c.recovered, []int{3, 4}) {
+			t.Errorf("%d rollbacks, recovered %v, %s; want revisions 3 and 4 marked as failed, and 5 made", c.rollbacks, c.recovered, r.Summary())
+		}
+	})
+}
+
+func TestSomebodyElsesPendingRevisionIsNeverRecovered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster()
 		c.meanwhile = func() {
-			c.upgrade("v2", `Rollback "canary-demo" failed: the server rejected our request`)
+			c.upgrade("v2", "Rollback to 1")
 			c.mu.Lock()
-			c.history[shop()][0].Status = rollback.StatusFailed
-			c.rollbackErrors = []error{errors.New("the server rejected our request")}
+			c.history[shop()][0].Status = rollback.StatusPendingRollback
 			c.mu.Unlock()
 		}
 		e := newEngine(t, c, policy())
@@ -104,11 +148,8 @@ func TestAFailedRollbackCallsForAPerson(t *testing.T) {
 		accept(t, e, alert("rollback"))
 		time.Sleep(time.Hour)
 		r, _ := c.record(shop(), 2)
-		if !r.Rollback.Failed || r.Rollback.Attempts != 1 || !strings.Contains(r.Rollback.Error, "helm rollback canary-demo 1 -n canary-demo") {
-			t.Errorf("after %d attempts: %s; want one attempt and the command to run", r.Rollback.Attempts, r.Rollback.Error)
-		}
-		if c.weight != "0" {
-			t.Errorf("weight %s after a failed rollback, want 0", c.weight)
+		if len(c.recovered) != 0 || c.rollbacks != 0 || !strings.Contains(r.Rollback.Error, "somebody else made revision 3") {
+			t.Errorf("recovered %v, %d rollbacks, %s; want somebody else's rollback left alone and reported", c.recovered, c.rollbacks, r.Summary())
 		}
 	})
 }
@@ -175,13 +216,7 @@ func TestNoWeightIsRaisedOnARevisionThatIsHeld(t *testing.T) {
 func TestAFailedRollbacksRevisionIsBackoutsOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster()
-		c.meanwhile = func() {
-			c.upgrade("v2", `Rollback "canary-demo" failed: quota exceeded`)
-			c.mu.Lock()
-			c.history[shop()][0].Status = rollback.StatusFailed
-			c.rollbackErrors = []error{errors.New("quota exceeded")}
-			c.mu.Unlock()
-		}
+		failing(c)
 		e := newEngine(t, c, policy())
 		run(t, e)
 		accept(t, e, alert("rollback"))
@@ -192,7 +227,8 @@ func TestAFailedRollbacksRevisionIsBackoutsOwn(t *testing.T) {
 		c.meanwhile = nil
 		accept(t, e, again)
 		time.Sleep(time.Hour)
-		if r, _ := c.record(shop(), 3); r.Decision().Verdict != rollback.Own || c.rollbacks != 0 {
+		newest := c.history[shop()][0].Number
+		if r, _ := c.record(shop(), newest); r.Decision().Verdict != rollback.Own || c.rollbacks != 0 {
 			t.Errorf("%s, %d rollbacks; want the half-done revision to be left to a person", r.Summary(), c.rollbacks)
 		}
 	})
@@ -232,7 +268,7 @@ func TestARecordOfAReleaseThatIsNoLongerOptedInIsClosed(t *testing.T) {
 func TestObserveModeFinishesNothing(t *testing.T) {
 	for name, change := range map[string]func(*rollback.Record){
 		"decided":          nil,
-		"held, not shed":   func(r *rollback.Record) { r.Decisions[0].Verdict = rollback.Baked },
+		"held, not shed":   func(r *rollback.Record) { r.Decisions[0].Verdict, r.Decisions[0].Hold = rollback.Baked, true },
 		"rollback claimed": func(r *rollback.Record) { r.Rollback, r.Target = &rollback.Step{Started: time.Now()}, 1 },
 	} {
 		t.Run(name, func(t *testing.T) {

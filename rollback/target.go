@@ -15,8 +15,7 @@ func Target(h History, condemned map[string]bool) (Revision, bool) {
 	accused := h.Accused()
 	for _, r := range h.Older() {
 		switch {
-		case r.Status != StatusDeployed && r.Status != StatusSuperseded,
-			tellsOfFailure(r.Description),
+		case !r.good(),
 			r.Chart != accused.Chart,
 			r.Content == "",
 			r.Content == accused.Content,
@@ -26,6 +25,11 @@ func Target(h History, condemned map[string]bool) (Revision, bool) {
 		return r, true
 	}
 	return Revision{}, false
+}
+
+// good reports whether Helm says that the revision was deployed without failing.
+func (r Revision) good() bool {
+	return (r.Status == StatusDeployed || r.Status == StatusSuperseded) && !tellsOfFailure(r.Description)
 }
 
 // tellsOfFailure recognises Helm's descriptions of failed operations, such as

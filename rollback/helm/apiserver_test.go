@@ -3,6 +3,7 @@ package helm_test
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -14,12 +15,15 @@ import (
 	"sync"
 	"testing"
 
+	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
 	"k8s.io/client-go/rest"
@@ -27,33 +31,43 @@ import (
 
 // apiServer is what Helm needs of an API server: discovery, and objects in
 // memory that can be read, listed, created, replaced, patched and deleted. It
-// knows four kinds, validates nothing and never answers 409 to a stale write.
+// knows a few kinds, and validates nothing but the resourceVersion of a PUT.
 type apiServer struct {
 	mu      sync.Mutex
 	objects map[string]*unstructured.Unstructured
 	version int
-	// writes are the writes so far, as "PATCH ingresses/web-canary".
-	writes []string
+	// writes are the writes so far, as "PATCH ingresses/web-canary", bodies what
+	// was sent with them. What was only tried out stands in trials, in the same way.
+	writes, bodies, trials, trialBodies []string
 	// reads counts the objects that were read whole, by resource/name.
 	reads map[string]int
 	// before is called before each request, without mu held, if not nil. A status
 	// code other than 0 is the answer.
 	before func(method, object string) int
+	// refuse is what a write is answered with, tried out or not, if not nil. The
+	// zero Status refuses nothing.
+	refuse func(method, object string) metav1.Status
 }
 
 // kind is one that the server knows.
 type kind struct {
 	kind string
 	form any
+	// cluster says that its objects have no namespace.
+	cluster bool
 }
 
 // kinds are the resources that the server knows, by their path.
 func kinds() map[string]kind {
 	return map[string]kind{
-		"/api/v1/secrets":                      {"Secret", corev1.Secret{}},
-		"/api/v1/configmaps":                   {"ConfigMap", corev1.ConfigMap{}},
-		"/apis/apps/v1/deployments":            {"Deployment", appsv1.Deployment{}},
-		"/apis/networking.k8s.io/v1/ingresses": {"Ingress", networkingv1.Ingress{}},
+		"/api/v1/secrets":                               {"Secret", corev1.Secret{}, false},
+		"/api/v1/configmaps":                            {"ConfigMap", corev1.ConfigMap{}, false},
+		"/api/v1/persistentvolumeclaims":                {"PersistentVolumeClaim", corev1.PersistentVolumeClaim{}, false},
+		"/api/v1/namespaces":                            {"Namespace", corev1.Namespace{}, true},
+		"/apis/apps/v1/deployments":                     {"Deployment", appsv1.Deployment{}, false},
+		"/apis/networking.k8s.io/v1/ingresses":          {"Ingress", networkingv1.Ingress{}, false},
+		"/apis/autoscaling/v2/horizontalpodautoscalers": {"HorizontalPodAutoscaler", autoscalingv2.HorizontalPodAutoscaler{}, false},
+		"/apis/shop.example/v1/scalers":                 {"Scaler", nil, false},
 	}
 }
 
@@ -113,12 +127,21 @@ func (s *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.list(w, r, resource, object)
 		return
 	}
-	s.reads[object]++
-	if o, ok := s.objects[object]; ok {
+	o, ok := s.objects[object]
+	switch {
+	case !ok:
+		fail(w, http.StatusNotFound, metav1.StatusReasonNotFound)
+	case strings.Contains(r.Header.Get("Accept"), "PartialObjectMetadata"):
+		answer(w, http.StatusOK, bare(o))
+	default:
+		s.reads[object]++
 		answer(w, http.StatusOK, o)
-		return
 	}
-	fail(w, http.StatusNotFound, metav1.StatusReasonNotFound)
+}
+
+// bare is an object's metadata alone.
+func bare(o *unstructured.Unstructured) map[string]any {
+	return map[string]any{"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": o.Object["metadata"]}
 }
 
 func (s *apiServer) list(w http.ResponseWriter, r *http.Request, resource, prefix string) {
@@ -127,22 +150,23 @@ func (s *apiServer) list(w http.ResponseWriter, r *http.Request, resource, prefi
 		fail(w, http.StatusBadRequest, metav1.StatusReasonBadRequest)
 		return
 	}
-	bare := strings.Contains(r.Header.Get("Accept"), "PartialObjectMetadataList")
+	heads := strings.Contains(r.Header.Get("Accept"), "PartialObjectMetadataList")
 	items := []any{}
 	for _, key := range slices.Sorted(maps.Keys(s.objects)) {
 		o := s.objects[key]
 		if !strings.HasPrefix(key, prefix) || !selector.Matches(labels.Set(o.GetLabels())) {
 			continue
 		}
-		if bare {
-			items = append(items, map[string]any{"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": o.Object["metadata"]})
+		if heads {
+			items = append(items, bare(o))
 			continue
 		}
 		s.reads[key]++
 		items = append(items, o.Object)
 	}
-	list := map[string]any{"apiVersion": "v1", "kind": kinds()[resource].kind + "List", "metadata": map[string]any{}, "items": items}
-	if bare {
+	group := strings.TrimPrefix(strings.TrimPrefix(resource[:strings.LastIndex(resource, "/")], "/apis/"), "/api/")
+	list := map[string]any{"apiVersion": group, "kind": kinds()[resource].kind + "List", "metadata": map[string]any{}, "items": items}
+	if heads {
 		list["apiVersion"], list["kind"] = "meta.k8s.io/v1", "PartialObjectMetadataList"
 	}
 	answer(w, http.StatusOK, list)
@@ -160,7 +184,17 @@ func (s *apiServer) write(w http.ResponseWriter, r *http.Request, resource, obje
 	if r.Method == http.MethodPost {
 		object += sent.GetName()
 	}
-	s.writes = append(s.writes, r.Method+" "+object)
+	if s.note(r, object, body) {
+		defer s.undo(object)()
+	}
+	if s.refuse != nil {
+		if status := s.refuse(r.Method, object); status.Code != 0 {
+			status.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}
+			status.Status = metav1.StatusFailure
+			answer(w, int(status.Code), status)
+			return
+		}
+	}
 	live, known := s.objects[object]
 	switch {
 	case r.Method == http.MethodPost && known:
@@ -169,30 +203,67 @@ func (s *apiServer) write(w http.ResponseWriter, r *http.Request, resource, obje
 		answer(w, http.StatusCreated, s.put(object, sent))
 	case !known:
 		fail(w, http.StatusNotFound, metav1.StatusReasonNotFound)
+	case r.Method == http.MethodPut && sent.GetResourceVersion() != "" && sent.GetResourceVersion() != live.GetResourceVersion():
+		fail(w, http.StatusConflict, metav1.StatusReasonConflict)
 	case r.Method == http.MethodPut:
 		answer(w, http.StatusOK, s.put(object, sent))
 	case r.Method == http.MethodPatch:
 		before, _ := json.Marshal(live)
-		after, err := strategicpatch.StrategicMergePatch(before, body, kinds()[resource].form)
-		patched := &unstructured.Unstructured{}
-		if err != nil || json.Unmarshal(after, &patched.Object) != nil {
+		after, err := patched(r, before, body, kinds()[resource].form)
+		o := &unstructured.Unstructured{}
+		if err != nil || json.Unmarshal(after, &o.Object) != nil {
 			fail(w, http.StatusUnprocessableEntity, metav1.StatusReasonInvalid)
 			return
 		}
-		answer(w, http.StatusOK, s.put(object, patched))
+		answer(w, http.StatusOK, s.put(object, o))
 	case r.Method == http.MethodDelete:
 		delete(s.objects, object)
 		answer(w, http.StatusOK, live)
 	}
 }
 
+// note keeps what was asked for, and reports whether it is to be tried out only.
+// As the real one, the server takes the options of a DELETE from its body, if it
+// has one.
+func (s *apiServer) note(r *http.Request, object string, body []byte) bool {
+	dry := r.URL.Query().Get("dryRun") == "All" && (r.Method != http.MethodDelete || len(body) == 0)
+	if dry {
+		s.trials, s.trialBodies = append(s.trials, r.Method+" "+object), append(s.trialBodies, string(body))
+	} else {
+		s.writes, s.bodies = append(s.writes, r.Method+" "+object), append(s.bodies, string(body))
+	}
+	return dry
+}
+
+// undo returns a function that puts the object back as it is now.
+func (s *apiServer) undo(object string) func() {
+	was, known := s.objects[object]
+	return func() {
+		delete(s.objects, object)
+		if known {
+			s.objects[object] = was
+		}
+	}
+}
+
+func patched(r *http.Request, before, patch []byte, form any) ([]byte, error) {
+	if r.Header.Get("Content-Type") == string(types.MergePatchType) {
+		return jsonpatch.MergePatch(before, patch)
+	}
+	if form == nil {
+		return nil, errors.New("a custom resource knows no strategic merge patch")
+	}
+	return strategicpatch.StrategicMergePatch(before, patch, form)
+}
+
 // locate splits a path into the resource and the object's name; namespaces are
 // left out, the tests have one.
 func locate(path string) (resource, name string, ok bool) {
-	group, rest, ok := strings.Cut(path, "/namespaces/")
+	group, rest, namespaced := strings.Cut(path, "/namespaces/")
 	parts := strings.Split(rest, "/")
-	if !ok || len(parts) < 2 {
-		return "", "", false
+	if !namespaced || len(parts) < 2 {
+		name, ok = strings.CutPrefix(path, "/api/v1/namespaces/")
+		return "/api/v1/namespaces", name, ok || path == "/api/v1/namespaces"
 	}
 	resource = group + "/" + parts[1]
 	if len(parts) > 2 {
@@ -212,8 +283,14 @@ func discover(w http.ResponseWriter, path string) {
 		return
 	case "/apis":
 		list := metav1.APIGroupList{TypeMeta: metav1.TypeMeta{Kind: "APIGroupList", APIVersion: "v1"}}
-		for _, group := range []string{"apps", "networking.k8s.io"} {
-			version := metav1.GroupVersionForDiscovery{GroupVersion: group + "/v1", Version: "v1"}
+		for _, gv := range []schema.GroupVersion{
+			{Group: "apps", Version: "v1"},
+			{Group: "networking.k8s.io", Version: "v1"},
+			{Group: "autoscaling", Version: "v2"},
+			{Group: "shop.example", Version: "v1"},
+		} {
+			group := gv.Group
+			version := metav1.GroupVersionForDiscovery{GroupVersion: gv.String(), Version: gv.Version}
 			list.Groups = append(list.Groups, metav1.APIGroup{Name: group, Versions: []metav1.GroupVersionForDiscovery{version}, PreferredVersion: version})
 		}
 		answer(w, http.StatusOK, list)
@@ -224,7 +301,7 @@ func discover(w http.ResponseWriter, path string) {
 	for resource, k := range kinds() {
 		if group, name := resource[:strings.LastIndex(resource, "/")], resource[strings.LastIndex(resource, "/")+1:]; group == path {
 			list.APIResources = append(list.APIResources, metav1.APIResource{
-				Name: name, Kind: k.kind, Namespaced: true, Verbs: metav1.Verbs{"get", "list", "create", "update", "patch", "delete"},
+				Name: name, Kind: k.kind, Namespaced: !k.cluster, Verbs: metav1.Verbs{"get", "list", "create", "update", "patch", "delete"},
 			})
 		}
 	}

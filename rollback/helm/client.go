@@ -3,13 +3,17 @@
 //
 // It changes a release only through Helm's own rollback action, behind two
 // guards: guard.go lets it write nothing but the planned revision, hold.go keeps
-// the canary's weight at zero in what it writes.
+// the canary's weight at zero, and what an autoscaler set, in what it writes.
+// fence.go stands before both: nothing is written once backout may not. The one
+// thing that is written past Helm is the status of a stored revision, in
+// recover.go.
 package helm
 
 import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"strings"
 	"time"
 
@@ -36,6 +40,10 @@ const fieldManager = "helm"
 // releases. One takes some hundred bytes.
 const cachedRevisions = 10_000
 
+// cachedManifests bounds how many decoded manifests are kept, over all releases.
+// One takes several times the size of its text.
+const cachedManifests = 64
+
 // requestTimeout limits one request about Helm's Secrets or the discovery.
 const requestTimeout = 30 * time.Second
 
@@ -45,6 +53,12 @@ type Options struct {
 	Config *rest.Config
 	// Log is slog.Default if nil. Helm's own lines come at level debug.
 	Log *slog.Logger
+	// Fence is asked before every request that writes, also those that Helm sends.
+	// If it returns an error, nothing is sent, and the request fails with that
+	// error. It may be called by several goroutines at once. Nil lets everything
+	// pass. What the API server is only asked to try out passes unasked: it changes
+	// nothing, whoever asks.
+	Fence func() error
 }
 
 // Client reads and rolls back Helm releases stored in Secrets. It is safe for
@@ -53,11 +67,16 @@ type Client struct {
 	config    *rest.Config
 	discovery discovery.CachedDiscoveryInterface
 	mapper    *restmapper.DeferredDiscoveryRESTMapper
-	secrets   kubernetes.Interface
+	clientset kubernetes.Interface
 	metadata  metadata.Interface
 	dynamic   dynamic.Interface
+	// digests are rollback.Revisions, manifests rollback.Manifests, both by UID and
+	// resourceVersion of their Secret.
 	digests   *lru.Cache
-	log       *slog.Logger
+	manifests *lru.Cache
+	// seen are sightings, by release and revision.
+	seen *lru.Cache
+	log  *slog.Logger
 }
 
 // New returns a client. It asks nothing of the API server; Warm does.
@@ -66,6 +85,9 @@ func New(o Options) (*Client, error) {
 		o.Log = slog.Default()
 	}
 	config := rest.CopyConfig(o.Config)
+	if o.Fence != nil {
+		config.Wrap(func(next http.RoundTripper) http.RoundTripper { return fenced{next, o.Fence} })
+	}
 	// Helm's storage driver takes no context, and a rollback's context does not
 	// end: reads and writes of revisions end by the client's own limit. Hooks are
 	// watched with the unlimited configuration.
@@ -88,8 +110,8 @@ func New(o Options) (*Client, error) {
 	cached := memory.NewMemCacheClient(clientset.Discovery())
 	return &Client{
 		config: config, discovery: cached, mapper: restmapper.NewDeferredDiscoveryRESTMapper(cached),
-		secrets: clientset, metadata: heads, dynamic: objects,
-		digests: lru.New(cachedRevisions), log: o.Log,
+		clientset: clientset, metadata: heads, dynamic: objects,
+		digests: lru.New(cachedRevisions), manifests: lru.New(cachedManifests), seen: lru.New(cachedRevisions), log: o.Log,
 	}, nil
 }
 
@@ -107,7 +129,15 @@ func (c *Client) Warm(ctx context.Context) error {
 
 // store returns Helm's own driver for the namespace's Secrets.
 func (c *Client) store(namespace string) *driver.Secrets {
-	return driver.NewSecrets(c.secrets.CoreV1().Secrets(namespace))
+	return driver.NewSecrets(c.clientset.CoreV1().Secrets(namespace))
+}
+
+// kube returns Helm's own Kubernetes client for the namespace.
+func (c *Client) kube(ctx context.Context, namespace string) *kube.Client {
+	objects := kube.New(getter{client: c, namespace: namespace})
+	objects.Namespace = namespace
+	objects.Log = c.debug(ctx)
+	return objects
 }
 
 // getter hands Helm's Kubernetes client the shared discovery and mapper. It

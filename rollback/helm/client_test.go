@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -75,6 +76,27 @@ type cluster struct {
 	*helm.Client
 	*apiServer
 	store *driver.Secrets
+	fence *fence
+}
+
+// fence counts how often it is asked, and says err.
+type fence struct {
+	mu    sync.Mutex
+	asked int
+	err   error
+}
+
+func (f *fence) close(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.err = err
+}
+
+func (f *fence) ask() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.asked++
+	return f.err
 }
 
 // newCluster installs web: the objects as revision 3 has them, the canary's
@@ -82,7 +104,8 @@ type cluster struct {
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
 	server, config := newAPIServer(t)
-	client, err := helm.New(helm.Options{Config: config, Log: slog.New(slog.DiscardHandler)})
+	fence := &fence{}
+	client, err := helm.New(helm.Options{Config: config, Log: slog.New(slog.DiscardHandler), Fence: fence.ask})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,20 +116,40 @@ func newCluster(t *testing.T) *cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &cluster{client, server, driver.NewSecrets(clientset.CoreV1().Secrets("shop"))}
+	c := &cluster{client, server, driver.NewSecrets(clientset.CoreV1().Secrets("shop")), fence}
 	c.revision(t, 1, release.StatusSuperseded, manifest("v1", "5"))
 	c.revision(t, 2, release.StatusSuperseded, manifest("v2", "20"))
 	c.revision(t, 3, release.StatusDeployed, manifest("v3", "20"))
-	for _, text := range strings.Split(manifest("v3", "0"), "---\n")[1:] {
-		var o unstructured.Unstructured
+	c.live(t, manifest("v3", "0"))
+	c.forget()
+	return c
+}
+
+// live puts the manifest's objects into the cluster.
+func (c *cluster) live(t *testing.T, manifest string) {
+	t.Helper()
+	for text := range strings.SplitSeq(manifest, "---\n") {
+		o := &unstructured.Unstructured{}
 		if err := yaml.Unmarshal([]byte(text), &o.Object); err != nil {
 			t.Fatal(err)
 		}
-		o.SetNamespace("shop")
-		c.put(map[string]string{"ConfigMap": "configmaps", "Deployment": "deployments", "Ingress": "ingresses"}[o.GetKind()]+"/"+o.GetName(), &o)
+		if o.GetKind() == "" {
+			continue
+		}
+		for path, k := range kinds() {
+			if k.kind == o.GetKind() {
+				if !k.cluster {
+					o.SetNamespace("shop")
+				}
+				c.put(path[strings.LastIndex(path, "/")+1:]+"/"+o.GetName(), o)
+			}
+		}
 	}
-	c.writes, c.reads = nil, make(map[string]int)
-	return c
+}
+
+// forget begins to count anew.
+func (c *cluster) forget() {
+	c.writes, c.bodies, c.trials, c.trialBodies, c.reads, c.fence.asked = nil, nil, nil, nil, make(map[string]int), 0
 }
 
 func secret(number int) string { return fmt.Sprintf("sh.helm.release.v1.web.v%d", number) }
@@ -133,7 +176,7 @@ func (c *cluster) plan(t *testing.T, target int) rollback.Plan {
 		t.Fatal(err)
 	}
 	return rollback.Plan{
-		Key: web(), Accused: history.Accused(), Target: target, HookTimeout: time.Minute,
+		Key: web(), Accused: history.Accused(), Newest: history.Accused(), Target: target, HookTimeout: time.Minute,
 		Hold: func(o rollback.Object) {
 			if u := (&unstructured.Unstructured{Object: o}); u.GetKind() == "Ingress" {
 				annotations := u.GetAnnotations()
@@ -235,7 +278,7 @@ func TestHistoryErrors(t *testing.T) {
 func TestRollBack(t *testing.T) {
 	c := newCluster(t)
 	plan := c.plan(t, 2)
-	c.writes, c.reads = nil, make(map[string]int)
+	c.forget()
 	made, err := c.RollBack(t.Context(), plan)
 	reads := maps.Clone(c.reads)
 	if err != nil || made != 4 {
@@ -269,6 +312,9 @@ func TestRollBack(t *testing.T) {
 	}
 	if reads["secrets/"+secret(1)] != 0 {
 		t.Error("no revision but the accused and the target is read")
+	}
+	if asked := c.fence.asked; asked != len(c.writes) {
+		t.Errorf("the fence is asked before every write: %d times, before %d", asked, len(c.writes))
 	}
 	for _, write := range c.writes {
 		if strings.Contains(write, secret(1)) || strings.Contains(write, secret(2)) || strings.HasPrefix(write, "DELETE") {
@@ -371,7 +417,19 @@ func TestRollBackRefuses(t *testing.T) {
 		"a newer revision":                          {4, nil},
 		"a negative revision":                       {-1, nil},
 		"a target that is gone":                     {1, func(c *cluster) { delete(c.objects, "secrets/"+secret(1)) }},
-		"a target that cannot be decoded":           {1, func(c *cluster) { c.corrupt(1) }},
+		"a newest revision that is pending": {1, func(c *cluster) {
+			o := c.objects["secrets/"+secret(3)]
+			o.SetLabels(map[string]string{"owner": "helm", "name": "web", "version": "3", "status": "pending-upgrade"})
+		}},
+		"not knowing what is autoscaled": {1, func(c *cluster) {
+			c.before = func(_, object string) int {
+				if object == "horizontalpodautoscalers/" {
+					return http.StatusForbidden
+				}
+				return 0
+			}
+		}},
+		"a target that cannot be decoded": {1, func(c *cluster) { c.corrupt(1) }},
 	} {
 		t.Run(what, func(t *testing.T) {
 			cluster := newCluster(t)
@@ -388,6 +446,14 @@ func TestRollBackRefuses(t *testing.T) {
 			}
 		})
 	}
+	t.Run("no limit for hooks: Helm would wait for ever", func(t *testing.T) {
+		cluster := newCluster(t)
+		plan := cluster.plan(t, 2)
+		plan.HookTimeout = 0
+		if _, err := cluster.RollBack(t.Context(), plan); err == nil || len(cluster.writes) != 0 {
+			t.Errorf("it is refused, and nothing written: got %v, %v", err, cluster.writes)
+		}
+	})
 	t.Run("an ended context", func(t *testing.T) {
 		cluster := newCluster(t)
 		ctx, cancel := context.WithCancel(t.Context())

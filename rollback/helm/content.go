@@ -5,15 +5,12 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
-	"io"
 	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/util/yaml"
 
 	"github.com/upcommerce/backout/rollback"
 )
@@ -36,56 +33,32 @@ const (
 
 // workload is one object of a manifest that makes pods.
 type workload struct {
-	id       string
-	template corev1.PodTemplateSpec
-	raw      map[string]any
-}
-
-// objects decodes a manifest, a stream of YAML documents. It stops at the first
-// document that is not an object.
-func objects(manifest string) (rollback.Manifest, error) {
-	decoder := yaml.NewYAMLOrJSONDecoder(strings.NewReader(manifest), 4096)
-	var all rollback.Manifest
-	for {
-		var o rollback.Object
-		err := decoder.Decode(&o)
-		if errors.Is(err, io.EOF) {
-			return all, nil
-		}
-		if err != nil {
-			return all, err
-		}
-		if len(o) > 0 {
-			all = append(all, o)
-		}
-	}
+	id, kind, namespace, name string
+	template                  corev1.PodTemplateSpec
+	// raw is the template as declared.
+	raw map[string]any
 }
 
 // digest returns the digest of what a manifest runs, and the versions its canary
 // is known by. The content is the workloads' pod templates and the ConfigMaps
 // and Secrets they use; weights, replicas and labels of the revision are not
-// part of it. It is "" for a manifest without workloads, or one that cannot be
-// decoded.
-func digest(manifest string) (content string, versions []string) {
-	all, err := objects(manifest)
-	if err != nil {
-		return "", nil
-	}
-	workloads := workloadsOf(all)
+// part of it. It is "" for a manifest without workloads. Objects that name no
+// namespace are in the given one.
+func digest(namespace string, all rollback.Manifest) (content string, versions []string) {
+	workloads := workloadsOf(namespace, all)
 	if len(workloads) == 0 {
 		return "", nil
 	}
 	used := make(map[string]bool)
 	parts := make(map[string]any)
 	for _, w := range workloads {
-		parts[w.id] = w.raw
-		for _, name := range references(w.template.Spec) {
-			used[name] = true
+		parts[w.id] = w.content()
+		for _, id := range references(w.namespace, w.template.Spec) {
+			used[id] = true
 		}
 	}
 	for _, object := range all {
-		o := &unstructured.Unstructured{Object: object}
-		if id := o.GetKind() + "/" + o.GetName(); used[id] {
+		if id := identity(namespace, object); used[id] {
 			parts[id] = []any{object["data"], object["stringData"], object["binaryData"]}
 		}
 	}
@@ -98,9 +71,17 @@ func digest(manifest string) (content string, versions []string) {
 	return hex.EncodeToString(sum[:]), canaryVersions(workloads)
 }
 
+// identity tells an object from the others of a manifest, whatever the version
+// of its API: Deployment.apps/shop/web.
+func identity(namespace string, object rollback.Object) string {
+	o := &unstructured.Unstructured{Object: object}
+	kind := o.GroupVersionKind().GroupKind().String()
+	return kind + "/" + cmp.Or(o.GetNamespace(), namespace) + "/" + o.GetName()
+}
+
 // workloadsOf returns the objects that make pods, of whatever kind, by what they
 // have in common: a pod template, or being a Pod.
-func workloadsOf(all rollback.Manifest) []workload {
+func workloadsOf(namespace string, all rollback.Manifest) []workload {
 	var found []workload
 	for _, object := range all {
 		o := &unstructured.Unstructured{Object: object}
@@ -116,16 +97,28 @@ func workloadsOf(all rollback.Manifest) []workload {
 		if raw == nil {
 			continue
 		}
-		w := workload{id: o.GetKind() + "/" + o.GetName(), raw: raw}
+		w := workload{
+			id: identity(namespace, object), kind: o.GetKind(), name: o.GetName(),
+			namespace: cmp.Or(o.GetNamespace(), namespace), raw: raw,
+		}
 		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(raw, &w.template); err != nil {
 			continue
-		}
-		for _, label := range revisionLabels() {
-			unstructured.RemoveNestedField(raw, "metadata", "labels", label)
 		}
 		found = append(found, w)
 	}
 	return found
+}
+
+// canary reports whether the workload's pods are of the canary's track.
+func (w workload) canary() bool { return w.template.Labels[trackLabel] == trackCanary }
+
+// content returns the pod template without the labels of its revision.
+func (w workload) content() map[string]any {
+	content := runtime.DeepCopyJSON(w.raw)
+	for _, label := range revisionLabels() {
+		unstructured.RemoveNestedField(content, "metadata", "labels", label)
+	}
+	return content
 }
 
 func asAny(labels map[string]string) map[string]any {
@@ -136,10 +129,11 @@ func asAny(labels map[string]string) map[string]any {
 	return out
 }
 
-// references returns the ConfigMaps and Secrets that a pod reads, as kind/name.
-func references(spec corev1.PodSpec) []string {
+// references returns the identities of the ConfigMaps and Secrets that a pod
+// reads.
+func references(namespace string, spec corev1.PodSpec) []string {
 	var names []string
-	add := func(kind, name string) { names = append(names, kind+"/"+name) }
+	add := func(kind, name string) { names = append(names, kind+"/"+namespace+"/"+name) }
 	for _, v := range spec.Volumes {
 		if v.ConfigMap != nil {
 			add("ConfigMap", v.ConfigMap.Name)
@@ -188,7 +182,7 @@ func references(spec corev1.PodSpec) []string {
 // appVersion while the image tag says something else, so both count.
 func canaryVersions(workloads []workload) []string {
 	canary := slices.DeleteFunc(slices.Clone(workloads), func(w workload) bool {
-		return w.template.Labels[trackLabel] != trackCanary
+		return !w.canary()
 	})
 	if len(canary) == 0 {
 		canary = workloads

@@ -51,8 +51,18 @@ metadata:
   annotations: {nginx.ingress.kubernetes.io/canary: "true", nginx.ingress.kubernetes.io/canary-weight: "20"}
 `
 
+// digestOf is the digest of a manifest of a release in shop; "" if it cannot be
+// decoded.
+func digestOf(manifest string) (content string, versions []string) {
+	all, err := objects(manifest)
+	if err != nil {
+		return "", nil
+	}
+	return digest("shop", all)
+}
+
 func TestContent(t *testing.T) {
-	before, _ := digest(base)
+	before, _ := digestOf(base)
 	if before == "" {
 		t.Fatal("a manifest with workloads has a content")
 	}
@@ -81,7 +91,7 @@ func TestContent(t *testing.T) {
 		if changed == base {
 			t.Fatalf("%s: the manifest has no %q", c.what, c.old)
 		}
-		if after, _ := digest(changed); after == "" || (after != before) != c.counts {
+		if after, _ := digestOf(changed); after == "" || (after != before) != c.counts {
 			t.Errorf("%s is part of what a revision runs: want %t, got %t", c.what, c.counts, after != before)
 		}
 	}
@@ -107,12 +117,32 @@ func TestContentUses(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			contents := make([]string, 2)
 			for i, value := range []string{"b25l", "dHdv"} {
-				contents[i], _ = digest(strings.NewReplacer("%KIND%", c.kind, "%FIELD%", c.field, "%VALUE%", value).Replace(pod(c.spec)))
+				contents[i], _ = digestOf(strings.NewReplacer("%KIND%", c.kind, "%FIELD%", c.field, "%VALUE%", value).Replace(pod(c.spec)))
 			}
 			if contents[0] == "" || contents[0] == contents[1] {
 				t.Error("what a pod reads is part of what it runs")
 			}
 		})
+	}
+}
+
+// TestContentNamespaces: the same name in another namespace is another object.
+func TestContentNamespaces(t *testing.T) {
+	const manifest = "apiVersion: v1\nkind: Pod\nmetadata: {name: web%s}\nspec: {containers: [{name: c, envFrom: [{configMapRef: {name: used}}]}]}\n---\n" +
+		"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: used, namespace: shop}\ndata: {a: here}\n---\n" +
+		"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: used, namespace: other}\ndata: {a: there}\n"
+	at := func(namespace string) string { return strings.Replace(manifest, "%s", namespace, 1) }
+	here, _ := digestOf(at(""))
+	named, _ := digestOf(at(", namespace: shop"))
+	other, _ := digestOf(at(", namespace: other"))
+	if here != named || here == other {
+		t.Error("an object without a namespace is in the release's, and one elsewhere is another")
+	}
+	if changed, _ := digestOf(strings.Replace(at(""), "here", "changed", 1)); changed == here {
+		t.Error("a pod uses what is in its own namespace")
+	}
+	if changed, _ := digestOf(strings.Replace(at(""), "there", "changed", 1)); changed != here {
+		t.Error("a pod uses nothing of another namespace")
 	}
 }
 
@@ -125,8 +155,8 @@ func TestContentKinds(t *testing.T) {
 		"Pod": "containers: [{name: c, image: 'web:v1'}]",
 	} {
 		manifest := "apiVersion: x/v1\nkind: " + kind + "\nmetadata: {name: web}\nspec: {" + spec + "}\n"
-		before, versions := digest(manifest)
-		after, _ := digest(strings.Replace(manifest, "web:v1", "web:v2", 1))
+		before, versions := digestOf(manifest)
+		after, _ := digestOf(strings.Replace(manifest, "web:v1", "web:v2", 1))
 		if before == "" || before == after {
 			t.Errorf("%s: its image is part of what a revision runs", kind)
 		}
@@ -141,7 +171,7 @@ func TestContentOfNothing(t *testing.T) {
 		"empty": "", "comments": "---\n# Source: x\n---\n# nothing\n", "no workload": "kind: ConfigMap\napiVersion: v1\nmetadata: {name: a}\n",
 		"no YAML": "kind: [", "no object": "- a\n- b\n", "text": "hello", "cut off": base + "---\nkind: {",
 	} {
-		if content, versions := digest(manifest); content != "" || versions != nil {
+		if content, versions := digestOf(manifest); content != "" || versions != nil {
 			t.Errorf("%s: a manifest without workloads, or that cannot be decoded, has no content: got %s, %q", what, content, versions)
 		}
 	}
@@ -150,11 +180,11 @@ func TestContentOfNothing(t *testing.T) {
 // TestContentIsLarge: one line of a ConfigMap can be longer than any buffer.
 func TestContentIsLarge(t *testing.T) {
 	large := strings.Replace(base, "greeting: hello", "greeting: "+strings.Repeat("x", 900_000), 1)
-	before, _ := digest(large)
+	before, _ := digestOf(large)
 	if before == "" {
 		t.Error("a large object is read like a small one")
 	}
-	if changed, _ := digest(strings.Replace(large, "xx}", "xy}", 1)); changed == before {
+	if changed, _ := digestOf(strings.Replace(large, "xx}", "xy}", 1)); changed == before {
 		t.Error("a large object is read to its end")
 	}
 }
@@ -173,7 +203,7 @@ func TestVersions(t *testing.T) {
 		{"without a canary track all pods count", workload("a", "version: v1", "web:v1") + workload("b", "version: v2", "web:v3"), []string{"v1", "v2", "v3"}},
 		{"an image without a tag has no version", workload("web", "track: canary", "registry:5000/web"), nil},
 	} {
-		if _, got := digest(c.manifest); !slices.Equal(got, c.want) {
+		if _, got := digestOf(c.manifest); !slices.Equal(got, c.want) {
 			t.Errorf("%s: got %q, want %q", c.rule, got, c.want)
 		}
 	}

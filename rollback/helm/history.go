@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"time"
 
 	"helm.sh/helm/v3/pkg/release"
 	"helm.sh/helm/v3/pkg/storage/driver"
@@ -24,7 +25,13 @@ type head struct {
 	version string
 	name    string
 	status  rollback.Status
+	// claim is the UID of the accused revision that backout had this one written
+	// for.
+	claim string
 }
+
+// cacheKey changes whenever the Secret does.
+func (h head) cacheKey() string { return h.uid + "@" + h.version }
 
 // heads returns the release's revisions, newest first, without reading their
 // contents. It returns rollback.ErrUnknownRelease if there are none.
@@ -43,13 +50,17 @@ func (c *Client) heads(ctx context.Context, k rollback.Key) ([]head, error) {
 		}
 		heads = append(heads, head{
 			number: number, uid: string(item.UID), version: item.ResourceVersion,
-			name: item.Name, status: rollback.Status(item.Labels["status"]),
+			name: item.Name, status: rollback.Status(item.Labels["status"]), claim: item.Annotations[claimAnnotation],
 		})
 	}
 	if len(heads) == 0 {
 		return nil, fmt.Errorf("%s: %w", k, rollback.ErrUnknownRelease)
 	}
 	slices.SortFunc(heads, func(a, b head) int { return cmp.Compare(b.number, a.number) })
+	now := time.Now()
+	for _, h := range heads {
+		c.seen.Add(sightKey(k, h.number), sighting{h.cacheKey(), now})
+	}
 	return heads, nil
 }
 
@@ -67,12 +78,11 @@ func (c *Client) History(ctx context.Context, k rollback.Key) (rollback.History,
 	}
 	history := make(rollback.History, len(heads))
 	for i, h := range heads {
-		cacheKey := h.uid + "@" + h.version
-		if known, ok := c.digests.Get(cacheKey); ok {
+		if known, ok := c.digests.Get(h.cacheKey()); ok {
 			history[i] = known.(rollback.Revision)
 			continue
 		}
-		rev := rollback.Revision{Number: h.number, UID: h.uid, Status: h.status}
+		rev := rollback.Revision{Number: h.number, UID: h.uid, Status: h.status, Claim: h.claim}
 		stored, err := read(c.store(k.Namespace), h.name)
 		switch {
 		case ctx.Err() != nil:
@@ -84,8 +94,15 @@ func (c *Client) History(ctx context.Context, k rollback.Key) (rollback.History,
 		case err != nil:
 			return nil, fmt.Errorf("read revision %d of %s: %w", h.number, k, err)
 		}
-		history[i] = describe(rev, stored)
-		c.digests.Add(cacheKey, history[i])
+		declared, err := objects(stored.Manifest)
+		if err == nil && i == 0 {
+			c.manifests.Add(h.cacheKey(), declared) // the next thing that is asked for
+		}
+		if err != nil {
+			declared = nil // Helm could not go back to it either
+		}
+		history[i] = describe(k, rev, stored, declared)
+		c.digests.Add(h.cacheKey(), history[i])
 	}
 	return history, nil
 }
@@ -109,26 +126,18 @@ func read(store driver.Driver, name string) (stored *release.Release, err error)
 	return stored, err
 }
 
-func describe(rev rollback.Revision, stored *release.Release) rollback.Revision {
+func describe(k rollback.Key, rev rollback.Revision, stored *release.Release, declared rollback.Manifest) rollback.Revision {
 	rev.Description = stored.Info.Description
 	rev.Chart = stored.Chart.Metadata.Name
 	rev.Deployed = stored.Info.LastDeployed.Time
-	rev.Content, rev.Versions = digest(stored.Manifest)
+	rev.Content, rev.Versions = digest(k.Namespace, declared)
+	rev.Owner = ownerOf(k, 0, declared)
+	for _, h := range stored.Hooks {
+		if h != nil && (slices.Contains(h.Events, release.HookPreUpgrade) || slices.Contains(h.Events, release.HookPostUpgrade)) {
+			rev.Hooks = append(rev.Hooks, h.Name)
+		}
+	}
 	return rev
-}
-
-// Manifest returns the objects of a revision as Helm rendered them, hooks not
-// among them.
-func (c *Client) Manifest(_ context.Context, k rollback.Key, revision int) (rollback.Manifest, error) {
-	stored, err := read(c.store(k.Namespace), secretName(k.Release, revision))
-	if err != nil {
-		return nil, fmt.Errorf("read revision %d of %s: %w", revision, k, err)
-	}
-	m, err := objects(stored.Manifest)
-	if err != nil {
-		return nil, fmt.Errorf("decode the manifest of %s revision %d: %w", k, revision, err)
-	}
-	return m, nil
 }
 
 // secretName is how Helm names a revision's Secret.

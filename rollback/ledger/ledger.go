@@ -1,6 +1,14 @@
-// Package ledger stores records in ConfigMaps: one per accused revision, in the
-// release's own namespace, named as Helm names its own
-// (backout.v1.<release>.v<revision>), so that `kubectl get configmap -o yaml`
+// Package ledger stores what backout's replicas and people have to agree on:
+//
+//	ledger.go  records, one ConfigMap per accused revision
+//	follow.go  tells of every change of a record
+//	pauses.go  what people told backout to leave alone
+//	lease.go   which replica leads
+//	lock.go    the Lease that says so, and what it tells about this replica
+//	term.go    whether this process may still write
+//
+// A record stands in the release's own namespace and is named as Helm names its
+// own (backout.v1.<release>.v<revision>), so that `kubectl get configmap -o yaml`
 // tells the whole story.
 package ledger
 
@@ -9,20 +17,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/kubernetes"
 	"sigs.k8s.io/yaml"
 
 	"github.com/upcommerce/backout/rollback"
 )
 
-// Labels of a record's ConfigMap.
+// Labels of a record's ConfigMap. The first one is also on what is no record; the
+// release's name is only on records.
 const (
 	managedLabel  = "app.kubernetes.io/managed-by"
 	managedValue  = "backout"
@@ -30,6 +39,12 @@ const (
 	revisionLabel = "backout.dev/revision"
 	verdictLabel  = "backout.dev/verdict"
 	openLabel     = "backout.dev/open"
+)
+
+// Label selectors of the records of everything, and of what is not closed.
+const (
+	recordSelector = managedLabel + "=" + managedValue + "," + releaseLabel
+	openSelector   = recordSelector + "," + openLabel + "=true"
 )
 
 // Keys of a record's ConfigMap.
@@ -41,17 +56,33 @@ const (
 // fieldManager names backout in the managed fields of what it writes.
 const fieldManager = "backout"
 
-// Ledger reads and writes records. It is safe for concurrent use, by several
-// processes too: every write compares the resourceVersion.
-type Ledger struct {
-	client kubernetes.Interface
-	// namespaces are where open records are looked for.
-	namespaces []string
+// Options are the parts of a Ledger.
+type Options struct {
+	Client kubernetes.Interface
+	// Namespaces are where open records are looked for, and followed.
+	Namespaces []string
+	// Own is backout's own namespace, where everything can be paused at once; ""
+	// if there is none.
+	Own string
+	// Log is slog.Default if nil.
+	Log *slog.Logger
 }
 
-// New returns a ledger that looks for open records in the given namespaces.
-func New(client kubernetes.Interface, namespaces []string) *Ledger {
-	return &Ledger{client: client, namespaces: namespaces}
+// Ledger reads and writes records and pauses. It is safe for concurrent use, by
+// several processes too: every write of a record compares the resourceVersion.
+type Ledger struct {
+	client     kubernetes.Interface
+	namespaces []string
+	own        string
+	log        *slog.Logger
+}
+
+// New returns a ledger. It asks nothing of the API server.
+func New(o Options) *Ledger {
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	return &Ledger{client: o.Client, namespaces: o.Namespaces, own: o.Own, log: o.Log}
 }
 
 // Name returns the name of the ConfigMap of a record.
@@ -63,7 +94,7 @@ func Name(release string, revision int) string {
 // error that names the ConfigMap if one cannot be read: to act as if it were not
 // there could mean to act twice.
 func (l *Ledger) Records(ctx context.Context, k rollback.Key) ([]rollback.Record, error) {
-	records, err := l.list(ctx, k.Namespace, labels.Set{managedLabel: managedValue, releaseLabel: k.Release})
+	records, err := l.list(ctx, k.Namespace, recordSelector+"="+k.Release)
 	if err != nil {
 		return nil, fmt.Errorf("read the records of %s: %w", k, err)
 	}
@@ -73,14 +104,14 @@ func (l *Ledger) Records(ctx context.Context, k rollback.Key) ([]rollback.Record
 
 // All returns every record of the ledger's namespaces, newest first.
 func (l *Ledger) All(ctx context.Context) ([]rollback.Record, error) {
-	return l.everywhere(ctx, labels.Set{managedLabel: managedValue})
+	return l.everywhere(ctx, recordSelector)
 }
 
 // Open returns the releases that have a record which is not closed. A namespace
 // that cannot be read does not hide the others: what was found is returned with
 // the error.
 func (l *Ledger) Open(ctx context.Context) ([]rollback.Key, error) {
-	records, err := l.everywhere(ctx, labels.Set{managedLabel: managedValue, openLabel: "true"})
+	records, err := l.everywhere(ctx, openSelector)
 	var keys []rollback.Key
 	for _, r := range records {
 		if !slices.Contains(keys, r.Key) {
@@ -90,7 +121,7 @@ func (l *Ledger) Open(ctx context.Context) ([]rollback.Key, error) {
 	return keys, err
 }
 
-func (l *Ledger) everywhere(ctx context.Context, selector labels.Set) ([]rollback.Record, error) {
+func (l *Ledger) everywhere(ctx context.Context, selector string) ([]rollback.Record, error) {
 	var all []rollback.Record
 	var errs []error
 	for _, namespace := range l.namespaces {
@@ -106,8 +137,8 @@ func (l *Ledger) everywhere(ctx context.Context, selector labels.Set) ([]rollbac
 
 // list returns the records that can be read, together with an error for each that
 // cannot.
-func (l *Ledger) list(ctx context.Context, namespace string, selector labels.Set) ([]rollback.Record, error) {
-	list, err := l.client.CoreV1().ConfigMaps(namespace).List(ctx, metav1.ListOptions{LabelSelector: selector.String()})
+func (l *Ledger) list(ctx context.Context, namespace string, selector string) ([]rollback.Record, error) {
+	list, err := l.client.CoreV1().ConfigMaps(namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
 	if err != nil {
 		return nil, err
 	}
@@ -150,6 +181,28 @@ func (l *Ledger) Save(ctx context.Context, r rollback.Record) (rollback.Record, 
 		return r, fmt.Errorf("store the record of %s revision %d: %w", r.Key, r.Revision, rollback.ErrConflict)
 	default:
 		return r, fmt.Errorf("store the record of %s revision %d: %w", r.Key, r.Revision, err)
+	}
+}
+
+// Delete removes a record; one that is gone already is no error. It returns
+// rollback.ErrConflict, having removed nothing, if the stored record is not the
+// one that was read.
+func (l *Ledger) Delete(ctx context.Context, r rollback.Record) error {
+	if r.Version == "" {
+		return fmt.Errorf("delete the record of %s revision %d: it was not read from the ledger", r.Key, r.Revision)
+	}
+	// A ConfigMap that was deleted and made again has another resourceVersion too:
+	// the API server counts them for all objects together.
+	err := l.client.CoreV1().ConfigMaps(r.Namespace).Delete(ctx, Name(r.Release, r.Revision), metav1.DeleteOptions{
+		Preconditions: &metav1.Preconditions{ResourceVersion: &r.Version},
+	})
+	switch {
+	case err == nil, apierrors.IsNotFound(err):
+		return nil
+	case apierrors.IsConflict(err):
+		return fmt.Errorf("delete the record of %s revision %d: %w", r.Key, r.Revision, rollback.ErrConflict)
+	default:
+		return fmt.Errorf("delete the record of %s revision %d: %w", r.Key, r.Revision, err)
 	}
 }
 

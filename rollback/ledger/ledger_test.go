@@ -3,6 +3,7 @@ package ledger_test
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"reflect"
 	"strings"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 	"sigs.k8s.io/yaml"
@@ -28,6 +30,11 @@ import (
 // server gives this answer is for the scenarios on a real one.
 
 func at() time.Time { return time.Date(2026, 11, 27, 12, 0, 0, 123456789, time.UTC) }
+
+// newLedger has backout's own namespace, and says nothing.
+func newLedger(client kubernetes.Interface, namespaces ...string) *ledger.Ledger {
+	return ledger.New(ledger.Options{Client: client, Namespaces: namespaces, Own: "backout", Log: slog.New(slog.DiscardHandler)})
+}
 
 // aRecord is a small one.
 func aRecord(namespace, release string, revision int) rollback.Record {
@@ -61,7 +68,7 @@ func configMap(t *testing.T, client *fake.Clientset, namespace, name string) *co
 
 func TestStoredForm(t *testing.T) {
 	client := fake.NewClientset()
-	l := ledger.New(client, []string{"shop"})
+	l := newLedger(client, "shop")
 	save(t, l, aRecord("shop", "web.eu", 7))
 	cm := configMap(t, client, "shop", "backout.v1.web.eu.v7")
 	want := map[string]string{
@@ -105,7 +112,7 @@ func TestStoredForm(t *testing.T) {
 func TestNamesAreValid(t *testing.T) {
 	for _, release := range []string{strings.Repeat("a", 53), "a.b.c", "0", "a--b"} {
 		client := fake.NewClientset()
-		l := ledger.New(client, []string{"shop"})
+		l := newLedger(client, "shop")
 		save(t, l, aRecord("shop", release, 1_000_000))
 		cm := configMap(t, client, "shop", ledger.Name(release, 1_000_000))
 		if errs := validation.IsDNS1123Subdomain(cm.Name); len(errs) > 0 {
@@ -163,7 +170,7 @@ func TestRoundTrip(t *testing.T) {
 	fill(reflect.ValueOf(&want).Elem(), &n)
 	want.Key, want.Version = rollback.Key{Namespace: "shop", Release: "web"}, ""
 
-	l := ledger.New(fake.NewClientset(), []string{"shop"})
+	l := newLedger(fake.NewClientset(), "shop")
 	save(t, l, want)
 	got, err := l.Records(t.Context(), want.Key)
 	if err != nil || len(got) != 1 {
@@ -179,7 +186,10 @@ func TestSelection(t *testing.T) {
 	client := fake.NewClientset(&corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "somebody-elses"}, Data: map[string]string{"record.yaml": "{"},
 	})
-	l := ledger.New(client, []string{"shop", "pay"})
+	l := newLedger(client, "shop", "pay")
+	if err := l.Pause(t.Context(), ledger.Scope{Namespace: "shop"}, "not a record"); err != nil {
+		t.Fatal(err)
+	}
 	closed := aRecord("shop", "web", 4)
 	closed.Closed = at()
 	save(t, l, aRecord("shop", "web", 10), aRecord("shop", "web", 9), closed, aRecord("shop", "api", 5),
@@ -227,7 +237,7 @@ func TestCorruptRecord(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			client := fake.NewClientset()
-			l := ledger.New(client, []string{"shop", "pay"})
+			l := newLedger(client, "shop", "pay")
 			save(t, l, aRecord("shop", "web", 2), aRecord("shop", "web", 3), aRecord("pay", "bank", 1))
 			cm := configMap(t, client, "shop", "backout.v1.web.v3")
 			cm.Data = data
@@ -254,7 +264,7 @@ func TestCorruptRecord(t *testing.T) {
 
 func TestUnreadableNamespace(t *testing.T) {
 	client := fake.NewClientset()
-	l := ledger.New(client, []string{"forbidden", "shop"})
+	l := newLedger(client, "forbidden", "shop")
 	save(t, l, aRecord("shop", "web", 3))
 	client.PrependReactor("list", "configmaps", func(a clienttesting.Action) (bool, runtime.Object, error) {
 		return a.GetNamespace() == "forbidden", nil, apierrors.NewForbidden(schema.GroupResource{Resource: "configmaps"}, "", errors.New("no role"))
@@ -287,7 +297,7 @@ func TestSaveErrors(t *testing.T) {
 		client.PrependReactor("*", "configmaps", func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, c.answer })
 		r := aRecord("shop", "web", 3)
 		r.Version = c.version
-		_, err := ledger.New(client, nil).Save(t.Context(), r)
+		_, err := newLedger(client).Save(t.Context(), r)
 		if err == nil || !strings.Contains(err.Error(), "shop/web") {
 			t.Errorf("%s: the error names the release: got %v", c.what, err)
 			continue
@@ -302,7 +312,7 @@ func TestSaveErrors(t *testing.T) {
 
 func TestSaveSendsWhatWasRead(t *testing.T) {
 	client := fake.NewClientset()
-	l := ledger.New(client, []string{"shop"})
+	l := newLedger(client, "shop")
 	var verbs []string
 	client.PrependReactor("*", "configmaps", func(a clienttesting.Action) (bool, runtime.Object, error) {
 		if write, ok := a.(clienttesting.UpdateAction); ok {
@@ -322,5 +332,92 @@ func TestSaveSendsWhatWasRead(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"create ", "update 42"}, verbs); diff != "" {
 		t.Errorf("a record is created without a mark and replaced only with the mark that was read (-want +got):\n%s", diff)
+	}
+}
+
+func TestDelete(t *testing.T) {
+	client := fake.NewClientset()
+	l := newLedger(client, "shop")
+	r := aRecord("shop", "web", 3)
+	if err := l.Delete(t.Context(), r); err == nil {
+		t.Error("a record that was not read is not deleted: who knows what is stored")
+	}
+	r, err := l.Save(t.Context(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Version = "42"
+	maps := schema.GroupResource{Resource: "configmaps"}
+	var precondition string
+	var answer error
+	client.PrependReactor("delete", "configmaps", func(a clienttesting.Action) (bool, runtime.Object, error) {
+		if p := a.(clienttesting.DeleteActionImpl).DeleteOptions.Preconditions; p != nil && p.ResourceVersion != nil {
+			precondition = a.(clienttesting.DeleteActionImpl).Name + " " + *p.ResourceVersion
+		}
+		return answer != nil, nil, answer
+	})
+	for _, c := range []struct {
+		what         string
+		answer, want error
+	}{
+		{"somebody wrote it since", apierrors.NewConflict(maps, "x", nil), rollback.ErrConflict},
+		{"no permission", apierrors.NewForbidden(maps, "x", nil), apierrors.NewForbidden(maps, "x", nil)},
+		{"it is as it was read", nil, nil},
+		{"it is gone already", nil, nil},
+	} {
+		answer = c.answer
+		err := l.Delete(t.Context(), r)
+		if (err == nil) != (c.want == nil) || errors.Is(err, rollback.ErrConflict) != errors.Is(c.want, rollback.ErrConflict) {
+			t.Errorf("%s: want %v, got %v", c.what, c.want, err)
+		}
+		if precondition != "backout.v1.web.v3 42" {
+			t.Errorf("%s: the API server is told which one to delete: got %q", c.what, precondition)
+		}
+	}
+	if records, err := l.Records(t.Context(), r.Key); err != nil || len(records) != 0 {
+		t.Errorf("a deleted record is gone: got %v, %v", records, err)
+	}
+}
+
+// TestBoundedSize floods a record with the longest texts: those of alerts come from
+// strangers, the others are backout's own sentences. A ConfigMap takes 1 MiB.
+func TestBoundedSize(t *testing.T) {
+	const flood = 1000
+	long, sentence := strings.Repeat("語", 2000), strings.Repeat("x", 300)
+	r := aRecord("shop", strings.Repeat("a", 53), 1_000_000)
+	for i := range flood {
+		received := at().Add(time.Duration(i) * time.Minute)
+		_, a, err := rollback.Alert{
+			Labels: map[string]string{
+				"alertname": long, "backout": "rollback", "namespace": r.Namespace, "release": r.Release, "version": long,
+			},
+			Annotations: map[string]string{"summary": long}, Fingerprint: fmt.Sprintf("%016x", i), StartsAt: received,
+		}.Read(received)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.Confirmation = &rollback.Confirmation{Answer: rollback.AnswerUnknown, ActiveSince: received, Error: sentence}
+		r.Accuse(a)
+		r.Decide(rollback.Decision{
+			Verdict: rollback.Unsafe, Reason: fmt.Sprint(i, strings.Repeat(sentence, 5)), Do: sentence, Shed: true, Hold: true, People: true, At: received,
+		})
+	}
+	for range 20 {
+		r.Dangers = append(r.Dangers, rollback.Danger{Kind: rollback.DangerUnbuildable, What: sentence})
+	}
+	step := rollback.Step{Started: at(), Done: at(), Next: at(), Attempts: 20, Error: strings.Repeat("x", 1000), Note: sentence}
+	r.Shed, r.Rollback, r.Raise, r.Verify = &step, &step, &step, &step
+	if len(r.Accusations) == flood || len(r.Decisions) == flood {
+		t.Errorf("a record does not grow with the alerts: %d accusations, %d decisions", len(r.Accusations), len(r.Decisions))
+	}
+	client := fake.NewClientset()
+	save(t, newLedger(client, "shop"), r)
+	size := 0
+	for _, text := range configMap(t, client, "shop", ledger.Name(r.Release, r.Revision)).Data {
+		size += len(text)
+	}
+	t.Logf("after %d alerts: %d accusations, %d decisions, %d bytes", flood, len(r.Accusations), len(r.Decisions), size)
+	if limit := 1 << 20 / 8; size > limit {
+		t.Errorf("a record takes at most an eighth of a ConfigMap, whatever alerts say: got %d bytes", size)
 	}
 }

@@ -43,7 +43,7 @@ func newRouter(t *testing.T, ingresses ...*networkingv1.Ingress) (*traffic.Route
 	}
 	server := httptest.NewServer(s)
 	t.Cleanup(server.Close)
-	router, err := traffic.New(&rest.Config{Host: server.URL, QPS: -1})
+	router, err := traffic.New(traffic.Options{Config: &rest.Config{Host: server.URL, QPS: -1}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,9 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/dynamic/fake"
 	"sigs.k8s.io/yaml"
 
 	"github.com/upcommerce/backout/rollback"
@@ -41,9 +39,9 @@ func httpRoute(t *testing.T, rules string) rollback.Object {
 // weights renders the rules' weights as "60 20 | 1 0".
 func weights(o rollback.Object) string {
 	var rules []string
-	for _, rule := range rulesOf(&unstructured.Unstructured{Object: o}) {
+	for _, rule := range gatewayAPI().listsOf(&unstructured.Unstructured{Object: o}) {
 		var refs []string
-		for _, b := range rule.(map[string]any)["backendRefs"].([]any) {
+		for _, b := range rule.entries {
 			text := "-"
 			if w, ok := b.(map[string]any)["weight"]; ok {
 				text = strings.TrimSpace(string(must(yaml.Marshal(w))))
@@ -171,9 +169,7 @@ func TestHTTPRouteWithoutACanaryIsLeftAlone(t *testing.T) {
 // routerWith returns a router on a cluster with that one object, and a look at it.
 func routerWith(t *testing.T, o rollback.Object) (*Router, func() rollback.Object) {
 	t.Helper()
-	u := &unstructured.Unstructured{Object: o}
-	client := fake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(),
-		map[schema.GroupVersionResource]string{httpRoutes(): "HTTPRouteList"}, u)
+	client := cluster(t, string(must(yaml.Marshal(o))))
 	return &Router{objects: client}, func() rollback.Object {
 		live, err := client.Resource(httpRoutes()).Namespace("shop").Get(t.Context(), "shop", metav1.GetOptions{})
 		if err != nil {

@@ -3,6 +3,7 @@ package scenarios
 import (
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/upcommerce/backout/rollback"
@@ -163,6 +164,10 @@ func TestTheTargetIsChosenByContent(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if err := b.Child.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	<-b.Child.Done()
 	c := backout(t, st, 1, map[string]string{"BACKOUT_COOLDOWN": "1ms"})
 	post(t, c, stage.Token, payload(t, labels(map[string]string{"version": "v4"})))
 	if r := record(t, c, 7, rolledBack); r.Target != 5 {

@@ -33,6 +33,9 @@ type Backout struct {
 	client       *http.Client
 }
 
+// BackoutPath is the backout program, for those who run it themselves.
+func (s *Stage) BackoutPath() string { return s.programs.backout }
+
 // Backout runs backout inside the sandbox, outside of the cluster, with a
 // kubeconfig, and returns when it says that it is ready. env is added to an
 // environment that opts the namespace's releases in, and wins over it. Several
@@ -50,6 +53,8 @@ func (s *Stage) Backout(ctx context.Context, number int, env map[string]string) 
 		"BACKOUT_TOKEN_FILE": tokenFile,
 		"BACKOUT_RELEASES":   Namespace + "/*",
 		"BACKOUT_LOG_FORMAT": "text",
+		// Whether it helped is judged at once: most stories are over by then.
+		"BACKOUT_VERIFY": "1s", "BACKOUT_VERIFY_LIMIT": "3s",
 	}
 	maps.Copy(all, env)
 	var pairs []string

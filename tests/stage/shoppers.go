@@ -62,13 +62,16 @@ type Shoppers struct {
 }
 
 // Shoppers returns some who have not begun.
-func (s *Stage) Shoppers() *Shoppers {
-	return &Shoppers{url: "http://" + Host + "/", client: &http.Client{
+func (s *Stage) Shoppers() *Shoppers { return s.usual().Shoppers() }
+
+// Shoppers returns some of this place's who have not begun.
+func (p Place) Shoppers() *Shoppers {
+	return &Shoppers{url: "http://" + p.Host + "/", client: &http.Client{
 		Timeout: visitLimit,
 		Transport: &http.Transport{
 			// Whatever the host is called, the router is where it lives.
 			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-				return s.Sandbox.Dial(ctx, routerAddress)
+				return p.stage.Sandbox.Dial(ctx, routerAddress)
 			},
 			MaxIdleConnsPerHost: 64,
 		},

@@ -13,9 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/upcommerce/backout/tests/sandbox"
@@ -66,14 +64,15 @@ func Open(ctx context.Context, progress func(string)) (*Stage, error) {
 	return st, nil
 }
 
-// Start is Open for tests: the sandbox is closed when the test ends.
-func Start(t testing.TB) *Stage {
+// Start is Open for tests: the sandbox is closed when the test ends. Nobody has
+// pushed the images that are named, with their tags, as gone.
+func Start(t testing.TB, gone ...string) *Stage {
 	t.Helper()
 	p, err := build(t.Context(), func(text string) { t.Log(text) })
 	if err != nil {
 		t.Fatal(err)
 	}
-	st, err := newStage(sandbox.StartWith(t, sandbox.Options{Images: p.images()}), p)
+	st, err := newStage(sandbox.StartWith(t, sandbox.Options{Images: p.images(), Unpullable: gone}), p)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,25 +153,10 @@ func (s *Stage) Prometheus(ctx context.Context, am *sandbox.Alertmanager) (*sand
 	})
 }
 
-// Install installs the storefront as the release, or upgrades it to the given
-// values, each as helm's --set-string takes it, or --set if it begins with a
-// colon. It does not wait for pods.
+// Install installs the storefront as the release, or upgrades it, in the usual
+// place.
 func (s *Stage) Install(ctx context.Context, release string, values ...string) error {
-	chart := filepath.Join(s.programs.repository(), "charts", "canary-demo")
-	args := []string{
-		"upgrade", "--install", release, chart, "--namespace", Namespace, "--create-namespace",
-		"--values", filepath.Join(chart, "values-storefront.yaml"),
-		"--set-string", "image.repository=" + StorefrontImage + ",ingress.host=" + Host,
-	}
-	for _, value := range values {
-		if plain, ok := strings.CutPrefix(value, ":"); ok {
-			args = append(args, "--set", plain)
-		} else {
-			args = append(args, "--set-string", value)
-		}
-	}
-	_, err := s.Helm(ctx, args...)
-	return err
+	return s.usual().Install(ctx, release, values...)
 }
 
 // Canary returns the values for a canary of the tag with that colour, in percent
@@ -190,34 +174,6 @@ func Failing(share float64) string {
 	return fmt.Sprintf("config.canary.env.FAULT_ERROR_SHARE=%g", share)
 }
 
-// AwaitRollout waits until every Deployment of the namespace has been rolled out.
-func (s *Stage) AwaitRollout(ctx context.Context) error {
-	for {
-		waiting, err := s.unready(ctx)
-		if err == nil && len(waiting) == 0 {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("wait for Deployments %v: %w", waiting, errors.Join(ctx.Err(), err))
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
-}
-
-// unready names the Deployments that are not rolled out.
-func (s *Stage) unready(ctx context.Context) ([]string, error) {
-	list, err := s.Client.AppsV1().Deployments(Namespace).List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return nil, err
-	}
-	var waiting []string
-	for _, d := range list.Items {
-		want := *d.Spec.Replicas
-		st := d.Status
-		if st.ObservedGeneration < d.Generation || st.Replicas != want || st.UpdatedReplicas != want || st.AvailableReplicas != want {
-			waiting = append(waiting, d.Name)
-		}
-	}
-	return waiting, nil
-}
+// AwaitRollout waits until every Deployment of the usual place has been rolled
+// out.
+func (s *Stage) AwaitRollout(ctx context.Context) error { return s.usual().AwaitRollout(ctx) }

@@ -1,0 +1,151 @@
+package ledger
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
+
+	"github.com/upcommerce/backout/rollback"
+)
+
+// How long a watch that failed waits before it is tried again. The cap is short:
+// when the API server is back, so must be the news.
+const (
+	watchRetry      = 200 * time.Millisecond
+	watchRetryMax   = 5 * time.Second
+	watchRetryReset = 10 * time.Minute
+)
+
+// Follow calls changed for every record of the ledger's namespaces at the start,
+// and then for each that is written, by whichever process, milliseconds later. Of
+// several quick changes to one record it may tell the last one only. It does not
+// tell of deleted records. It calls changed from one goroutine per namespace, so
+// that several calls may run at once; a call that takes its time delays its own
+// namespace.
+//
+// A record that cannot be decoded is logged and left out. A namespace that cannot
+// be watched is logged and tried again, every few seconds, and does not delay the
+// others. Follow returns nil when ctx ends.
+func (l *Ledger) Follow(ctx context.Context, changed func(rollback.Record)) error {
+	// client-go tells on its own logger what is told here.
+	ctx = klog.NewContext(ctx, klog.New(nil))
+	var all sync.WaitGroup
+	for _, namespace := range l.namespaces {
+		all.Go(func() { l.follow(ctx, namespace, changed) })
+	}
+	all.Wait()
+	return nil
+}
+
+func (l *Ledger) follow(ctx context.Context, namespace string, changed func(rollback.Record)) {
+	maps := l.client.CoreV1().ConfigMaps(namespace)
+	log := l.log.With("namespace", namespace)
+	var trouble trouble
+	source := cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			o.LabelSelector = recordSelector
+			list, err := maps.List(ctx, o)
+			if err != nil && ctx.Err() == nil && trouble.news(err) {
+				log.WarnContext(ctx, "records cannot be followed; trying again", "error", err)
+			}
+			return list, err
+		},
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			o.LabelSelector = recordSelector
+			events, err := maps.Watch(ctx, o)
+			if ctx.Err() == nil && trouble.news(err) {
+				log.WarnContext(ctx, "records cannot be followed; trying again", "error", err)
+			}
+			return events, err
+		},
+	}, l.client)
+	sink := &sink{told: make(map[string]string), tell: func(cm *corev1.ConfigMap) {
+		r, err := decode(cm)
+		if err != nil {
+			log.WarnContext(ctx, "a record cannot be followed", "error", err)
+			return
+		}
+		changed(r)
+	}}
+	retry := wait.Backoff{Duration: watchRetry, Cap: watchRetryMax, Factor: 2, Jitter: 0.5, Steps: 10}
+	records := cache.NewReflectorWithOptions(source, &corev1.ConfigMap{}, sink, cache.ReflectorOptions{Name: "records", Backoff: &retry})
+	// The Reflector's own Run does the same, and tells errors once more.
+	_ = retry.DelayWithReset(clock.RealClock{}, watchRetryReset).Until(ctx, true, true, func(ctx context.Context) (bool, error) {
+		_ = records.ListAndWatchWithContext(ctx)
+		return false, nil
+	})
+}
+
+// sink is where a Reflector puts what it reads. It passes ConfigMaps on and keeps
+// none of them: the records of a thousand releases take more memory than backout may.
+type sink struct {
+	tell func(*corev1.ConfigMap)
+	// told has the resourceVersion last told, by name: when a watch begins anew, it
+	// brings everything again.
+	told map[string]string
+}
+
+var _ cache.ReflectorStore = (*sink)(nil)
+
+func (s *sink) Add(object any) error {
+	if cm, ok := object.(*corev1.ConfigMap); ok && s.told[cm.Name] != cm.ResourceVersion {
+		s.told[cm.Name] = cm.ResourceVersion
+		s.tell(cm)
+	}
+	return nil
+}
+
+func (s *sink) Update(object any) error { return s.Add(object) }
+
+func (s *sink) Delete(object any) error {
+	if cm, ok := object.(*corev1.ConfigMap); ok {
+		delete(s.told, cm.Name)
+	}
+	return nil
+}
+
+func (s *sink) Replace(objects []any, _ string) error {
+	before := s.told
+	s.told = make(map[string]string, len(objects))
+	for _, object := range objects {
+		if cm, ok := object.(*corev1.ConfigMap); ok && before[cm.Name] == cm.ResourceVersion {
+			s.told[cm.Name] = cm.ResourceVersion
+		}
+		if err := s.Add(object); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (*sink) Resync() error { return nil }
+
+// trouble is what last went wrong with something that is tried again and again, so
+// that it is told once. It belongs to one goroutine at a time.
+type trouble struct {
+	begun  bool
+	reason metav1.StatusReason
+}
+
+// news reports whether err is of another kind than the last one, or the first one
+// after a success. Success is nil.
+func (t *trouble) news(err error) bool {
+	if err == nil {
+		*t = trouble{}
+		return false
+	}
+	now := trouble{begun: true, reason: apierrors.ReasonForError(err)}
+	news := now != *t
+	*t = now
+	return news
+}

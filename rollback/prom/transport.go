@@ -1,0 +1,123 @@
+package prom
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"unicode"
+
+	promv1 "github.com/prometheus/client_golang/api/prometheus/v1"
+	promconfig "github.com/prometheus/common/config"
+)
+
+// maxAnswer bounds an answer, in bytes. A thousand alerts of one rule are one
+// megabyte.
+const maxAnswer = 4 << 20
+
+// maxReason bounds a reason, in runes.
+const maxReason = 200
+
+// newTransport presents the token and trusts the CAs of the configuration; both
+// files are re-read when they change.
+func newTransport(c Config) (http.RoundTripper, error) {
+	h := promconfig.HTTPClientConfig{EnableHTTP2: true, TLSConfig: promconfig.TLSConfig{CAFile: c.CAFile}}
+	if c.TokenFile != "" {
+		token, err := os.ReadFile(c.TokenFile)
+		if err != nil {
+			return nil, fmt.Errorf("BACKOUT_PROMETHEUS_TOKEN_FILE: %w", err)
+		}
+		if len(bytes.TrimSpace(token)) == 0 {
+			return nil, fmt.Errorf("BACKOUT_PROMETHEUS_TOKEN_FILE: %s is empty: put a token into it", c.TokenFile)
+		}
+		h.Authorization = &promconfig.Authorization{Type: "Bearer", CredentialsFile: c.TokenFile}
+	}
+	t, err := promconfig.NewRoundTripperFromConfig(h, "prometheus", promconfig.WithUserAgent("backout"))
+	if err != nil {
+		// A token file is read with each request, so what is wrong is the CA file.
+		return nil, fmt.Errorf("BACKOUT_PROMETHEUS_CA_FILE: %w; name a file with PEM certificates", err)
+	}
+	return transport{t}, nil
+}
+
+// transport turns answers that no Prometheus API would give into errors with a
+// hint, and bounds the others. It follows no redirects: what it is redirected to
+// was not configured and gets no token.
+type transport struct{ next http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper.
+func (t transport) RoundTrip(q *http.Request) (*http.Response, error) {
+	r, err := t.next.RoundTrip(q)
+	if err != nil {
+		return nil, err
+	}
+	if hint := hintFor(r.StatusCode); hint != "" {
+		_ = r.Body.Close()
+		return nil, fmt.Errorf("it answers %s: %s", r.Status, hint)
+	}
+	r.Body = &bounded{ReadCloser: r.Body, left: maxAnswer}
+	return r, nil
+}
+
+func hintFor(status int) string {
+	switch {
+	case status >= 300 && status < 400:
+		return "redirects are not followed; name where it redirects to in BACKOUT_PROMETHEUS_URLS"
+	case status == http.StatusUnauthorized, status == http.StatusForbidden:
+		return "check BACKOUT_PROMETHEUS_TOKEN_FILE"
+	case status == http.StatusNotFound:
+		return "there is no Prometheus API; check the path prefix in BACKOUT_PROMETHEUS_URLS"
+	default:
+		return ""
+	}
+}
+
+// bounded is a body that fails, instead of ending, when it goes on too long.
+type bounded struct {
+	io.ReadCloser
+	left int
+}
+
+// Read implements io.Reader.
+func (b *bounded) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if b.left -= n; b.left < 0 {
+		return 0, fmt.Errorf("its answer is larger than %d MiB", maxAnswer>>20)
+	}
+	return n, err
+}
+
+// reason tells an error in one line without the address that was asked, which may
+// hold a password.
+func reason(err error) string {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return inTime
+	}
+	if outer, ok := errors.AsType[*url.Error](err); ok {
+		err = outer.Err
+	}
+	if api, ok := errors.AsType[*promv1.Error](err); ok {
+		return oneLine(api.Msg)
+	}
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return oneLine(err.Error()) + "; check BACKOUT_PROMETHEUS_CA_FILE"
+	}
+	return oneLine(err.Error())
+}
+
+// oneLine bounds a text that a server may have written.
+func oneLine(s string) string {
+	s = strings.Join(strings.FieldsFunc(strings.ToValidUTF8(s, "?"), func(r rune) bool {
+		return unicode.IsSpace(r) || !unicode.IsPrint(r)
+	}), " ")
+	if runes := []rune(s); len(runes) > maxReason {
+		return string(runes[:maxReason-1]) + "…"
+	}
+	return s
+}

@@ -1,0 +1,146 @@
+package traffic
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/selection"
+)
+
+// endpoint is one address behind a Service that takes traffic.
+type endpoint struct {
+	service, pod string
+}
+
+// unready says which of the heirs could not take the canary's traffic, and why; ""
+// if all could.
+func (r *Router) unready(ctx context.Context, namespace string, burdens []burden) (string, error) {
+	heirs := names{}
+	subsets := make(map[string]map[string]string)
+	for _, b := range burdens {
+		if b.heir != "" {
+			heirs[b.heir] = true
+		}
+		if b.subset != nil {
+			subsets[labels.FormatLabels(b.subset)] = b.subset
+		}
+	}
+	if len(heirs) == 0 {
+		return "", nil
+	}
+	ready, pods, err := r.ready(ctx, namespace, heirs, subsets)
+	if err != nil {
+		return "", err
+	}
+	for _, b := range burdens {
+		if b.heir == "" {
+			continue
+		}
+		what := "Service " + b.heir
+		if b.subset != nil {
+			what += " with " + labels.FormatLabels(b.subset)
+		}
+		if !serves(ready, b, pods[labels.FormatLabels(b.subset)]) {
+			return what + " has no ready endpoint", nil
+		}
+	}
+	return "", nil
+}
+
+// serves reports whether the burden's heir has an endpoint that is ready; where
+// only a subset counts, one of those pods.
+func serves(ready []endpoint, b burden, subset names) bool {
+	for _, e := range ready {
+		if e.service == b.heir && (b.subset == nil || subset[e.pod]) {
+			return true
+		}
+	}
+	return false
+}
+
+// ready returns the endpoints of the Services that take traffic, and the pods of
+// each subset.
+func (r *Router) ready(ctx context.Context, namespace string, services names, subsets map[string]map[string]string) ([]endpoint, map[string]names, error) {
+	var ready []endpoint
+	var errs []error
+	pods := make(map[string]names)
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	all.Go(func() {
+		found, err := r.endpoints(ctx, namespace, services)
+		mu.Lock()
+		defer mu.Unlock()
+		ready, errs = found, append(errs, err)
+	})
+	for key, set := range subsets {
+		all.Go(func() {
+			found, err := r.pods(ctx, namespace, set)
+			mu.Lock()
+			defer mu.Unlock()
+			pods[key], errs = found, append(errs, err)
+		})
+	}
+	all.Wait()
+	return ready, pods, errors.Join(errs...)
+}
+
+func (r *Router) endpoints(ctx context.Context, namespace string, services names) ([]endpoint, error) {
+	which, err := labels.NewRequirement(discoveryv1.LabelServiceName, selection.In, sorted(services))
+	if err != nil {
+		return nil, fmt.Errorf("ask for the endpoints of %v: %w", sorted(services), err)
+	}
+	list, err := r.objects.Resource(discoveryv1.SchemeGroupVersion.WithResource("endpointslices")).Namespace(namespace).
+		List(ctx, metav1.ListOptions{LabelSelector: labels.NewSelector().Add(*which).String()})
+	if err != nil {
+		return nil, hinted(fmt.Errorf("list the endpoints of %v: %w", sorted(services), err), "endpointslices.discovery.k8s.io", namespace)
+	}
+	var ready []endpoint
+	for _, item := range list.Items {
+		var slice discoveryv1.EndpointSlice
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(item.Object, &slice); err != nil {
+			return nil, fmt.Errorf("read EndpointSlice %s/%s: %w", namespace, item.GetName(), err)
+		}
+		for _, e := range slice.Endpoints {
+			// No word about it means ready, by the API's own rule.
+			if e.Conditions.Ready != nil && !*e.Conditions.Ready {
+				continue
+			}
+			found := endpoint{service: slice.Labels[discoveryv1.LabelServiceName]}
+			if e.TargetRef != nil && e.TargetRef.Kind == "Pod" {
+				found.pod = e.TargetRef.Name
+			}
+			ready = append(ready, found)
+		}
+	}
+	return ready, nil
+}
+
+// pods returns the names of the pods with those labels.
+func (r *Router) pods(ctx context.Context, namespace string, set map[string]string) (names, error) {
+	list, err := r.objects.Resource(schema.GroupVersionResource{Version: "v1", Resource: "pods"}).Namespace(namespace).
+		List(ctx, metav1.ListOptions{LabelSelector: labels.SelectorFromSet(set).String()})
+	if err != nil {
+		return nil, hinted(fmt.Errorf("list the pods with %s: %w", labels.FormatLabels(set), err), "pods", namespace)
+	}
+	found := names{}
+	for _, p := range list.Items {
+		found[p.GetName()] = true
+	}
+	return found, nil
+}
+
+// hinted adds to a refusal what a person has to allow.
+func hinted(err error, resource, namespace string) error {
+	if apierrors.IsForbidden(err) {
+		return fmt.Errorf("%w; allow backout to list %s in namespace %s", err, resource, namespace)
+	}
+	return err
+}

@@ -1,0 +1,168 @@
+package traffic
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/upcommerce/backout/rollback"
+)
+
+// fieldManager names backout in the managed fields of what it patches.
+const fieldManager = "backout"
+
+// heldAnnotation is backout's own: the weights that a shed found. It stands on a
+// routing object for as long as its weight is held at zero.
+const heldAnnotation = "backout.dev/held-weight"
+
+// Bounds on repeating a patch whose object was changed meanwhile.
+const (
+	maxPatches    = 10
+	patchInterval = 5 * time.Millisecond
+)
+
+// errPutBack says that a write was accepted and yet did not stay.
+var errPutBack = errors.New("the API server accepted the weight and stored another one: look for an admission webhook that writes it")
+
+// edit is what is to be written to one routing object.
+type edit struct {
+	// weights are the canary's, before and after.
+	weights    []rollback.Weight
+	operations []operation
+}
+
+// change is what is wanted of live routing objects.
+type change struct {
+	// of returns the edit of one; no operation if it is as wanted.
+	of func(o route, live *unstructured.Unstructured) (edit, error)
+	// fence is asked before each write, if not nil.
+	fence func() error
+	// back demands that what was stored needs no further edit.
+	back bool
+	// disown gives up the ownership of the fields afterwards.
+	disown bool
+}
+
+// operation is one step of a JSON Patch (RFC 6902).
+type operation struct {
+	Op, Path string
+	Value    any
+}
+
+// MarshalJSON keeps a value that is zero: only a remove has none.
+func (o operation) MarshalJSON() ([]byte, error) {
+	if o.Op == "remove" {
+		return json.Marshal(map[string]any{"op": o.Op, "path": o.Path})
+	}
+	return json.Marshal(map[string]any{"op": o.Op, "path": o.Path, "value": o.Value})
+}
+
+// set reads the live object and writes what the change asks for, provided that the
+// object is still the one that was read. It repeats both when somebody else wrote
+// in between. Nothing is written if the change asks for nothing.
+func (r *Router) set(ctx context.Context, k rollback.Key, o route, c change) ([]rollback.Weight, error) {
+	objects := r.objects.Resource(o.resource).Namespace(k.Namespace)
+	for attempt := 1; ; attempt++ {
+		live, err := objects.Get(ctx, o.name, metav1.GetOptions{})
+		if err != nil {
+			return nil, err
+		}
+		wanted, err := c.of(o, live)
+		if err != nil || len(wanted.operations) == 0 {
+			return wanted.weights, err
+		}
+		same := operation{Op: "test", Path: "/metadata/resourceVersion", Value: live.GetResourceVersion()}
+		patch, err := json.Marshal(append([]operation{same}, wanted.operations...))
+		if err != nil {
+			return nil, err
+		}
+		if c.fence != nil {
+			if err := c.fence(); err != nil {
+				return nil, err
+			}
+		}
+		stored, err := objects.Patch(ctx, o.name, types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: fieldManager})
+		if err == nil {
+			return wanted.weights, c.stayed(o, stored)
+		}
+		// A failed test operation is answered 422, a lost race 409.
+		if attempt == maxPatches || !apierrors.IsConflict(err) && !apierrors.IsInvalid(err) {
+			return nil, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(patchInterval):
+		}
+	}
+}
+
+// stayed reads back what the API server stored, from its answer to the patch.
+func (c change) stayed(o route, stored *unstructured.Unstructured) error {
+	if !c.back {
+		return nil
+	}
+	again, err := c.of(o, stored)
+	if err == nil && len(again.operations) > 0 {
+		return errPutBack
+	}
+	return err
+}
+
+// disowned returns what takes backout out of the object's managed fields. While it
+// stands there, a server-side apply that wants another weight is refused as a
+// conflict, and Helm 4 applies in that way: right for as long as the weight is held,
+// and wrong for every upgrade after that.
+// https://kubernetes.io/docs/reference/using-api/server-side-apply/#conflicts
+func disowned(_ route, live *unstructured.Unstructured) (edit, error) {
+	var e edit
+	for i, f := range slices.Backward(live.GetManagedFields()) {
+		if f.Manager == fieldManager {
+			e.operations = append(e.operations, operation{Op: "remove", Path: fmt.Sprintf("/metadata/managedFields/%d", i)})
+		}
+	}
+	return e, nil
+}
+
+// annotate returns what sets one annotation. An object without annotations gets
+// its first one only: more than one have to come from annotateAll.
+func annotate(live *unstructured.Unstructured, name, value string) []operation {
+	return annotateAll(live, map[string]string{name: value})
+}
+
+// annotateAll returns what sets the annotations.
+func annotateAll(live *unstructured.Unstructured, values map[string]string) []operation {
+	if live.GetAnnotations() == nil {
+		return []operation{{Op: "add", Path: "/metadata/annotations", Value: values}}
+	}
+	var operations []operation
+	for _, name := range sorted(values) {
+		operations = append(operations, operation{Op: "add", Path: annotationPath(name), Value: values[name]})
+	}
+	return operations
+}
+
+// unannotate returns what takes away those of the annotations that are there.
+func unannotate(live *unstructured.Unstructured, names ...string) []operation {
+	var operations []operation
+	for _, name := range names {
+		if _, ok := live.GetAnnotations()[name]; ok {
+			operations = append(operations, operation{Op: "remove", Path: annotationPath(name)})
+		}
+	}
+	return operations
+}
+
+// annotationPath is the JSON Pointer (RFC 6901) of an annotation.
+func annotationPath(name string) string {
+	return "/metadata/annotations/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
+}

@@ -1,0 +1,209 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/upcommerce/backout/handler"
+	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/helm"
+	"github.com/upcommerce/backout/rollback/ledger"
+	"github.com/upcommerce/backout/rollback/prom"
+	"github.com/upcommerce/backout/rollback/traffic"
+)
+
+// service is all parts of one running backout.
+type service struct {
+	config   config
+	host     string
+	releases *helm.Client
+	records  *ledger.Ledger
+	lease    *ledger.Lease
+	engine   *rollback.Engine
+	server   *handler.Server
+	log      *slog.Logger
+
+	// warm is closed once the API server has answered.
+	warm chan struct{}
+}
+
+// newService wires the parts; nothing listens or works yet, and nobody is asked.
+func newService(c config, in cluster, log *slog.Logger) (*service, error) {
+	clientset, err := kubernetes.NewForConfig(in.config)
+	if err != nil {
+		return nil, fmt.Errorf("make a Kubernetes client: %w", err)
+	}
+	s := &service{config: c, host: in.config.Host, log: log, warm: make(chan struct{})}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	s.lease, err = ledger.NewLease(ledger.LeaseOptions{
+		Client: clientset, Namespace: in.namespace, Identity: identity(), Config: c.Lease, Registerer: registry, Log: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if s.releases, err = helm.New(helm.Options{Config: in.config, Fence: s.lease.Held, Log: log}); err != nil {
+		return nil, err
+	}
+	router, err := traffic.New(traffic.Options{Config: in.config, Fence: s.lease.Held})
+	if err != nil {
+		return nil, err
+	}
+	s.records = ledger.New(ledger.Options{Client: clientset, Namespaces: c.Policy.Namespaces(), Own: in.namespace, Log: log})
+	options := rollback.Options{
+		Releases: s.releases, Traffic: router, Ledger: s.records, Policy: c.Policy,
+		Leads: s.lease.Held, Registerer: registry, Log: log,
+	}
+	if len(c.Prometheus.URLs) > 0 {
+		if options.Prometheus, err = prom.New(prom.Options{Config: c.Prometheus}); err != nil {
+			return nil, err
+		}
+	}
+	if s.engine, err = rollback.New(options); err != nil {
+		return nil, err
+	}
+	s.server, err = handler.New(handler.Options{
+		Config: c.HTTP, Receiver: s.engine, Reader: s.records, Registry: registry, Log: log,
+		Ready: func(ctx context.Context) error {
+			select {
+			case <-s.warm:
+				return clientset.Discovery().RESTClient().Get().AbsPath("/version").Do(ctx).Error()
+			default:
+				return fmt.Errorf("the API server %s has not answered yet", s.host)
+			}
+		},
+	})
+	return s, err
+}
+
+// identity names this replica. In a cluster it is the pod's name, so that a
+// container that is started again goes on with the lease at once; elsewhere several
+// processes may run on one host.
+func identity() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "backout"
+	}
+	if _, inside := os.LookupEnv("KUBERNETES_SERVICE_HOST"); inside {
+		return host
+	}
+	return fmt.Sprintf("%s-%d-%d", host, os.Getpid(), time.Now().UnixNano())
+}
+
+// serve listens and works until ctx ends. Then it first stops listening, so that
+// whatever was answered 2xx is stored, and gives the steps in hand the time that
+// is left of the grace period. What is not finished then stands in its record for
+// the next leader. When the lease is lost it returns an error at once.
+func (s *service) serve(ctx context.Context) error {
+	var listen net.ListenConfig
+	webhook, err := listen.Listen(ctx, "tcp", s.config.HTTP.Listen)
+	if err != nil {
+		return fmt.Errorf("listen for the webhook: %w; is BACKOUT_LISTEN in use?", err)
+	}
+	ops, err := listen.Listen(ctx, "tcp", s.config.HTTP.OpsListen)
+	if err != nil {
+		return errors.Join(fmt.Errorf("listen for health and metrics: %w; is BACKOUT_OPS_LISTEN in use?", err), webhook.Close())
+	}
+	s.log.InfoContext(ctx, "backout serves", "address", webhook.Addr().String(), "ops", ops.Addr().String(),
+		"policy", s.config.Policy, "http", s.config.HTTP)
+	if len(s.config.Policy.Releases) == 0 {
+		s.log.WarnContext(ctx, "no release is opted in: every alert will be refused; set BACKOUT_RELEASES")
+	}
+	served := make(chan error, 1)
+	go func() { served <- s.server.Serve(webhook, ops) }()
+
+	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopWork()
+	lead, stopLead := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopLead()
+	worked := s.start(work)
+	led := make(chan error, 1)
+	go func() { led <- s.lead(lead) }()
+
+	select {
+	case err := <-served:
+		return fmt.Errorf("serve: %w", err)
+	case err := <-led:
+		return fmt.Errorf("lead: %w; whatever was in hand is the next leader's", err)
+	case <-ctx.Done():
+	}
+	s.log.InfoContext(work, "told to stop; finishing what is in hand", "duration", s.config.Grace)
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.config.Grace)
+	defer cancel()
+	err = s.server.Shutdown(grace)
+	stopWork()
+	if workErr := await(grace, worked); workErr != nil {
+		return errors.Join(err, fmt.Errorf("finish what is in hand: %w; it stays in its record", workErr))
+	}
+	stopLead()
+	return errors.Join(err, await(grace, led))
+}
+
+func await(ctx context.Context, done <-chan error) error {
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return errors.New("the grace period is over")
+	}
+}
+
+// start works on what is stored, from when the API server has answered, until ctx
+// ends.
+func (s *service) start(ctx context.Context) <-chan error {
+	worked := make(chan error, 1)
+	go func() {
+		s.warmUp(ctx)
+		following := make(chan error, 1)
+		go func() { following <- s.records.Follow(ctx, s.engine.Notice) }()
+		err := s.engine.Run(ctx)
+		worked <- errors.Join(err, <-following)
+	}()
+	return worked
+}
+
+// lead competes for the lease and has the engine begin when it has it.
+func (s *service) lead(ctx context.Context) error {
+	select {
+	case <-s.warm:
+	case <-ctx.Done():
+		return nil
+	}
+	return s.lease.Run(ctx, func(ctx context.Context) {
+		s.engine.Lead()
+		<-ctx.Done()
+	})
+}
+
+// warmInterval is how often an API server that does not answer is asked again.
+const warmInterval = time.Second
+
+// warmUp waits until the API server has answered: a cluster that is just coming
+// back needs no process that ends again and again.
+func (s *service) warmUp(ctx context.Context) {
+	for {
+		err := s.releases.Warm(ctx)
+		if err == nil {
+			close(s.warm)
+			return
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		s.log.ErrorContext(ctx, "the API server does not answer; is it the right one, and is it up?", "address", s.host, "error", err)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(warmInterval):
+		}
+	}
+}

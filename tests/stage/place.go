@@ -1,0 +1,81 @@
+package stage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Place is a namespace with a host name of its own, so that several storefronts
+// can stand on one stage.
+type Place struct {
+	Namespace, Host string
+
+	stage *Stage
+}
+
+// Place returns the place of that namespace; its host is named after it.
+func (s *Stage) Place(namespace string) Place {
+	return Place{Namespace: namespace, Host: namespace + ".localhost", stage: s}
+}
+
+// usual is the exercise's place.
+func (s *Stage) usual() Place { return Place{Namespace: Namespace, Host: Host, stage: s} }
+
+// Install installs the storefront as the release, or upgrades it to the given
+// values, each as helm's --set-string takes it, or --set if it begins with a
+// colon. It does not wait for pods.
+func (p Place) Install(ctx context.Context, release string, values ...string) error {
+	chart := filepath.Join(p.stage.programs.repository(), "charts", "canary-demo")
+	args := []string{
+		"upgrade", "--install", release, chart, "--namespace", p.Namespace, "--create-namespace",
+		"--values", filepath.Join(chart, "values-storefront.yaml"),
+		"--set-string", "image.repository=" + StorefrontImage + ",ingress.host=" + p.Host,
+	}
+	for _, value := range values {
+		if plain, ok := strings.CutPrefix(value, ":"); ok {
+			args = append(args, "--set", plain)
+		} else {
+			args = append(args, "--set-string", value)
+		}
+	}
+	_, err := p.stage.Helm(ctx, args...)
+	return err
+}
+
+// AwaitRollout waits until every Deployment of the namespace has been rolled out.
+func (p Place) AwaitRollout(ctx context.Context) error {
+	for {
+		waiting, err := p.unready(ctx)
+		if err == nil && len(waiting) == 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for Deployments %v: %w", waiting, errors.Join(ctx.Err(), err))
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// unready names the Deployments that are not rolled out.
+func (p Place) unready(ctx context.Context) ([]string, error) {
+	list, err := p.stage.Client.AppsV1().Deployments(p.Namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, err
+	}
+	var waiting []string
+	for _, d := range list.Items {
+		want := *d.Spec.Replicas
+		st := d.Status
+		if st.ObservedGeneration < d.Generation || st.Replicas != want || st.UpdatedReplicas != want || st.AvailableReplicas != want {
+			waiting = append(waiting, d.Name)
+		}
+	}
+	return waiting, nil
+}
