@@ -85,8 +85,6 @@ func (e *Engine) resume(ctx context.Context, r Record, history History, p Plan) 
 		return e.overtaken(ctx, r, history)
 	case newest.Status == StatusDeployed:
 		return e.rolledBack(ctx, r, newest.Number)
-	case newest.Number-r.Revision > maxRemains:
-		return e.failed(ctx, r, newest, fmt.Errorf("revision %d is %s, the last of %d attempts", newest.Number, newest.Status, maxRemains))
 	case newest.Status.Pending():
 		// Only the leader comes here, and it has no other rollback of this release
 		// in hand: whoever wrote this revision is dead or no longer the leader.
@@ -95,6 +93,8 @@ func (e *Engine) resume(ctx context.Context, r Record, history History, p Plan) 
 		}
 		e.log.WarnContext(ctx, "interrupted rollback recovered", "namespace", r.Namespace, "release", r.Release, "revision", newest.Number)
 		return progress{record: r}, nil
+	case newest.Number-r.Revision >= maxRemains:
+		return e.failed(ctx, r, newest, fmt.Errorf("revision %d is %s, the last of %d attempts", newest.Number, newest.Status, maxRemains))
 	default:
 		return e.write(ctx, r, p)
 	}

@@ -129,3 +129,38 @@ func TestWithoutPrometheusTheResolveIsTheHint(t *testing.T) {
 		}
 	})
 }
+
+func TestAShedThatWasNotNotedIsNotForgottenWhenTheAlertResolves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		// The process died between the patch and the note; the quiet canary resolves
+		// the alert before another one leads.
+		first := newEngine(t, c, policy())
+		a := alert("rollback")
+		accept(t, first, a)
+		c.weight = "0"
+		time.Sleep(7 * time.Second)
+		a.Resolved = true
+		e := newEngine(t, c, policy())
+		accept(t, e, a)
+		run(t, e)
+		time.Sleep(time.Minute)
+		if r, _ := c.record(shop(), 2); c.rollbacks != 1 || !r.Shed.Succeeded() {
+			t.Errorf("%d rollbacks, %s; want what was claimed to be finished", c.rollbacks, r.Summary())
+		}
+	})
+}
+
+func TestAShedThatWasNeverBegunIsNotClaimed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		c.answers = []rollback.Confirmation{answer(rollback.AnswerQuiet)}
+		e := newEngine(t, c, policy(), asking(c))
+		run(t, e)
+		accept(t, e, alert("rollback"))
+		time.Sleep(time.Minute)
+		if r, _ := c.record(shop(), 2); r.Shed != nil {
+			t.Errorf("the record claims a shed that Prometheus prevented: %+v", r.Shed)
+		}
+	})
+}

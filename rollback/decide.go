@@ -104,7 +104,7 @@ func (c Case) observed(d Decision) Decision {
 // narrow takes back a shed that would make things worse: when nothing else could
 // carry the canary's traffic. The rollback goes on.
 func (c Case) narrow(d Decision) Decision {
-	if !d.Shed || c.Routing == nil || !c.Routing.Open() || c.own().Shed != nil {
+	if !d.Shed || c.Routing == nil || !c.Routing.Open() || c.own().Shed.tried() {
 		return d
 	}
 	why := c.Routing.NoStable

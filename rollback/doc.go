@@ -4,18 +4,26 @@
 // An alert goes through the files in this order:
 //
 //	alert.go    labels become an Accusation of one release
-//	policy.go   which releases may be touched at all
+//	policy.go   which releases may be touched at all, and every limit
 //	history.go  what Helm knows about the release's revisions
 //	target.go   the revision to go back to
 //	decide.go   Decide: facts in, Decision out; pure
+//	weigh.go      is the accused revision to blame
+//	permit.go     how much may be done to it
+//	storm.go      are many releases accused at once
 //	verdict.go  the closed set of words for why
 //	record.go   what is stored about one accused revision
-//	engine.go   one worker per release
+//	engine.go   one worker per release, one leader of all replicas
 //	accept.go   stores what is accused, before anything is done about it
 //	steps.go    walks a record's steps; each is resumable
+//	judge.go    reads the facts and has Decide decide on them
 //	shed.go     the canary's weight to zero
 //	back.go     the Helm rollback
 //	raise.go    the target's weight, once its pods are ready
+//	verify.go   did it help
+//	hold.go     zero stays, until other content or a person comes
+//	prune.go    old records go
+//	hand.go     the same by a person's order
 //
 // The package needs only the standard library and client_golang. Helm,
 // Kubernetes and the routers stand behind the interfaces of ports.go; their

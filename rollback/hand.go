@@ -55,7 +55,7 @@ func (h Hand) Hold(ctx context.Context, k Key, why string) (Record, error) {
 			Verdict: Act, Shed: true, Hold: true, At: now, Do: Case{Key: k}.lift(),
 			Reason: h.Who + " asks for the canary to be taken out of the traffic",
 		})
-		r.Closed, r.Hold, r.Shed = time.Time{}, nil, nil
+		r.Closed, r.Hold, r.Shed = time.Time{}, nil, &Step{Started: now}
 		return nil
 	})
 	if err != nil {
@@ -66,8 +66,7 @@ func (h Hand) Hold(ctx context.Context, k Key, why string) (Record, error) {
 		return r, fmt.Errorf("take the canary of %s out of the traffic: %w", k, err)
 	}
 	return h.change(ctx, k, accused, func(r *Record) error {
-		if r.Shed == nil {
-			r.Shed = &Step{Started: now}
+		if !r.Shed.Finished() {
 			r.Shed.finish(nil, 1)
 			r.Weights = weights
 		}

@@ -25,14 +25,19 @@ func (e *Engine) remember(c Case) {
 	e.cases[c.Key] = c
 }
 
-// recall returns the case that the record was decided on a moment ago, once.
-func (e *Engine) recall(r Record) (Case, bool) {
+// recall returns the case that the record was decided on a moment ago, once; nil
+// if there is none.
+func (e *Engine) recall(r Record) *Case {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	c, ok := e.cases[r.Key]
 	delete(e.cases, r.Key)
 	age := time.Since(c.Now)
-	return c.with(r), ok && r.Shed == nil && c.History.Accused().UID == r.UID && age >= 0 && age < freshness
+	if !ok || r.Shed.tried() || c.History.Accused().UID != r.UID || age < 0 || age >= freshness {
+		return nil
+	}
+	c = c.with(r)
+	return &c
 }
 
 // look reads a release's history and whether people paused it, side by side.
@@ -70,11 +75,14 @@ func (e *Engine) facts(ctx context.Context, r Record) (Case, error) {
 
 // judge takes the decision about a record whose rollback was not begun, on what
 // the cluster and Prometheus say now. A release that has moved on makes the record
-// stale. What was decided a moment ago is not read again before the shed: only
-// Prometheus and the live route are asked then.
-func (e *Engine) judge(ctx context.Context, r Record, c Case, fresh bool) (Record, error) {
+// stale. What was decided a moment ago by this process, recalled, is not read again
+// before the shed: only Prometheus and the live route are asked then.
+func (e *Engine) judge(ctx context.Context, r Record, recalled *Case) (Record, error) {
+	var c Case
 	var err error
-	if !fresh {
+	if recalled != nil {
+		c = *recalled
+	} else {
 		c, err = e.facts(ctx, r)
 	}
 	if errors.Is(err, ErrMoved) || errors.Is(err, ErrUnknownRelease) {
@@ -94,7 +102,11 @@ func (e *Engine) judge(ctx context.Context, r Record, c Case, fresh bool) (Recor
 		confirmed := r.confirm(answers)
 		c := c.with(*r)
 		c.Now = now
-		return r.Decide(Decide(c)) || confirmed
+		changed := r.Decide(Decide(c)) || confirmed
+		if recalled != nil && !r.Decision().Shed && !r.Shed.tried() {
+			r.Shed = nil // claimed a moment ago by this process, which has not begun
+		}
+		return changed
 	}
 	if trial := r.clone(); !decide(&trial) {
 		return r, nil
@@ -105,7 +117,7 @@ func (e *Engine) judge(ctx context.Context, r Record, c Case, fresh bool) (Recor
 // routing looks at the live route before a shed. What cannot be read keeps nobody
 // from shedding; it is logged and left out.
 func (e *Engine) routing(ctx context.Context, r Record, c Case) *Routing {
-	if r.Shed != nil || !Decide(c).Shed {
+	if r.Shed.tried() || !Decide(c).Shed {
 		return nil
 	}
 	manifest, err := e.releases.Manifest(ctx, r.Key, r.Revision)
@@ -128,7 +140,7 @@ func (e *Engine) ask(ctx context.Context, r Record, c Case) map[Episode]Confirma
 		return nil
 	}
 	limit := askLong
-	if r.Shed == nil {
+	if !r.Shed.tried() {
 		limit = askBriefly
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)

@@ -162,6 +162,9 @@ type Step struct {
 // started.
 func (s *Step) Finished() bool { return s != nil && (!s.Done.IsZero() || s.Failed) }
 
+// tried reports whether s was attempted, as far as the record knows.
+func (s *Step) tried() bool { return s != nil && (s.Attempts > 0 || s.Finished()) }
+
 // Succeeded reports whether s was done without failing.
 func (s *Step) Succeeded() bool { return s != nil && !s.Done.IsZero() && !s.Failed }
 
@@ -173,8 +176,12 @@ func (r *Record) Decision() Decision {
 	return r.Decisions[len(r.Decisions)-1]
 }
 
-// Decide appends d if it says something new. It reports whether it did.
+// Decide appends d if it says something new, and reports whether it did. A shed is
+// claimed with the decision: a process may die between doing and noting it.
 func (r *Record) Decide(d Decision) bool {
+	if d.Shed && r.Shed == nil {
+		r.Shed = &Step{Started: d.At}
+	}
 	if len(r.Decisions) > 0 && r.Decision().Same(d) {
 		return false
 	}
@@ -278,6 +285,10 @@ func (r *Record) steps() []*Step { return []*Step{r.Shed, r.Rollback, r.Raise, r
 func (r *Record) clone() Record {
 	c := *r
 	c.Accusations, c.Decisions = slices.Clone(r.Accusations), slices.Clone(r.Decisions)
+	if r.Shed != nil {
+		shed := *r.Shed
+		c.Shed = &shed
+	}
 	return c
 }
 

@@ -54,14 +54,14 @@ func (e *Engine) attend(ctx context.Context, r Record) (time.Duration, error) {
 // shedOnly is what a replica does that does not lead: it sheds what it has stored
 // a moment ago. If that fails, the leader's own attempts remain.
 func (e *Engine) shedOnly(ctx context.Context, r Record) error {
-	c, fresh := e.recall(r)
-	if !fresh {
+	recalled := e.recall(r)
+	if recalled == nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepTimeout)
 	defer cancel()
-	r, err := e.judge(ctx, r, c, fresh)
-	if err != nil || !r.Closed.IsZero() || !r.Decision().Shed || r.Shed != nil {
+	r, err := e.judge(ctx, r, recalled)
+	if err != nil || !r.Closed.IsZero() || !r.Decision().Shed || r.Shed.tried() {
 		return err
 	}
 	_, err = e.shed(ctx, r)
@@ -131,8 +131,7 @@ func (e *Engine) next(ctx context.Context, r Record) (progress, error) {
 		return e.watchHold(ctx, r)
 	}
 	if r.Rollback == nil {
-		c, fresh := e.recall(r)
-		judged, err := e.judge(ctx, r, c, fresh)
+		judged, err := e.judge(ctx, r, e.recall(r))
 		if err != nil || !judged.Closed.IsZero() {
 			return progress{record: judged}, err
 		}

@@ -406,3 +406,18 @@ func TestNoWeightIsRaisedOnWhatSomebodyElseDeployed(t *testing.T) {
 		})
 	}
 }
+
+func TestGivingUpLeavesNothingPending(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		c.interrupted = 1000
+		e := newEngine(t, c, policy())
+		run(t, e)
+		accept(t, e, alert("rollback"))
+		time.Sleep(time.Hour)
+		r, _ := c.record(shop(), 2)
+		if newest := c.history[shop()][0]; newest.Status.Pending() || !r.Rollback.Failed || newest.Number > 8 {
+			t.Errorf("revision %d is %s, %s; want it marked as failed and people called", newest.Number, newest.Status, r.Summary())
+		}
+	})
+}

@@ -11,10 +11,13 @@ import (
 const (
 	// verifyInterval is how often Prometheus is asked.
 	verifyInterval = 5 * time.Second
-	// verifyLag is how far back it is asked about, so that slow rules have been
-	// evaluated since.
+	// verifyLag is how far back it is asked about at most, so that slow rules have
+	// been evaluated since.
 	verifyLag = 30 * time.Second
 )
+
+// lag returns how far back Prometheus is asked about.
+func (p Policy) lag() time.Duration { return min(verifyLag, p.Verify, p.VerifyLimit-p.Verify) }
 
 // verify finds out whether the rollback helped, once the policy's Verify has
 // passed: the alert is to be quiet, and the canary to get traffic. At VerifyLimit
@@ -39,7 +42,7 @@ func (e *Engine) verify(ctx context.Context, r Record) (progress, error) {
 		return e.verified(ctx, r, "", "the release has moved on before it could be judged")
 	}
 	now := time.Now().UTC()
-	outcome, note := e.outcome(ctx, r, later(due, now.Add(-verifyLag)))
+	outcome, note := e.outcome(ctx, r, later(due, now.Add(-e.policy.lag())))
 	if outcome == "" && now.Before(r.Raise.Done.Add(e.policy.VerifyLimit)) {
 		return progress{record: r, again: min(verifyInterval, e.policy.Verify)}, nil
 	}
@@ -79,7 +82,7 @@ func (e *Engine) finalOutcome(ctx context.Context, r Record, now time.Time) (Out
 	if e.prometheus == nil {
 		return NotRecovered, fmt.Sprintf("Alertmanager has not said within %s that the alerts are over", e.policy.VerifyLimit)
 	}
-	switch e.answer(ctx, r, now.Add(-min(verifyLag, e.policy.VerifyLimit-e.policy.Verify))) {
+	switch e.answer(ctx, r, now.Add(-e.policy.lag())) {
 	case AnswerQuiet:
 		return Restored, "the alert is quiet, but the canary gets too little traffic for that to prove anything"
 	case AnswerFiring:

@@ -59,33 +59,60 @@ spec: {rules: [%s]}
 
 // TestTriedOut: what is tried out is what is sent later, object by object.
 func TestTriedOut(t *testing.T) {
-	c := newCluster(t)
 	scaler := func(rules string) string { return strings.Replace(widget, "%s", rules, 1) }
-	was := manifest("v3", "20") + scaler("1, 2") + "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: extra}\n"
-	c.revision(t, 4, release.StatusDeployed, was)
-	c.live(t, strings.Replace(was, `"20"`, `"0"`, 1))
-	c.revision(t, 5, release.StatusSuperseded, manifest("v2", "20")+scaler("3")+"---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: anew}\ndata: {a: b}\n")
-	c.revision(t, 6, release.StatusDeployed, was)
-	plan := c.plan(t, 5)
-	c.forget()
-	outlook, err := c.Check(t.Context(), plan)
-	if err != nil {
-		t.Fatal(err)
+	const extra = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: extra}\n"
+	const anew = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: anew}\ndata: {a: b%s}\n"
+	was := manifest("v3", "20") + scaler("1, 2") + extra
+	will := manifest("v2", "20") + scaler("3") + strings.Replace(anew, "%s", "", 1)
+	for what, c := range map[string]struct {
+		// made is what an earlier attempt has made already, and somebody changed.
+		made   string
+		writes int
+	}{
+		"at once":               {"", 6},
+		"after an interruption": {strings.Replace(anew, "%s", ", by-hand: c", 1), 6},
+	} {
+		t.Run(what, func(t *testing.T) {
+			cluster := newCluster(t)
+			cluster.revision(t, 4, release.StatusSuperseded, will)
+			cluster.revision(t, 5, release.StatusDeployed, was)
+			cluster.live(t, strings.Replace(was, `"20"`, `"0"`, 1)+c.made)
+			plan := cluster.plan(t, 4)
+			if c.made != "" {
+				cluster.revision(t, 6, release.StatusFailed, will)
+				cluster.objects["secrets/"+secret(6)].SetAnnotations(map[string]string{claim: plan.Accused.UID})
+				plan.Newest = cluster.plan(t, 4).Newest
+			}
+			cluster.forget()
+			outlook, err := cluster.Check(t.Context(), plan)
+			if err != nil {
+				t.Fatal(err)
+			}
+			expect(t, outlook, "")
+			if len(cluster.writes) != 0 {
+				t.Errorf("looking ahead changes nothing: got %v", cluster.writes)
+			}
+			if _, err := cluster.RollBack(t.Context(), plan); err != nil {
+				t.Fatal(err)
+			}
+			if cluster.fence.asked != len(cluster.writes) {
+				t.Errorf("the fence is asked before every write: %d times, before %v", cluster.fence.asked, cluster.writes)
+			}
+			cluster.compareTrials(t, c.writes)
+		})
 	}
-	expect(t, outlook, "")
-	if len(c.writes) != 0 {
-		t.Errorf("looking ahead changes nothing: got %v", c.writes)
-	}
-	if _, err := c.RollBack(t.Context(), plan); err != nil {
-		t.Fatal(err)
-	}
+}
+
+// compareTrials compares what was tried out with what was then written.
+func (c *cluster) compareTrials(t *testing.T, count int) {
+	t.Helper()
 	wrote := make(map[string]string)
 	for i, write := range c.writes {
 		if !strings.Contains(write, "secrets/") {
 			wrote[write] = c.bodies[i]
 		}
 	}
-	if len(c.trials) != len(wrote) || len(wrote) < 5 {
+	if len(c.trials) != len(wrote) || len(wrote) != count {
 		t.Errorf("every write is tried out, and nothing else: tried %v, wrote %v", c.trials, c.writes)
 	}
 	for i, trial := range c.trials {
@@ -158,6 +185,10 @@ func TestCheck(t *testing.T) {
 		},
 		"a Secret with the same value, written otherwise": {
 			was: object("Secret", "data: {a: c2FtZQ==}\n"), will: object("Secret", "stringData: {a: same}\n"), live: object("Secret", "data: {a: c2FtZQ==}\n"),
+		},
+		"a Secret that somebody changed since": {
+			was: object("Secret", "stringData: {a: old}\n"), will: object("Secret", "stringData: {a: old}\n"), live: object("Secret", "data: {a: bmV3}\n"),
+			kind: rollback.DangerSecret, words: []string{"Secret extra"},
 		},
 		"a Secret that would go":   {was: object("Secret", ""), live: object("Secret", ""), kind: rollback.DangerSecret, words: []string{"deleted"}},
 		"a Secret that would come": {will: object("Secret", ""), kind: rollback.DangerSecret, words: []string{"anew"}},
@@ -282,9 +313,9 @@ func TestReplicasStay(t *testing.T) {
 			cluster.live(t, "apiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nmetadata: {name: a}\nspec: {maxReplicas: 10, scaleTargetRef: {kind: Deployment, name: "+c.scaled+"}}\n")
 			plan := cluster.plan(t, 4)
 			cluster.forget()
-			// The autoscaler goes on while Helm writes.
+			// The autoscaler goes on while Helm writes other objects.
 			if c.want == 9 {
-				cluster.meanwhile(http.MethodPatch, "deployments/web-canary", func() {
+				cluster.meanwhile(http.MethodPatch, "configmaps/web-canary", func() {
 					_ = unstructured.SetNestedField(cluster.objects["deployments/web-canary"].Object, int64(10), "spec", "replicas")
 				})
 				c.want = 10

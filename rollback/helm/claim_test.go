@@ -91,6 +91,28 @@ func TestSupersedingIsRepeated(t *testing.T) {
 	}
 }
 
+// TestOnlyTheDeployedIsSuperseded: what is something else by then stays so.
+func TestOnlyTheDeployedIsSuperseded(t *testing.T) {
+	c := newCluster(t)
+	listed := false
+	c.before = func(method, object string) int {
+		// Helm has asked which revisions are deployed once it has patched the objects.
+		listed = listed || method == http.MethodPatch && object == "ingresses/web-canary"
+		if listed && method == http.MethodGet && object == "secrets/"+secret(3) {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.label(3, "status", "uninstalled")
+		}
+		return 0
+	}
+	if _, err := c.RollBack(t.Context(), c.plan(t, 2)); err != nil {
+		t.Fatal(err)
+	}
+	if got := c.object(t, "secrets/"+secret(3)).GetLabels()["status"]; got != "uninstalled" {
+		t.Errorf("what is no longer deployed keeps its status: got %s", got)
+	}
+}
+
 // payload unpacks what a revision's Secret holds.
 func (c *cluster) payload(t *testing.T, number int) string {
 	t.Helper()

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -162,13 +163,13 @@ func TestFollowTrouble(t *testing.T) {
 		client := versioned(fake.NewClientset())
 		l := newLedger(client, "forbidden", "shop")
 		save(t, l, aRecord("forbidden", "web", 1), aRecord("shop", "web", 3))
-		var tries int
-		allowed := false
+		var tries atomic.Int32
+		var allowed atomic.Bool
 		refuse := func(a clienttesting.Action) error {
-			if allowed || a.GetNamespace() != "forbidden" {
+			if allowed.Load() || a.GetNamespace() != "forbidden" {
 				return nil
 			}
-			tries++
+			tries.Add(1)
 			return apierrors.NewForbidden(schema.GroupResource{Resource: "configmaps"}, "", errors.New("no role"))
 		}
 		client.PrependReactor("list", "configmaps", func(a clienttesting.Action) (bool, runtime.Object, error) {
@@ -181,14 +182,15 @@ func TestFollowTrouble(t *testing.T) {
 			t.Errorf("a namespace that cannot be watched does not hide the others: got %q", got)
 		}
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		if got := f.log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "namespace=forbidden") {
 			t.Errorf("a namespace that cannot be watched is logged once: got\n%s", got)
 		}
 		// Between 5 s and 7.5 s each.
-		if tries < 480 || tries > 730 {
+		if tries := tries.Load(); tries < 480 || tries > 730 {
 			t.Errorf("it is tried again every few seconds: got %d times in an hour", tries)
 		}
-		allowed = true
+		allowed.Store(true)
 		time.Sleep(8 * time.Second)
 		if got := f.news(); got != "forbidden/web/1" {
 			t.Errorf("once a namespace can be watched, its records are told: got %q", got)

@@ -19,8 +19,9 @@ import (
 	"github.com/upcommerce/backout/rollback/prom"
 )
 
-// receipt is when the accusation of the tests was received: three seconds ago.
-var receipt = time.Now().Add(-3 * time.Second)
+// receipt is when the accusation of the tests was received: half a minute ago, as
+// if nobody could be asked since.
+var receipt = time.Now().Add(-30 * time.Second)
 
 // ago and after are times around the receipt.
 func ago(d time.Duration) time.Time   { return receipt.Add(-d) }
@@ -61,6 +62,8 @@ type fake struct {
 	traffic []string
 	// ahead is how much its clock is.
 	ahead time.Duration
+	// unfiltered says that it returns all rules, whatever it is asked for.
+	unfiltered bool
 	// warning is attached to answers to queries.
 	warning string
 	// instead answers every request, if it is not nil.
@@ -161,7 +164,7 @@ func (f *fake) listRules(w http.ResponseWriter, r *http.Request) {
 	f.ruled = true
 	var rules []any
 	for _, rule := range f.rules {
-		if rule.name != r.FormValue("rule_name[]") || r.FormValue("type") != "alert" {
+		if !f.unfiltered && (rule.name != r.FormValue("rule_name[]") || r.FormValue("type") != "alert") {
 			continue
 		}
 		var alerts []any

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -79,6 +80,14 @@ func TestFiring(t *testing.T) {
 			want: isUnknown, says: "was not evaluated since",
 		},
 		{
+			what: "another rule's evaluation does not count, though a server returns it",
+			servers: []*fake{{unfiltered: true, rules: []rule{
+				{name: "BadCanary", health: "ok", evaluated: since},
+				{name: "Slow", health: "ok", evaluated: before},
+			}}},
+			want: isQuiet,
+		},
+		{
 			what:    "an alert of a server that has just started is in its memory only",
 			servers: []*fake{evaluated(since, alert{labels: labelled(), from: before, since: before, unstored: true})}, want: isFiring,
 		},
@@ -123,6 +132,10 @@ func TestFiring(t *testing.T) {
 		{
 			what: "quotes and backslashes in labels are found", servers: []*fake{evaluated(since, otherwise(fires, "version", `v3"\.*`))},
 			accuse: func(a *rollback.Accusation) { a.Version = `v3"\.*` }, want: isFiring,
+		},
+		{
+			what: "quotes and backslashes in the alert's name are found", servers: []*fake{evaluated(since, otherwise(fires, "alertname", `Bad"Canary\`))},
+			accuse: func(a *rollback.Accusation) { a.Alert = `Bad"Canary\` }, want: isFiring,
 		},
 		{
 			what: "a label's value is no regular expression", servers: []*fake{evaluated(since, otherwise(fires, "version", "v3"))},
@@ -219,6 +232,30 @@ func TestFiringEndsWithTheContext(t *testing.T) {
 	got := client.Firing(ctx, shop, accusing, receipt)
 	if got.Answer != isUnknown || strings.Count(got.Error, "no answer in time") != 1 {
 		t.Errorf("a server that does not answer in time makes it unknown, and is named: got %+v", got)
+	}
+}
+
+// TestFiringEndsWithTheContextWhateverHangs has the token on a volume that hangs.
+func TestFiringEndsWithTheContextWhateverHangs(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "token")
+	write(t, file, "plum")
+	client := newClient(t, prom.Config{URLs: start(t, evaluated(after(time.Second))), TokenFile: file})
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mkfifo(file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		// Whoever still waits for somebody to write into it is let go.
+		if writer, err := os.OpenFile(file, os.O_RDWR, 0); err == nil {
+			_ = writer.Close()
+		}
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if got := client.Firing(ctx, shop, accusing, receipt); got.Answer != isUnknown || !strings.Contains(got.Error, "no answer in time") {
+		t.Errorf("what hangs is no answer: got %+v", got)
 	}
 }
 

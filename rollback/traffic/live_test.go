@@ -17,6 +17,8 @@ import (
 func TestRoutesFound(t *testing.T) {
 	const (
 		split       = `[{name: shop, weight: 80}, {name: shop-canary, weight: 20}]`
+		versions    = `[{name: shop-v1, weight: 80}, {name: shop-v2, weight: 20}]`
+		byPods      = `{apiVersion: v1, kind: Service, metadata: {name: shop-v2}, spec: {selector: {app: shop, deployment: shop-canary}}}`
 		annotated   = `{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: shop, annotations: {backout.dev/canary: %}}, spec: {rules: [{backendRefs: [{name: shop-a, weight: 80}, {name: shop-b, weight: 20}]}]}}`
 		unannotated = `{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: shop}, spec: {rules: [{backendRefs: [{name: shop-a, weight: 80}, {name: shop-b, weight: 20}]}]}}`
 		serviceA    = `{apiVersion: v1, kind: Service, metadata: {name: shop-a}, spec: {selector: {app: a}}}`
@@ -80,6 +82,18 @@ func TestRoutesFound(t *testing.T) {
 		"behind the plain Service of another release": {
 			[]string{canaryPods}, []string{sharedService, canaryPods, stablePods}, "Deployment/shop-canary 1 -> 0", "",
 		},
+		"behind it with the canary of yet another release": {
+			[]string{canaryPods}, []string{sharedService, canaryPods, stablePods, deployment("blog-canary", "canary", "1", 1)}, "Deployment/shop-canary 1 -> 0", "",
+		},
+		"a Service that selects the canary's pods may select others' too": {
+			[]string{canaryPods, sharedService}, []string{route80(split)}, "", "",
+		},
+		"a Service that selects only canary pods is the canary's, whatever its name": {
+			[]string{canaryPods, stablePods, byPods, route80(versions)}, []string{route80(versions)}, "HTTPRoute/shop 20 -> 0", "",
+		},
+		"so by the name of its Deployment": {
+			[]string{strings.ReplaceAll(canaryPods, "track: canary", "a: b"), strings.ReplaceAll(stablePods, "track: stable", "a: b"), byPods, route80(versions)}, []string{route80(versions)}, "HTTPRoute/shop 20 -> 0", "",
+		},
 		"alone behind the plain Service of another release": {
 			[]string{canaryPods}, []string{sharedService, canaryPods, deployment("blog-canary", "canary", "1", 1)}, "", "",
 		},
@@ -132,6 +146,13 @@ func TestRoutesThatMayNotBeListed(t *testing.T) {
 	if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "allow backout to list virtualservices.networking.istio.io in namespace shop") {
 		t.Errorf("got %v, want the resource and what to allow", err)
 	}
+	client = cluster(t, route80(`[{name: shop, weight: 80}, {name: shop-canary, weight: 20}]`))
+	client.PrependReactor("list", "virtualservices", func(clienttesting.Action) (bool, runtime.Object, error) {
+		return true, nil, apierrors.NewForbidden(schema.GroupResource{Resource: "virtualservices"}, "", errors.New("no"))
+	})
+	if told, err := (&Router{objects: client}).Shed(t.Context(), shop(), rollback.Manifest{object(t, canaryService)}); err != nil || len(told) != 1 {
+		t.Errorf("a route that was found is enough: got %v, %v", told, err)
+	}
 }
 
 // A person who raises a held weight has the last word: a raise of a route that no
@@ -143,5 +164,16 @@ func TestRaiseLeavesAPersonsWeight(t *testing.T) {
 	o := live(t, client, object(t, raised))
 	if err != nil || len(told) != 1 || told[0].To != "5" || shares(o) != "95 5" || o.GetAnnotations()[heldAnnotation] != "" {
 		t.Errorf("got %v, %v, weights %q, annotations %v; want 5 as it is, and no mark", told, err, shares(o), o.GetAnnotations())
+	}
+}
+
+// A mark that is about other backends is no help to anybody.
+func TestRaiseOfAChangedRoute(t *testing.T) {
+	const changed = `{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: shop, annotations: {backout.dev/held-weight: '{"rule 1":"shop=80,shop-canary=20"}'}}, spec: {rules: [{backendRefs: [{name: shop-blue, weight: 100}, {name: shop-canary, weight: 0}]}]}}`
+	client := cluster(t, changed)
+	_, err := (&Router{objects: client}).Raise(t.Context(), shop(), rollback.Manifest{object(t, canaryService)})
+	o := live(t, client, object(t, changed))
+	if err == nil || !strings.Contains(err.Error(), "set the weights by hand") || shares(o) != "100 0" || o.GetAnnotations()[heldAnnotation] == "" {
+		t.Errorf("got %v, weights %q, annotations %v; want an error, and everything as it was", err, shares(o), o.GetAnnotations())
 	}
 }

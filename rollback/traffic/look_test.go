@@ -137,6 +137,14 @@ func TestLook(t *testing.T) {
 			[]string{canaryIngress(`, nginx.ingress.kubernetes.io/canary-weight: "0", nginx.ingress.kubernetes.io/canary-by-header: x-canary`), stableIngress, endpoints("shop", ready)},
 			rollback.Routing{Weights: ingress("0 and header x-canary"), Load: 1},
 		},
+		"a header leads to the canary, and nobody else is ready": {
+			[]string{canaryIngress(`, nginx.ingress.kubernetes.io/canary-by-header: x-canary`), stableIngress, endpoints("shop", unready)},
+			rollback.Routing{Weights: ingress("0 and header x-canary"), Load: 1, NoStable: "Service shop has no ready endpoint"},
+		},
+		"an Ingress of another class serves nobody here": {
+			[]string{ingressWeight("20"), strings.Replace(stableIngress, "spec: {", "spec: {ingressClassName: internal, ", 1), endpoints("shop", ready)},
+			rollback.Routing{Weights: ingress("20"), Load: 1, NoStable: "no other Ingress serves shop.example/"},
+		},
 		"a hold is told as the zero it is": {
 			[]string{canaryIngress(`, nginx.ingress.kubernetes.io/canary-weight: "0", backout.dev/held-weight: "20"`), stableIngress},
 			rollback.Routing{Weights: ingress("0"), Load: 1},
@@ -257,6 +265,20 @@ func TestOwner(t *testing.T) {
 		o := got.Owner
 		if o.Tool != c.tool || o.Object != c.object || !strings.HasPrefix(o.Do, c.do) || o.Weights != c.weights {
 			t.Errorf("%s: got %+v, want %s, %s, %s..., weights %v", c.rule, o, c.tool, c.object, c.do, c.weights)
+		}
+	}
+}
+
+func TestWhoSetsWeightsOwnsTheRelease(t *testing.T) {
+	const (
+		flux    = `{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: shop, labels: {helm.toolkit.fluxcd.io/name: web}}, spec: {rules: [{backendRefs: [{name: shop}, {name: shop-canary}]}]}}`
+		flagger = `{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: web, ownerReferences: [{apiVersion: flagger.app/v1beta1, kind: Canary, name: web, uid: u}]}, spec: {rules: [{backendRefs: [{name: shop}, {name: shop-canary}]}]}}`
+	)
+	for _, live := range [][]string{{flux, flagger}, {flagger, flux}} {
+		m := rollback.Manifest{object(t, canaryService), object(t, live[0]), object(t, live[1])}
+		got, err := (&Router{objects: cluster(t, append(live, endpoints("shop", ready))...)}).Look(t.Context(), shop(), m)
+		if err != nil || got.Owner.Tool != "Flagger" {
+			t.Errorf("who sets the weight of one route is named before who applies another: got %+v, %v", got.Owner, err)
 		}
 	}
 }

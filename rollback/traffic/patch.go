@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -24,11 +25,16 @@ const fieldManager = "backout"
 // routing object for as long as its weight is held at zero.
 const heldAnnotation = "backout.dev/held-weight"
 
-// Bounds on repeating a patch whose object was changed meanwhile.
+// Bounds on repeating a patch whose object was changed meanwhile; see unchanged for
+// the strict ones.
 const (
 	maxPatches    = 10
+	strictPatches = 4
 	patchInterval = 5 * time.Millisecond
 )
+
+// nothingOwned is the managed fields of who owns no field that is there.
+const nothingOwned = `{"f:metadata":{"f:annotations":{"f:` + heldAnnotation + `":{}}}}`
 
 // errPutBack says that a write was accepted and yet did not stay.
 var errPutBack = errors.New("the API server accepted the weight and stored another one: look for an admission webhook that writes it")
@@ -80,8 +86,7 @@ func (r *Router) set(ctx context.Context, k rollback.Key, o route, c change) ([]
 		if err != nil || len(wanted.operations) == 0 {
 			return wanted.weights, err
 		}
-		same := operation{Op: "test", Path: "/metadata/resourceVersion", Value: live.GetResourceVersion()}
-		patch, err := json.Marshal(append([]operation{same}, wanted.operations...))
+		patch, err := json.Marshal(append(unchanged(live, wanted.operations, attempt), wanted.operations...))
 		if err != nil {
 			return nil, err
 		}
@@ -106,6 +111,52 @@ func (r *Router) set(ctx context.Context, k rollback.Key, o route, c change) ([]
 	}
 }
 
+// unchanged returns what has to hold for the operations to be right still: that the
+// object is the one that was read, down to its resourceVersion. On an object that
+// somebody writes all the time this would never hold; there, from some attempt on,
+// only what is to be written has to be as it was read.
+func unchanged(live *unstructured.Unstructured, operations []operation, attempt int) []operation {
+	same := []operation{{Op: "test", Path: "/metadata/resourceVersion", Value: live.GetResourceVersion()}}
+	if attempt <= strictPatches {
+		return same
+	}
+	var values []operation
+	for _, o := range operations {
+		value, ok := at(live.Object, o.Path)
+		switch {
+		case ok:
+			values = append(values, operation{Op: "test", Path: o.Path, Value: value})
+		case o.Path == annotationsPath:
+			return same // It would replace what somebody has added meanwhile.
+		}
+	}
+	return values
+}
+
+// at returns what stands at a JSON Pointer.
+func at(node any, pointer string) (any, bool) {
+	for part := range strings.SplitSeq(strings.TrimPrefix(pointer, "/"), "/") {
+		part = strings.NewReplacer("~1", "/", "~0", "~").Replace(part)
+		switch n := node.(type) {
+		case map[string]any:
+			value, ok := n[part]
+			if !ok {
+				return nil, false
+			}
+			node = value
+		case []any:
+			i, err := strconv.Atoi(part)
+			if err != nil || i < 0 || i >= len(n) {
+				return nil, false
+			}
+			node = n[i]
+		default:
+			return nil, false
+		}
+	}
+	return node, true
+}
+
 // stayed reads back what the API server stored, from its answer to the patch.
 func (c change) stayed(o route, stored *unstructured.Unstructured) error {
 	if !c.back {
@@ -125,9 +176,18 @@ func (c change) stayed(o route, stored *unstructured.Unstructured) error {
 // https://kubernetes.io/docs/reference/using-api/server-side-apply/#conflicts
 func disowned(_ route, live *unstructured.Unstructured) (edit, error) {
 	var e edit
-	for i, f := range slices.Backward(live.GetManagedFields()) {
-		if f.Manager == fieldManager {
-			e.operations = append(e.operations, operation{Op: "remove", Path: fmt.Sprintf("/metadata/managedFields/%d", i)})
+	fields := live.GetManagedFields()
+	others := slices.ContainsFunc(fields, func(f metav1.ManagedFieldsEntry) bool { return f.Manager != fieldManager })
+	for i, f := range slices.Backward(fields) {
+		path := fmt.Sprintf("/metadata/managedFields/%d", i)
+		switch {
+		case f.Manager != fieldManager:
+		case others:
+			e.operations = append(e.operations, operation{Op: "remove", Path: path})
+		case f.FieldsV1 == nil || f.FieldsV1.GetRawString() != nothingOwned:
+			// An object without any owner is one that somebody has written before the
+			// first apply, which is another conflict.
+			e.operations = append(e.operations, operation{Op: "replace", Path: path + "/fieldsV1", Value: json.RawMessage(nothingOwned)})
 		}
 	}
 	return e, nil
@@ -142,7 +202,7 @@ func annotate(live *unstructured.Unstructured, name, value string) []operation {
 // annotateAll returns what sets the annotations.
 func annotateAll(live *unstructured.Unstructured, values map[string]string) []operation {
 	if live.GetAnnotations() == nil {
-		return []operation{{Op: "add", Path: "/metadata/annotations", Value: values}}
+		return []operation{{Op: "add", Path: annotationsPath, Value: values}}
 	}
 	var operations []operation
 	for _, name := range sorted(values) {
@@ -162,7 +222,9 @@ func unannotate(live *unstructured.Unstructured, names ...string) []operation {
 	return operations
 }
 
+const annotationsPath = "/metadata/annotations"
+
 // annotationPath is the JSON Pointer (RFC 6901) of an annotation.
 func annotationPath(name string) string {
-	return "/metadata/annotations/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
+	return annotationsPath + "/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
 }

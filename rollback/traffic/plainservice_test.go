@@ -16,8 +16,8 @@ func deployment(name, track, replicas string, ready int) string {
 	if replicas != "" {
 		replicas = "replicas: " + replicas + ", "
 	}
-	return fmt.Sprintf(`{apiVersion: apps/v1, kind: Deployment, metadata: {name: %s}, spec: {%stemplate: {metadata: {labels: {app: shop, track: %s}}, spec: {containers: []}}}, status: {readyReplicas: %d}}`,
-		name, replicas, track, ready)
+	return fmt.Sprintf(`{apiVersion: apps/v1, kind: Deployment, metadata: {name: %s}, spec: {%stemplate: {metadata: {labels: {app: shop, track: %s, deployment: %s}}, spec: {containers: []}}}, status: {readyReplicas: %d}}`,
+		name, replicas, track, name, ready)
 }
 
 const (
@@ -72,7 +72,7 @@ func TestPlainService(t *testing.T) {
 			var ready int
 			_, _ = fmt.Sscan(c.live, &ready)
 			canary := deployment("shop-canary", "canary", c.declared, 0)
-			client := cluster(t, deployment("shop-canary", "canary", c.live, ready), deployment("shop", "stable", "4", c.stable))
+			client := cluster(t, deployment("shop-canary", "canary", c.live, ready), deployment("shop", "stable", "4", c.stable), deployment("blog", "blog", "9", 9))
 			r := &Router{objects: client}
 			m := rollback.Manifest{object(t, sharedService), object(t, stableService), object(t, canary), object(t, deployment("shop", "stable", "4", 0))}
 			if c.autoscaler {

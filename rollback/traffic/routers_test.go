@@ -2,6 +2,7 @@ package traffic
 
 import (
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -69,7 +70,8 @@ func TestRouters(t *testing.T) {
 		"Traefik: no weight is one":                {traefikService + `[{name: shop, port: 80}, {name: shop-canary, port: 80}]}}}`, "1", "2 0"},
 		"Traefik: an explicit zero is zero":        {traefikService + `[{name: shop, port: 80, weight: 1}, {name: shop-canary, port: 80, weight: 0}]}}}`, "0", "1 0"},
 		"Traefik: the services of an IngressRoute": {`{apiVersion: traefik.io/v1alpha1, kind: IngressRoute, metadata: {name: shop}, spec: {routes: [{match: a, services: [{name: shop}]}, {match: b, services: [{name: shop, weight: 5}, {name: shop-canary, weight: 5}]}]}}`, "5", "- | 10 0"},
-		"Traefik 2":                             {`{apiVersion: traefik.containo.us/v1alpha1, kind: TraefikService, metadata: {name: shop}, spec: {weighted: {services: [{name: shop, weight: 3}, {name: shop-canary}]}}}`, "1", "4 0"},
+		"Traefik 2": {`{apiVersion: traefik.containo.us/v1alpha1, kind: TraefikService, metadata: {name: shop}, spec: {weighted: {services: [{name: shop, weight: 3}, {name: shop-canary}]}}}`, "1", "4 0"},
+		"Traefik: another TraefikService of the canary's name": {traefikService + `[{name: shop, port: 80, weight: 1}, {name: shop-canary, kind: TraefikService, weight: 1}]}}}`, "", "1 1"},
 		"Contour: weights":                      {httpProxy + `{routes: [{services: [{name: shop, port: 80, weight: 80}, {name: shop-canary, port: 80, weight: 20}]}]}}`, "20", "100 0"},
 		"Contour: no weight beside one is none": {httpProxy + `{routes: [{services: [{name: shop, port: 80, weight: 80}, {name: shop-canary, port: 80}]}]}}`, "0", "80 -"},
 		"Contour: no weight at all is the same": {httpProxy + `{routes: [{services: [{name: shop, port: 80}, {name: beta, port: 80}, {name: shop-canary, port: 80}]}]}}`, "1", "2 1 0"},
@@ -120,6 +122,67 @@ func TestRouters(t *testing.T) {
 				t.Error("after the raise nothing is held")
 			}
 		})
+	}
+}
+
+// Where nobody says which pods a subset is, nobody can say that none is ready.
+func TestSubsetThatNobodyDescribes(t *testing.T) {
+	route := virtualService + `http: [{route: [{destination: {host: other, subset: stable}, weight: 70}, {destination: {host: other, subset: canary}, weight: 30}]}]}}`
+	m := rollback.Manifest{object(t, canaryService), object(t, route)}
+	if got, err := (&Router{objects: cluster(t, route)}).Look(t.Context(), shop(), m); err != nil || got.NoStable != "" || !got.Open() {
+		t.Errorf("got %+v, %v; want an open route, and nothing against the others", got, err)
+	}
+}
+
+// A patch says which backend it is about: on a busy object, that is all that keeps
+// it from the wrong one.
+func TestPatchNamesTheBackend(t *testing.T) {
+	for _, c := range []struct{ route, path, value string }{
+		{route80(`[{name: shop}, {name: shop-canary}]`), "/spec/rules/0/backendRefs/1/name", "shop-canary"},
+		{virtualService + `http: [{route: [{destination: {host: shop}, weight: 1}, {destination: {host: shop-canary.shop.svc}, weight: 1}]}]}}`, "/spec/http/0/route/1/destination/host", "shop-canary.shop.svc"},
+		{virtualService + `http: [{route: [{destination: {host: shop, subset: v1}, weight: 1}, {destination: {host: shop, subset: v2}, weight: 1}]}]}}`, "/spec/http/0/route/1/destination/subset", "v2"},
+	} {
+		o := &unstructured.Unstructured{Object: object(t, c.route)}
+		kind := kinds()[o.GroupVersionKind().GroupKind()]
+		e, err := kind.router.shed(o, canaryOf(rollback.Manifest{object(t, canaryService), object(t, subsets)}))
+		if want := (operation{Op: "test", Path: c.path, Value: c.value}); err != nil || !slices.Contains(e.operations, want) {
+			t.Errorf("got %v, %v; want %v among them", e.operations, err, want)
+		}
+	}
+}
+
+// Hosts that are not the canary, though they look like it.
+func TestIstioHosts(t *testing.T) {
+	for host, want := range map[string]string{
+		"shop-canary": "shop-canary", "shop-canary.shop": "shop-canary", "shop-canary.shop.svc": "shop-canary", "shop-canary.shop.svc.cluster.local": "shop-canary",
+		"shop-canary.other": "", "shop-canary.other.svc.cluster.local": "", "shop-canary.shop.example": "", "shop-canary.shop.svcs": "",
+	} {
+		o := &unstructured.Unstructured{}
+		o.SetNamespace("shop")
+		if got := hostService(o, host); got != want {
+			t.Errorf("the host %s is Service %q: got %q", host, want, got)
+		}
+	}
+}
+
+// A subset's labels count together with the selector of its Service: another
+// application's pods may have the same version.
+func TestSubsetOfAService(t *testing.T) {
+	const (
+		route    = virtualService + `http: [{route: [{destination: {host: shop, subset: old}, weight: 70}, {destination: {host: shop, subset: new}, weight: 30}]}]}}`
+		versions = `{apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: shop}, spec: {host: shop, subsets: [{name: old, labels: {version: v1}}, {name: new, labels: {version: v2}}]}}`
+	)
+	pods := func(name, labels string) string {
+		return `{apiVersion: apps/v1, kind: Deployment, metadata: {name: ` + name + `}, spec: {template: {metadata: {labels: ` + labels + `}, spec: {}}}}`
+	}
+	m := rollback.Manifest{
+		object(t, route), object(t, versions), object(t, sharedService), object(t, pods("shop", "{app: shop, version: v1, track: stable}")),
+		object(t, pods("shop-canary", "{app: shop, version: v2, track: canary}")), object(t, pods("blog", "{app: blog, version: v2}")),
+	}
+	client := cluster(t, route)
+	told, err := (&Router{objects: client}).Shed(t.Context(), shop(), m)
+	if got := shares(live(t, client, object(t, route))); err != nil || len(told) != 1 || got != "100 0" {
+		t.Errorf("told %v, %v, weights %q; want the subset of version v2 at zero", told, err, got)
 	}
 }
 

@@ -114,6 +114,17 @@ func (s split) restored(mark string) (split, bool) {
 	return r, true
 }
 
+// found returns the split as a shed found it, by the marks of the hold; as it is, if
+// it was never held, or somebody has raised it since. It reports false if the mark is
+// not about these backends.
+func (s split) found(held map[string]string) (split, bool) {
+	mark, ok := held[s.label]
+	if !ok || s.canary() != 0 {
+		return s, true
+	}
+	return s.restored(mark)
+}
+
 // mark returns what leaves the weights that a shed found on the object.
 func mark(live *unstructured.Unstructured, found map[string]string) ([]operation, error) {
 	text, err := json.Marshal(found)

@@ -185,13 +185,10 @@ func (w weighted) raise(live, declared *unstructured.Unstructured, c canary) (ed
 	for _, s := range w.splits(live, c) {
 		target, ok := wanted[s.label]
 		if declared == nil {
-			target, ok = s.restored(held[s.label])
-			if !ok || s.canary() != 0 {
-				target, ok = s, true // It was never held, or somebody has raised it.
-			}
+			target, ok = s.found(held)
 		}
 		if !ok || !s.alike(target) {
-			return edit{}, fmt.Errorf("%s has other backends than the release declares: somebody changed the route; set the weights by hand", s.label)
+			return edit{}, fmt.Errorf("%s has other backends than it had: somebody changed the route; set the weights by hand", s.label)
 		}
 		e.weights = append(e.weights, w.named(live, s, s.canary(), target.canary()))
 		e.operations = append(e.operations, s.become(target)...)

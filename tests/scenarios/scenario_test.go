@@ -20,7 +20,7 @@ import (
 
 // patience bounds every wait of a scenario. The waits themselves end as soon as
 // what is waited for is there.
-const patience = time.Minute
+const patience = 2 * time.Minute
 
 // open returns a stage on a sandbox of its own, with v2 installed at 20% and the
 // canary upgraded to v3.
@@ -170,6 +170,7 @@ func metric(t *testing.T, b *stage.Backout, line string) {
 }
 
 func rolledBack(r rollback.Record) bool { return r.Rollback.Succeeded() }
+func raised(r rollback.Record) bool     { return r.Raise.Succeeded() }
 func closed(r rollback.Record) bool     { return !r.Closed.IsZero() }
 
 // state is what must not change when an alert is refused.

@@ -115,7 +115,7 @@ func TestTheWholeChain(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			st := empty(t)
-			b := backout(t, st, 0, nil)
+			b := backout(t, st, 0, stage.AskPrometheus())
 			// backout has looked at what the API server offers; now that grows.
 			if err := st.Sandbox.GatewayAPI(limited(t)); err != nil {
 				t.Fatal(err)
@@ -126,17 +126,25 @@ func TestTheWholeChain(t *testing.T) {
 			home := stroll(t, shoppers)
 			timeline := watch(t, st)
 			install(t, st, stage.Release, slices.Concat(stage.Canary("v3", "yellow", percent), routing, []string{stage.Failing(0.5)})...)
-			r := record(t, b, 2, closed)
-			home()
-			if r.Target != 1 || !r.Rollback.Succeeded() || !r.Raise.Succeeded() {
+			r := record(t, b, 2, raised)
+			if r.Target != 1 || !r.Rollback.Succeeded() {
 				t.Fatalf("the record: %s; want a rollback to revision 1, and the weight raised", r.Summary())
+			}
+			if c := r.Accusations[0].Confirmation; c == nil || c.Answer != rollback.AnswerFiring {
+				t.Errorf("Prometheus was not asked, or did not confirm its own alert: %+v", c)
 			}
 			if len(r.Weights) != 1 || r.Weights[0].From != "20" || r.Weights[0].To != "0" {
 				t.Errorf("weights in the record: %v, want 20 -> 0", r.Weights)
 			}
 			inOrder(t, timeline)
-			blameless(t, shoppers, r.Shed.Done)
 			splits(t, st, "v2", percent/100.0)
+			// The alert is kept firing for a minute; then it is quiet, and v2 has traffic.
+			r = record(t, b, 2, closed)
+			home()
+			if r.Outcome != rollback.Recovered {
+				t.Errorf("outcome %q, %+v; want it recovered", r.Outcome, r.Verify)
+			}
+			blameless(t, shoppers, r.Shed.Done)
 		})
 	}
 }

@@ -8,9 +8,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -143,6 +145,16 @@ func (s *Stage) HelmPath() string { return s.programs.helm }
 
 // prometheusPort is one that backout's ops listener does not use.
 const prometheusPort = 9190
+
+// AskPrometheus returns the environment of a backout that asks the stage's
+// Prometheus, and judges whether it helped once the shipped rules can be quiet
+// again.
+func AskPrometheus() map[string]string {
+	return map[string]string{
+		"BACKOUT_PROMETHEUS_URLS": "http://" + net.JoinHostPort(sandbox.InnerAddress, strconv.Itoa(prometheusPort)),
+		"BACKOUT_VERIFY_LIMIT":    "3m",
+	}
+}
 
 // Prometheus runs one that evaluates the rules which backout ships and tells that
 // Alertmanager.

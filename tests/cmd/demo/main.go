@@ -19,7 +19,7 @@ import (
 )
 
 // playLimit bounds the story itself; building and opening come on top.
-const playLimit = 2 * time.Minute
+const playLimit = 3 * time.Minute
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

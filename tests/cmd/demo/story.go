@@ -85,7 +85,7 @@ func (s *story) play(ctx context.Context) error {
 // prepare installs v1 and v2, waits for their pods, and measures the split.
 func (s *story) prepare(ctx context.Context) (err error) {
 	s.bar.Begin("starting backout")
-	if s.backout, err = s.stage.Backout(ctx, 0, nil); err != nil {
+	if s.backout, err = s.stage.Backout(ctx, 0, stage.AskPrometheus()); err != nil {
 		return err
 	}
 	s.alertmanager, err = s.stage.Sandbox.Alertmanager(ctx, sandbox.AlertmanagerOptions{
@@ -141,6 +141,9 @@ func (s *story) judge(ctx context.Context) error {
 	}
 	if !r.Rollback.Succeeded() || r.Target != goodRevision || !r.Raise.Succeeded() {
 		errs = append(errs, fmt.Errorf("the record does not tell of a rollback to revision %d: %s", goodRevision, r.Summary()))
+	}
+	if r.Outcome != rollback.Recovered {
+		errs = append(errs, fmt.Errorf("backout does not call it recovered but %q: %s", r.Outcome, r.Summary()))
 	}
 	return errors.Join(errs...)
 }

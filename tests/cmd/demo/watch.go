@@ -22,7 +22,8 @@ const (
 	sawZero       = "weight zero"
 	sawLastBad    = "last bad request"
 	sawRolledBack = "rolled back"
-	sawRecovered  = "recovered"
+	sawRaised     = "weight raised"
+	sawJudged     = "judged"
 )
 
 // moment is one thing that was seen.
@@ -45,20 +46,29 @@ func (m moments) first(kind string) (moment, bool) {
 // lookInterval is how often Prometheus and the shoppers are asked.
 const lookInterval = 50 * time.Millisecond
 
-// watch shows each moment as it comes, until the canary has its weight back, and
-// a line while nothing comes.
+// judgeInterval is how often the record is asked whether it helped.
+const judgeInterval = time.Second
+
+// watch shows each moment as it comes, until backout has judged whether it helped,
+// and a line while nothing comes.
 func (s *story) watch(ctx context.Context) error {
 	seen := 0
 	patience := time.NewTicker(5 * time.Second)
 	defer patience.Stop()
 	look := time.NewTicker(lookInterval)
 	defer look.Stop()
+	judge := time.NewTicker(judgeInterval)
+	defer judge.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("not everything happened in time: %w; backout's log:\n%s", ctx.Err(), readFile(s.backout.Child.Log()))
 		case <-patience.C:
 			s.tellWaiting()
+		case <-judge.C:
+			if err := s.lookAtOutcome(ctx); err != nil {
+				return err
+			}
 		case <-look.C:
 		}
 		s.lookAtShoppers()
@@ -70,11 +80,26 @@ func (s *story) watch(ctx context.Context) error {
 			}
 		}
 		seen = len(events)
-		if _, ok := s.moments.first(sawRecovered); ok {
+		if _, ok := s.moments.first(sawJudged); ok {
 			s.lookBack()
 			return nil
 		}
 	}
+}
+
+// lookAtOutcome notes whether it helped, once backout has judged that.
+func (s *story) lookAtOutcome(ctx context.Context) error {
+	if _, raised := s.moments.first(sawRaised); !raised {
+		return nil
+	}
+	record, err := s.record(ctx)
+	if err != nil {
+		return err
+	}
+	if record.Outcome != "" {
+		s.note(moment{sawJudged, fmt.Sprintf("%s: %s", record.Outcome, record.Verify.Note), record.Verify.Done})
+	}
+	return nil
 }
 
 // lookAtShoppers notes the first request that failed.
@@ -132,7 +157,7 @@ func (s *story) see(ctx context.Context, e stage.Event) error {
 	case e.Kind == stage.SawWeight && e.Value == "0":
 		s.note(moment{sawZero, "Ingress " + e.Name + " at the API server", e.At})
 	case e.Kind == stage.SawWeight:
-		s.note(moment{sawRecovered, fmt.Sprintf("v2's pods are ready; Ingress %s has its weight of %s again", e.Name, e.Value), e.At})
+		s.note(moment{sawRaised, fmt.Sprintf("v2's pods are ready; Ingress %s has its weight of %s again", e.Name, e.Value), e.At})
 	case e.Kind == stage.SawRevision && e.Value == backToRevision:
 		s.note(moment{sawRolledBack, "Helm revision " + e.Value, e.At})
 	}
