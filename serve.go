@@ -114,7 +114,7 @@ func (s *service) serve(ctx context.Context) error {
 		return errors.Join(fmt.Errorf("listen for health and metrics: %w; is BACKOUT_OPS_LISTEN in use?", err), webhook.Close())
 	}
 	s.log.InfoContext(ctx, "backout serves", "address", webhook.Addr().String(), "ops", ops.Addr().String(),
-		"policy", s.config.Policy, "http", s.config.HTTP)
+		"policy", s.config.Policy, "prometheus", s.config.Prometheus, "http", s.config.HTTP)
 	if len(s.config.Policy.Releases) == 0 {
 		s.log.WarnContext(ctx, "no release is opted in: every alert will be refused; set BACKOUT_RELEASES")
 	}

@@ -1,6 +1,7 @@
 package rollback_test
 
 import (
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -64,6 +65,9 @@ func TestARollbackWaitsForPrometheusToComeBack(t *testing.T) {
 		time.Sleep(time.Minute)
 		if c.rollbacks != 1 {
 			t.Errorf("%d rollbacks after Prometheus confirmed the alert, want 1", c.rollbacks)
+		}
+		if r, _ := c.record(shop(), 2); slices.ContainsFunc(c.asked[:21], func(at time.Time) bool { return !at.Equal(r.Accusations[0].Received) }) {
+			t.Errorf("asked as of %v; want the receipt every time: the shed has quieted the alert since", c.asked[:21])
 		}
 	})
 }

@@ -31,5 +31,5 @@
 //
 // Log keys, a closed list for the whole program: namespace, release, revision,
 // target, verdict, step, alert, reason, count, weights, attempt, duration, error;
-// and, at the start, address, ops, policy, http.
+// and, at the start, address, ops, policy, prometheus, http.
 package rollback

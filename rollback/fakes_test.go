@@ -30,6 +30,8 @@ type cluster struct {
 	rollbacks int
 	// Errors to answer with, taken from the front.
 	shedErrors, rollbackErrors, saveErrors, recordErrors []error
+	// beforeShed runs between the reading and the writing of a weight.
+	beforeShed func()
 	// afterShed runs once a shed is done; looks counts the calls of Ready.
 	afterShed func()
 	looks     int
@@ -43,8 +45,10 @@ type cluster struct {
 
 	outlook rollback.Outlook
 	checks  int
-	routing rollback.Routing
-	paused  string
+	// whileChecking runs while Helm's client looks ahead.
+	whileChecking func()
+	routing       rollback.Routing
+	paused        string
 	// interrupted has Helm stop in the middle, that many times.
 	interrupted int
 	recovered   []int
@@ -147,6 +151,9 @@ func (c *cluster) Check(ctx context.Context, _ rollback.Plan) (rollback.Outlook,
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.checks++
+	if c.whileChecking != nil {
+		c.whileChecking()
+	}
 	return c.outlook, ctx.Err()
 }
 
@@ -210,8 +217,11 @@ func (c *cluster) set(weight string) {
 	c.raised = append(c.raised, weight)
 }
 
-func (c *cluster) Shed(ctx context.Context, _ rollback.Key, _ rollback.Manifest) ([]rollback.Weight, error) {
-	if err := ctx.Err(); err != nil {
+func (c *cluster) Shed(ctx context.Context, _ rollback.Key, _ rollback.Manifest, still func(context.Context) error) ([]rollback.Weight, error) {
+	if c.beforeShed != nil {
+		c.beforeShed()
+	}
+	if err := still(ctx); err != nil {
 		return nil, err
 	}
 	c.mu.Lock()

@@ -61,7 +61,7 @@ func (h Hand) Hold(ctx context.Context, k Key, why string) (Record, error) {
 	if err != nil {
 		return r, err
 	}
-	weights, err := h.Traffic.Shed(ctx, k, manifest)
+	weights, err := h.Traffic.Shed(ctx, k, manifest, nil)
 	if err != nil {
 		return r, fmt.Errorf("take the canary of %s out of the traffic: %w", k, err)
 	}

@@ -122,8 +122,9 @@ type Traffic interface {
 	// Shed sets the canary's weight to zero on every live routing object that
 	// the manifest declares, and returns the weights as they were and are. It
 	// is idempotent: what is zero is not written. A manifest without a canary
-	// route yields no weights and no error.
-	Shed(ctx context.Context, k Key, m Manifest) ([]Weight, error)
+	// route yields no weights and no error. After an object was read and before it
+	// is written it asks still, and writes nothing if that returns an error.
+	Shed(ctx context.Context, k Key, m Manifest, still func(context.Context) error) ([]Weight, error)
 	// Hold returns a function that sets the canary's weight to zero in one
 	// decoded object of the manifest; other objects it leaves alone.
 	Hold(m Manifest) func(object Object)

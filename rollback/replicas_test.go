@@ -70,26 +70,36 @@ func TestANewLeaderFindsWhatTheOldOneLeft(t *testing.T) {
 }
 
 func TestALeaderThatLosesTheLeaseStopsWriting(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCluster()
-		var lost atomic.Bool
-		e := newEngine(t, c, policy(), func(o *rollback.Options) {
-			o.Leads = func() error {
-				if lost.Load() {
-					return errors.New("the lease is lost")
+	for name, when := range map[string]func(c *cluster, lose func()){
+		"while it looks ahead": func(c *cluster, lose func()) { c.whileChecking = lose },
+		"while Helm works":     func(c *cluster, lose func()) { c.meanwhile = lose },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster()
+				var lost atomic.Bool
+				e := newEngine(t, c, policy(), func(o *rollback.Options) {
+					o.Leads = func() error {
+						if lost.Load() {
+							return errors.New("the lease is lost")
+						}
+						return nil
+					}
+				})
+				run(t, e)
+				when(c, func() { lost.Store(true) })
+				accept(t, e, alert("rollback"))
+				time.Sleep(time.Hour)
+				r, _ := c.record(shop(), 2)
+				if r.Rollback.Finished() || slices.Contains(c.raised, "20") {
+					t.Errorf("%+v, weights %v; want neither the record nor the weight written after the lease was lost", r.Rollback, c.raised)
 				}
-				return nil
-			}
+				if c.whileChecking != nil && (r.Rollback != nil || c.rollbacks != 0) {
+					t.Errorf("%+v, %d rollbacks; want none begun after the lease was lost", r.Rollback, c.rollbacks)
+				}
+			})
 		})
-		run(t, e)
-		c.meanwhile = func() { lost.Store(true) }
-		accept(t, e, alert("rollback"))
-		time.Sleep(time.Hour)
-		r, _ := c.record(shop(), 2)
-		if r.Rollback.Finished() || slices.Contains(c.raised, "20") {
-			t.Errorf("%+v, weights %v; want neither the record nor the weight written after the lease was lost", r.Rollback, c.raised)
-		}
-	})
+	}
 }
 
 // crowd adds n releases like the shop's, and returns an alert about each.

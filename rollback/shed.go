@@ -2,6 +2,8 @@ package rollback
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 )
 
@@ -12,7 +14,10 @@ const noRoute = "the release has no canary route of a known kind"
 // keep the rollback from being done.
 func (e *Engine) shed(ctx context.Context, r Record) (progress, error) {
 	started := time.Now().UTC()
-	weights, err := e.zero(ctx, r)
+	weights, err := e.zero(ctx, r, r.UID)
+	if errors.Is(err, ErrMoved) {
+		return progress{record: r}, nil // decided again, on what is there now
+	}
 	stored, saveErr := e.amend(ctx, r, func(r *Record) bool {
 		if r.Shed == nil {
 			r.Shed = &Step{Started: started}
@@ -34,22 +39,37 @@ func (e *Engine) shed(ctx context.Context, r Record) (progress, error) {
 }
 
 // zero sets the weights of the accused revision's routes to zero; what is zero
-// already is not written.
-func (e *Engine) zero(ctx context.Context, r Record) ([]Weight, error) {
+// already is not written. It returns ErrMoved, having written nothing, if the
+// release's newest revision is not the one with that UID: whose routes they are
+// then is not backout's to say.
+func (e *Engine) zero(ctx context.Context, r Record, newest string) ([]Weight, error) {
 	manifest, err := e.releases.Manifest(ctx, r.Key, r.Revision)
 	if err != nil {
 		return nil, err
 	}
-	return e.traffic.Shed(ctx, r.Key, manifest)
+	return e.traffic.Shed(ctx, r.Key, manifest, func(ctx context.Context) error {
+		history, err := e.releases.History(ctx, r.Key)
+		switch {
+		case errors.Is(err, ErrUnknownRelease):
+			return ErrMoved
+		case err != nil:
+			return err
+		case history.Accused().UID != newest:
+			return fmt.Errorf("%s is at revision %d: %w", r.Key, history.Accused().Number, ErrMoved)
+		default:
+			return nil
+		}
+	})
 }
 
-// keepZero does a shed again, because a Helm operation in flight may have written
-// the weight that its chart declares after the shed.
-func (e *Engine) keepZero(ctx context.Context, r Record) {
+// keepZero does a shed again, because a Helm operation may have written the weight
+// that its chart declares after the shed: the one in flight, or the remains of our
+// own. newest is the UID of the release's newest revision, as planned for.
+func (e *Engine) keepZero(ctx context.Context, r Record, newest string) {
 	if !r.Shed.Succeeded() {
 		return
 	}
-	if _, err := e.zero(ctx, r); err != nil {
+	if _, err := e.zero(ctx, r, newest); err != nil && !errors.Is(err, ErrMoved) {
 		e.log.ErrorContext(ctx, "weight not kept at zero; trying again", "namespace", r.Namespace,
 			"release", r.Release, "revision", r.Revision, "error", err)
 	}

@@ -151,7 +151,7 @@ func (e *Engine) next(ctx context.Context, r Record) (progress, error) {
 func (e *Engine) step(ctx context.Context, r Record) (progress, error) {
 	d := r.Decision()
 	switch {
-	case d.Shed && !r.Shed.Finished():
+	case d.Shed && !r.Shed.Finished() && r.Rollback == nil:
 		return e.shed(ctx, r)
 	case d.Rollback && !r.Rollback.Finished():
 		return e.rollBack(ctx, r)
@@ -163,7 +163,7 @@ func (e *Engine) step(ctx context.Context, r Record) (progress, error) {
 		return e.beginHold(ctx, r)
 	case d.Waits:
 		if d.Verdict == Busy {
-			e.keepZero(ctx, r)
+			e.keepZero(ctx, r, r.UID)
 		}
 		return progress{record: r, again: wait(d)}, nil
 	case r.Hold.Lasts() && r.Rollback == nil:

@@ -421,3 +421,42 @@ func TestGivingUpLeavesNothingPending(t *testing.T) {
 		}
 	})
 }
+
+func TestWhatSomebodyElseMadeWhileNobodyLedIsLeftAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		// The rollback was claimed; then backout died, and a person upgraded to v4.
+		opened(t, c, acting(), func(r *rollback.Record) { r.Rollback, r.Target = &rollback.Step{Started: time.Now()}, 1 })
+		c.upgrade("v4", "Upgrade complete")
+		run(t, newEngine(t, c, policy()))
+		time.Sleep(time.Hour)
+		r, _ := c.record(shop(), 2)
+		if c.rollbacks != 0 || r.Made != 0 || !r.Rollback.Failed || len(c.raised) != 0 {
+			t.Errorf("%d rollbacks, weights %v, %s; want v4 left alone", c.rollbacks, c.raised, r.Summary())
+		}
+	})
+}
+
+func TestAnUpgradeInTheMomentBeforeAZeroIsLeftAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for n, name := range []string{"the shed", "the zero that is kept before the rollback"} {
+			c := newCluster()
+			calls := 0
+			c.beforeShed = func() {
+				if calls++; calls == n+1 {
+					c.upgrade("v4", "Upgrade complete")
+					c.mu.Lock()
+					c.set("30")
+					c.mu.Unlock()
+				}
+			}
+			e := newEngine(t, c, policy())
+			run(t, e)
+			accept(t, e, alert("rollback"))
+			time.Sleep(time.Hour)
+			if r, _ := c.record(shop(), 2); c.weight != "30" || c.rollbacks != 0 || r.Closed.IsZero() {
+				t.Errorf("%s: weight %s, %d rollbacks, %s; want v4 and its weight left alone", name, c.weight, c.rollbacks, r.Summary())
+			}
+		}
+	})
+}

@@ -97,7 +97,7 @@ func TestHTTPRouteWeights(t *testing.T) {
 			m := rollback.Manifest{object(t, canaryService), httpRoute(t, c.rules)}
 			r, live := routerWith(t, httpRoute(t, c.rules))
 			for range 2 { // a second shed changes nothing and still knows the weights
-				told, err := r.Shed(t.Context(), shop(), m)
+				told, err := r.Shed(t.Context(), shop(), m, nil)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -132,7 +132,7 @@ func numbers(weights string) string { return strings.ReplaceAll(weights, "-", "1
 func TestHTTPRouteThatLeadsNowhereElseIsNotShed(t *testing.T) {
 	rules := `[{backendRefs: [{name: shop, weight: 0}, {name: shop-canary, weight: 20}]}]`
 	r, live := routerWith(t, httpRoute(t, rules))
-	_, err := r.Shed(t.Context(), shop(), rollback.Manifest{object(t, canaryService), httpRoute(t, rules)})
+	_, err := r.Shed(t.Context(), shop(), rollback.Manifest{object(t, canaryService), httpRoute(t, rules)}, nil)
 	if err == nil || weights(live()) != "0 20" {
 		t.Errorf("err %v, weights %q; want an error and the weights as they were", err, weights(live()))
 	}
@@ -158,7 +158,7 @@ func TestHTTPRouteWithoutACanaryIsLeftAlone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r, live := routerWith(t, httpRoute(t, rules))
 			before := weights(live())
-			told, err := r.Shed(t.Context(), shop(), rollback.Manifest{object(t, canaryService), httpRoute(t, rules)})
+			told, err := r.Shed(t.Context(), shop(), rollback.Manifest{object(t, canaryService), httpRoute(t, rules)}, nil)
 			if err != nil || len(told) > 0 || weights(live()) != before {
 				t.Errorf("told %v, err %v, weights %q; want nothing done", told, err, weights(live()))
 			}

@@ -105,7 +105,7 @@ func TestRoutesFound(t *testing.T) {
 			}
 			client := cluster(t, c.live...)
 			r := &Router{objects: client}
-			told, err := r.Shed(t.Context(), shop(), m)
+			told, err := r.Shed(t.Context(), shop(), m, nil)
 			if c.err == "" && err != nil || c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err)) {
 				t.Fatalf("got error %v, want %q", err, c.err)
 			}
@@ -142,7 +142,7 @@ func TestRoutesThatMayNotBeListed(t *testing.T) {
 	client.PrependReactor("list", "virtualservices", func(clienttesting.Action) (bool, runtime.Object, error) {
 		return true, nil, apierrors.NewForbidden(schema.GroupResource{Resource: "virtualservices"}, "", errors.New("no"))
 	})
-	_, err := (&Router{objects: client}).Shed(t.Context(), shop(), rollback.Manifest{object(t, canaryService)})
+	_, err := (&Router{objects: client}).Shed(t.Context(), shop(), rollback.Manifest{object(t, canaryService)}, nil)
 	if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "allow backout to list virtualservices.networking.istio.io in namespace shop") {
 		t.Errorf("got %v, want the resource and what to allow", err)
 	}
@@ -150,7 +150,7 @@ func TestRoutesThatMayNotBeListed(t *testing.T) {
 	client.PrependReactor("list", "virtualservices", func(clienttesting.Action) (bool, runtime.Object, error) {
 		return true, nil, apierrors.NewForbidden(schema.GroupResource{Resource: "virtualservices"}, "", errors.New("no"))
 	})
-	if told, err := (&Router{objects: client}).Shed(t.Context(), shop(), rollback.Manifest{object(t, canaryService)}); err != nil || len(told) != 1 {
+	if told, err := (&Router{objects: client}).Shed(t.Context(), shop(), rollback.Manifest{object(t, canaryService)}, nil); err != nil || len(told) != 1 {
 		t.Errorf("a route that was found is enough: got %v, %v", told, err)
 	}
 }

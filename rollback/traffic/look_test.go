@@ -247,6 +247,7 @@ func TestOwner(t *testing.T) {
 		{"an owner reference to a Rollout", rollouts, "", "Argo Rollouts", "Rollout shop/web", "kubectl argo rollouts abort web -n shop", true},
 		{"the annotation of Argo Rollouts", `annotations: {argo-rollouts.argoproj.io/managed-by-rollouts: web}`, "", "Argo Rollouts", "Rollout shop/web", "kubectl argo rollouts abort web -n shop", true},
 		{"Argo CD's tracking", argoCD, "", "Argo CD", "Application shop-prod", "argocd app rollback shop-prod", false},
+		{"Argo CD's tracking of another object", strings.ReplaceAll(argoCD, "shop/shop", "shop/parent"), "", "", "", "", false},
 		{"Flux, by a HelmRelease", fluxHR, "", "Flux", "HelmRelease apps/web", "flux suspend helmrelease web -n apps", false},
 		{"Flux, by a Kustomization", fluxKS, "", "Flux", "Kustomization flux-system/apps", "flux suspend kustomization apps -n flux-system", false},
 		{"who sets weights comes before who applies", flagger + ", " + argoCD, "", "Flagger", "Canary shop/web", "kubectl -n shop", true},
@@ -271,7 +272,7 @@ func TestOwner(t *testing.T) {
 
 func TestWhoSetsWeightsOwnsTheRelease(t *testing.T) {
 	const (
-		flux    = `{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: shop, labels: {helm.toolkit.fluxcd.io/name: web}}, spec: {rules: [{backendRefs: [{name: shop}, {name: shop-canary}]}]}}`
+		flux    = `{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: shop, labels: {helm.toolkit.fluxcd.io/name: web, helm.toolkit.fluxcd.io/namespace: apps}}, spec: {rules: [{backendRefs: [{name: shop}, {name: shop-canary}]}]}}`
 		flagger = `{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: web, ownerReferences: [{apiVersion: flagger.app/v1beta1, kind: Canary, name: web, uid: u}]}, spec: {rules: [{backendRefs: [{name: shop}, {name: shop-canary}]}]}}`
 	)
 	for _, live := range [][]string{{flux, flagger}, {flagger, flux}} {
@@ -290,7 +291,7 @@ func TestFence(t *testing.T) {
 	client := cluster(t, live)
 	m := rollback.Manifest{object(t, canaryService), object(t, live)}
 	r := &Router{objects: client, fence: func() error { return lost }}
-	if _, err := r.Shed(t.Context(), shop(), m); err != nil {
+	if _, err := r.Shed(t.Context(), shop(), m, nil); err != nil {
 		t.Fatalf("any replica may shed: got %v", err)
 	}
 	if _, err := r.Raise(t.Context(), shop(), m); !errors.Is(err, lost) {
@@ -317,7 +318,7 @@ func TestShedReadsBack(t *testing.T) {
 		u := &unstructured.Unstructured{Object: object(t, live)}
 		return true, u, nil
 	})
-	_, err := (&Router{objects: client}).Shed(t.Context(), shop(), rollback.Manifest{object(t, canaryService), object(t, live)})
+	_, err := (&Router{objects: client}).Shed(t.Context(), shop(), rollback.Manifest{object(t, canaryService), object(t, live)}, nil)
 	if !errors.Is(err, errPutBack) {
 		t.Errorf("a weight that is not stored as written is no success: got %v", err)
 	}

@@ -42,15 +42,16 @@ func ownerOf(live *unstructured.Unstructured) rollback.Owner {
 	if name := annotations[rolloutsAnnotation]; name != "" {
 		return shifter("argoproj.io/v1alpha1", "Rollout", namespace, name)
 	}
-	if id := annotations[argoCDAnnotation]; id != "" {
-		app, _, _ := strings.Cut(id, ":")
-		return rollback.Owner{Tool: "Argo CD", Object: "Application " + app, Do: "argocd app rollback " + app}
+	// "app:group/kind:namespace/name". An object that an operator made of another one
+	// inherits the annotation, and bears the other one's name.
+	id := strings.Split(annotations[argoCDAnnotation], ":")
+	if len(id) == 3 && strings.HasSuffix(id[1], "/"+live.GetKind()) && strings.HasSuffix(id[2], "/"+live.GetName()) {
+		return rollback.Owner{Tool: "Argo CD", Object: "Application " + id[0], Do: "argocd app rollback " + id[0]}
 	}
 	for _, flux := range []struct{ prefix, kind, resource string }{
 		{fluxHelm, "HelmRelease", "helmrelease"}, {fluxKustomize, "Kustomization", "kustomization"},
 	} {
-		if name := set[flux.prefix+"name"]; name != "" {
-			ns := set[flux.prefix+"namespace"]
+		if name, ns := set[flux.prefix+"name"], set[flux.prefix+"namespace"]; name != "" && ns != "" {
 			return rollback.Owner{
 				Tool: "Flux", Object: fmt.Sprintf("%s %s/%s", flux.kind, ns, name),
 				Do: fmt.Sprintf("flux suspend %s %s -n %s", flux.resource, name, ns),

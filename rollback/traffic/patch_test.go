@@ -84,7 +84,7 @@ func TestRaiseDisowns(t *testing.T) {
 		t.Errorf("a raise that finds the weights right still gives them up: got %v, %v", patched, err)
 	}
 	patched = nil
-	if _, err := r.Shed(t.Context(), shop(), m); !errors.Is(err, errPutBack) || strings.Contains(strings.Join(patched, ""), "managedFields") {
+	if _, err := r.Shed(t.Context(), shop(), m, nil); !errors.Is(err, errPutBack) || strings.Contains(strings.Join(patched, ""), "managedFields") {
 		t.Errorf("a held weight stays ours: got %v, %v", patched, err)
 	}
 }

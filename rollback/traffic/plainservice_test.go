@@ -83,7 +83,7 @@ func TestPlainService(t *testing.T) {
 				t.Errorf("a look: %v (-want +got):\n%s", err, diff)
 			}
 			for range 2 {
-				told, err := r.Shed(t.Context(), shop(), m)
+				told, err := r.Shed(t.Context(), shop(), m, nil)
 				if err != nil || len(told) != 1 || told[0].String() != "Deployment/shop-canary "+c.shed {
 					t.Errorf("shed: got %v, %v, want %s", told, err, c.shed)
 				}
@@ -120,7 +120,7 @@ func TestDeploymentsThatAreLeftAlone(t *testing.T) {
 			for _, text := range declared {
 				m = append(m, object(t, text))
 			}
-			told, _ := (&Router{objects: client}).Shed(t.Context(), shop(), m)
+			told, _ := (&Router{objects: client}).Shed(t.Context(), shop(), m, nil)
 			if len(told) > 0 {
 				t.Errorf("told %v, want nothing", told)
 			}

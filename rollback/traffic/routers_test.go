@@ -89,7 +89,7 @@ func TestRouters(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			told, err := r.Shed(t.Context(), shop(), m)
+			told, err := r.Shed(t.Context(), shop(), m, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -180,7 +180,7 @@ func TestSubsetOfAService(t *testing.T) {
 		object(t, pods("shop-canary", "{app: shop, version: v2, track: canary}")), object(t, pods("blog", "{app: blog, version: v2}")),
 	}
 	client := cluster(t, route)
-	told, err := (&Router{objects: client}).Shed(t.Context(), shop(), m)
+	told, err := (&Router{objects: client}).Shed(t.Context(), shop(), m, nil)
 	if got := shares(live(t, client, object(t, route))); err != nil || len(told) != 1 || got != "100 0" {
 		t.Errorf("told %v, %v, weights %q; want the subset of version v2 at zero", told, err, got)
 	}
@@ -251,7 +251,7 @@ func TestIngressRules(t *testing.T) {
 			r := &Router{objects: client}
 			m := rollback.Manifest{ingress(c.live)}
 			for range 2 {
-				told, err := r.Shed(t.Context(), shop(), m)
+				told, err := r.Shed(t.Context(), shop(), m, nil)
 				if err != nil || len(told) != 1 || told[0].From != c.from || told[0].To != "0" {
 					t.Errorf("told %v, %v; want %s -> 0", told, err, c.from)
 				}
@@ -270,7 +270,7 @@ func TestIngressRules(t *testing.T) {
 			if diff := cmp.Diff(with(map[string]string{weightAnnotation: "5"}), live(t, client, o).GetAnnotations()); diff != "" {
 				t.Errorf("a target without rules gets none back (-want +got):\n%s", diff)
 			}
-			if _, err := r.Shed(t.Context(), shop(), m); err != nil {
+			if _, err := r.Shed(t.Context(), shop(), m, nil); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := r.Raise(t.Context(), shop(), m); err != nil {

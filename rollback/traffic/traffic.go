@@ -58,13 +58,21 @@ func New(o Options) (*Router, error) {
 // It goes on when one object fails, and returns all errors joined. An object that
 // is gone routes nothing and is left out. It does not ask whether anybody else
 // can take the traffic: Look does.
-func (r *Router) Shed(ctx context.Context, k rollback.Key, m rollback.Manifest) ([]rollback.Weight, error) {
-	return r.each(ctx, k, m, change{
+//
+// Right before each write, after the object was read, it asks still, and writes
+// nothing if that returns an error; nil always agrees. So what somebody deploys
+// meanwhile is either seen by still, or has changed the object since it was read.
+func (r *Router) Shed(ctx context.Context, k rollback.Key, m rollback.Manifest, still func(context.Context) error) ([]rollback.Weight, error) {
+	c := change{
 		of: func(o route, live *unstructured.Unstructured) (edit, error) {
 			return o.kind.router.shed(live, o.canary.on(live))
 		},
 		back: true,
-	})
+	}
+	if still != nil {
+		c.fence = func() error { return still(ctx) }
+	}
+	return r.each(ctx, k, m, c)
 }
 
 // Raise sets the live weights to what the manifest declares and returns them; on

@@ -115,7 +115,7 @@ func TestShed(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			router, server := newRouter(t, ingress("web-canary", c.live))
 			// The manifest's own weight does not matter: the live one counts.
-			got, err := router.Shed(t.Context(), shop(), rollback.Manifest{declare("web-canary", map[string]string{canary: "true", weight: "99"})})
+			got, err := router.Shed(t.Context(), shop(), rollback.Manifest{declare("web-canary", map[string]string{canary: "true", weight: "99"})}, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -210,7 +210,7 @@ func TestShedTwiceThenRaise(t *testing.T) {
 	manifest := rollback.Manifest{declare("web-canary", declared)}
 	router, server := newRouter(t, ingress("web-canary", declared))
 	for range 2 {
-		weights, err := router.Shed(t.Context(), shop(), manifest)
+		weights, err := router.Shed(t.Context(), shop(), manifest, nil)
 		if err != nil || len(weights) != 1 || weights[0].From != "20" {
 			t.Errorf("each shed tells the weight that the canary had: got %v, %v", weights, err)
 		}
@@ -254,7 +254,7 @@ func TestLiveRouteIsNoCanary(t *testing.T) {
 	live := map[string]string{canary: "false", weight: "20"}
 	router, server := newRouter(t, ingress("web-canary", live))
 	manifest := rollback.Manifest{declare("web-canary", map[string]string{canary: "true", weight: "50"})}
-	if weights, err := router.Shed(t.Context(), shop(), manifest); err != nil || len(weights) != 0 {
+	if weights, err := router.Shed(t.Context(), shop(), manifest, nil); err != nil || len(weights) != 0 {
 		t.Errorf("a live Ingress that is no canary is left alone: got %v, %v", weights, err)
 	}
 	if weights, err := router.Raise(t.Context(), shop(), manifest); err != nil || len(weights) != 0 {
@@ -272,7 +272,7 @@ func TestOtherNamespacesAreRefused(t *testing.T) {
 	router, server := newRouter(t, ingress("web-canary", annotations), foreign, ingress("theirs", annotations))
 	manifest := rollback.Manifest{in("payments", declare("theirs", annotations)), in("shop", declare("web-canary", annotations))}
 
-	weights, err := router.Shed(t.Context(), shop(), manifest)
+	weights, err := router.Shed(t.Context(), shop(), manifest, nil)
 	if err == nil || !strings.Contains(err.Error(), "payments/theirs lies outside the release's namespace shop") {
 		t.Errorf("a route in another namespace is named in the error: got %v", err)
 	}
@@ -290,7 +290,7 @@ func TestShedGoesOn(t *testing.T) {
 	annotations := map[string]string{canary: "true", weight: "20"}
 	manifest := rollback.Manifest{declare("gone", annotations), declare("web-canary", annotations)}
 	router, server := newRouter(t, ingress("web-canary", annotations))
-	weights, err := router.Shed(t.Context(), shop(), manifest)
+	weights, err := router.Shed(t.Context(), shop(), manifest, nil)
 	if err != nil || len(weights) != 1 || weights[0].Name != "web-canary" {
 		t.Errorf("an object that is gone routes nothing and is left out: got %v, %v", weights, err)
 	}
@@ -298,7 +298,7 @@ func TestShedGoesOn(t *testing.T) {
 	server.refuse = http.StatusForbidden
 	server.put(ingress("web-canary", annotations))
 	before := server.patches
-	_, err = router.Shed(t.Context(), shop(), manifest)
+	_, err = router.Shed(t.Context(), shop(), manifest, nil)
 	if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "Ingress shop/web-canary") {
 		t.Errorf("what may not be written is named in the error: got %v", err)
 	}
@@ -318,7 +318,7 @@ func TestConflicts(t *testing.T) {
 				server.put(ingress("web-canary", map[string]string{canary: "true", weight: fmt.Sprint(50 + patch)}))
 			}
 		}
-		weights, err := router.Shed(t.Context(), shop(), manifest)
+		weights, err := router.Shed(t.Context(), shop(), manifest, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -333,7 +333,7 @@ func TestConflicts(t *testing.T) {
 	t.Run("somebody removes it in between", func(t *testing.T) {
 		router, server := newRouter(t, ingress("web-canary", declared))
 		server.meanwhile = func(int) { delete(server.ingresses, "shop/web-canary") }
-		if weights, err := router.Shed(t.Context(), shop(), manifest); err != nil || len(weights) != 0 {
+		if weights, err := router.Shed(t.Context(), shop(), manifest, nil); err != nil || len(weights) != 0 {
 			t.Errorf("an object that goes away routes nothing: got %v, %v", weights, err)
 		}
 	})
@@ -343,7 +343,7 @@ func TestConflicts(t *testing.T) {
 			router, server := newRouter(t, ingress("web-canary", declared))
 			server.refuse = code
 			began := time.Now()
-			_, err := router.Shed(t.Context(), shop(), manifest)
+			_, err := router.Shed(t.Context(), shop(), manifest, nil)
 			if !apierrors.IsConflict(err) && !apierrors.IsInvalid(err) {
 				t.Errorf("the last answer is the error: got %v", err)
 			}
@@ -361,7 +361,7 @@ func TestConflicts(t *testing.T) {
 		server.refuse = http.StatusConflict
 		ctx, cancel := context.WithCancel(t.Context())
 		server.meanwhile = func(int) { cancel() }
-		if _, err := router.Shed(ctx, shop(), manifest); err == nil || server.patches > 2 {
+		if _, err := router.Shed(ctx, shop(), manifest, nil); err == nil || server.patches > 2 {
 			t.Errorf("nothing is tried after the context's end: got %v after %d patches", err, server.patches)
 		}
 	})
