@@ -31,7 +31,7 @@ type cluster struct {
 	// Errors to answer with, taken from the front.
 	shedErrors, rollbackErrors, saveErrors, recordErrors []error
 	// beforeShed runs between the reading and the writing of a weight.
-	beforeShed func()
+	beforeShed, beforeRaise func()
 	// afterShed runs once a shed is done; looks counts the calls of Ready.
 	afterShed func()
 	looks     int
@@ -244,8 +244,11 @@ func (c *cluster) Hold(rollback.Manifest) func(rollback.Object) {
 	return func(object rollback.Object) { object["weight"] = "0" }
 }
 
-func (c *cluster) Raise(ctx context.Context, _ rollback.Key, _ rollback.Manifest) ([]rollback.Weight, error) {
-	if err := ctx.Err(); err != nil {
+func (c *cluster) Raise(ctx context.Context, _ rollback.Key, _ rollback.Manifest, still func(context.Context) error) ([]rollback.Weight, error) {
+	if c.beforeRaise != nil {
+		c.beforeRaise()
+	}
+	if err := still(ctx); err != nil {
 		return nil, err
 	}
 	c.mu.Lock()

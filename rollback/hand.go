@@ -125,7 +125,7 @@ func (h Hand) Release(ctx context.Context, k Key) ([]Weight, error) {
 			return nil, err
 		}
 	}
-	return h.Traffic.Raise(ctx, k, manifest)
+	return h.Traffic.Raise(ctx, k, manifest, nil)
 }
 
 // change writes the record about the revision, and begins one if there is none.

@@ -117,7 +117,10 @@ func (e *Engine) release(ctx context.Context, r Record, newest Revision) (progre
 	if err != nil {
 		return progress{record: r}, err
 	}
-	weights, err := e.traffic.Raise(ctx, r.Key, manifest)
+	weights, err := e.traffic.Raise(ctx, r.Key, manifest, e.still(r.Key, newest.UID))
+	if errors.Is(err, ErrMoved) {
+		return progress{record: r, again: lookInterval}, nil
+	}
 	if err != nil {
 		return progress{record: r}, err
 	}

@@ -129,8 +129,8 @@ type Traffic interface {
 	// decoded object of the manifest; other objects it leaves alone.
 	Hold(m Manifest) func(object Object)
 	// Raise sets the live weights to what the manifest declares and returns
-	// them.
-	Raise(ctx context.Context, k Key, m Manifest) ([]Weight, error)
+	// them. It asks still as Shed does.
+	Raise(ctx context.Context, k Key, m Manifest, still func(context.Context) error) ([]Weight, error)
 }
 
 // Routing is the canary's traffic as it stands.

@@ -39,7 +39,16 @@ func (e *Engine) raise(ctx context.Context, r Record) (progress, error) {
 	manifest, err := e.releases.Manifest(ctx, r.Key, r.Made)
 	var weights []Weight
 	if err == nil {
-		weights, err = e.traffic.Raise(ctx, r.Key, manifest)
+		weights, err = e.traffic.Raise(ctx, r.Key, manifest, func(ctx context.Context) error {
+			why, err := e.unraisable(ctx, r)
+			if err == nil && why != "" {
+				err = fmt.Errorf("%s: %w", why, ErrMoved)
+			}
+			return err
+		})
+	}
+	if errors.Is(err, ErrMoved) {
+		return progress{record: r}, nil // looked at again
 	}
 	stored, saveErr := e.amend(ctx, r, func(r *Record) bool {
 		r.beginRaise()

@@ -47,19 +47,25 @@ func (e *Engine) zero(ctx context.Context, r Record, newest string) ([]Weight, e
 	if err != nil {
 		return nil, err
 	}
-	return e.traffic.Shed(ctx, r.Key, manifest, func(ctx context.Context) error {
-		history, err := e.releases.History(ctx, r.Key)
+	return e.traffic.Shed(ctx, r.Key, manifest, e.still(r.Key, newest))
+}
+
+// still returns what is asked right before a weight is written: it returns ErrMoved
+// if the release's newest revision is not the one with that UID any more.
+func (e *Engine) still(k Key, newest string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		history, err := e.releases.History(ctx, k)
 		switch {
 		case errors.Is(err, ErrUnknownRelease):
 			return ErrMoved
 		case err != nil:
 			return err
 		case history.Accused().UID != newest:
-			return fmt.Errorf("%s is at revision %d: %w", r.Key, history.Accused().Number, ErrMoved)
+			return fmt.Errorf("%s is at revision %d: %w", k, history.Accused().Number, ErrMoved)
 		default:
 			return nil
 		}
-	})
+	}
 }
 
 // keepZero does a shed again, because a Helm operation may have written the weight

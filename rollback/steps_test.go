@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -457,6 +458,25 @@ func TestAnUpgradeInTheMomentBeforeAZeroIsLeftAlone(t *testing.T) {
 			if r, _ := c.record(shop(), 2); c.weight != "30" || c.rollbacks != 0 || r.Closed.IsZero() {
 				t.Errorf("%s: weight %s, %d rollbacks, %s; want v4 and its weight left alone", name, c.weight, c.rollbacks, r.Summary())
 			}
+		}
+	})
+}
+
+func TestAnUpgradeInTheMomentBeforeTheRaiseIsLeftAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		c.beforeRaise = sync.OnceFunc(func() {
+			c.upgrade("v4", "Upgrade complete")
+			c.mu.Lock()
+			c.set("5")
+			c.mu.Unlock()
+		})
+		e := newEngine(t, c, policy())
+		run(t, e)
+		accept(t, e, alert("rollback"))
+		time.Sleep(time.Hour)
+		if r, _ := c.record(shop(), 2); c.weight != "5" || r.Closed.IsZero() {
+			t.Errorf("weight %s, %s; want v4's own 5", c.weight, r.Summary())
 		}
 	})
 }

@@ -113,7 +113,7 @@ func TestHTTPRouteWeights(t *testing.T) {
 			if got := weights(held); got != c.shed {
 				t.Errorf("held while Helm writes: %q, want %q", got, c.shed)
 			}
-			if _, err := r.Raise(t.Context(), shop(), m); err != nil {
+			if _, err := r.Raise(t.Context(), shop(), m, nil); err != nil {
 				t.Fatal(err)
 			}
 			if got, want := numbers(weights(live())), numbers(weights(httpRoute(t, c.rules))); got != want {
@@ -142,7 +142,7 @@ func TestHTTPRouteThatSomebodyChangedIsNotRaised(t *testing.T) {
 	declared := `[{backendRefs: [{name: shop, weight: 80}, {name: shop-canary, weight: 20}]}]`
 	changed := `[{backendRefs: [{name: shop-blue, weight: 100}, {name: shop-canary, weight: 0}]}]`
 	r, live := routerWith(t, httpRoute(t, changed))
-	_, err := r.Raise(t.Context(), shop(), rollback.Manifest{object(t, canaryService), httpRoute(t, declared)})
+	_, err := r.Raise(t.Context(), shop(), rollback.Manifest{object(t, canaryService), httpRoute(t, declared)}, nil)
 	if err == nil || weights(live()) != "100 0" {
 		t.Errorf("err %v, weights %q; want an error and the weights as they were", err, weights(live()))
 	}

@@ -125,11 +125,11 @@ func TestRoutesFound(t *testing.T) {
 				return
 			}
 			// What no manifest declares goes back to what the shed found.
-			raised, err := r.Raise(t.Context(), shop(), m)
+			raised, err := r.Raise(t.Context(), shop(), m, nil)
 			if from, _, _ := strings.Cut(strings.Fields(c.told)[1], " "); err != nil || len(raised) != 1 || raised[0].To != from {
 				t.Errorf("raised to %v, %v; want %s", raised, err, from)
 			}
-			if again, err := r.Raise(t.Context(), shop(), m); err != nil || len(again) != 1 || again[0].From != again[0].To {
+			if again, err := r.Raise(t.Context(), shop(), m, nil); err != nil || len(again) != 1 || again[0].From != again[0].To {
 				t.Errorf("a second raise changes nothing: got %v, %v", again, err)
 			}
 		})
@@ -160,7 +160,7 @@ func TestRoutesThatMayNotBeListed(t *testing.T) {
 func TestRaiseLeavesAPersonsWeight(t *testing.T) {
 	const raised = `{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: shop, annotations: {backout.dev/held-weight: '{"rule 1":"shop=80,shop-canary=20"}'}}, spec: {rules: [{backendRefs: [{name: shop, weight: 95}, {name: shop-canary, weight: 5}]}]}}`
 	client := cluster(t, raised)
-	told, err := (&Router{objects: client}).Raise(t.Context(), shop(), rollback.Manifest{object(t, canaryService)})
+	told, err := (&Router{objects: client}).Raise(t.Context(), shop(), rollback.Manifest{object(t, canaryService)}, nil)
 	o := live(t, client, object(t, raised))
 	if err != nil || len(told) != 1 || told[0].To != "5" || shares(o) != "95 5" || o.GetAnnotations()[heldAnnotation] != "" {
 		t.Errorf("got %v, %v, weights %q, annotations %v; want 5 as it is, and no mark", told, err, shares(o), o.GetAnnotations())
@@ -171,7 +171,7 @@ func TestRaiseLeavesAPersonsWeight(t *testing.T) {
 func TestRaiseOfAChangedRoute(t *testing.T) {
 	const changed = `{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: shop, annotations: {backout.dev/held-weight: '{"rule 1":"shop=80,shop-canary=20"}'}}, spec: {rules: [{backendRefs: [{name: shop-blue, weight: 100}, {name: shop-canary, weight: 0}]}]}}`
 	client := cluster(t, changed)
-	_, err := (&Router{objects: client}).Raise(t.Context(), shop(), rollback.Manifest{object(t, canaryService)})
+	_, err := (&Router{objects: client}).Raise(t.Context(), shop(), rollback.Manifest{object(t, canaryService)}, nil)
 	o := live(t, client, object(t, changed))
 	if err == nil || !strings.Contains(err.Error(), "set the weights by hand") || shares(o) != "100 0" || o.GetAnnotations()[heldAnnotation] == "" {
 		t.Errorf("got %v, weights %q, annotations %v; want an error, and everything as it was", err, shares(o), o.GetAnnotations())

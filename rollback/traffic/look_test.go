@@ -294,7 +294,7 @@ func TestFence(t *testing.T) {
 	if _, err := r.Shed(t.Context(), shop(), m, nil); err != nil {
 		t.Fatalf("any replica may shed: got %v", err)
 	}
-	if _, err := r.Raise(t.Context(), shop(), m); !errors.Is(err, lost) {
+	if _, err := r.Raise(t.Context(), shop(), m, nil); !errors.Is(err, lost) {
 		t.Errorf("the fence's word is the error: got %v", err)
 	}
 	o, err := client.Resource(httpRoutes()).Namespace("shop").Get(t.Context(), "shop", metav1.GetOptions{})
@@ -302,7 +302,7 @@ func TestFence(t *testing.T) {
 		t.Errorf("nothing is raised behind the fence: got %q, %v", weights(o.Object), err)
 	}
 	r.fence = func() error { return nil }
-	if _, err := r.Raise(t.Context(), shop(), m); err != nil {
+	if _, err := r.Raise(t.Context(), shop(), m, nil); err != nil {
 		t.Error(err)
 	}
 	if o, _ := client.Resource(httpRoutes()).Namespace("shop").Get(t.Context(), "shop", metav1.GetOptions{}); weights(o.Object) != "80 20" {

@@ -58,6 +58,24 @@ type change struct {
 	disown bool
 }
 
+// asking returns the change with still asked before each write, too; nil adds
+// nothing.
+func (c change) asking(ctx context.Context, still func(context.Context) error) change {
+	if still == nil {
+		return c
+	}
+	fence := c.fence
+	c.fence = func() error {
+		if fence != nil {
+			if err := fence(); err != nil {
+				return err
+			}
+		}
+		return still(ctx)
+	}
+	return c
+}
+
 // operation is one step of a JSON Patch (RFC 6902).
 type operation struct {
 	Op, Path string

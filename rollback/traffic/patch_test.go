@@ -80,7 +80,7 @@ func TestRaiseDisowns(t *testing.T) {
 	})
 	m := rollback.Manifest{object(t, canaryService), object(t, text)}
 	r := &Router{objects: client}
-	if _, err := r.Raise(t.Context(), shop(), m); err != nil || len(patched) != 1 || !strings.Contains(patched[0], "/metadata/managedFields/1") {
+	if _, err := r.Raise(t.Context(), shop(), m, nil); err != nil || len(patched) != 1 || !strings.Contains(patched[0], "/metadata/managedFields/1") {
 		t.Errorf("a raise that finds the weights right still gives them up: got %v, %v", patched, err)
 	}
 	patched = nil

@@ -95,7 +95,7 @@ func TestPlainService(t *testing.T) {
 			if r.Hold(m)(held); !cmp.Equal(held, object(t, canary)) {
 				t.Errorf("what Helm writes brings its own template with it, and needs no hold: got %v", held)
 			}
-			raised, err := r.Raise(t.Context(), shop(), m)
+			raised, err := r.Raise(t.Context(), shop(), m, nil)
 			if err != nil || len(raised) != 1 || raised[0].String() != "Deployment/shop-canary "+c.raised {
 				t.Errorf("raised: got %v, %v, want %s", raised, err, c.raised)
 			}

@@ -108,7 +108,7 @@ func TestRouters(t *testing.T) {
 			if got := shares(held); got != c.shed {
 				t.Errorf("what Helm writes meanwhile: %q, want %q", got, c.shed)
 			}
-			raised, err := r.Raise(t.Context(), shop(), m)
+			raised, err := r.Raise(t.Context(), shop(), m, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -264,7 +264,7 @@ func TestIngressRules(t *testing.T) {
 			if diff := cmp.Diff(with(map[string]string{weightAnnotation: "0"}), (&unstructured.Unstructured{Object: held}).GetAnnotations()); diff != "" {
 				t.Errorf("what Helm writes meanwhile (-want +got):\n%s", diff)
 			}
-			if _, err := r.Raise(t.Context(), shop(), rollback.Manifest{ingress(map[string]string{weightAnnotation: "5"})}); err != nil {
+			if _, err := r.Raise(t.Context(), shop(), rollback.Manifest{ingress(map[string]string{weightAnnotation: "5"})}, nil); err != nil {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(with(map[string]string{weightAnnotation: "5"}), live(t, client, o).GetAnnotations()); diff != "" {
@@ -273,7 +273,7 @@ func TestIngressRules(t *testing.T) {
 			if _, err := r.Shed(t.Context(), shop(), m, nil); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := r.Raise(t.Context(), shop(), m); err != nil {
+			if _, err := r.Raise(t.Context(), shop(), m, nil); err != nil {
 				t.Fatal(err)
 			}
 			want := with(c.live)

@@ -69,24 +69,22 @@ func (r *Router) Shed(ctx context.Context, k rollback.Key, m rollback.Manifest, 
 		},
 		back: true,
 	}
-	if still != nil {
-		c.fence = func() error { return still(ctx) }
-	}
-	return r.each(ctx, k, m, c)
+	return r.each(ctx, k, m, c.asking(ctx, still))
 }
 
 // Raise sets the live weights to what the manifest declares and returns them; on
 // a route that the manifest does not declare, to what the shed found. It undoes
 // what Shed did, down to the ownership of the fields, so that whoever applies the
 // objects meets no conflict; it is for the caller to know that the pods are ready.
-// It writes nothing that the fence refuses.
-func (r *Router) Raise(ctx context.Context, k rollback.Key, m rollback.Manifest) ([]rollback.Weight, error) {
-	return r.each(ctx, k, m, change{
+// It writes nothing that the fence refuses, nor, as Shed, what still refuses.
+func (r *Router) Raise(ctx context.Context, k rollback.Key, m rollback.Manifest, still func(context.Context) error) ([]rollback.Weight, error) {
+	c := change{
 		of: func(o route, live *unstructured.Unstructured) (edit, error) {
 			return o.kind.router.raise(live, o.declared, o.canary.on(live))
 		},
 		fence: r.fence, disown: true,
-	})
+	}
+	return r.each(ctx, k, m, c.asking(ctx, still))
 }
 
 // Hold returns a function that sets the canary's weight to zero in one decoded

@@ -2,6 +2,7 @@ package traffic_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -181,7 +182,7 @@ func TestRaise(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			router, server := newRouter(t, ingress("web-canary", c.live))
-			got, err := router.Raise(t.Context(), shop(), rollback.Manifest{declare("web-canary", c.declared)})
+			got, err := router.Raise(t.Context(), shop(), rollback.Manifest{declare("web-canary", c.declared)}, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -218,7 +219,7 @@ func TestShedTwiceThenRaise(t *testing.T) {
 	if got := server.annotations("shop/web-canary"); got[weight] != "0" || got[held] != "20" || server.patches != 1 {
 		t.Errorf("the second shed writes nothing: got %v after %d patches", got, server.patches)
 	}
-	if _, err := router.Raise(t.Context(), shop(), manifest); err != nil {
+	if _, err := router.Raise(t.Context(), shop(), manifest, nil); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(declared, server.annotations("shop/web-canary")); diff != "" {
@@ -235,10 +236,10 @@ func TestOnlyCanaryRoutesAreTouched(t *testing.T) {
 	foreign["apiVersion"] = "example.com/v1"
 	service["apiVersion"], service["kind"] = "v1", "Service"
 	manifest := rollback.Manifest{declare("web", stable), declare("web-off", off), declare("web-bare", nil), foreign, service, {}}
-	for name, call := range map[string]func(context.Context, rollback.Key, rollback.Manifest) ([]rollback.Weight, error){
+	for name, call := range map[string]func(context.Context, rollback.Key, rollback.Manifest, func(context.Context) error) ([]rollback.Weight, error){
 		"Shed": router.Shed, "Raise": router.Raise,
 	} {
-		weights, err := call(t.Context(), shop(), manifest)
+		weights, err := call(t.Context(), shop(), manifest, nil)
 		if err != nil || len(weights) != 0 {
 			t.Errorf("%s: a manifest without a canary route yields nothing and is no error: got %v, %v", name, weights, err)
 		}
@@ -257,7 +258,7 @@ func TestLiveRouteIsNoCanary(t *testing.T) {
 	if weights, err := router.Shed(t.Context(), shop(), manifest, nil); err != nil || len(weights) != 0 {
 		t.Errorf("a live Ingress that is no canary is left alone: got %v, %v", weights, err)
 	}
-	if weights, err := router.Raise(t.Context(), shop(), manifest); err != nil || len(weights) != 0 {
+	if weights, err := router.Raise(t.Context(), shop(), manifest, nil); err != nil || len(weights) != 0 {
 		t.Errorf("a live Ingress that is no canary is left alone: got %v, %v", weights, err)
 	}
 	if server.patches != 0 {
@@ -392,5 +393,20 @@ func TestHold(t *testing.T) {
 		if router.Hold(nil)(other); fmt.Sprint(other) != before {
 			t.Errorf("what is no canary route is left alone: got %v, had %s", other, before)
 		}
+	}
+}
+
+// TestWhatIsNotTheSameAnyMoreIsNotShed: somebody deploys between the reading and
+// the writing of the route.
+func TestWhatIsNotTheSameAnyMoreIsNotShed(t *testing.T) {
+	live := map[string]string{canary: "true", weight: "20"}
+	router, server := newRouter(t, ingress("web-canary", live))
+	asked := 0
+	_, err := router.Shed(t.Context(), shop(), rollback.Manifest{declare("web-canary", live)}, func(context.Context) error {
+		asked = server.gets
+		return rollback.ErrMoved
+	})
+	if !errors.Is(err, rollback.ErrMoved) || server.patches != 0 || asked == 0 {
+		t.Errorf("asked after %d reads, %d patches, %v; want to be asked after the object was read, and nothing written", asked, server.patches, err)
 	}
 }

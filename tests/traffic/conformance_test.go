@@ -119,7 +119,7 @@ func (p place) shed(t *testing.T, m rollback.Manifest) []rollback.Weight {
 
 func (p place) raise(t *testing.T, m rollback.Manifest) []rollback.Weight {
 	t.Helper()
-	told, err := p.router.Raise(t.Context(), p.key, m)
+	told, err := p.router.Raise(t.Context(), p.key, m, nil)
 	if err != nil {
 		t.Fatalf("raise: %v", err)
 	}

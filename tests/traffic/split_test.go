@@ -81,7 +81,7 @@ func (s shop) shed(ctx context.Context, t *testing.T) {
 
 func (s shop) raise(ctx context.Context, t *testing.T) {
 	t.Helper()
-	if told, err := s.router.Raise(ctx, s.key, s.manifest); err != nil || len(told) != 1 {
+	if told, err := s.router.Raise(ctx, s.key, s.manifest, nil); err != nil || len(told) != 1 {
 		t.Fatalf("raise: told %v, %v", told, err)
 	}
 }

@@ -1,0 +1,311 @@
+package helm
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/helm"
+)
+
+// good and bad are the two revisions that these tests go between: each has
+// objects and fields that the other has not.
+const (
+	good = `apiVersion: v1
+kind: ConfigMap
+metadata: {name: both, labels: {track: good, only-good: "1"}}
+data: {shared: good, only-good: "1"}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: only-good}
+data: {a: b}
+---
+apiVersion: v1
+kind: List
+items:
+  - apiVersion: v1
+    kind: ConfigMap
+    metadata: {name: listed}
+    data: {shared: good}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: hook, annotations: {helm.sh/hook: pre-rollback}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec:
+  selector: {app: web}
+  ports: [{name: http, port: 80, targetPort: 8080}]
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web, version: good}}
+    spec:
+      nodeSelector: {nowhere: "true"}
+      containers:
+        - {name: web, image: "web:good", env: [{name: A, value: good}, {name: ONLY_GOOD, value: "1"}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: web, annotations: {nginx.ingress.kubernetes.io/canary: "true", nginx.ingress.kubernetes.io/canary-weight: "20"}}
+spec: {defaultBackend: {service: {name: web, port: {number: 80}}}}
+---
+apiVersion: shop.example/v1
+kind: Widget
+metadata: {name: both}
+spec: {shared: good, only-good: 1, rules: [{weight: 80}, {weight: 20}]}
+---
+apiVersion: shop.example/v1
+kind: Widget
+metadata: {name: only-good}
+spec: {shared: good}
+`
+	bad = `apiVersion: v1
+kind: ConfigMap
+metadata: {name: both, labels: {track: bad, only-bad: "1"}}
+data: {shared: bad, only-bad: "1"}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: only-bad}
+data: {a: b}
+---
+apiVersion: v1
+kind: List
+items:
+  - apiVersion: v1
+    kind: ConfigMap
+    metadata: {name: listed}
+    data: {shared: bad, only-bad: "1"}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec:
+  selector: {app: web, only-bad: "1"}
+  ports: [{name: http, port: 80, targetPort: 9090}, {name: extra, port: 81, targetPort: 9091}]
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 3
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web, version: bad, only-bad: "1"}}
+    spec:
+      nodeSelector: {nowhere: "true"}
+      containers:
+        - {name: web, image: "web:bad", env: [{name: A, value: bad}, {name: ONLY_BAD, value: "1"}]}
+        - {name: only-bad, image: "sidecar:bad"}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: only-bad}
+spec:
+  replicas: 0
+  selector: {matchLabels: {app: only-bad}}
+  template:
+    metadata: {labels: {app: only-bad}}
+    spec: {containers: [{name: web, image: "web:bad"}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: web, annotations: {nginx.ingress.kubernetes.io/canary: "true", nginx.ingress.kubernetes.io/canary-weight: "50", only-bad: "1"}}
+spec: {defaultBackend: {service: {name: web, port: {number: 81}}}}
+---
+apiVersion: shop.example/v1
+kind: Widget
+metadata: {name: both}
+spec: {shared: bad, only-bad: 1, rules: [{weight: 50}]}
+---
+apiVersion: shop.example/v1
+kind: Widget
+metadata: {name: only-bad}
+spec: {shared: bad}
+`
+)
+
+// TestHelm has one sandbox for all that needs an API server.
+func TestHelm(t *testing.T) {
+	c := openCluster(t)
+	c.define(t, "shop.example", "v1", "Widget")
+	t.Run("what is live is what the target declares, wherever it is interrupted", c.interrupted)
+	t.Run("what was autoscaled stays as large", c.autoscaled)
+	t.Run("dangers", c.dangers)
+	t.Run("owners", c.owners)
+}
+
+// interrupted lets a rollback go on for k writes, for every k, and a second
+// attempt for as many as the first had left. The third one ends it, and then the
+// helm program upgrades to the bad revision again.
+func (c *cluster) interrupted(t *testing.T) {
+	const namespace = "interrupted"
+	var writes budget
+	writes.set(plenty)
+	door := c.door(t, writes.fence, "")
+	c.upgrade(t, namespace, good)
+	c.upgrade(t, namespace, bad)
+	p := plan(t, door, namespace, 1)
+	writes.set(plenty)
+	made, err := door.RollBack(t.Context(), p)
+	if err != nil || made != 3 {
+		t.Fatalf("nothing is in the way: got %d, %v", made, err)
+	}
+	total := writes.asked.Load()
+	c.verify(t, namespace, good, bad)
+	c.settled(t, door, namespace, p.Accused.UID)
+	c.upgrade(t, namespace, bad)
+	c.verify(t, namespace, bad, good)
+
+	for k := range total {
+		p := plan(t, door, namespace, made)
+		c.attempt(t, door, &writes, &p, k)
+		if k%5 == 0 {
+			// Whatever is left half-way, people can go on with Helm.
+			c.upgrade(t, namespace, bad)
+			if newest := historyOf(t, door, namespace).Accused(); newest.Status != rollback.StatusDeployed {
+				t.Errorf("helm upgrade works after an interruption: got %+v", newest)
+			}
+			p = plan(t, door, namespace, made)
+			c.attempt(t, door, &writes, &p, k)
+		}
+		c.attempt(t, door, &writes, &p, total-k-1)
+		if made = p.Newest.Number; p.Newest.Status != rollback.StatusDeployed {
+			if made, err = door.RollBack(t.Context(), p); err != nil {
+				t.Fatalf("interrupted after %d writes, the next attempt ends it: %v", k, err)
+			}
+		}
+		c.verify(t, namespace, good, bad)
+		c.settled(t, door, namespace, p.Accused.UID)
+		c.upgrade(t, namespace, bad)
+		c.verify(t, namespace, bad, good)
+		if t.Failed() {
+			t.Fatalf("that was after %d of %d writes", k, total)
+		}
+	}
+	t.Logf("interrupted after each of %d writes", total)
+}
+
+// attempt lets a rollback do so many writes, recovers what it leaves pending,
+// and plans the next attempt.
+func (c *cluster) attempt(t *testing.T, door *helm.Client, writes *budget, p *rollback.Plan, allowed int64) {
+	t.Helper()
+	if p.Newest.Number > p.Accused.Number && p.Newest.Status == rollback.StatusDeployed {
+		return // an earlier attempt has done it all
+	}
+	writes.set(allowed)
+	_, err := door.RollBack(t.Context(), *p)
+	writes.set(plenty)
+	if err != nil {
+		p.Newest = c.recovered(t, door, p.Key.Namespace, p.Accused.UID)
+		return
+	}
+	p.Newest = historyOf(t, door, p.Key.Namespace).Accused()
+}
+
+// recovered recovers what an attempt left pending and returns the newest
+// revision.
+func (c *cluster) recovered(t *testing.T, door *helm.Client, namespace, claim string) rollback.Revision {
+	t.Helper()
+	newest := historyOf(t, door, namespace).Accused()
+	if newest.Status.Pending() {
+		if newest.Claim != claim {
+			t.Fatalf("a revision written for backout says so: got claim %q, want %q", newest.Claim, claim)
+		}
+		if err := door.Recover(t.Context(), rollback.Key{Namespace: namespace, Release: release}, newest); err != nil {
+			t.Fatal(err)
+		}
+		if err := door.Recover(t.Context(), rollback.Key{Namespace: namespace, Release: release}, newest); !errors.Is(err, rollback.ErrMoved) {
+			t.Errorf("what is not pending is not recovered: got %v", err)
+		}
+		newest = historyOf(t, door, namespace).Accused()
+	}
+	if newest.Claim != "" && (newest.Status != rollback.StatusFailed || !strings.Contains(newest.Description, "failed") || newest.Claim != claim) {
+		t.Errorf("an attempt that was interrupted is failed, says so, and stays ours: got %+v", newest)
+	}
+	return newest
+}
+
+// settled: one revision is deployed, and it is the newest; none is pending.
+func (c *cluster) settled(t *testing.T, door *helm.Client, namespace, claim string) {
+	t.Helper()
+	for i, r := range historyOf(t, door, namespace) {
+		if (r.Status == rollback.StatusDeployed) != (i == 0) || r.Status.Pending() {
+			t.Errorf("revision %d is %s", r.Number, r.Status)
+		}
+		if i == 0 && r.Claim != claim {
+			t.Errorf("revision %d was written for %s: it says %q", r.Number, claim, r.Claim)
+		}
+	}
+}
+
+// autoscaled goes through who declares replicas: the accused revision, the
+// target, both, none.
+func (c *cluster) autoscaled(t *testing.T) {
+	const namespace = "autoscaled"
+	workload := func(name, replicas, version string) string {
+		return fmt.Sprintf(`apiVersion: apps/v1
+kind: Deployment
+metadata: {name: %[1]s}
+spec:
+  %[2]s
+  selector: {matchLabels: {app: %[1]s}}
+  template:
+    metadata: {labels: {app: %[1]s}}
+    spec: {nodeSelector: {nowhere: "true"}, containers: [{name: web, image: "web:%[3]s"}]}
+---
+`, name, replicas, version)
+	}
+	const scaler = `apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: %[1]s}
+spec: {minReplicas: 1, maxReplicas: 10, scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: %[1]s}}
+---
+`
+	var was, will strings.Builder
+	for name, declares := range map[string][2]string{
+		"both": {"replicas: 2", "replicas: 3"}, "target": {"", "replicas: 3"}, "accused": {"replicas: 2", ""}, "none": {"", ""},
+	} {
+		was.WriteString(workload(name, declares[0], "bad") + fmt.Sprintf(scaler, name))
+		will.WriteString(workload(name, declares[1], "good") + fmt.Sprintf(scaler, name))
+	}
+	was.WriteString(strings.TrimSuffix(workload("by-hand", "replicas: 2", "bad"), "---\n"))
+	will.WriteString(strings.TrimSuffix(workload("by-hand", "replicas: 3", "good"), "---\n"))
+	c.upgrade(t, namespace, will.String())
+	c.upgrade(t, namespace, was.String())
+	deployments := c.client.AppsV1().Deployments(namespace)
+	names := []string{"both", "target", "accused", "none", "by-hand"}
+	for _, name := range names {
+		if _, err := deployments.Patch(t.Context(), name, types.MergePatchType, []byte(`{"spec":{"replicas":9}}`), metav1.PatchOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	door := c.door(t, nil, "")
+	if _, err := door.RollBack(t.Context(), plan(t, door, namespace, 1)); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		d, err := deployments.Get(t.Context(), name, metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := map[bool]int32{true: 3, false: 9}[name == "by-hand"]
+		if *d.Spec.Replicas != want || d.Spec.Template.Spec.Containers[0].Image != "web:good" {
+			t.Errorf("replicas declared by %s: an autoscaler's number stays, and without one Helm's stands: want %d, got %d", name, want, *d.Spec.Replicas)
+		}
+	}
+}
