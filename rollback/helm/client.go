@@ -132,9 +132,9 @@ func (c *Client) store(namespace string) *driver.Secrets {
 	return driver.NewSecrets(c.clientset.CoreV1().Secrets(namespace))
 }
 
-// kube returns Helm's own Kubernetes client for the namespace.
+// kube returns Helm's own Kubernetes client for the namespace, for one rollback.
 func (c *Client) kube(ctx context.Context, namespace string) *kube.Client {
-	objects := kube.New(getter{client: c, namespace: namespace})
+	objects := kube.New(getter{client: c, namespace: namespace, config: inOrder(c.config)})
 	objects.Namespace = namespace
 	objects.Log = c.debug(ctx)
 	return objects
@@ -145,11 +145,12 @@ func (c *Client) kube(ctx context.Context, namespace string) *kube.Client {
 type getter struct {
 	client    *Client
 	namespace string
+	config    *rest.Config
 }
 
 // ToRESTConfig returns a copy: kubectl's factory changes what it is given.
 func (g getter) ToRESTConfig() (*rest.Config, error) {
-	return rest.CopyConfig(g.client.config), nil
+	return rest.CopyConfig(g.config), nil
 }
 
 func (g getter) ToDiscoveryClient() (discovery.CachedDiscoveryInterface, error) {

@@ -44,7 +44,7 @@ func (c *Client) RollBack(ctx context.Context, p rollback.Plan) (int, error) {
 		return 0, err
 	}
 	run := action.NewRollback(&action.Configuration{
-		RESTClientGetter: getter{client: c, namespace: p.Key.Namespace},
+		RESTClientGetter: getter{client: c, namespace: p.Key.Namespace, config: c.config},
 		Releases:         storage.Init(guarded),
 		KubeClient:       &holding{Client: objects, ctx: ctx, hold: p.Hold, scalers: c.scalers},
 		Log:              c.debug(ctx),
