@@ -125,6 +125,11 @@ func TestAStormIsNotTheCanaries(t *testing.T) {
 		if c.rollbacks != 0 || len(c.raised) != 0 {
 			t.Errorf("%d rollbacks, weights %v in a storm of 5 releases; want nothing touched", c.rollbacks, c.raised)
 		}
+		for k := range c.records {
+			if r, _ := c.record(k, 2); !r.Decision().Again.Equal(r.Opened.Add(10 * time.Minute)) {
+				t.Errorf("%s is decided again at %s, want when the storm is over, 10 minutes after %s", k, r.Decision().Again, r.Opened)
+			}
+		}
 		time.Sleep(15 * time.Minute)
 		if c.rollbacks != 5 {
 			t.Errorf("%d rollbacks after the storm, with alerts that nobody resolved; want them decided again", c.rollbacks)
