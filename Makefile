@@ -2,7 +2,7 @@
 # builds of Kubernetes at once are slower than one after the other.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help build test fast e2e lint fmt check demo bench warm
+.PHONY: help build test fast e2e faults lint fmt check demo bench warm
 
 LINT := golangci-lint
 # Type-checked together with all of Kubernetes, these two take 9 GB: they get the linters that read one file at a time.
@@ -23,6 +23,9 @@ fast: ## tests that need no cluster
 
 e2e: warm ## tests against a real Kubernetes in the sandbox, one package at a time
 	cd tests && go test -count=1 -p 1 -timeout 20m -v ./...
+
+faults: warm ## every fault: killed, frozen, cut off, raced; prints the table
+	cd tests && FAULTS=all go test -count=1 -timeout 60m -v ./faults
 
 lint: warm ## golangci-lint, go vet and tidy go.mod files, of both modules
 	go tool -modfile=tools/go.mod $(LINT) run

@@ -20,7 +20,7 @@ import (
 
 // patience bounds every wait of a scenario. The waits themselves end as soon as
 // what is waited for is there.
-const patience = 2 * time.Minute
+const patience = 3 * time.Minute
 
 // open returns a stage on a sandbox of its own, with v2 installed at 20% and the
 // canary upgraded to v3.
