@@ -54,6 +54,8 @@ type heard struct {
 	history History
 	// paused says who switched backout off; "" if nobody did.
 	paused string
+	// records are those that were stored a moment ago, before the lock.
+	records []Record
 }
 
 // identify reads the histories of the accused releases and whether they are
@@ -66,7 +68,7 @@ func (e *Engine) identify(ctx context.Context, accused map[Key][]Accusation) ([]
 		errs  []error
 	)
 	each(slices.Collect(maps.Keys(accused)), func(k Key) {
-		history, paused, err := e.look(ctx, k)
+		seen, err := e.look(ctx, k)
 		mu.Lock()
 		defer mu.Unlock()
 		switch {
@@ -75,20 +77,36 @@ func (e *Engine) identify(ctx context.Context, accused map[Key][]Accusation) ([]
 		case err != nil:
 			errs = append(errs, fmt.Errorf("store the alerts about %s: %w", k, err))
 		default:
-			known = append(known, heard{key: k, accs: accused[k], history: history, paused: paused})
-			e.count(k, accused[k])
+			seen.accs = accused[k]
+			known = append(known, seen)
+			e.count(seen)
 		}
 	})
 	return known, errors.Join(errs...)
 }
 
-// count notes the release for a storm.
-func (e *Engine) count(k Key, accs []Accusation) {
-	for _, a := range accs {
-		if a.Level != LevelObserve && a.Resolved.IsZero() {
-			e.storms.note(k, a.Received)
+// count notes the release for a storm, once for each episode that can be about its
+// newest revision: neither repeats nor what is stale make one.
+func (e *Engine) count(h heard) {
+	for _, a := range h.accs {
+		c := Case{Key: h.key, History: h.history, Records: h.records, Policy: e.policy, Now: a.Received}
+		switch c.weigh(a).verdict { //nolint:exhaustive // the others accuse nobody.
+		case Act, Unknown, Settling:
+			e.storms.note(h.key, firstReceived(h.records, a))
 		}
 	}
+}
+
+// firstReceived returns when the episode was first heard of.
+func firstReceived(records []Record, a Accusation) time.Time {
+	for _, r := range records {
+		for _, known := range r.Accusations {
+			if known.Episode() == a.Episode() {
+				return known.Received
+			}
+		}
+	}
+	return a.Received
 }
 
 // each calls do for every item, maxStores at a time, and returns when all are
@@ -141,13 +159,17 @@ func (e *Engine) store(ctx context.Context, h heard) error {
 	defer mu.Unlock()
 	for attempt := 0; ; attempt++ {
 		err := e.storeOnce(ctx, h)
+		if errors.Is(err, ErrConflict) && attempt < maxConflicts {
+			if h.records, err = e.ledger.Records(ctx, h.key); err != nil {
+				return err
+			}
+			continue
+		}
 		if errors.Is(err, ErrUnknownRelease) {
 			e.unknown(ctx, h.key, h.accs, err.Error())
 			return nil
 		}
-		if !errors.Is(err, ErrConflict) || attempt == maxConflicts {
-			return err
-		}
+		return err
 	}
 }
 
@@ -157,13 +179,10 @@ func (e *Engine) unknown(ctx context.Context, k Key, accs []Accusation, why stri
 		"release", k.Release, "alert", accs[0].Alert, "reason", why)
 }
 
-// storeOnce reads the release's records, changes what the accusations change,
-// and writes it. ErrConflict means that it is to be called again.
+// storeOnce changes in the release's records what the accusations change, and
+// writes it. ErrConflict means that somebody else wrote since they were read.
 func (e *Engine) storeOnce(ctx context.Context, h heard) error {
-	records, err := e.ledger.Records(ctx, h.key)
-	if err != nil {
-		return err
-	}
+	records := h.records
 	now := h.accs[0].Received
 	accused := h.history.Accused()
 	record, known := find(records, accused.UID)

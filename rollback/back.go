@@ -54,10 +54,8 @@ func (e *Engine) plan(ctx context.Context, r Record, history History) (Plan, err
 // check looks ahead before anything is claimed; the next decision is taken on what
 // was found.
 func (e *Engine) check(ctx context.Context, r Record, p Plan) (progress, error) {
-	outlook, err := e.releases.Check(ctx, p)
-	if err != nil {
-		return progress{record: r}, err
-	}
+	started := time.Now().UTC()
+	outlook, checkErr := e.releases.Check(ctx, p)
 	for i := range outlook.Dangers {
 		outlook.Dangers[i].What = clip(outlook.Dangers[i].What, maxSummary)
 	}
@@ -65,11 +63,24 @@ func (e *Engine) check(ctx context.Context, r Record, p Plan) (progress, error) 
 		if r.Rollback != nil {
 			return false
 		}
+		if r.Check == nil || r.Check.Finished() {
+			r.Check = &Step{Started: started}
+		}
+		if r.Check.finish(checkErr, maxAttempts); checkErr != nil {
+			return true
+		}
 		r.Checked, r.Owner = p.Target, outlook.Owner
 		r.Dangers = outlook.Dangers[:min(len(outlook.Dangers), maxDangers)]
 		return true
 	})
-	return progress{record: stored}, err
+	if err != nil {
+		return progress{record: stored}, err
+	}
+	if checkErr != nil {
+		e.log.ErrorContext(ctx, "look ahead failed", "namespace", r.Namespace, "release", r.Release,
+			"revision", r.Revision, "target", p.Target, "attempt", stored.Check.Attempts, "error", checkErr)
+	}
+	return progress{record: stored, again: stored.Check.wait()}, nil
 }
 
 // resume goes on with a claimed rollback once the release is no longer at the
@@ -148,6 +159,7 @@ func (e *Engine) rolledBack(ctx context.Context, r Record, made int) (progress, 
 	stored, err := e.amend(ctx, r, func(r *Record) bool {
 		r.Made = made
 		r.Rollback.finish(nil, maxAttempts)
+		r.Hold.end(r.Rollback.Done, "the release was rolled back")
 		return true
 	})
 	if err != nil {

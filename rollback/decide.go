@@ -1,6 +1,7 @@
 package rollback
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 )
@@ -51,11 +52,11 @@ func (c Case) decide() Decision {
 	if accused.Status == StatusUninstalled || accused.Status == StatusUninstalling {
 		return Decision{Verdict: UnknownRelease, Reason: "the release is " + string(accused.Status)}
 	}
-	if c.Paused != "" {
-		return Decision{Verdict: Paused, Reason: c.Paused}
-	}
 	if d, ok := c.settledByHold(); ok {
 		return d
+	}
+	if c.Paused != "" {
+		return Decision{Verdict: Paused, Reason: c.Paused}
 	}
 	f := c.strongest()
 	if f.verdict != Act && f.verdict != Unknown {
@@ -76,15 +77,17 @@ func (c Case) decide() Decision {
 }
 
 // settledByHold returns the decision about a revision that was held before: a hold
-// is final for its revision, and what a person lifted is the person's.
+// that was begun is final for its revision, and what a person lifted is the
+// person's.
 func (c Case) settledByHold() (Decision, bool) {
 	own := c.own()
-	if own.Hold != nil && !own.Hold.Ended.IsZero() && own.Rollback == nil {
+	if own.Hold != nil && own.Hold.Lifted && own.Rollback == nil {
 		return Decision{Verdict: Handled, Reason: fmt.Sprintf("the hold of revision %d is over: %s", own.Revision, own.Hold.Why)}, true
 	}
 	// A hold that an alert asked for gives way to one that asks for more.
 	d := own.Decision()
-	return d, d.Hold && (d.Verdict != Act || len(own.Accusations) == 0)
+	begun := own.Shed.tried() || own.Hold.Lasts()
+	return d, d.Hold && (d.Verdict != Act && begun || len(own.Accusations) == 0)
 }
 
 // stormy reports whether so many releases are accused that nothing is begun.
@@ -116,9 +119,9 @@ func (c Case) narrow(d Decision) Decision {
 	}
 	d.Reason = why + "; the weight is left as it is; " + d.Reason
 	d.Verdict, d.Shed, d.Hold = NoStable, false, false
-	d.People = !d.Rollback
-	if d.People && d.Do == "" {
-		d.Do = c.byHand()
+	if !d.Rollback {
+		d.People, d.Waits = true, true
+		d.Do = cmp.Or(d.Do, c.byHand())
 	}
 	return d
 }

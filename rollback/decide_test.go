@@ -192,6 +192,7 @@ func (r recordForm) read(t *testing.T) rollback.Record {
 		rec.Hold = &rollback.Hold{Since: before(t, r.Hold)}
 	}
 	if r.Lifted != "" {
+		rec.Hold.Lifted = true
 		rec.Hold.Ended, rec.Hold.Why = before(t, r.Lifted), "somebody gave the canary a weight of 20"
 	}
 	return rec

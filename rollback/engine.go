@@ -133,7 +133,7 @@ func (e *Engine) Watch(k Key) {
 // Notice is told of every record that is stored, by whichever replica: the leader
 // goes on with it, and every replica counts it for a storm. It never blocks.
 func (e *Engine) Notice(r Record) {
-	if last := r.accusedAt(); !last.IsZero() {
+	if last := r.accusedAt(); !last.IsZero() && r.Decision().Verdict.accuses() {
 		e.storms.note(r.Key, last)
 	}
 	if r.Closed.IsZero() && e.leads() == nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -129,7 +130,10 @@ func TestTheWeightStaysZeroUntilTheTargetIsReady(t *testing.T) {
 		c.mu.Lock()
 		c.ready = true
 		c.mu.Unlock()
-		time.Sleep(5 * time.Second)
+		if r, _ := c.record(shop(), 2); r.Outcome != rollback.NotRecovered || !strings.Contains(r.Summary(), "waiting for the canary's pod") {
+			t.Errorf("%s; want people to be told after an hour without ready pods", r.Summary())
+		}
+		time.Sleep(time.Minute)
 		if c.weight != "20" {
 			t.Errorf("weight %s after the pods got ready, want 20", c.weight)
 		}

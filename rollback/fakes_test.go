@@ -29,7 +29,7 @@ type cluster struct {
 
 	rollbacks int
 	// Errors to answer with, taken from the front.
-	shedErrors, rollbackErrors, saveErrors, recordErrors []error
+	shedErrors, rollbackErrors, saveErrors, recordErrors, checkErrors []error
 	// beforeShed runs between the reading and the writing of a weight.
 	beforeShed, beforeRaise func()
 	// afterShed runs once a shed is done; looks counts the calls of Ready.
@@ -45,6 +45,8 @@ type cluster struct {
 
 	outlook rollback.Outlook
 	checks  int
+	// beforeRollback runs before a rollback is looked ahead to.
+	beforeRollback func()
 	// whileChecking runs while Helm's client looks ahead.
 	whileChecking func()
 	routing       rollback.Routing
@@ -148,11 +150,17 @@ func (c *cluster) RollBack(ctx context.Context, p rollback.Plan) (int, error) {
 }
 
 func (c *cluster) Check(ctx context.Context, _ rollback.Plan) (rollback.Outlook, error) {
+	if c.beforeRollback != nil {
+		c.beforeRollback()
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.checks++
 	if c.whileChecking != nil {
 		c.whileChecking()
+	}
+	if err := take(&c.checkErrors); err != nil {
+		return rollback.Outlook{}, err
 	}
 	return c.outlook, ctx.Err()
 }
@@ -221,7 +229,7 @@ func (c *cluster) Shed(ctx context.Context, _ rollback.Key, _ rollback.Manifest,
 	if c.beforeShed != nil {
 		c.beforeShed()
 	}
-	if err := still(ctx); err != nil {
+	if err := asked(ctx, still); err != nil {
 		return nil, err
 	}
 	c.mu.Lock()
@@ -248,7 +256,7 @@ func (c *cluster) Raise(ctx context.Context, _ rollback.Key, _ rollback.Manifest
 	if c.beforeRaise != nil {
 		c.beforeRaise()
 	}
-	if err := still(ctx); err != nil {
+	if err := asked(ctx, still); err != nil {
 		return nil, err
 	}
 	c.mu.Lock()
@@ -364,4 +372,12 @@ func (c *cluster) revise(version, description, claim string) {
 		Number: number, UID: "uid-" + strconv.Itoa(number), Status: rollback.StatusDeployed, Deployed: time.Now(),
 		Content: "c-" + version, Versions: []string{version}, Chart: "canary-demo", Description: description, Claim: claim,
 	})
+}
+
+// asked asks still, which may be nil.
+func asked(ctx context.Context, still func(context.Context) error) error {
+	if still == nil {
+		return ctx.Err()
+	}
+	return errors.Join(still(ctx), ctx.Err())
 }

@@ -46,16 +46,17 @@ func (h Hand) Hold(ctx context.Context, k Key, why string) (Record, error) {
 		return Record{}, fmt.Errorf("hold %s: %s; without the canary nobody would answer", k, routing.NoStable)
 	}
 	now := time.Now().UTC()
+	if _, err := h.idle(ctx, k, "hold"); err != nil {
+		return Record{}, err
+	}
+	decision := Decision{
+		Verdict: Act, Shed: true, Hold: true, At: now, Do: Case{Key: k}.lift(),
+		Reason: h.Who + " asks for the canary to be taken out of the traffic",
+	}
 	r, err := h.change(ctx, k, accused, func(r *Record) error {
-		if r.Rollback != nil && !r.Rollback.Finished() {
-			return fmt.Errorf("hold %s: backout is rolling it back at the moment; look with: kubectl get configmap %s -n %s -o yaml", k, r.name(), k.Namespace)
-		}
 		r.Accuse(h.order(now, why))
-		r.Decide(Decision{
-			Verdict: Act, Shed: true, Hold: true, At: now, Do: Case{Key: k}.lift(),
-			Reason: h.Who + " asks for the canary to be taken out of the traffic",
-		})
 		r.Closed, r.Hold, r.Shed = time.Time{}, nil, &Step{Started: now}
+		r.Decide(decision)
 		return nil
 	})
 	if err != nil {
@@ -73,8 +74,25 @@ func (h Hand) Hold(ctx context.Context, k Key, why string) (Record, error) {
 		if r.Hold == nil {
 			r.Hold = &Hold{Since: now}
 		}
+		// A backout that is paused or only observes has closed it meanwhile.
+		r.Closed = time.Time{}
+		r.Decide(decision)
 		return nil
 	})
+}
+
+// idle returns the release's records, or an error if backout is rolling it back.
+func (h Hand) idle(ctx context.Context, k Key, what string) ([]Record, error) {
+	records, err := h.Ledger.Records(ctx, k)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range records {
+		if r.Rollback != nil && !r.Rollback.Finished() && r.Closed.IsZero() {
+			return nil, fmt.Errorf("%s %s: backout is rolling it back at the moment; look with: kubectl get configmap %s -n %s -o yaml", what, k, r.name(), k.Namespace)
+		}
+	}
+	return records, nil
 }
 
 func (h Hand) order(now time.Time, why string) Accusation {
@@ -105,20 +123,21 @@ func (h Hand) Release(ctx context.Context, k Key) ([]Weight, error) {
 	if err != nil {
 		return nil, err
 	}
-	records, err := h.Ledger.Records(ctx, k)
+	records, err := h.idle(ctx, k, "release")
 	if err != nil {
 		return nil, err
 	}
 	now := time.Now().UTC()
 	for _, r := range records {
-		if r.Rollback != nil && !r.Rollback.Finished() {
-			return nil, fmt.Errorf("release %s: backout is rolling it back at the moment; look with: kubectl get configmap %s -n %s -o yaml", k, r.name(), k.Namespace)
-		}
-		if !r.Hold.Lasts() {
+		waiting := r.Closed.IsZero() && r.Claimed() && r.Rollback == nil
+		if !r.Hold.Lasts() && !waiting {
 			continue
 		}
 		if _, err := h.change(ctx, k, Revision{Number: r.Revision, UID: r.UID}, func(r *Record) error {
-			r.Hold.end(now, "released by "+h.Who)
+			if r.Hold == nil {
+				r.Hold = &Hold{Since: now}
+			}
+			r.Hold.lift(now, "released by "+h.Who)
 			r.Closed = now
 			return nil
 		}); err != nil {

@@ -18,10 +18,18 @@ func (h *Hold) end(now time.Time, why string) {
 	}
 }
 
+// lift ends a hold that lasts by a person's hand.
+func (h *Hold) lift(now time.Time, why string) {
+	if h.Lasts() {
+		h.end(now, why)
+		h.Lifted = true
+	}
+}
+
 // beginHold notes that zero stays.
 func (e *Engine) beginHold(ctx context.Context, r Record) (progress, error) {
 	stored, err := e.amend(ctx, r, func(r *Record) bool {
-		if r.Hold != nil || !r.Decision().Hold {
+		if r.Hold.Lasts() || r.Rollback != nil || !r.Shed.Succeeded() {
 			return false
 		}
 		r.Hold = &Hold{Since: time.Now().UTC()}
@@ -46,6 +54,12 @@ func (e *Engine) watchHold(ctx context.Context, r Record) (progress, error) {
 	}
 	newest := history.Accused()
 	switch {
+	case newest.Status == StatusUninstalled:
+		return e.endHold(ctx, r, "the release is uninstalled")
+	case newest.UID == r.UID && e.inFlight(newest):
+		// Helm itself may write the weight that its chart declares.
+		e.keepZero(ctx, r, r.UID)
+		return progress{record: r, again: lookInterval}, nil
 	case newest.UID == r.UID:
 		return e.watchWeight(ctx, r)
 	case newest.Status.Pending(), newest.Status == StatusFailed:
@@ -70,7 +84,7 @@ func (e *Engine) watchWeight(ctx context.Context, r Record) (progress, error) {
 	}
 	if i := slices.IndexFunc(routing.Weights, func(w Weight) bool { return w.To != "0" }); i >= 0 {
 		w := routing.Weights[i]
-		return e.endHold(ctx, r, fmt.Sprintf("somebody gave the canary a weight of %s on %s/%s", w.To, w.Kind, w.Name))
+		return e.liftHold(ctx, r, fmt.Sprintf("somebody gave the canary a weight of %s on %s/%s", w.To, w.Kind, w.Name))
 	}
 	return progress{record: r, again: holdInterval}, nil
 }
@@ -82,13 +96,17 @@ func (e *Engine) carryHold(ctx context.Context, r Record, newest Revision) (prog
 	if err != nil {
 		return progress{record: r}, err
 	}
-	if _, known := find(records, newest.UID); !known {
+	next, known := find(records, newest.UID)
+	if !known || !next.Claimed() && next.Hold == nil {
 		now := time.Now().UTC()
-		next := fresh(r.Key, newest, records, now)
+		if !known {
+			next = fresh(r.Key, newest, records, now)
+		}
 		d := r.Decision()
 		d.At, d.Hold, d.Shed, d.Waits, d.Rollback = now, true, true, false, false
 		d.Reason = fmt.Sprintf("revision %d has the content of revision %d, which is held: %s", newest.Number, r.Revision, d.Reason)
-		next.Decisions = []Decision{d}
+		next.Decide(d)
+		next.Closed = time.Time{}
 		if _, err := e.ledger.Save(ctx, next); err != nil {
 			return progress{record: r}, err
 		}
@@ -103,22 +121,27 @@ func (e *Engine) carryHold(ctx context.Context, r Record, newest Revision) (prog
 func (e *Engine) release(ctx context.Context, r Record, newest Revision) (progress, error) {
 	ready, _, err := e.releases.Ready(ctx, r.Key, newest.Number)
 	if err != nil || !ready {
-		return progress{record: r, again: lookInterval}, err
-	}
-	records, err := e.ledger.Records(ctx, r.Key)
-	if err != nil {
-		return progress{record: r}, err
+		return progress{record: r, again: holdInterval}, err
 	}
 	why := fmt.Sprintf("revision %d has other content", newest.Number)
-	if own, accused := find(records, newest.UID); accused && own.Claimed() {
+	switch err := e.unaccused(ctx, r.Key, newest.UID); {
+	case errors.Is(err, errAccused):
 		return e.endHold(ctx, r, why+"; it is accused as well")
+	case err != nil:
+		return progress{record: r}, err
 	}
 	manifest, err := e.releases.Manifest(ctx, r.Key, newest.Number)
 	if err != nil {
 		return progress{record: r}, err
 	}
-	weights, err := e.traffic.Raise(ctx, r.Key, manifest, e.still(r.Key, newest.UID))
-	if errors.Is(err, ErrMoved) {
+	still := e.still(r.Key, newest.UID)
+	weights, err := e.traffic.Raise(ctx, r.Key, manifest, func(ctx context.Context) error {
+		if err := still(ctx); err != nil {
+			return err
+		}
+		return e.unaccused(ctx, r.Key, newest.UID)
+	})
+	if errors.Is(err, ErrMoved) || errors.Is(err, errAccused) {
 		return progress{record: r, again: lookInterval}, nil
 	}
 	if err != nil {
@@ -130,10 +153,35 @@ func (e *Engine) release(ctx context.Context, r Record, newest Revision) (progre
 	return e.endHold(ctx, r, why)
 }
 
+// errAccused says that a revision has a record of its own that takes its canary
+// out of the traffic.
+var errAccused = errors.New("the revision is accused as well")
+
+// unaccused returns errAccused if the revision's canary was, or is about to be,
+// taken out of the traffic for its own sake.
+func (e *Engine) unaccused(ctx context.Context, k Key, uid string) error {
+	records, err := e.ledger.Records(ctx, k)
+	if err != nil {
+		return err
+	}
+	if own, ok := find(records, uid); ok && (own.Claimed() || own.Hold.Lasts()) {
+		return errAccused
+	}
+	return nil
+}
+
 func (e *Engine) endHold(ctx context.Context, r Record, why string) (progress, error) {
+	return e.over(ctx, r, why, (*Hold).end)
+}
+
+func (e *Engine) liftHold(ctx context.Context, r Record, why string) (progress, error) {
+	return e.over(ctx, r, why, (*Hold).lift)
+}
+
+func (e *Engine) over(ctx context.Context, r Record, why string, end func(*Hold, time.Time, string)) (progress, error) {
 	now := time.Now().UTC()
 	stored, err := e.amend(ctx, r, func(r *Record) bool {
-		r.Hold.end(now, why)
+		end(r.Hold, now, why)
 		r.Closed = now
 		return true
 	})

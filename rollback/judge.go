@@ -31,43 +31,45 @@ func (e *Engine) recall(r Record) *Case {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	c, ok := e.cases[r.Key]
+	if !ok || c.History.Accused().UID != r.UID {
+		return nil // another record's
+	}
 	delete(e.cases, r.Key)
 	age := time.Since(c.Now)
-	if !ok || r.Shed.tried() || c.History.Accused().UID != r.UID || age < 0 || age >= freshness {
+	if r.Shed.tried() || age < 0 || age >= freshness {
 		return nil
 	}
 	c = c.with(r)
 	return &c
 }
 
-// look reads a release's history and whether people paused it, side by side.
-func (e *Engine) look(ctx context.Context, k Key) (history History, paused string, err error) {
+// look reads a release's history and records, and whether people paused it, side
+// by side.
+func (e *Engine) look(ctx context.Context, k Key) (heard, error) {
+	h := heard{key: k}
+	var errs [3]error
 	var reading sync.WaitGroup
-	var pauseErr error
-	reading.Go(func() { paused, pauseErr = e.ledger.Paused(ctx, k) })
-	history, err = e.releases.History(ctx, k)
+	reading.Go(func() { h.paused, errs[0] = e.ledger.Paused(ctx, k) })
+	reading.Go(func() { h.records, errs[1] = e.ledger.Records(ctx, k) })
+	h.history, errs[2] = e.releases.History(ctx, k)
 	reading.Wait()
-	return history, paused, errors.Join(err, pauseErr)
+	return h, errors.Join(errs[:]...)
 }
 
 // facts reads what a decision about the record depends on. It returns
 // ErrUnknownRelease if the release is gone, and ErrMoved if its newest revision is
 // not the record's.
 func (e *Engine) facts(ctx context.Context, r Record) (Case, error) {
-	history, paused, err := e.look(ctx, r.Key)
+	seen, err := e.look(ctx, r.Key)
 	if err != nil {
 		return Case{}, err
 	}
-	if history.Accused().UID != r.UID {
+	if seen.history.Accused().UID != r.UID {
 		return Case{}, ErrMoved
-	}
-	records, err := e.ledger.Records(ctx, r.Key)
-	if err != nil {
-		return Case{}, err
 	}
 	now := time.Now().UTC()
 	c := Case{
-		Key: r.Key, History: history, Records: records, Paused: paused,
+		Key: r.Key, History: seen.history, Records: seen.records, Paused: seen.paused,
 		Storm: e.storms.besides(r.Key, e.policy, now), Policy: e.policy, Now: now,
 	}
 	return c.with(r), nil
@@ -128,9 +130,11 @@ func (e *Engine) routing(ctx context.Context, r Record, c Case) *Routing {
 	if err != nil {
 		e.log.WarnContext(ctx, "live route not readable before the shed", "namespace", r.Namespace,
 			"release", r.Release, "revision", r.Revision, "error", err)
+	}
+	if len(routing.Weights) == 0 {
 		return nil
 	}
-	return &routing
+	return &routing // what was readable counts, whatever was not
 }
 
 // ask has Prometheus confirm the accusations that it was not asked about, or could
@@ -163,7 +167,7 @@ func (r *Record) unconfirmed(c Case) []Accusation {
 	var open []Accusation
 	for _, a := range r.Accusations {
 		never := a.Confirmation == nil
-		again := a.answer() == AnswerUnknown && c.Now.Before(a.Received.Add(c.Policy.ConfirmLimit))
+		again := a.answer() == AnswerUnknown && c.Now.Before(c.confirmLimit(a))
 		if a.Level != LevelObserve && a.By == "" && (never || again) {
 			open = append(open, a)
 		}

@@ -62,6 +62,9 @@ func (c Case) aim(accused Revision) Decision {
 	if !ok {
 		return c.hold(NoTarget, "no older revision was good and has other content")
 	}
+	if check := c.own().Check; check != nil && check.Failed && c.own().Checked != target.Number {
+		return c.hold(Unsafe, fmt.Sprintf("whether going back to revision %d is safe could not be found out: %s", target.Number, check.Error))
+	}
 	if harm := c.own().harm(target.Number, c.Policy); len(harm) > 0 {
 		return c.hold(Unsafe, fmt.Sprintf("going back to revision %d is not safe: %s", target.Number, strings.Join(harm, "; ")))
 	}

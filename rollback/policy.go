@@ -40,7 +40,7 @@ type Policy struct {
 	VerifyLimit     time.Duration `env:"VERIFY_LIMIT, default=10m" desc:"When that judgement is final: an alert that fires on then has not recovered."`
 	TrafficFloor    float64       `env:"TRAFFIC_FLOOR, default=0.1" desc:"Requests per second that the canary has to get for a quiet alert to prove recovery."`
 	KeepRecords     int           `env:"KEEP_RECORDS, default=10" desc:"Records kept per release; more are kept if they condemn content that is still in the history."`
-	KeepRecordsFor  time.Duration `env:"KEEP_RECORDS_FOR, default=2160h" desc:"How long records are kept, with the same exception."`
+	KeepRecordsFor  time.Duration `env:"KEEP_RECORDS_FOR, default=2160h" desc:"How long records are kept, with the same exception. Old ones go when a newer record of their release is closed."`
 }
 
 // Validate returns every mistake in the policy, each by the name of its

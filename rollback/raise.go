@@ -11,6 +11,9 @@ import (
 // workloads are ready.
 func (e *Engine) raise(ctx context.Context, r Record) (progress, error) {
 	why, err := e.unraisable(ctx, r)
+	if errors.Is(err, errUndecided) {
+		return progress{record: r, again: lookInterval}, nil
+	}
 	if err != nil {
 		return progress{record: r}, err
 	}
@@ -28,12 +31,21 @@ func (e *Engine) raise(ctx context.Context, r Record) (progress, error) {
 	}
 	if !ready {
 		stored, err := e.amend(ctx, r, func(r *Record) bool {
-			began := r.Raise == nil
+			began, late := r.Raise == nil, r.late(e.policy)
 			r.beginRaise()
-			changed := began || r.Raise.Error != waiting
+			changed := began || r.Raise.Error != waiting || late
 			r.Raise.Error = waiting
+			if late {
+				r.Outcome = NotRecovered
+			}
 			return changed
 		})
+		if err == nil && r.Outcome == "" && stored.Outcome != "" {
+			e.metrics.outcomes.WithLabelValues(string(stored.Outcome)).Inc()
+		}
+		if stored.Outcome != "" {
+			return progress{record: stored, again: maxRetryWait}, err
+		}
 		return progress{record: stored, again: lookInterval}, err
 	}
 	manifest, err := e.releases.Manifest(ctx, r.Key, r.Made)
@@ -47,7 +59,7 @@ func (e *Engine) raise(ctx context.Context, r Record) (progress, error) {
 			return err
 		})
 	}
-	if errors.Is(err, ErrMoved) {
+	if errors.Is(err, ErrMoved) || errors.Is(err, errUndecided) {
 		return progress{record: r}, nil // looked at again
 	}
 	stored, saveErr := e.amend(ctx, r, func(r *Record) bool {
@@ -61,6 +73,16 @@ func (e *Engine) raise(ctx context.Context, r Record) (progress, error) {
 	e.tell(ctx, stored, stepRaise, stored.Raise, describe(weights))
 	return progress{record: stored, again: stored.Raise.wait()}, nil
 }
+
+// late reports whether the target should have been ready long ago: people are to
+// look, though the weight is still raised if it ever gets ready.
+func (r *Record) late(p Policy) bool {
+	return r.Outcome == "" && time.Since(r.Rollback.Done) > p.VerifyLimit
+}
+
+// errUndecided says that an accusation of the revision is stored and not decided
+// to its end.
+var errUndecided = errors.New("the revision is accused, and nothing is done about it yet")
 
 func (r *Record) beginRaise() {
 	if r.Raise == nil {
@@ -87,7 +109,13 @@ func (e *Engine) unraisable(ctx context.Context, r Record) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if held, ok := find(records, newest.UID); ok && held.Shed != nil {
+	held, ok := find(records, newest.UID)
+	switch {
+	case !ok:
+		return "", nil
+	case held.Shed != nil && !held.Shed.tried() && held.Closed.IsZero():
+		return "", errUndecided
+	case held.Shed.tried() || held.Hold.Lasts():
 		return fmt.Sprintf("revision %d is accused as well; its weight is held at zero", newest.Number), nil
 	}
 	return "", nil

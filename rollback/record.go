@@ -40,8 +40,9 @@ type Record struct {
 	// force.
 	Decisions []Decision `json:"decisions"`
 
-	// Checked is the target that was looked ahead to, Dangers what was found, and
-	// Owner the tool that manages the live objects.
+	// Check is the look ahead at the rollback, Checked the target that was looked
+	// at, Dangers what was found, and Owner the tool that manages the live objects.
+	Check   *Step    `json:"check,omitempty"`
 	Checked int      `json:"checked,omitempty"`
 	Dangers []Danger `json:"dangers,omitempty"`
 	Owner   Owner    `json:"owner,omitzero"`
@@ -92,6 +93,8 @@ type Hold struct {
 	// Why says what ended it: other content, `backout release`, or whoever raised
 	// the weight.
 	Why string `json:"why,omitempty"`
+	// Lifted says that a person ended it: the content is the person's to judge.
+	Lifted bool `json:"lifted,omitempty"`
 }
 
 // Lasts reports whether the weight is held now; a nil hold never began.
@@ -213,6 +216,9 @@ func (r *Record) Accuse(a Accusation) bool {
 	if known.Resolved.IsZero() && a.LastSeen.Sub(known.LastSeen) < repeatInterval {
 		return false
 	}
+	if known.answer() == AnswerQuiet && !r.Shed.tried() {
+		known.Confirmation = nil // it fires on: Prometheus is asked again
+	}
 	known.LastSeen, known.Resolved = a.LastSeen, time.Time{}
 	return true
 }
@@ -266,12 +272,13 @@ func (r *Record) claimedAt() time.Time {
 	return first
 }
 
-// Condemned returns the digests that the given records condemn: content whose
-// rollback was started.
+// Condemned returns the digests that the given records condemn: content that was
+// backed out of by a rollback, or held until something else came.
 func Condemned(records []Record) map[string]bool {
 	condemned := make(map[string]bool)
 	for _, r := range records {
-		if r.Rollback != nil && r.Content != "" {
+		held := r.Hold != nil && !r.Hold.Lifted
+		if r.Content != "" && (r.Rollback != nil || held) {
 			condemned[r.Content] = true
 		}
 	}
@@ -279,7 +286,14 @@ func Condemned(records []Record) map[string]bool {
 }
 
 // steps returns the steps in their order; those that were not begun are nil.
-func (r *Record) steps() []*Step { return []*Step{r.Shed, r.Rollback, r.Raise, r.Verify} }
+func (r *Record) steps() []*Step {
+	return []*Step{r.Check, r.Shed, r.Rollback, r.Raise, r.Verify}
+}
+
+// leftAtZero reports whether a shed was done that nothing in the record will end.
+func (r *Record) leftAtZero() bool {
+	return r.Shed.Succeeded() && len(r.Weights) > 0 && r.Rollback == nil && r.Hold == nil
+}
 
 // clone returns a record that can be changed without changing r.
 func (r *Record) clone() Record {
@@ -314,6 +328,8 @@ func (r *Record) Summary() string {
 		switch {
 		case s != nil && s.Failed:
 			parts = append(parts, s.Error)
+		case s != nil && !s.Finished() && s.Error != "":
+			parts = append(parts, "not yet: "+s.Error)
 		case s != nil && s.Note != "":
 			parts = append(parts, s.Note)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -14,7 +15,7 @@ const noRoute = "the release has no canary route of a known kind"
 // keep the rollback from being done.
 func (e *Engine) shed(ctx context.Context, r Record) (progress, error) {
 	started := time.Now().UTC()
-	weights, err := e.zero(ctx, r, r.UID)
+	weights, err := e.zero(ctx, r, e.still(r.Key, r.UID))
 	if errors.Is(err, ErrMoved) {
 		return progress{record: r}, nil // decided again, on what is there now
 	}
@@ -25,7 +26,7 @@ func (e *Engine) shed(ctx context.Context, r Record) (progress, error) {
 		if len(weights) > 0 {
 			r.Weights = weights
 		}
-		r.Shed.finish(err, maxShedAttempts)
+		r.Shed.finish(err, r.shedAttempts())
 		if err == nil && len(weights) == 0 {
 			r.Shed.Note = noRoute
 		}
@@ -38,16 +39,77 @@ func (e *Engine) shed(ctx context.Context, r Record) (progress, error) {
 	return progress{record: stored, again: stored.Shed.wait()}, nil
 }
 
+// shedAttempts returns how often a shed is tried: it gives way to a rollback, if
+// there is to be one.
+func (r *Record) shedAttempts() int {
+	if r.Decision().Rollback {
+		return maxShedAttempts
+	}
+	return math.MaxInt
+}
+
+// settleClaim finds out what became of a shed that was claimed, and that is not
+// wanted any more: a process may have died between doing and noting it.
+func (e *Engine) settleClaim(ctx context.Context, r Record) (progress, error) {
+	manifest, err := e.releases.Manifest(ctx, r.Key, r.Revision)
+	if err != nil {
+		return progress{record: r}, err
+	}
+	routing, err := e.traffic.Look(ctx, r.Key, manifest)
+	if err != nil && len(routing.Weights) == 0 {
+		return progress{record: r}, err
+	}
+	stored, err := e.amend(ctx, r, func(r *Record) bool {
+		switch {
+		case r.Shed.tried() || r.Decision().Shed:
+			return false
+		case len(routing.Weights) == 0 || routing.Open():
+			r.Shed = nil
+		default:
+			r.Shed.finish(nil, maxShedAttempts)
+			r.Weights = routing.Weights
+		}
+		return true
+	})
+	return progress{record: stored}, err
+}
+
+// undo gives the accused revision its weight back: it was taken out of the traffic
+// for an alert that Prometheus denies.
+func (e *Engine) undo(ctx context.Context, r Record) (progress, error) {
+	ready, _, err := e.releases.Ready(ctx, r.Key, r.Revision)
+	if err != nil || !ready {
+		return progress{record: r, again: holdInterval}, err
+	}
+	manifest, err := e.releases.Manifest(ctx, r.Key, r.Revision)
+	if err != nil {
+		return progress{record: r}, err
+	}
+	weights, err := e.traffic.Raise(ctx, r.Key, manifest, e.still(r.Key, r.UID))
+	if errors.Is(err, ErrMoved) {
+		return progress{record: r}, nil
+	}
+	if err != nil {
+		return progress{record: r}, err
+	}
+	now := time.Now().UTC()
+	stored, err := e.amend(ctx, r, func(r *Record) bool {
+		r.Hold = &Hold{Since: r.Shed.Done, Ended: now, Lifted: false, Why: "Prometheus denies the alert; " + describe(weights)}
+		r.Shed, r.Weights = nil, nil
+		return true
+	})
+	return progress{record: stored}, err
+}
+
 // zero sets the weights of the accused revision's routes to zero; what is zero
-// already is not written. It returns ErrMoved, having written nothing, if the
-// release's newest revision is not the one with that UID: whose routes they are
-// then is not backout's to say.
-func (e *Engine) zero(ctx context.Context, r Record, newest string) ([]Weight, error) {
+// already is not written. It writes nothing that still refuses: whose routes they
+// are after an upgrade is not backout's to say.
+func (e *Engine) zero(ctx context.Context, r Record, still func(context.Context) error) ([]Weight, error) {
 	manifest, err := e.releases.Manifest(ctx, r.Key, r.Revision)
 	if err != nil {
 		return nil, err
 	}
-	return e.traffic.Shed(ctx, r.Key, manifest, e.still(r.Key, newest))
+	return e.traffic.Shed(ctx, r.Key, manifest, still)
 }
 
 // still returns what is asked right before a weight is written: it returns ErrMoved
@@ -68,14 +130,43 @@ func (e *Engine) still(k Key, newest string) func(context.Context) error {
 	}
 }
 
+// inFlight reports whether a Helm operation works on the revision, and not for so
+// long that it looks stuck: then whoever writes the weight is a person.
+func (e *Engine) inFlight(newest Revision) bool {
+	return newest.Status.Pending() && (newest.Deployed.IsZero() || time.Since(newest.Deployed) <= e.policy.OperationLimit)
+}
+
+// keepZeroInFlight does a shed again while Helm works on the accused revision.
+func (e *Engine) keepZeroInFlight(ctx context.Context, r Record) {
+	if !r.Shed.Succeeded() {
+		return
+	}
+	history, err := e.releases.History(ctx, r.Key)
+	if err == nil && history.Accused().UID == r.UID && e.inFlight(history.Accused()) {
+		e.keepZero(ctx, r, r.UID)
+	}
+}
+
 // keepZero does a shed again, because a Helm operation may have written the weight
 // that its chart declares after the shed: the one in flight, or the remains of our
-// own. newest is the UID of the release's newest revision, as planned for.
+// own. newest is the UID of the release's newest revision, as planned for. What a
+// person has released meanwhile stays released.
 func (e *Engine) keepZero(ctx context.Context, r Record, newest string) {
 	if !r.Shed.Succeeded() {
 		return
 	}
-	if _, err := e.zero(ctx, r, newest); err != nil && !errors.Is(err, ErrMoved) {
+	still := e.still(r.Key, newest)
+	_, err := e.zero(ctx, r, func(ctx context.Context) error {
+		records, err := e.ledger.Records(ctx, r.Key)
+		if err != nil {
+			return err
+		}
+		if now, ok := find(records, r.UID); !ok || !now.Closed.IsZero() {
+			return ErrMoved
+		}
+		return still(ctx)
+	})
+	if err != nil && !errors.Is(err, ErrMoved) {
 		e.log.ErrorContext(ctx, "weight not kept at zero; trying again", "namespace", r.Namespace,
 			"release", r.Release, "revision", r.Revision, "error", err)
 	}

@@ -2,6 +2,7 @@ package rollback
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 )
@@ -71,6 +72,10 @@ func (e *Engine) shedOnly(ctx context.Context, r Record) error {
 // optOut closes the record of a release that is no longer opted in. Nothing is
 // done to the release.
 func (e *Engine) optOut(ctx context.Context, r Record) {
+	if err := e.recoverOwn(ctx, r); err != nil {
+		e.later(ctx, r.Key, "recover what is pending", err)
+		return
+	}
 	now := time.Now().UTC()
 	_, err := e.amend(ctx, r, func(r *Record) bool {
 		r.Decide(Decision{Verdict: NotAllowed, Reason: "the release is no longer opted in by BACKOUT_RELEASES", At: now})
@@ -127,6 +132,11 @@ func (e *Engine) next(ctx context.Context, r Record) (progress, error) {
 		return progress{record: r, again: lookInterval}, nil //nolint:nilerr // The new leader goes on.
 	}
 	now := time.Now().UTC()
+	if r.Rollback != nil || r.Hold.Lasts() {
+		if stopped, err := e.stopped(ctx, r); err != nil || stopped {
+			return progress{record: r, again: sweepInterval}, err
+		}
+	}
 	if r.Hold.Lasts() && !r.Decision().Rollback && !r.Decision().Waits {
 		return e.watchHold(ctx, r)
 	}
@@ -136,10 +146,6 @@ func (e *Engine) next(ctx context.Context, r Record) (progress, error) {
 			return progress{record: judged}, err
 		}
 		r = judged
-	}
-	if e.policy.Mode == ModeObserve && r.Rollback != nil {
-		// What was begun in mode act waits for that mode.
-		return progress{record: r, again: maxRetryWait}, nil
 	}
 	if early := r.early(now); early > 0 {
 		return progress{record: r, again: early}, nil
@@ -151,7 +157,7 @@ func (e *Engine) next(ctx context.Context, r Record) (progress, error) {
 func (e *Engine) step(ctx context.Context, r Record) (progress, error) {
 	d := r.Decision()
 	switch {
-	case d.Shed && !r.Shed.Finished() && r.Rollback == nil:
+	case r.shedDue():
 		return e.shed(ctx, r)
 	case d.Rollback && !r.Rollback.Finished():
 		return e.rollBack(ctx, r)
@@ -159,12 +165,10 @@ func (e *Engine) step(ctx context.Context, r Record) (progress, error) {
 		return e.raise(ctx, r)
 	case r.Raise.Succeeded() && !r.Verify.Finished():
 		return e.verify(ctx, r)
-	case d.Hold && r.Hold == nil && len(r.Weights) > 0:
+	case d.Hold && r.leftAtZero():
 		return e.beginHold(ctx, r)
 	case d.Waits:
-		if d.Verdict == Busy {
-			e.keepZero(ctx, r, r.UID)
-		}
+		e.keepZeroInFlight(ctx, r)
 		return progress{record: r, again: wait(d)}, nil
 	case r.Hold.Lasts() && r.Rollback == nil:
 		return e.watchHold(ctx, r)
@@ -173,9 +177,63 @@ func (e *Engine) step(ctx context.Context, r Record) (progress, error) {
 	}
 }
 
-// close ends the work on a record, unless somebody decided anew meanwhile.
+// shedDue reports whether the weight is still to be set to zero. A shed that failed
+// gives way to the rollback, if there is to be one; else it is tried on.
+func (r *Record) shedDue() bool {
+	d := r.Decision()
+	return d.Shed && r.Rollback == nil && !r.Shed.Succeeded() && !(d.Rollback && r.Shed.Finished())
+}
+
+// stopped reports whether nothing may be written about what was begun: a person has
+// paused backout, or it only observes by now. What an attempt of ours has left
+// pending is marked as failed all the same, so that people can go on with Helm.
+func (e *Engine) stopped(ctx context.Context, r Record) (bool, error) {
+	if e.policy.Mode == ModeObserve {
+		return true, nil
+	}
+	paused, err := e.ledger.Paused(ctx, r.Key)
+	if err != nil || paused == "" {
+		return false, err
+	}
+	return true, e.recoverOwn(ctx, r)
+}
+
+// recoverOwn marks as failed what an unfinished rollback of the record has left
+// pending.
+func (e *Engine) recoverOwn(ctx context.Context, r Record) error {
+	if r.Rollback == nil || r.Rollback.Finished() {
+		return nil
+	}
+	history, err := e.releases.History(ctx, r.Key)
+	if errors.Is(err, ErrUnknownRelease) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	newest := history.Accused()
+	if newest.Claim != r.UID || !newest.Status.Pending() {
+		return nil
+	}
+	if err := e.releases.Recover(ctx, r.Key, newest); err != nil && !errors.Is(err, ErrMoved) {
+		return err
+	}
+	return nil
+}
+
+// close ends the work on a record, unless somebody decided anew meanwhile. It does
+// not leave behind a zero that nobody watches: what Prometheus denied is raised
+// again, anything else is held.
 func (e *Engine) close(ctx context.Context, r Record) (progress, error) {
 	d := r.Decision()
+	switch {
+	case r.Shed != nil && !r.Shed.tried() && !d.Shed:
+		return e.settleClaim(ctx, r)
+	case r.leftAtZero() && d.Verdict == Unconfirmed:
+		return e.undo(ctx, r)
+	case r.leftAtZero():
+		return e.beginHold(ctx, r)
+	}
 	closed, err := e.amend(ctx, r, func(r *Record) bool {
 		if !r.Closed.IsZero() || !r.Decision().Same(d) {
 			return false
@@ -193,21 +251,29 @@ func (e *Engine) close(ctx context.Context, r Record) (progress, error) {
 // wait returns how long a waiting decision stands. What may change at any time is
 // looked at by the clock.
 func wait(d Decision) time.Duration {
-	if d.Again.IsZero() || d.Verdict == Unknown {
+	switch {
+	case d.Verdict == NoStable && !d.Rollback:
+		return sweepInterval
+	case d.Again.IsZero(), d.Verdict == Unknown:
 		return lookInterval
 	}
 	return min(max(time.Until(d.Again), lookInterval/10), sweepInterval)
 }
 
 // moveOn closes a record about a revision that is not the newest any more.
+// What it has left at zero is held, so that the new revision is looked after.
 func (r *Record) moveOn(now time.Time) bool {
-	r.Hold.end(now, "the release has moved on")
-	reason := "the release has moved on to another revision"
-	if r.Shed != nil {
-		reason += "; look whether its canary has the weight it should have"
+	r.Decide(Decision{Verdict: Stale, Reason: "the release has moved on to another revision", At: now})
+	if r.leftAtZero() {
+		r.Hold = &Hold{Since: now}
+		return true
 	}
-	r.Decide(Decision{Verdict: Stale, Reason: reason, At: now})
-	r.Closed = now
+	if !r.Shed.tried() {
+		r.Shed = nil
+	}
+	if !r.Hold.Lasts() {
+		r.Closed = now
+	}
 	return true
 }
 

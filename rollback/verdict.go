@@ -61,6 +61,18 @@ func Verdicts() []Verdict {
 	}
 }
 
+// accuses reports whether the verdict says that the revision may be to blame.
+func (v Verdict) accuses() bool {
+	switch v {
+	case Stale, Unconfirmed, Handled, Paused, Observe, NotAllowed, UnknownRelease:
+		return false
+	case Act, Busy, Unknown, Cooldown, Baked, Own, Managed, NoTarget, Unsafe, Settling, Storming, NoStable:
+		return true
+	default:
+		return false
+	}
+}
+
 // Effect is what a verdict allows at most. A decision may do less: an alert that
 // asks for a shed gets no rollback.
 type Effect struct {

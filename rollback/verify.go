@@ -101,7 +101,7 @@ func (e *Engine) answer(ctx context.Context, r Record, at time.Time) Answer {
 	defer cancel()
 	all := AnswerQuiet
 	for _, a := range r.Accusations {
-		if a.Level == LevelObserve {
+		if !a.counts() {
 			continue
 		}
 		switch e.prometheus.Firing(ctx, r.Key, a, at).Answer {
@@ -118,16 +118,22 @@ func (e *Engine) answer(ctx context.Context, r Record, at time.Time) Answer {
 // resolved reports whether Alertmanager said of every alert that it is over.
 func (r *Record) resolved() bool {
 	for _, a := range r.Accusations {
-		if a.Resolved.IsZero() {
+		if a.counts() && a.Resolved.IsZero() {
 			return false
 		}
 	}
 	return true
 }
 
+// counts reports whether a says anything about recovery: an order of a person's
+// and what was only to be observed do not.
+func (a Accusation) counts() bool { return a.By == "" && a.Level != LevelObserve }
+
 func (e *Engine) verified(ctx context.Context, r Record, outcome Outcome, note string) (progress, error) {
 	stored, err := e.amend(ctx, r, func(r *Record) bool {
-		r.Outcome = outcome
+		if outcome != "" {
+			r.Outcome = outcome
+		}
 		r.Verify.finish(nil, maxAttempts)
 		r.Verify.Note = note
 		return true

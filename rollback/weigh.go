@@ -92,11 +92,24 @@ func (c Case) weigh(a Accusation) finding {
 		f.verdict, f.reason = Observe, "the alert asks to observe only"
 	case a.answer() == AnswerUnknown:
 		f.verdict, f.reason = Unknown, "Prometheus could not be asked about the alert: "+a.Confirmation.Error
-		if limit := a.Received.Add(c.Policy.ConfirmLimit); c.Now.Before(limit) {
+		if limit := c.confirmLimit(a); c.Now.Before(limit) {
 			f.again = limit
 		}
 	}
 	return f
+}
+
+// confirmLimit is until when Prometheus is asked about a: it counts from when the
+// answer began to matter.
+func (c Case) confirmLimit(a Accusation) time.Time {
+	from := a.Received
+	if !c.began(a) {
+		from = later(from, c.settled())
+	}
+	if c.stormy() {
+		from = later(from, c.Now)
+	}
+	return from.Add(c.Policy.ConfirmLimit)
 }
 
 // answer returns what Prometheus said about a; "" if it was not asked.
