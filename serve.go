@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -29,6 +30,7 @@ type service struct {
 	records  *ledger.Ledger
 	lease    *ledger.Lease
 	engine   *rollback.Engine
+	weights  *traffic.Gauge
 	server   *handler.Server
 	log      *slog.Logger
 
@@ -55,6 +57,12 @@ func newService(c config, in cluster, log *slog.Logger) (*service, error) {
 		return nil, err
 	}
 	router, err := traffic.New(traffic.Options{Config: in.config, Fence: s.lease.Held})
+	if err != nil {
+		return nil, err
+	}
+	s.weights, err = traffic.NewGauge(traffic.GaugeOptions{
+		Config: in.config, Namespaces: c.Policy.Namespaces(), Allows: c.Policy.Allows, Registerer: registry, Log: log,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -163,10 +171,13 @@ func (s *service) start(ctx context.Context) <-chan error {
 	worked := make(chan error, 1)
 	go func() {
 		s.warmUp(ctx)
-		following := make(chan error, 1)
-		go func() { following <- s.records.Follow(ctx, s.engine.Notice) }()
+		var watching sync.WaitGroup
+		var errs [2]error
+		watching.Go(func() { errs[0] = s.records.Follow(ctx, s.engine.Notice) })
+		watching.Go(func() { errs[1] = s.weights.Run(ctx) })
 		err := s.engine.Run(ctx)
-		worked <- errors.Join(err, <-following)
+		watching.Wait()
+		worked <- errors.Join(err, errs[0], errs[1])
 	}()
 	return worked
 }
