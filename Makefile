@@ -45,8 +45,8 @@ check: lint test ## everything that a change has to pass
 demo: warm ## a bad canary is rolled back before your eyes; KEEP=1 leaves it open
 	@cd tests && go build -buildvcs=false -o .bin/demo ./cmd/demo && exec .bin/demo
 
-bench: ## Go benchmarks of the root module; there are none yet
-	go test -run '^$$' -bench . -benchmem ./...
+bench: warm ## shed, rollback, growth and memory beside the bare thing; prints the table
+	cd tests && go test -count=1 -timeout 10m -run '^TestNoShopperFails$$' -bench . -benchtime 1x ./bench
 
 # warm compiles the sandbox with all processors; `go test -p 1` would do it with one. The first time it names the
 # packages as they get done, so that nobody takes it for a hang.

@@ -41,8 +41,10 @@ type apiServer struct {
 	writes, bodies, trials, trialBodies []string
 	// reads counts the objects that were read whole, by resource/name.
 	reads map[string]int
-	// before is called before each request, without mu held, if not nil. A status
-	// code other than 0 is the answer.
+	// paths are those under which objects were read whole last, by resource/name.
+	paths map[string]string
+	// before is called before each request for objects, also of a kind that is not
+	// served, without mu held, if not nil. A status code other than 0 is the answer.
 	before func(method, object string) int
 	// refuse is what a write is answered with, tried out or not, if not nil. The
 	// zero Status refuses nothing.
@@ -65,15 +67,18 @@ func kinds() map[string]kind {
 		"/api/v1/persistentvolumeclaims":                {"PersistentVolumeClaim", corev1.PersistentVolumeClaim{}, false},
 		"/api/v1/namespaces":                            {"Namespace", corev1.Namespace{}, true},
 		"/apis/apps/v1/deployments":                     {"Deployment", appsv1.Deployment{}, false},
+		"/apis/apps/v1/statefulsets":                    {"StatefulSet", appsv1.StatefulSet{}, false},
+		"/apis/apps/v1/daemonsets":                      {"DaemonSet", appsv1.DaemonSet{}, false},
 		"/apis/networking.k8s.io/v1/ingresses":          {"Ingress", networkingv1.Ingress{}, false},
 		"/apis/autoscaling/v2/horizontalpodautoscalers": {"HorizontalPodAutoscaler", autoscalingv2.HorizontalPodAutoscaler{}, false},
 		"/apis/shop.example/v1/scalers":                 {"Scaler", nil, false},
+		"/apis/flagger.app/v1beta1/canaries":            {"Canary", nil, false},
 	}
 }
 
 func newAPIServer(t *testing.T) (*apiServer, *rest.Config) {
 	t.Helper()
-	s := &apiServer{objects: make(map[string]*unstructured.Unstructured), reads: make(map[string]int)}
+	s := &apiServer{objects: make(map[string]*unstructured.Unstructured), reads: make(map[string]int), paths: make(map[string]string)}
 	server := httptest.NewServer(s)
 	t.Cleanup(server.Close)
 	return s, &rest.Config{Host: server.URL, QPS: -1, ContentConfig: rest.ContentConfig{ContentType: "application/json"}}
@@ -106,16 +111,16 @@ func (s *apiServer) put(name string, o *unstructured.Unstructured) *unstructured
 
 func (s *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	resource, name, ok := locate(r.URL.Path)
+	object := resource[strings.LastIndex(resource, "/")+1:] + "/" + name
+	if s.before != nil && (ok || strings.Contains(r.URL.Path, "/namespaces/")) {
+		if code := s.before(r.Method, object); code != 0 {
+			fail(w, code, reasons()[code])
+			return
+		}
+	}
 	if !ok {
 		discover(w, r.URL.Path)
 		return
-	}
-	object := resource[strings.LastIndex(resource, "/")+1:] + "/" + name
-	if s.before != nil {
-		if code := s.before(r.Method, object); code != 0 {
-			fail(w, code, metav1.StatusReasonInternalError)
-			return
-		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -135,7 +140,15 @@ func (s *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusOK, bare(o))
 	default:
 		s.reads[object]++
+		s.paths[object] = r.URL.Path
 		answer(w, http.StatusOK, o)
+	}
+}
+
+// reasons are those that the real server gives for a status code.
+func reasons() map[int]metav1.StatusReason {
+	return map[int]metav1.StatusReason{
+		http.StatusForbidden: metav1.StatusReasonForbidden, http.StatusInternalServerError: metav1.StatusReasonInternalError,
 	}
 }
 
@@ -288,6 +301,7 @@ func discover(w http.ResponseWriter, path string) {
 			{Group: "networking.k8s.io", Version: "v1"},
 			{Group: "autoscaling", Version: "v2"},
 			{Group: "shop.example", Version: "v1"},
+			{Group: "flagger.app", Version: "v1beta1"},
 		} {
 			group := gv.Group
 			version := metav1.GroupVersionForDiscovery{GroupVersion: gv.String(), Version: gv.Version}

@@ -19,6 +19,12 @@ import (
 // every write, which changes nothing and needs the same rights as the rollback;
 // the fence lets these requests pass.
 //
+// The stable track is what is beside the canary, which the track label tells, or
+// the name where no pod has that label. An owner is who the objects themselves
+// name, live or declared, and Flagger or Argo Rollouts where they are in the
+// namespace: where their kinds are served, backout has to be allowed to list them,
+// or there is an error that says what to grant.
+//
 // What cannot be asked right now is an error; what the API server refuses is a
 // danger. Without both manifests built nothing is tried out, and only the
 // dangers that the manifests tell of are returned beside that.

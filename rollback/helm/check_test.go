@@ -1,6 +1,7 @@
 package helm_test
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -328,6 +329,41 @@ func TestReplicasStay(t *testing.T) {
 				if f, _ := got.(float64); int64(f) != c.want {
 					t.Errorf("want %d replicas, got %v", c.want, got)
 				}
+			}
+		})
+	}
+}
+
+// TestCheckWithoutRights: what backout may not list is not taken for absent, unless
+// it is.
+func TestCheckWithoutRights(t *testing.T) {
+	for what, c := range map[string]struct {
+		forbidden string
+		// fails says that it is an error, which is tried again; otherwise a danger.
+		fails bool
+		hint  string
+	}{
+		"a kind that sets weights":                 {"canaries/", true, "{apiGroups: [flagger.app], resources: [canaries], verbs: [list]}"},
+		"a kind that sets weights, and not served": {"rollouts/", false, ""},
+		"what is autoscaled":                       {"horizontalpodautoscalers/", false, "grant backout `list` on horizontalpodautoscalers"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			cluster := newCluster(t)
+			asked := false
+			cluster.before = func(_, object string) int {
+				if object == c.forbidden {
+					asked = true
+					return http.StatusForbidden
+				}
+				return 0
+			}
+			outlook, err := cluster.Check(t.Context(), cluster.plan(t, 2))
+			if !asked {
+				t.Fatalf("%s is asked for", c.forbidden)
+			}
+			said := fmt.Sprint(outlook.Dangers, err)
+			if (err != nil) != c.fails || (len(outlook.Dangers) != 0) != (c.hint != "" && !c.fails) || !strings.Contains(said, c.hint) {
+				t.Errorf("what is served may be there, and is said with what to grant, %q: got %s", c.hint, said)
 			}
 		})
 	}

@@ -40,10 +40,6 @@ const fieldManager = "helm"
 // releases. One takes some hundred bytes.
 const cachedRevisions = 10_000
 
-// cachedManifests bounds how many decoded manifests are kept, over all releases.
-// One takes several times the size of its text.
-const cachedManifests = 64
-
 // requestTimeout limits one request about Helm's Secrets or the discovery.
 const requestTimeout = 30 * time.Second
 
@@ -70,10 +66,10 @@ type Client struct {
 	clientset kubernetes.Interface
 	metadata  metadata.Interface
 	dynamic   dynamic.Interface
-	// digests are rollback.Revisions, manifests rollback.Manifests, both by UID and
-	// resourceVersion of their Secret.
+	// digests are rollback.Revisions, by UID and resourceVersion of their Secret;
+	// manifests are by the same.
 	digests   *lru.Cache
-	manifests *lru.Cache
+	manifests shelf
 	// seen are sightings, by release and revision.
 	seen *lru.Cache
 	log  *slog.Logger
@@ -111,7 +107,7 @@ func New(o Options) (*Client, error) {
 	return &Client{
 		config: config, discovery: cached, mapper: restmapper.NewDeferredDiscoveryRESTMapper(cached),
 		clientset: clientset, metadata: heads, dynamic: objects,
-		digests: lru.New(cachedRevisions), manifests: lru.New(cachedManifests), seen: lru.New(cachedRevisions), log: o.Log,
+		digests: lru.New(cachedRevisions), seen: lru.New(cachedRevisions), log: o.Log,
 	}, nil
 }
 

@@ -23,10 +23,12 @@ func revisionLabels() []string {
 	}
 }
 
-// Labels that say which track a pod belongs to and which version it is.
+// Labels that say which track a pod belongs to and which version it is, and how a
+// canary is named where no label says so.
 const (
 	trackLabel   = "track"
 	trackCanary  = "canary"
+	canarySuffix = "-canary"
 	versionLabel = "app.kubernetes.io/version"
 	shortVersion = "version"
 )
@@ -37,6 +39,8 @@ type workload struct {
 	template                  corev1.PodTemplateSpec
 	// raw is the template as declared.
 	raw map[string]any
+	// canary says that its pods are of the canary's track.
+	canary bool
 }
 
 // digest returns the digest of what a manifest runs, and the versions its canary
@@ -80,7 +84,8 @@ func identity(namespace string, object rollback.Object) string {
 }
 
 // workloadsOf returns the objects that make pods, of whatever kind, by what they
-// have in common: a pod template, or being a Pod.
+// have in common: a pod template, or being a Pod. Where no pod has the label of
+// the canary's track, names tell: the same way finds the canary's traffic.
 func workloadsOf(namespace string, all rollback.Manifest) []workload {
 	var found []workload
 	for _, object := range all {
@@ -104,13 +109,18 @@ func workloadsOf(namespace string, all rollback.Manifest) []workload {
 		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(raw, &w.template); err != nil {
 			continue
 		}
+		w.canary = w.template.Labels[trackLabel] == trackCanary
 		found = append(found, w)
+	}
+	if !slices.ContainsFunc(found, workload.ofCanary) {
+		for i := range found {
+			found[i].canary = strings.HasSuffix(found[i].name, canarySuffix)
+		}
 	}
 	return found
 }
 
-// canary reports whether the workload's pods are of the canary's track.
-func (w workload) canary() bool { return w.template.Labels[trackLabel] == trackCanary }
+func (w workload) ofCanary() bool { return w.canary }
 
 // content returns the pod template without the labels of its revision.
 func (w workload) content() map[string]any {
@@ -181,9 +191,7 @@ func references(namespace string, spec corev1.PodSpec) []string {
 // of all pods if there is no canary track. Charts label pods with their
 // appVersion while the image tag says something else, so both count.
 func canaryVersions(workloads []workload) []string {
-	canary := slices.DeleteFunc(slices.Clone(workloads), func(w workload) bool {
-		return !w.canary()
-	})
+	canary := slices.DeleteFunc(slices.Clone(workloads), func(w workload) bool { return !w.canary })
 	if len(canary) == 0 {
 		canary = workloads
 	}

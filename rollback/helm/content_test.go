@@ -199,6 +199,7 @@ func TestVersions(t *testing.T) {
 		want           []string
 	}{
 		{"the canary's versions count, not the stable track's", workload("web", "track: stable, version: v1", "web:v1") + workload("canary", "track: canary, version: v2", "web:v2"), []string{"v2"}},
+		{"without a track label the canary is what is named so", workload("web", "version: v1", "web:v1") + workload("web-canary", "version: v2", "web:v2"), []string{"v2"}},
 		{"a chart's appVersion and its image's tag may disagree: both count", workload("web", "track: canary, app.kubernetes.io/version: 1.16.0", "web:v3"), []string{"1.16.0", "v3"}},
 		{"without a canary track all pods count", workload("a", "version: v1", "web:v1") + workload("b", "version: v2", "web:v3"), []string{"v1", "v2", "v3"}},
 		{"an image without a tag has no version", workload("web", "track: canary", "registry:5000/web"), nil},

@@ -85,7 +85,7 @@ func hookDangers(history rollback.History, p rollback.Plan) []rollback.Danger {
 // would replace or remove. Without a canary there is no stable track to protect.
 func stableDangers(k rollback.Key, accused, target rollback.Manifest) []rollback.Danger {
 	was := workloadsOf(k.Namespace, accused)
-	if !slices.ContainsFunc(was, workload.canary) {
+	if !slices.ContainsFunc(was, workload.ofCanary) {
 		return nil
 	}
 	will := make(map[string]workload)
@@ -94,7 +94,7 @@ func stableDangers(k rollback.Key, accused, target rollback.Manifest) []rollback
 	}
 	var found []rollback.Danger
 	for _, w := range was {
-		if w.canary() {
+		if w.canary {
 			continue
 		}
 		name := title(k, w.kind, w.namespace, w.name)

@@ -96,7 +96,7 @@ func (c *Client) History(ctx context.Context, k rollback.Key) (rollback.History,
 		}
 		declared, err := objects(stored.Manifest)
 		if err == nil && i == 0 {
-			c.manifests.Add(h.cacheKey(), declared) // the next thing that is asked for
+			c.manifests.add(h.cacheKey(), declared) // the next thing that is asked for
 		}
 		if err != nil {
 			declared = nil // Helm could not go back to it either

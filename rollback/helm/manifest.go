@@ -11,7 +11,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/yaml"
 
 	"github.com/upcommerce/backout/rollback"
@@ -36,8 +35,8 @@ func (c *Client) Manifest(ctx context.Context, k rollback.Key, revision int) (ro
 	if err != nil {
 		return nil, fmt.Errorf("look at revision %d of %s: %w", revision, k, err)
 	}
-	if known, ok := c.manifests.Get(cacheKey); ok {
-		return copied(known.(rollback.Manifest)), nil
+	if known, ok := c.manifests.get(cacheKey); ok {
+		return known, nil
 	}
 	stored, err := read(c.store(k.Namespace), secretName(k.Release, revision))
 	if err != nil {
@@ -47,8 +46,8 @@ func (c *Client) Manifest(ctx context.Context, k rollback.Key, revision int) (ro
 	if err != nil {
 		return nil, fmt.Errorf("decode the manifest of %s revision %d: %w", k, revision, err)
 	}
-	c.manifests.Add(cacheKey, m)
-	return copied(m), nil
+	c.manifests.add(cacheKey, m)
+	return m, nil
 }
 
 // cacheKey returns under what a revision is cached, as it was just seen, or from
@@ -67,14 +66,6 @@ func (c *Client) cacheKey(ctx context.Context, k rollback.Key, revision int) (st
 }
 
 func sightKey(k rollback.Key, revision int) string { return k.String() + "@" + strconv.Itoa(revision) }
-
-func copied(m rollback.Manifest) rollback.Manifest {
-	all := make(rollback.Manifest, len(m))
-	for i, object := range m {
-		all[i] = runtime.DeepCopyJSON(object)
-	}
-	return all
-}
 
 // objects decodes a manifest, a stream of YAML documents. It stops at the first
 // document that is not an object.

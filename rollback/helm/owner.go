@@ -129,7 +129,8 @@ func deployer(o *unstructured.Unstructured, back string) rollback.Owner {
 }
 
 // canaries reads the Canaries and Rollouts of the namespace. Where these kinds
-// are not served, or backout may not list them, there are none.
+// are not served there are none. That backout may not list them where they are
+// is an error: it could fight over a weight with whoever sets it.
 func (c *Client) canaries(ctx context.Context, namespace string) (rollback.Manifest, error) {
 	var found rollback.Manifest
 	for _, kind := range []schema.GroupVersionResource{
@@ -137,7 +138,10 @@ func (c *Client) canaries(ctx context.Context, namespace string) (rollback.Manif
 		{Group: rolloutsGroup, Version: "v1alpha1", Resource: "rollouts"},
 	} {
 		list, err := c.dynamic.Resource(kind).Namespace(namespace).List(ctx, metav1.ListOptions{})
-		if apierrors.IsNotFound(err) || apierrors.IsForbidden(err) {
+		if apierrors.IsForbidden(err) {
+			err = c.forbidden(ctx, kind, err)
+		}
+		if apierrors.IsNotFound(err) {
 			continue
 		}
 		if err != nil {
@@ -148,4 +152,21 @@ func (c *Client) canaries(ctx context.Context, namespace string) (rollback.Manif
 		}
 	}
 	return found, nil
+}
+
+// forbidden returns refusal with a hint if the kind is served, and what the API
+// server says of it if not: it refuses to list what is not there just the same.
+// It is asked anew, because the kind may have come after the discovery was read.
+func (c *Client) forbidden(ctx context.Context, kind schema.GroupVersionResource, refusal error) error {
+	served, err := c.clientset.Discovery().ServerResourcesForGroupVersionWithContext(ctx, kind.GroupVersion().String())
+	if err != nil {
+		return err
+	}
+	for _, r := range served.APIResources {
+		if r.Name == kind.Resource {
+			return fmt.Errorf("%w; they may set the canary's weight: add to backout's Role there {apiGroups: [%s], resources: [%s], verbs: [list]}",
+				refusal, kind.Group, kind.Resource)
+		}
+	}
+	return apierrors.NewNotFound(kind.GroupResource(), "")
 }

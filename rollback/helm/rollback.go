@@ -20,6 +20,13 @@ import (
 // each within the plan's timeout. What an interrupted attempt has left between
 // the accused revision and the target is brought to the target, too.
 //
+// What is live afterwards is what the target declares, but for the weights that the
+// plan holds, the objects that Helm is told to keep, and numbers of replicas. A
+// number stays as it is, also through interrupted attempts, where an autoscaler
+// scales the workload, be it live or declared by either revision, and where the
+// target declares none; only where the autoscaler goes and the target declares more
+// is that written.
+//
 // It returns rollback.ErrMoved, having changed nothing, if the newest revision
 // is not the planned one; also, having begun, if somebody else wrote the new
 // revision meanwhile. It returns an error, having changed nothing, if a

@@ -53,6 +53,11 @@ func New(o Options) (*Client, error) {
 	return c, nil
 }
 
+// patience is how long the other servers are waited for once one said firing.
+// Their answer moves active-since only: it is worth what a server that is up
+// takes to answer, and not what a shed would lose by one that is down.
+const patience = 100 * time.Millisecond
+
 // inTime is why a server is not heard of when ctx ends.
 const inTime = "no answer in time"
 
@@ -61,9 +66,14 @@ const inTime = "no answer in time"
 // one server of a pair may be later than the other. What is quiet by now counts
 // too, for a shed quiets its own alert.
 //
-// It returns Firing as soon as one server says so, with the earliest active-since
-// time of that server's series, by this machine's clock. It returns Quiet if no
-// server saw the alert firing, at least one has the rule, and each that has it has
+// It returns Firing if one server says so, with the earliest active-since time of
+// all series of all servers, by this machine's clock: one that was started anew
+// may have begun to count later. Once one says firing, the others are waited for
+// until they have answered, 100 ms have passed or ctx ends, whichever comes first;
+// of who has not answered by then the active-since time does not count. So the
+// answer does not depend on which server is the fastest, as long as all are up.
+//
+// It returns Quiet if no server saw the alert firing, at least one has the rule, and each that has it has
 // evaluated it since. Everything else is Unknown, with the reasons in one line: a
 // server that did not answer before ctx ended, a rule that nobody has, that fails
 // or that was not evaluated since. So a caller that asks about the present moment
@@ -80,20 +90,45 @@ func (c *Client) Firing(ctx context.Context, k rollback.Key, a rollback.Accusati
 	for i, s := range c.servers {
 		go func() { found <- s.ask(ctx, i, q) }()
 	}
+	return c.gather(ctx, q, found)
+}
+
+// gather draws the conclusion from what the servers find, as far as it is waited
+// for.
+func (c *Client) gather(ctx context.Context, q question, found <-chan finding) rollback.Confirmation {
 	findings := make([]finding, len(c.servers))
 	for i := range findings {
 		findings[i] = finding{kind: unclear, reason: inTime}
 	}
+	var enough <-chan time.Time // never, until one says firing
 	for range c.servers {
 		select {
 		case f := <-found:
-			if f.kind == firing {
-				return rollback.Confirmation{Answer: rollback.AnswerFiring, ActiveSince: f.since}
-			}
 			findings[f.server] = f
+			if f.kind == firing && enough == nil {
+				enough = time.After(patience)
+			}
+		case <-enough:
+			return c.conclusion(q, findings)
 		case <-ctx.Done():
-			return c.withoutFiring(q, findings)
+			return c.conclusion(q, findings)
 		}
+	}
+	return c.conclusion(q, findings)
+}
+
+// conclusion is Firing, since the earliest time that is known, if one server says
+// so.
+func (c *Client) conclusion(q question, findings []finding) rollback.Confirmation {
+	fired := rollback.Confirmation{Answer: rollback.AnswerFiring}
+	var says bool
+	for _, f := range findings {
+		if f.kind == firing {
+			says, fired.ActiveSince = true, earliest(fired.ActiveSince, f.since)
+		}
+	}
+	if says {
+		return fired
 	}
 	return c.withoutFiring(q, findings)
 }

@@ -216,6 +216,29 @@ func TestActiveSince(t *testing.T) {
 	}
 }
 
+// TestActiveSinceOfAPair has two servers, one of which was started anew and counts
+// from then on. One of them answers once the other has.
+func TestActiveSinceOfAPair(t *testing.T) {
+	steady, anew := ago(time.Hour).Truncate(time.Second), ago(time.Minute).Truncate(time.Second)
+	for _, sinces := range [][]time.Time{{steady, anew}, {anew, steady}} {
+		fast, slow := evaluated(ago(time.Second), alert{labels: labelled(), from: sinces[0], since: sinces[0]}),
+			evaluated(ago(time.Second), alert{labels: labelled(), from: sinces[1], since: sinces[1]})
+		answered := make(chan struct{})
+		first := &fake{instead: func(w http.ResponseWriter, r *http.Request) {
+			fast.query(w, r)
+			close(answered)
+		}}
+		second := &fake{instead: func(w http.ResponseWriter, r *http.Request) {
+			<-answered
+			slow.query(w, r)
+		}}
+		got := newClient(t, prom.Config{URLs: start(t, first, second)}).Firing(t.Context(), shop, accusing, receipt)
+		if got.Answer != isFiring || !got.ActiveSince.Equal(steady) {
+			t.Errorf("of a pair, the earlier active-since counts, whoever answers first: want %s, got %+v", steady, got)
+		}
+	}
+}
+
 // TestFiringAtOnce has one server that never answers: who waits for it hangs.
 func TestFiringAtOnce(t *testing.T) {
 	fires := alert{labels: labelled(), from: ago(time.Minute), since: ago(time.Minute)}

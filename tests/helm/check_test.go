@@ -141,7 +141,7 @@ func (c *cluster) dangers(t *testing.T) {
 				r.meanwhile(t, namespace)
 			}
 			if r.as != "" {
-				c.grant(t, r.as)
+				c.grant(t, r.as, namespace, "*")
 			}
 			door := c.door(t, func() error { return errSpent }, r.as)
 			p := plan(t, door, namespace, 1)
@@ -199,12 +199,13 @@ func (c *cluster) versions(t *testing.T, namespace string, manifests ...string) 
 	return all
 }
 
-// grant gives a user every right but to delete.
-func (c *cluster) grant(t *testing.T, user string) {
+// grant gives a user every right to the groups but to delete, and waits until the
+// release in the namespace can be read.
+func (c *cluster) grant(t *testing.T, user, namespace string, groups ...string) {
 	t.Helper()
 	role := &rbacv1.ClusterRole{
 		ObjectMeta: metav1.ObjectMeta{Name: user},
-		Rules:      []rbacv1.PolicyRule{{APIGroups: []string{"*"}, Resources: []string{"*"}, Verbs: []string{"get", "list", "watch", "create", "update", "patch"}}},
+		Rules:      []rbacv1.PolicyRule{{APIGroups: groups, Resources: []string{"*"}, Verbs: []string{"get", "list", "watch", "create", "update", "patch"}}},
 	}
 	binding := &rbacv1.ClusterRoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: user}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: user},
@@ -217,7 +218,7 @@ func (c *cluster) grant(t *testing.T, user string) {
 		t.Fatal(err)
 	}
 	eventually(t, func() error {
-		_, err := c.door(t, nil, user).History(t.Context(), rollback.Key{Namespace: "danger-forbidden", Release: release})
+		_, err := c.door(t, nil, user).History(t.Context(), rollback.Key{Namespace: namespace, Release: release})
 		return err
 	})
 }
@@ -246,7 +247,16 @@ func (c *cluster) owners(t *testing.T) {
 	if got := look(); got.Tool != "Flux" || got.Object != "HelmRelease flux-system/shop" || got.Weights {
 		t.Errorf("Flux labels what it manages: got %+v", got)
 	}
+	// Nobody may list what is not served, and nobody has to.
+	c.grant(t, "nobody-asks-flagger", namespace, "", "apps", "autoscaling")
+	unaware := c.door(t, nil, "nobody-asks-flagger")
+	if _, err := unaware.Check(t.Context(), plan(t, unaware, namespace, 1)); err != nil {
+		t.Errorf("without Flagger nobody needs rights to its kinds: got %v", err)
+	}
 	c.define(t, "flagger.app", "v1beta1", "Canary")
+	if got, err := unaware.Check(t.Context(), plan(t, unaware, namespace, 1)); err == nil || !strings.Contains(err.Error(), "resources: [canaries], verbs: [list]") {
+		t.Errorf("where Flagger is, backout has to see its Canaries: got %+v, %v", got, err)
+	}
 	c.create(t, "apiVersion: flagger.app/v1beta1\nkind: Canary\nmetadata: {name: shop}\nspec: {targetRef: {apiVersion: apps/v1, kind: Deployment, name: canary}}\n", namespace)
 	if got := look(); got.Tool != "Flagger" || got.Object != "Canary owned/shop" || !got.Weights {
 		t.Errorf("Flagger sets the weights of what its Canary names: got %+v", got)

@@ -253,8 +253,8 @@ func (c *cluster) settled(t *testing.T, door *helm.Client, namespace, claim stri
 	}
 }
 
-// autoscaled goes through who declares replicas: the accused revision, the
-// target, both, none.
+// autoscaled goes through who declares replicas, and who has an autoscaler: the
+// accused revision, the target, both, none.
 func (c *cluster) autoscaled(t *testing.T) {
 	const namespace = "autoscaled"
 	workload := func(name, replicas, version string) string {
@@ -270,42 +270,66 @@ spec:
 ---
 `, name, replicas, version)
 	}
-	const scaler = `apiVersion: autoscaling/v2
+	scaler := func(name string, there bool) string {
+		if !there {
+			return ""
+		}
+		return fmt.Sprintf(`apiVersion: autoscaling/v2
 kind: HorizontalPodAutoscaler
 metadata: {name: %[1]s}
 spec: {minReplicas: 1, maxReplicas: 10, scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: %[1]s}}
 ---
-`
-	var was, will strings.Builder
-	for name, declares := range map[string][2]string{
-		"both": {"replicas: 2", "replicas: 3"}, "target": {"", "replicas: 3"}, "accused": {"replicas: 2", ""}, "none": {"", ""},
-	} {
-		was.WriteString(workload(name, declares[0], "bad") + fmt.Sprintf(scaler, name))
-		will.WriteString(workload(name, declares[1], "good") + fmt.Sprintf(scaler, name))
+`, name)
 	}
-	was.WriteString(strings.TrimSuffix(workload("by-hand", "replicas: 2", "bad"), "---\n"))
-	will.WriteString(strings.TrimSuffix(workload("by-hand", "replicas: 3", "good"), "---\n"))
-	c.upgrade(t, namespace, will.String())
-	c.upgrade(t, namespace, was.String())
+	type side struct {
+		replicas string
+		scaled   bool
+	}
+	cases := map[string]struct {
+		was, will side
+		// gone says that an earlier attempt has deleted the autoscaler already.
+		gone bool
+		want int32
+	}{
+		"both":         {was: side{"replicas: 2", true}, will: side{"replicas: 3", true}, want: 9},
+		"target":       {was: side{"", true}, will: side{"replicas: 3", true}, want: 9},
+		"accused":      {was: side{"replicas: 2", true}, will: side{"", true}, want: 9},
+		"none":         {was: side{"", true}, will: side{"", true}, want: 9},
+		"by-hand":      {was: side{"replicas: 2", false}, will: side{"replicas: 3", false}, want: 3},
+		"switched-off": {was: side{"replicas: 9", false}, will: side{"", true}, want: 9},
+		"switched-on":  {was: side{"", true}, will: side{"replicas: 2", false}, want: 9},
+		"interrupted":  {was: side{"", true}, will: side{"replicas: 2", false}, gone: true, want: 9},
+		"undeclared":   {was: side{"replicas: 9", false}, will: side{"", false}, want: 9},
+	}
+	var was, will strings.Builder
+	for name, r := range cases {
+		was.WriteString(workload(name, r.was.replicas, "bad") + scaler(name, r.was.scaled))
+		will.WriteString(workload(name, r.will.replicas, "good") + scaler(name, r.will.scaled))
+	}
+	c.upgrade(t, namespace, strings.TrimSuffix(will.String(), "---\n"))
+	c.upgrade(t, namespace, strings.TrimSuffix(was.String(), "---\n"))
 	deployments := c.client.AppsV1().Deployments(namespace)
-	names := []string{"both", "target", "accused", "none", "by-hand"}
-	for _, name := range names {
+	for name, r := range cases {
 		if _, err := deployments.Patch(t.Context(), name, types.MergePatchType, []byte(`{"spec":{"replicas":9}}`), metav1.PatchOptions{}); err != nil {
 			t.Fatal(err)
+		}
+		if r.gone {
+			if err := c.client.AutoscalingV2().HorizontalPodAutoscalers(namespace).Delete(t.Context(), name, metav1.DeleteOptions{}); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	door := c.door(t, nil, "")
 	if _, err := door.RollBack(t.Context(), plan(t, door, namespace, 1)); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range names {
+	for name, r := range cases {
 		d, err := deployments.Get(t.Context(), name, metav1.GetOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := map[bool]int32{true: 3, false: 9}[name == "by-hand"]
-		if *d.Spec.Replicas != want || d.Spec.Template.Spec.Containers[0].Image != "web:good" {
-			t.Errorf("replicas declared by %s: an autoscaler's number stays, and without one Helm's stands: want %d, got %d", name, want, *d.Spec.Replicas)
+		if *d.Spec.Replicas != r.want || d.Spec.Template.Spec.Containers[0].Image != "web:good" {
+			t.Errorf("%s: an autoscaler's number stays, as does one that the target leaves open; else Helm's stands: want %d, got %d", name, r.want, *d.Spec.Replicas)
 		}
 	}
 }
