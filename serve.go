@@ -81,16 +81,19 @@ func newService(c config, in cluster, log *slog.Logger) (*service, error) {
 	}
 	s.server, err = handler.New(handler.Options{
 		Config: c.HTTP, Receiver: s.engine, Reader: s.records, Registry: registry, Log: log,
-		Ready: func(ctx context.Context) error {
-			select {
-			case <-s.warm:
-				return clientset.Discovery().RESTClient().Get().AbsPath("/version").Do(ctx).Error()
-			default:
-				return fmt.Errorf("the API server %s has not answered yet", s.host)
-			}
-		},
+		Ready: func(ctx context.Context) error { return s.ready(ctx, clientset) },
 	})
 	return s, err
+}
+
+// ready returns nil if the API server answers.
+func (s *service) ready(ctx context.Context, client kubernetes.Interface) error {
+	select {
+	case <-s.warm:
+		return client.Discovery().RESTClient().Get().AbsPath("/version").Do(ctx).Error()
+	default:
+		return fmt.Errorf("the API server %s has not answered yet", s.host)
+	}
 }
 
 // identity names this replica. In a cluster it is the pod's name, so that a

@@ -16,6 +16,7 @@
 //	engine.go   one worker per release, one leader of all replicas
 //	accept.go   stores what is accused, before anything is done about it
 //	steps.go    walks a record's steps; each is resumable
+//	attempt.go  one attempt at a step, and when the next one is due
 //	judge.go    reads the facts and has Decide decide on them
 //	shed.go     the canary's weight to zero
 //	back.go     the Helm rollback

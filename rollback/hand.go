@@ -30,20 +30,9 @@ func (h Hand) Hold(ctx context.Context, k Key, why string) (Record, error) {
 		return Record{}, err
 	}
 	accused := history.Accused()
-	manifest, err := h.Releases.Manifest(ctx, k, accused.Number)
+	manifest, err := h.holdable(ctx, k, accused)
 	if err != nil {
 		return Record{}, err
-	}
-	routing, err := h.Traffic.Look(ctx, k, manifest)
-	switch {
-	case err != nil:
-		return Record{}, err
-	case len(routing.Weights) == 0:
-		return Record{}, fmt.Errorf("hold %s: %s; nothing to take out of the traffic", k, noRoute)
-	case routing.Owner.Weights:
-		return Record{}, fmt.Errorf("hold %s: %s (%s) sets the weight itself; run: %s", k, routing.Owner.Tool, routing.Owner.Object, routing.Owner.Do)
-	case routing.NoStable != "" && routing.Open():
-		return Record{}, fmt.Errorf("hold %s: %s; without the canary nobody would answer", k, routing.NoStable)
 	}
 	now := time.Now().UTC()
 	if _, err := h.idle(ctx, k, "hold"); err != nil {
@@ -93,6 +82,27 @@ func (h Hand) idle(ctx context.Context, k Key, what string) ([]Record, error) {
 		}
 	}
 	return records, nil
+}
+
+// holdable returns the revision's manifest, or an error that says why its canary
+// cannot be held.
+func (h Hand) holdable(ctx context.Context, k Key, accused Revision) (Manifest, error) {
+	manifest, err := h.Releases.Manifest(ctx, k, accused.Number)
+	if err != nil {
+		return nil, err
+	}
+	routing, err := h.Traffic.Look(ctx, k, manifest)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(routing.Weights) == 0:
+		return nil, fmt.Errorf("hold %s: %s; nothing to take out of the traffic", k, noRoute)
+	case routing.Owner.Weights:
+		return nil, fmt.Errorf("hold %s: %s (%s) sets the weight itself; run: %s", k, routing.Owner.Tool, routing.Owner.Object, routing.Owner.Do)
+	case routing.NoStable != "" && routing.Open():
+		return nil, fmt.Errorf("hold %s: %s; without the canary nobody would answer", k, routing.NoStable)
+	}
+	return manifest, nil
 }
 
 func (h Hand) order(now time.Time, why string) Accusation {

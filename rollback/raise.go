@@ -30,23 +30,7 @@ func (e *Engine) raise(ctx context.Context, r Record) (progress, error) {
 		return progress{record: r}, err
 	}
 	if !ready {
-		stored, err := e.amend(ctx, r, func(r *Record) bool {
-			began, late := r.Raise == nil, r.late(e.policy)
-			r.beginRaise()
-			changed := began || r.Raise.Error != waiting || late
-			r.Raise.Error = waiting
-			if late {
-				r.Outcome = NotRecovered
-			}
-			return changed
-		})
-		if err == nil && r.Outcome == "" && stored.Outcome != "" {
-			e.metrics.outcomes.WithLabelValues(string(stored.Outcome)).Inc()
-		}
-		if stored.Outcome != "" {
-			return progress{record: stored, again: maxRetryWait}, err
-		}
-		return progress{record: stored, again: lookInterval}, err
+		return e.awaitTarget(ctx, r, waiting)
 	}
 	manifest, err := e.releases.Manifest(ctx, r.Key, r.Made)
 	var weights []Weight
@@ -72,6 +56,27 @@ func (e *Engine) raise(ctx context.Context, r Record) (progress, error) {
 	}
 	e.tell(ctx, stored, stepRaise, stored.Raise, describe(weights))
 	return progress{record: stored, again: stored.Raise.wait()}, nil
+}
+
+// awaitTarget notes what the target's workloads still wait for.
+func (e *Engine) awaitTarget(ctx context.Context, r Record, waiting string) (progress, error) {
+	stored, err := e.amend(ctx, r, func(r *Record) bool {
+		began, late := r.Raise == nil, r.late(e.policy)
+		r.beginRaise()
+		changed := began || r.Raise.Error != waiting || late
+		r.Raise.Error = waiting
+		if late {
+			r.Outcome = NotRecovered
+		}
+		return changed
+	})
+	if err != nil || stored.Outcome == "" {
+		return progress{record: stored, again: lookInterval}, err
+	}
+	if r.Outcome == "" {
+		e.metrics.outcomes.WithLabelValues(string(stored.Outcome)).Inc()
+	}
+	return progress{record: stored, again: maxRetryWait}, nil
 }
 
 // late reports whether the target should have been ready long ago: people are to
