@@ -46,7 +46,7 @@ func (e *Engine) plan(ctx context.Context, r Record, history History) (Plan, err
 	}
 	manifest, err := e.releases.Manifest(ctx, r.Key, target)
 	if err == nil {
-		p.Hold = e.traffic.Hold(manifest)
+		p.Hold, err = e.traffic.Hold(ctx, r.Key, manifest)
 	}
 	return p, err
 }

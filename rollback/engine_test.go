@@ -298,7 +298,7 @@ func TestANewProcessGoesOnWhereTheLastOneStood(t *testing.T) {
 		"rollback begun and interrupted": func(ctx context.Context, c *cluster, r *rollback.Record) {
 			c.weight, r.Shed, c.interrupted = "0", done(time.Now()), 1
 			r.Rollback, r.Target = &rollback.Step{Started: time.Now()}, 1
-			plan := rollback.Plan{Key: shop(), Accused: c.history[shop()][0], Newest: c.history[shop()][0], Target: 1, Hold: c.Hold(nil)}
+			plan := rollback.Plan{Key: shop(), Accused: c.history[shop()][0], Newest: c.history[shop()][0], Target: 1, Hold: zero}
 			if _, err := c.RollBack(ctx, plan); err == nil {
 				panic("the rollback was to be interrupted")
 			}
@@ -307,7 +307,7 @@ func TestANewProcessGoesOnWhereTheLastOneStood(t *testing.T) {
 			c.weight, r.Shed = "0", done(time.Now())
 			r.Rollback, r.Target = &rollback.Step{Started: time.Now()}, 1
 			if _, err := c.RollBack(ctx, rollback.Plan{
-				Key: shop(), Accused: c.history[shop()][0], Newest: c.history[shop()][0], Target: 1, Hold: c.Hold(nil),
+				Key: shop(), Accused: c.history[shop()][0], Newest: c.history[shop()][0], Target: 1, Hold: zero,
 			}); err != nil {
 				panic(err)
 			}

@@ -248,9 +248,11 @@ func (c *cluster) Shed(ctx context.Context, _ rollback.Key, _ rollback.Manifest,
 	return []rollback.Weight{w}, nil
 }
 
-func (c *cluster) Hold(rollback.Manifest) func(rollback.Object) {
-	return func(object rollback.Object) { object["weight"] = "0" }
+func (c *cluster) Hold(ctx context.Context, _ rollback.Key, _ rollback.Manifest) (func(rollback.Object), error) {
+	return zero, ctx.Err()
 }
+
+func zero(object rollback.Object) { object["weight"] = "0" }
 
 func (c *cluster) Raise(ctx context.Context, _ rollback.Key, _ rollback.Manifest, still func(context.Context) error) ([]rollback.Weight, error) {
 	if c.beforeRaise != nil {

@@ -126,8 +126,9 @@ type Traffic interface {
 	// is written it asks still, and writes nothing if that returns an error.
 	Shed(ctx context.Context, k Key, m Manifest, still func(context.Context) error) ([]Weight, error)
 	// Hold returns a function that sets the canary's weight to zero in one
-	// decoded object of the manifest; other objects it leaves alone.
-	Hold(m Manifest) func(object Object)
+	// decoded object of the manifest; other objects it leaves alone. It reads
+	// the live objects, for what people have written on them.
+	Hold(ctx context.Context, k Key, m Manifest) (func(object Object), error)
 	// Raise sets the live weights to what the manifest declares and returns
 	// them. It asks still as Shed does.
 	Raise(ctx context.Context, k Key, m Manifest, still func(context.Context) error) ([]Weight, error)

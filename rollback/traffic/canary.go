@@ -25,6 +25,12 @@ const canaryAnnotation = "backout.dev/canary"
 // names is a set of names.
 type names map[string]bool
 
+func (n names) add(all []string) {
+	for _, name := range all {
+		n[name] = true
+	}
+}
+
 // canary is the canary's side of a release, as its manifest tells.
 type canary struct {
 	// services are the canary's Services, and its subsets of Services that both
@@ -99,13 +105,14 @@ func (c canary) routed(m rollback.Manifest) bool {
 // on returns the canary's side of one routing object: what a person wrote there
 // wins.
 func (c canary) on(object *unstructured.Unstructured) canary {
-	text := object.GetAnnotations()[canaryAnnotation]
-	if strings.TrimSpace(text) == "" {
-		return c
+	chosen := names{}
+	for name := range strings.SplitSeq(object.GetAnnotations()[canaryAnnotation], ",") {
+		if name = strings.TrimSpace(name); name != "" {
+			chosen[name] = true
+		}
 	}
-	c.chosen = names{}
-	for name := range strings.SplitSeq(text, ",") {
-		c.chosen[strings.TrimSpace(name)] = true
+	if len(chosen) > 0 {
+		c.chosen = chosen
 	}
 	return c
 }

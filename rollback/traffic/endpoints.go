@@ -21,7 +21,7 @@ type endpoint struct {
 }
 
 // unready says which of the heirs could not take the canary's traffic, and why; ""
-// if all could.
+// if all could. Those that could not be asked about are in the error only.
 func (r *Router) unready(ctx context.Context, namespace string, burdens []burden) (string, error) {
 	heirs := names{}
 	subsets := make(map[string]map[string]string)
@@ -37,11 +37,9 @@ func (r *Router) unready(ctx context.Context, namespace string, burdens []burden
 		return "", nil
 	}
 	ready, pods, err := r.ready(ctx, namespace, heirs, subsets)
-	if err != nil {
-		return "", err
-	}
 	for _, b := range burdens {
-		if b.heir == "" {
+		_, asked := pods[labels.FormatLabels(b.subset)]
+		if b.heir == "" || ready == nil || b.subset != nil && !asked {
 			continue
 		}
 		what := "Service " + b.heir
@@ -49,10 +47,10 @@ func (r *Router) unready(ctx context.Context, namespace string, burdens []burden
 			what += " with " + labels.FormatLabels(b.subset)
 		}
 		if !serves(ready, b, pods[labels.FormatLabels(b.subset)]) {
-			return what + " has no ready endpoint", nil
+			return what + " has no ready endpoint", err
 		}
 	}
-	return "", nil
+	return "", err
 }
 
 // serves reports whether the burden's heir has an endpoint that is ready; where
@@ -67,7 +65,8 @@ func serves(ready []endpoint, b burden, subset names) bool {
 }
 
 // ready returns the endpoints of the Services that take traffic, and the pods of
-// each subset.
+// each subset. What could not be read is nil, or missing among the subsets, and the
+// error says why.
 func (r *Router) ready(ctx context.Context, namespace string, services names, subsets map[string]map[string]string) ([]endpoint, map[string]names, error) {
 	var ready []endpoint
 	var errs []error
@@ -85,7 +84,9 @@ func (r *Router) ready(ctx context.Context, namespace string, services names, su
 			found, err := r.pods(ctx, namespace, set)
 			mu.Lock()
 			defer mu.Unlock()
-			pods[key], errs = found, append(errs, err)
+			if errs = append(errs, err); err == nil {
+				pods[key] = found
+			}
 		})
 	}
 	all.Wait()
@@ -102,7 +103,7 @@ func (r *Router) endpoints(ctx context.Context, namespace string, services names
 	if err != nil {
 		return nil, hinted(fmt.Errorf("list the endpoints of %v: %w", sorted(services), err), "endpointslices.discovery.k8s.io", namespace)
 	}
-	var ready []endpoint
+	ready := []endpoint{}
 	for _, item := range list.Items {
 		var slice discoveryv1.EndpointSlice
 		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(item.Object, &slice); err != nil {

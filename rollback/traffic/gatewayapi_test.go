@@ -88,6 +88,16 @@ func TestHTTPRouteWeights(t *testing.T) {
 			"10 0 | - | 0 10",
 			[]rollback.Weight{{Kind: "HTTPRoute", Name: "shop rule 1", From: "1", To: "0"}, {Kind: "HTTPRoute", Name: "shop rule 3", From: "5", To: "0"}},
 		},
+		"a rule with nobody but the canary is told, and left alone": {
+			`[{backendRefs: [{name: shop-canary, weight: 1}]}, {backendRefs: [{name: shop, weight: 80}, {name: shop-canary, weight: 20}]}]`,
+			"1 | 100 0",
+			[]rollback.Weight{{Kind: "HTTPRoute", Name: "shop rule 2 (rule 1 leads only to the canary and is left alone)", From: "20", To: "0"}},
+		},
+		"several such rules, one of which is closed": {
+			`[{backendRefs: [{name: shop-canary}]}, {backendRefs: [{name: shop-canary}]}, {backendRefs: [{name: shop-canary, weight: 0}]}, {backendRefs: [{name: shop, weight: 1}, {name: shop-canary, weight: 1}]}]`,
+			"- | - | 0 | 2 0",
+			[]rollback.Weight{{Kind: "HTTPRoute", Name: "shop rule 4 (rule 1, rule 2 lead only to the canary and are left alone)", From: "1", To: "0"}},
+		},
 		"already zero": {
 			`[{backendRefs: [{name: shop, weight: 100}, {name: shop-canary, weight: 0}]}]`, "100 0",
 			[]rollback.Weight{{Kind: "HTTPRoute", Name: "shop", From: "0", To: "0"}},
@@ -107,9 +117,12 @@ func TestHTTPRouteWeights(t *testing.T) {
 				if got := weights(live()); got != c.shed {
 					t.Errorf("after the shed the weights are %q, want %q", got, c.shed)
 				}
+				if seen, err := r.Look(t.Context(), shop(), m); err != nil || seen.Open() || seen.Weights[0].Name != c.told[0].Name {
+					t.Errorf("after the shed nobody has raised a weight: got %+v, %v", seen, err)
+				}
 			}
 			held := httpRoute(t, c.rules)
-			r.Hold(m)(held)
+			holdIn(m, nil)(held)
 			if got := weights(held); got != c.shed {
 				t.Errorf("held while Helm writes: %q, want %q", got, c.shed)
 			}

@@ -25,6 +25,9 @@ const (
 	headerAnnotation = "nginx.ingress.kubernetes.io/canary-by-header"
 	cookieAnnotation = "nginx.ingress.kubernetes.io/canary-by-cookie"
 
+	// classAnnotation is the older way to write the class of any Ingress.
+	classAnnotation = "kubernetes.io/ingress.class"
+
 	// defaultTotal is what a weight is of, without totalAnnotation.
 	defaultTotal = 100
 
@@ -180,18 +183,13 @@ func (r ingressNGINX) look(live *unstructured.Unstructured, c canary, neighbours
 	if leads, err := r.leads(live, c); err != nil || !leads {
 		return nil, nil
 	}
-	weight, whole := r.weight(live)
+	_, whole := r.weight(live)
 	weights := []rollback.Weight{{Kind: live.GetKind(), Name: live.GetName(), From: whole, To: whole}}
 	if whole == zero {
 		return weights, nil
 	}
-	share := burden{total: defaultTotal, alone: fmt.Sprintf("all traffic of Ingress %s goes to the canary", live.GetName())}
-	if n, err := strconv.ParseFloat(weight, 64); err == nil {
-		share.canary = n
-	}
-	if n, err := strconv.ParseFloat(strings.TrimSpace(live.GetAnnotations()[totalAnnotation]), 64); err == nil && n > 0 {
-		share.total = n
-	}
+	share := burden{alone: fmt.Sprintf("all traffic of Ingress %s goes to the canary", live.GetName())}
+	share.canary, share.total = r.share(live)
 	places := backendsOf(live)
 	if len(places) == 0 {
 		return weights, []burden{share}
@@ -210,14 +208,30 @@ func (r ingressNGINX) look(live *unstructured.Unstructured, c canary, neighbours
 	return weights, burdens
 }
 
+// share returns the weight as a number, and what it is of.
+func (r ingressNGINX) share(live *unstructured.Unstructured) (canary, total float64) {
+	weight, _ := r.weight(live)
+	if n, err := strconv.ParseFloat(weight, 64); err == nil {
+		canary = n
+	}
+	total = defaultTotal
+	if n, err := strconv.ParseFloat(strings.TrimSpace(live.GetAnnotations()[totalAnnotation]), 64); err == nil && n > 0 {
+		total = n
+	}
+	return canary, total
+}
+
+func (r ingressNGINX) portions(live *unstructured.Unstructured, _ canary, _ []unstructured.Unstructured) []portion {
+	canary, total := r.share(live)
+	return []portion{portionOf(live.GetName(), canary, total)}
+}
+
 // stable returns the Service to which an Ingress that is no canary sends the
 // requests of that place; "" if its backend is no Service.
 func (r ingressNGINX) stable(where location, live *unstructured.Unstructured, neighbours []unstructured.Unstructured) (string, bool) {
-	class, _, _ := unstructured.NestedString(live.Object, "spec", "ingressClassName")
 	for i := range neighbours {
 		o := &neighbours[i]
-		other, _, _ := unstructured.NestedString(o.Object, "spec", "ingressClassName")
-		if leads, _ := r.leads(o, canary{}); leads || other != class {
+		if leads, _ := r.leads(o, canary{}); leads || r.class(o) != r.class(live) {
 			continue
 		}
 		if service, ok := backendsOf(o)[where]; ok {
@@ -225,6 +239,12 @@ func (r ingressNGINX) stable(where location, live *unstructured.Unstructured, ne
 		}
 	}
 	return "", false
+}
+
+// class returns the Ingress's class, in whichever of the two ways it is written.
+func (ingressNGINX) class(object *unstructured.Unstructured) string {
+	class, _, _ := unstructured.NestedString(object.Object, "spec", "ingressClassName")
+	return cmp.Or(class, object.GetAnnotations()[classAnnotation])
 }
 
 // location is what an Ingress routes: a host and a path; both empty for everything

@@ -28,6 +28,8 @@ const routeAnnotation = "backout.dev/route"
 func (r *Router) routes(ctx context.Context, k rollback.Key, m rollback.Manifest) ([]route, error) {
 	c := canaryOf(m)
 	routes, err := declaredRoutes(k, m, c)
+	routes, unclearErr := r.cleared(ctx, k, routes)
+	err = errors.Join(err, unclearErr)
 	named, namedErr := r.named(ctx, k, m, c)
 	routes, err = append(routes, named...), errors.Join(err, namedErr)
 	if len(routes) > 0 || err != nil {
@@ -37,6 +39,36 @@ func (r *Router) routes(ctx context.Context, k rollback.Key, m rollback.Manifest
 		return r.found(ctx, k, c)
 	}
 	return r.shared(ctx, k, c)
+}
+
+// cleared returns the routes without those of which nobody knows which side is the
+// canary, and an error for each of them. What a person has written on the live
+// object counts: the manifest of a revision cannot be changed any more.
+func (r *Router) cleared(ctx context.Context, k rollback.Key, routes []route) ([]route, error) {
+	var known []route
+	var errs []error
+	for _, o := range routes {
+		if o.unclear != nil {
+			live, err := r.objects.Resource(o.resource).Namespace(k.Namespace).Get(ctx, o.name, metav1.GetOptions{})
+			leads := false
+			switch {
+			case err == nil:
+				leads, err = o.kind.router.leads(live, o.canary.on(live))
+			case apierrors.IsNotFound(err):
+				err = nil // It routes nothing.
+			default:
+				err = errors.Join(o.unclear, err)
+			}
+			if err != nil {
+				errs = append(errs, fmt.Errorf("%s %s/%s: %w", o.kind.name, k.Namespace, o.name, err))
+			}
+			if err != nil || !leads {
+				continue
+			}
+		}
+		known = append(known, o)
+	}
+	return known, errors.Join(errs...)
 }
 
 // namedRoutes returns what the annotations of the manifest's Services name, each
@@ -183,7 +215,11 @@ func (r *Router) shared(ctx context.Context, k rollback.Key, c canary) ([]route,
 		}
 	}
 	for i := range list.Items {
-		c.share(serviceOf(&list.Items[i]), workloads)
+		s := serviceOf(&list.Items[i])
+		// Most Services lead elsewhere; not all Deployments are held against each.
+		if slices.ContainsFunc(c.workloads, func(w workload) bool { return w.canary && s.selects(w) }) {
+			c.share(s, workloads)
+		}
 	}
 	return leading(live, c)
 }

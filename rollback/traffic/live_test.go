@@ -136,6 +136,51 @@ func TestRoutesFound(t *testing.T) {
 	}
 }
 
+// A person answers on the live route: the manifest of a revision cannot be changed
+// any more.
+func TestAnswerOnTheLiveRoute(t *testing.T) {
+	const (
+		declared = `{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: shop}, spec: {rules: [{backendRefs: [{name: shop-a, weight: 80}, {name: shop-b, weight: 20}]}]}}`
+		serviceA = `{apiVersion: v1, kind: Service, metadata: {name: shop-a}, spec: {selector: {app: a}}}`
+		serviceB = `{apiVersion: v1, kind: Service, metadata: {name: shop-b}, spec: {selector: {app: b}}}`
+	)
+	answered := strings.Replace(declared, "name: shop}", "name: shop, annotations: {backout.dev/canary: shop-b}}", 1)
+	m := rollback.Manifest{object(t, declared), object(t, serviceA), object(t, serviceB), object(t, deployment("shop-canary", "canary", "1", 1))}
+	client := cluster(t, answered, endpoints("shop-a", ready))
+	r := &Router{objects: client}
+	if seen, err := r.Look(t.Context(), shop(), m); err != nil || !seen.Open() || seen.Load != 1.25 {
+		t.Errorf("a look: %+v, %v; want the weight of shop-b", seen, err)
+	}
+	if told, err := r.Shed(t.Context(), shop(), m, nil); err != nil || len(told) != 1 || shares(live(t, client, object(t, declared))) != "100 0" {
+		t.Errorf("shed: told %v, %v; want shop-b at zero", told, err)
+	}
+	if told, err := r.Raise(t.Context(), shop(), m, nil); err != nil || len(told) != 1 || shares(live(t, client, object(t, declared))) != "80 20" {
+		t.Errorf("raise: told %v, %v; want the declared weights", told, err)
+	}
+	hold, err := r.Hold(t.Context(), shop(), m)
+	written := object(t, declared)
+	if hold(written); err != nil || weights(written) != "100 0" {
+		t.Errorf("what Helm writes meanwhile: %q, %v; want shop-b at zero", weights(written), err)
+	}
+	if told, err := (&Router{objects: cluster(t)}).Shed(t.Context(), shop(), m, nil); err != nil || len(told) > 0 {
+		t.Errorf("a route that is gone asks nobody: told %v, %v", told, err)
+	}
+	none := strings.Replace(declared, "name: shop}", "name: shop, annotations: {backout.dev/canary: ' ,'}}", 1)
+	if told, err := (&Router{objects: cluster(t, none)}).Shed(t.Context(), shop(), m, nil); err == nil || len(told) > 0 {
+		t.Errorf("an answer without a name is none: told %v, %v", told, err)
+	}
+}
+
+// An empty name among those that a person wrote is nobody's.
+func TestTrailingComma(t *testing.T) {
+	const text = `{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: shop, annotations: {backout.dev/canary: "shop-canary,"}}, spec: {rules: [{backendRefs: [{name: legacy, namespace: other, weight: 30}, {name: shop, weight: 50}, {name: shop-canary, weight: 20}]}]}}`
+	client := cluster(t, text)
+	told, err := (&Router{objects: client}).Shed(t.Context(), shop(), rollback.Manifest{object(t, canaryService), object(t, text)}, nil)
+	if got := shares(live(t, client, object(t, text))); err != nil || len(told) != 1 || told[0].From != "20" || got != "30 70 0" {
+		t.Errorf("told %v, %v, weights %q; want shop-canary alone at zero", told, err, got)
+	}
+}
+
 // What may not be listed may hide the canary's route.
 func TestRoutesThatMayNotBeListed(t *testing.T) {
 	client := cluster(t)
@@ -158,7 +203,7 @@ func TestRoutesThatMayNotBeListed(t *testing.T) {
 // A person who raises a held weight has the last word: a raise of a route that no
 // manifest declares leaves it.
 func TestRaiseLeavesAPersonsWeight(t *testing.T) {
-	const raised = `{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: shop, annotations: {backout.dev/held-weight: '{"rule 1":"shop=80,shop-canary=20"}'}}, spec: {rules: [{backendRefs: [{name: shop, weight: 95}, {name: shop-canary, weight: 5}]}]}}`
+	const raised = `{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: shop, annotations: {backout.dev/held-weight: '{"rule 1":{"shop-canary":{"weight":20,"heir":"shop"}}}'}}, spec: {rules: [{backendRefs: [{name: shop, weight: 95}, {name: shop-canary, weight: 5}]}]}}`
 	client := cluster(t, raised)
 	told, err := (&Router{objects: client}).Raise(t.Context(), shop(), rollback.Manifest{object(t, canaryService)}, nil)
 	o := live(t, client, object(t, raised))
@@ -169,7 +214,7 @@ func TestRaiseLeavesAPersonsWeight(t *testing.T) {
 
 // A mark that is about other backends is no help to anybody.
 func TestRaiseOfAChangedRoute(t *testing.T) {
-	const changed = `{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: shop, annotations: {backout.dev/held-weight: '{"rule 1":"shop=80,shop-canary=20"}'}}, spec: {rules: [{backendRefs: [{name: shop-blue, weight: 100}, {name: shop-canary, weight: 0}]}]}}`
+	const changed = `{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: shop, annotations: {backout.dev/held-weight: '{"rule 1":{"shop-canary":{"weight":20,"heir":"shop"}}}'}}, spec: {rules: [{backendRefs: [{name: shop-blue, weight: 100}, {name: shop-canary, weight: 0}]}]}}`
 	client := cluster(t, changed)
 	_, err := (&Router{objects: client}).Raise(t.Context(), shop(), rollback.Manifest{object(t, canaryService)}, nil)
 	o := live(t, client, object(t, changed))

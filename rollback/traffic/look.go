@@ -56,11 +56,12 @@ func (r *Router) Look(ctx context.Context, k rollback.Key, m rollback.Manifest) 
 		seen.Load = max(seen.Load, b.total/(b.total-b.canary))
 	}
 	err = errors.Join(err, seeErr)
-	if seen.NoStable != "" || err != nil {
+	if seen.NoStable != "" {
 		return seen, err
 	}
-	seen.NoStable, err = r.unready(ctx, k.Namespace, burdens)
-	return seen, err
+	unready, unreadyErr := r.unready(ctx, k.Namespace, burdens)
+	seen.NoStable = unready
+	return seen, errors.Join(err, unreadyErr)
 }
 
 // see reads the routes.

@@ -22,10 +22,13 @@ import (
 func cluster(t *testing.T, objects ...string) *fake.FakeDynamicClient {
 	t.Helper()
 	lists := map[schema.GroupVersionResource]string{
-		{Group: "discovery.k8s.io", Version: "v1", Resource: "endpointslices"}: "EndpointSliceList",
-		{Version: "v1", Resource: "pods"}:                                      "PodList",
-		{Version: "v1", Resource: "services"}:                                  "ServiceList",
-		{Group: "apps", Version: "v1", Resource: "deployments"}:                "DeploymentList",
+		{Group: "discovery.k8s.io", Version: "v1", Resource: "endpointslices"}:           "EndpointSliceList",
+		{Version: "v1", Resource: "pods"}:                                                "PodList",
+		{Version: "v1", Resource: "services"}:                                            "ServiceList",
+		{Group: "apps", Version: "v1", Resource: "deployments"}:                          "DeploymentList",
+		{Group: "apps", Version: "v1", Resource: "daemonsets"}:                           "DaemonSetList",
+		{Group: "apps", Version: "v1", Resource: "statefulsets"}:                         "StatefulSetList",
+		{Group: "networking.istio.io", Version: "v1beta1", Resource: "destinationrules"}: "DestinationRuleList",
 	}
 	for group, kind := range kinds() {
 		for _, version := range []string{"v1", "v1alpha1", "v1beta1"} {
@@ -145,6 +148,20 @@ func TestLook(t *testing.T) {
 			[]string{ingressWeight("20"), strings.Replace(stableIngress, "spec: {", "spec: {ingressClassName: internal, ", 1), endpoints("shop", ready)},
 			rollback.Routing{Weights: ingress("20"), Load: 1, NoStable: "no other Ingress serves shop.example/"},
 		},
+		"a class is the same in both spellings": {
+			[]string{
+				strings.Replace(ingressWeight("20"), "spec: {", "spec: {ingressClassName: nginx, ", 1),
+				strings.Replace(stableIngress, "name: shop}", "name: shop, annotations: {kubernetes.io/ingress.class: nginx}}", 1), endpoints("shop", ready),
+			},
+			rollback.Routing{Weights: ingress("20"), Load: 1.25},
+		},
+		"another class is another one in both spellings": {
+			[]string{
+				strings.Replace(ingressWeight("20"), "spec: {", "spec: {ingressClassName: nginx, ", 1),
+				strings.Replace(stableIngress, "name: shop}", "name: shop, annotations: {kubernetes.io/ingress.class: internal}}", 1), endpoints("shop", ready),
+			},
+			rollback.Routing{Weights: ingress("20"), Load: 1, NoStable: "no other Ingress serves shop.example/"},
+		},
 		"a hold is told as the zero it is": {
 			[]string{canaryIngress(`, nginx.ingress.kubernetes.io/canary-weight: "0", backout.dev/held-weight: "20"`), stableIngress},
 			rollback.Routing{Weights: ingress("0"), Load: 1},
@@ -209,6 +226,28 @@ func TestLookWithoutLeave(t *testing.T) {
 		}
 		if !got.Open() || got.Load != 1.25 {
 			t.Errorf("%s forbidden: what could be read is told all the same: got %+v", resource, got)
+		}
+	}
+}
+
+// Of what could be read, the look says whether anybody could take over.
+func TestLookJudgesWhatItCouldRead(t *testing.T) {
+	istio := virtualService + `http: [{route: [{destination: {host: shop, subset: v1}, weight: 70}, {destination: {host: shop, subset: v2}, weight: 30}]}]}}`
+	m := rollback.Manifest{object(t, canaryService), object(t, subsets), object(t, istio), object(t, route80(`[{name: shop}, {name: shop-canary}]`))}
+	for _, c := range []struct{ forbidden, shop, want string }{
+		{"virtualservices", unready, "Service shop has no ready endpoint"},
+		{"virtualservices", ready, ""},
+		{"pods", unready, "Service shop has no ready endpoint"},
+		{"pods", ready, ""},
+		{"endpointslices", ready, ""},
+	} {
+		client := cluster(t, istio, route80(`[{name: shop, weight: 80}, {name: shop-canary, weight: 20}]`), endpoints("shop", c.shop))
+		client.PrependReactor("*", c.forbidden, func(clienttesting.Action) (bool, runtime.Object, error) {
+			return true, nil, apierrors.NewForbidden(schema.GroupResource{Resource: c.forbidden}, "", errors.New("no"))
+		})
+		got, err := (&Router{objects: client}).Look(t.Context(), shop(), m)
+		if !apierrors.IsForbidden(err) || got.NoStable != c.want || !got.Open() || got.Load < 1.25 {
+			t.Errorf("%s forbidden, Service shop %s: got %+v, %v; want %q and what could be read", c.forbidden, c.shop, got, err, c.want)
 		}
 	}
 }

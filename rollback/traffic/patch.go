@@ -194,6 +194,9 @@ func (c change) stayed(o route, stored *unstructured.Unstructured) error {
 // https://kubernetes.io/docs/reference/using-api/server-side-apply/#conflicts
 func disowned(_ route, live *unstructured.Unstructured) (edit, error) {
 	var e edit
+	if _, held := live.GetAnnotations()[heldAnnotation]; held {
+		return e, nil // Another canary still is.
+	}
 	fields := live.GetManagedFields()
 	others := slices.ContainsFunc(fields, func(f metav1.ManagedFieldsEntry) bool { return f.Manager != fieldManager })
 	for i, f := range slices.Backward(fields) {

@@ -50,18 +50,20 @@ func (p plainService) shed(live *unstructured.Unstructured, _ canary) (edit, err
 	}, nil
 }
 
-// raise brings back the declared number; where the manifest leaves it to an
-// autoscaler, the number that the shed found.
+// raise brings back what the shed found, or the declared number if that is larger
+// and the manifest has no autoscaler. A Deployment that has replicas keeps them: who
+// scales it need not stand in the manifest.
 func (p plainService) raise(live, declared *unstructured.Unstructured, c canary) (edit, error) {
 	from, _ := p.replicas(live)
 	to := from
-	held, err := strconv.ParseInt(live.GetAnnotations()[heldAnnotation], 10, 64)
-	if err == nil && from == 0 {
-		to = held
-	}
-	if declared != nil && !c.scaled[live.GetName()] {
-		if n, ok := p.replicas(declared); ok {
-			to = n
+	if from == 0 {
+		if held, err := strconv.ParseInt(live.GetAnnotations()[heldAnnotation], 10, 64); err == nil {
+			to = held
+		}
+		if declared != nil && !c.scaled[live.GetName()] {
+			if n, ok := p.replicas(declared); ok {
+				to = max(to, n)
+			}
 		}
 	}
 	e := edit{
@@ -91,15 +93,36 @@ func (p plainService) look(live *unstructured.Unstructured, c canary, neighbours
 	}
 	b := burden{alone: fmt.Sprintf("no other Deployment behind the Service of %s has a ready pod", live.GetName())}
 	for i := range neighbours {
-		value, _, _ := unstructured.NestedFieldNoCopy(neighbours[i].Object, "status", "readyReplicas")
-		ready, _ := number(value)
+		ready := p.ready(&neighbours[i])
 		switch name := neighbours[i].GetName(); {
 		case name == live.GetName():
-			b.canary += float64(ready)
-			b.total += float64(ready)
+			b.canary += ready
+			b.total += ready
 		case c.beside[name]:
-			b.total += float64(ready)
+			b.total += ready
 		}
 	}
 	return weights, []burden{b}
+}
+
+// ready returns the number of ready pods.
+func (plainService) ready(o *unstructured.Unstructured) float64 {
+	value, _, _ := unstructured.NestedFieldNoCopy(o.Object, "status", "readyReplicas")
+	n, _ := number(value)
+	return float64(n)
+}
+
+// portions counts other canaries behind the Service, too, which could take nothing
+// over.
+func (p plainService) portions(live *unstructured.Unstructured, c canary, neighbours []unstructured.Unstructured) []portion {
+	var mine, total float64
+	if n, _ := p.replicas(live); n > 0 {
+		mine = p.ready(live)
+	}
+	for i := range neighbours {
+		if name := neighbours[i].GetName(); c.deployments[name] || c.beside[name] {
+			total += p.ready(&neighbours[i])
+		}
+	}
+	return []portion{portionOf(live.GetName(), mine, total)}
 }

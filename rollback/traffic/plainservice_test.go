@@ -2,6 +2,7 @@ package traffic
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -43,9 +44,14 @@ func TestPlainService(t *testing.T) {
 			"1 -> 0", "0 -> 1",
 		},
 		"the declared number comes back": {
+			"3", 3, "5", false,
+			rollback.Routing{Weights: []rollback.Weight{{Kind: "Deployment", Name: "shop-canary", From: "3", To: "3"}}, Load: 2},
+			"3 -> 0", "0 -> 5",
+		},
+		"but no less than there was: an autoscaler that the manifest has not may have set it": {
 			"3", 3, "2", false,
 			rollback.Routing{Weights: []rollback.Weight{{Kind: "Deployment", Name: "shop-canary", From: "3", To: "3"}}, Load: 2},
-			"3 -> 0", "0 -> 2",
+			"3 -> 0", "0 -> 3",
 		},
 		"what an autoscaler had chosen comes back": {
 			"3", 3, "2", true,
@@ -92,7 +98,7 @@ func TestPlainService(t *testing.T) {
 				t.Errorf("the canary runs no pods: got %v", got.Object["spec"])
 			}
 			held := object(t, canary)
-			if r.Hold(m)(held); !cmp.Equal(held, object(t, canary)) {
+			if holdIn(m, nil)(held); !cmp.Equal(held, object(t, canary)) {
 				t.Errorf("what Helm writes brings its own template with it, and needs no hold: got %v", held)
 			}
 			raised, err := r.Raise(t.Context(), shop(), m, nil)
@@ -100,6 +106,24 @@ func TestPlainService(t *testing.T) {
 				t.Errorf("raised: got %v, %v, want %s", raised, err, c.raised)
 			}
 		})
+	}
+}
+
+// A canary that runs is not scaled by a raise, whatever the manifest declares: what
+// scales it, such as KEDA, need not say so there.
+func TestRaiseLeavesReplicas(t *testing.T) {
+	for _, declared := range []string{"2", "12", ""} {
+		canary := strings.Replace(deployment("shop-canary", "canary", "9", 9), "name: shop-canary}", "name: shop-canary, annotations: {backout.dev/held-weight: '3'}}", 1)
+		client := cluster(t, canary, deployment("shop", "stable", "4", 4))
+		m := rollback.Manifest{object(t, sharedService), object(t, deployment("shop", "stable", "4", 4)), object(t, deployment("shop-canary", "canary", declared, 2))}
+		told, err := (&Router{objects: client}).Raise(t.Context(), shop(), m, nil)
+		if err != nil || len(told) != 1 || told[0].String() != "Deployment/shop-canary 9 -> 9" {
+			t.Errorf("told %v, %v; want 9 -> 9", told, err)
+		}
+		got := live(t, client, object(t, canary))
+		if n := got.Object["spec"].(map[string]any)["replicas"]; fmt.Sprint(n) != "9" || len(got.GetAnnotations()) > 0 {
+			t.Errorf("a canary that runs keeps its replicas, and no mark: got %v of 9, %v", n, got.GetAnnotations())
+		}
 	}
 }
 

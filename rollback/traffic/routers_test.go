@@ -104,7 +104,7 @@ func TestRouters(t *testing.T) {
 				t.Errorf("after the shed of %s: %q, want %q", before, got, c.shed)
 			}
 			held := &unstructured.Unstructured{Object: object(t, c.route)}
-			r.Hold(m)(held.Object)
+			holdIn(m, nil)(held.Object)
 			if got := shares(held); got != c.shed {
 				t.Errorf("what Helm writes meanwhile: %q, want %q", got, c.shed)
 			}
@@ -260,7 +260,7 @@ func TestIngressRules(t *testing.T) {
 				}
 			}
 			held := ingress(c.live)
-			r.Hold(m)(held)
+			holdIn(m, nil)(held)
 			if diff := cmp.Diff(with(map[string]string{weightAnnotation: "0"}), (&unstructured.Unstructured{Object: held}).GetAnnotations()); diff != "" {
 				t.Errorf("what Helm writes meanwhile (-want +got):\n%s", diff)
 			}

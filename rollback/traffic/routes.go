@@ -21,6 +21,8 @@ type router interface {
 	// over. The neighbours are the other objects of the kind in the namespace,
 	// where kind.neighbours asks for them.
 	look(live *unstructured.Unstructured, c canary, neighbours []unstructured.Unstructured) ([]rollback.Weight, []burden)
+	// portions returns what the weights come to in percent, under the same names.
+	portions(live *unstructured.Unstructured, c canary, neighbours []unstructured.Unstructured) []portion
 	// shed returns what makes the canary get nothing; no operation if that is so
 	// already.
 	shed(live *unstructured.Unstructured, c canary) (edit, error)
@@ -38,7 +40,7 @@ type kind struct {
 	// version is that under which objects are found which no manifest declares.
 	version string
 	router  router
-	// neighbours says that look needs the other objects of the kind.
+	// neighbours says that look and portions need the other objects of the kind.
 	neighbours bool
 }
 
@@ -73,11 +75,14 @@ type route struct {
 	// declared is the object as the manifest has it; nil if it has not.
 	declared *unstructured.Unstructured
 	canary   canary
+	// unclear says that nobody knows which side of the declared object is the canary,
+	// and between which a person has to choose; nil if that is known.
+	unclear error
 }
 
 // declaredRoutes returns the routing objects of the manifest that lead to the
-// canary. There is an error for each that lies outside the release's namespace:
-// those are never touched.
+// canary, or may. There is an error for each that lies outside the release's
+// namespace: those are never touched.
 func declaredRoutes(k rollback.Key, m rollback.Manifest, c canary) ([]route, error) {
 	known := kinds()
 	var routes []route
@@ -89,11 +94,8 @@ func declaredRoutes(k rollback.Key, m rollback.Manifest, c canary) ([]route, err
 		if !ok {
 			continue
 		}
-		leads, err := kind.router.leads(o, c.on(o))
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s %s/%s: %w", o.GetKind(), k.Namespace, o.GetName(), err))
-		}
-		if !leads || err != nil {
+		leads, unclear := kind.router.leads(o, c.on(o))
+		if !leads && unclear == nil {
 			continue
 		}
 		if ns := o.GetNamespace(); ns != "" && ns != k.Namespace {
@@ -102,7 +104,7 @@ func declaredRoutes(k rollback.Key, m rollback.Manifest, c canary) ([]route, err
 			continue
 		}
 		routes = append(routes, route{
-			kind: kind, resource: gvk.GroupVersion().WithResource(kind.resource), name: o.GetName(), declared: o, canary: c,
+			kind: kind, resource: gvk.GroupVersion().WithResource(kind.resource), name: o.GetName(), declared: o, canary: c, unclear: unclear,
 		})
 	}
 	return routes, errors.Join(errs...)

@@ -1,10 +1,8 @@
 package traffic
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -21,6 +19,13 @@ func (s split) canary() int64 {
 	return sum
 }
 
+// alone reports whether the list leads to the canary and to nobody else.
+func (s split) alone() bool {
+	others := func(b backend) bool { return !b.canary }
+	closed := func(b backend) bool { n, ok := number(b.entry["weight"]); return ok && n == 0 }
+	return len(s.backends) > 0 && !slices.ContainsFunc(s.backends, others) && !slices.ContainsFunc(s.backends, closed)
+}
+
 // total returns the sum of all weights.
 func (s split) total() int64 {
 	var sum int64
@@ -33,13 +38,19 @@ func (s split) total() int64 {
 // heir returns the index of the backend that gets the canary's weight: the
 // heaviest of the others; -1 if none of them has a weight.
 func (s split) heir() int {
-	heir := -1
+	return s.heaviest(func(i int) bool { return s.backends[i].canary })
+}
+
+// heaviest returns the index of the heaviest backend but those; -1 if none of the
+// others has a weight.
+func (s split) heaviest(but func(int) bool) int {
+	heaviest := -1
 	for i, b := range s.backends {
-		if !b.canary && b.weight > 0 && (heir < 0 || b.weight > s.backends[heir].weight) {
-			heir = i
+		if !but(i) && b.weight > 0 && (heaviest < 0 || b.weight > s.backends[heaviest].weight) {
+			heaviest = i
 		}
 	}
-	return heir
+	return heaviest
 }
 
 // emptied returns the split with nothing for the canary. It returns errNoOther if
@@ -86,61 +97,17 @@ func (s split) become(target split) []operation {
 	return operations
 }
 
-// String returns the weights as a hold's mark has them: "shop=80,shop-canary=20".
-func (s split) String() string {
-	var parts []string
-	for _, b := range s.backends {
-		parts = append(parts, fmt.Sprintf("%s=%d", b.name, b.weight))
+// write gives the object's own entries their weights of target, a list that is
+// alike. Nothing is written if all have them.
+func (s split) write(target split) {
+	if len(s.become(target)) == 0 {
+		return
 	}
-	return strings.Join(parts, ",")
-}
-
-// restored returns the split with the weights of a mark. It reports false if the
-// mark is not about these backends.
-func (s split) restored(mark string) (split, bool) {
-	r := split{label: s.label, backends: slices.Clone(s.backends)}
-	parts := strings.Split(mark, ",")
-	if len(parts) != len(r.backends) {
-		return split{}, false
-	}
-	for i, part := range parts {
-		name, text, _ := strings.Cut(part, "=")
-		weight, err := strconv.ParseInt(text, 10, 64)
-		if err != nil || name != r.backends[i].name {
-			return split{}, false
+	for i, b := range s.backends {
+		if b.implied || b.weight != target.backends[i].weight {
+			b.entry["weight"] = target.backends[i].weight
 		}
-		r.backends[i].weight = weight
 	}
-	return r, true
-}
-
-// found returns the split as a shed found it, by the marks of the hold; as it is, if
-// it was never held, or somebody has raised it since. It reports false if the mark is
-// not about these backends.
-func (s split) found(held map[string]string) (split, bool) {
-	mark, ok := held[s.label]
-	if !ok || s.canary() != 0 {
-		return s, true
-	}
-	return s.restored(mark)
-}
-
-// mark returns what leaves the weights that a shed found on the object.
-func mark(live *unstructured.Unstructured, found map[string]string) ([]operation, error) {
-	text, err := json.Marshal(found)
-	if err != nil {
-		return nil, err
-	}
-	return annotate(live, heldAnnotation, string(text)), nil
-}
-
-// heldWeights returns the weights that an earlier shed found, by the list's label.
-func heldWeights(live *unstructured.Unstructured) map[string]string {
-	var held map[string]string
-	if err := json.Unmarshal([]byte(live.GetAnnotations()[heldAnnotation]), &held); err != nil {
-		return nil
-	}
-	return held
 }
 
 // entries is one list of backends as it stands in an object.

@@ -5,8 +5,11 @@
 //	canary.go   which side of the traffic is the canary, by the release's manifest
 //	routes.go   the routing objects that lead to it
 //	look.go     Look: what is, and who would take the canary's traffic
-//	traffic.go  Shed, Raise and Hold
+//	traffic.go  Shed and Raise
+//	mark.go     what a shed notes on the object, for the raise
+//	hold.go     Hold: zero in what Helm is about to write
 //	patch.go    one write: read, test, patch, read back
+//	gauge.go    the live weights as a metric
 //
 // What a routing object is, and which side of it is the canary, is read from the
 // release's stored manifest and from the release's namespace. No label of an
@@ -85,25 +88,6 @@ func (r *Router) Raise(ctx context.Context, k rollback.Key, m rollback.Manifest,
 		fence: r.fence, disown: true,
 	}
 	return r.each(ctx, k, m, c.asking(ctx, still))
-}
-
-// Hold returns a function that sets the canary's weight to zero in one decoded
-// object of the manifest, before it is written. Other objects are left alone, and
-// so is one of which nobody knows which side is the canary. The manifest itself is
-// not changed.
-func (r *Router) Hold(m rollback.Manifest) func(object rollback.Object) {
-	c := canaryOf(m)
-	known := kinds()
-	return func(object rollback.Object) {
-		o := &unstructured.Unstructured{Object: object}
-		kind, ok := known[o.GroupVersionKind().GroupKind()]
-		if !ok {
-			return
-		}
-		if leads, err := kind.router.leads(o, c.on(o)); err == nil && leads {
-			kind.router.hold(o, c.on(o))
-		}
-	}
 }
 
 // each makes the change on every canary route, side by side.

@@ -381,16 +381,24 @@ func TestHold(t *testing.T) {
 		{"what has no annotations is left alone", nil, nil},
 	} {
 		got := declare("web-canary", c.declared)
-		router.Hold(rollback.Manifest{declare("web-canary", c.declared)})(got)
+		hold, err := router.Hold(t.Context(), shop(), rollback.Manifest{declare("web-canary", c.declared)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		hold(got)
 		if diff := cmp.Diff(declare("web-canary", c.want), got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", c.rule, diff)
 		}
+	}
+	hold, err := router.Hold(t.Context(), shop(), nil)
+	if err != nil {
+		t.Fatal(err)
 	}
 	for _, other := range []rollback.Object{
 		{}, {"kind": "Ingress"}, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"annotations": map[string]any{canary: "true"}}},
 	} {
 		before := fmt.Sprint(other)
-		if router.Hold(nil)(other); fmt.Sprint(other) != before {
+		if hold(other); fmt.Sprint(other) != before {
 			t.Errorf("what is no canary route is left alone: got %v, had %s", other, before)
 		}
 	}

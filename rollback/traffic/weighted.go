@@ -58,8 +58,8 @@ type backend struct {
 	entry   map[string]any
 }
 
-// split is one list of backends, of which at least one is the canary and one is
-// not.
+// split is one list of backends. It divides traffic if at least one of them is the
+// canary and one is not.
 type split struct {
 	// label says which one it is among the lists of the object: "rule 2".
 	label    string
@@ -99,16 +99,20 @@ func ambiguous(all []backend, c canary) error {
 
 // splits returns the lists that divide traffic between the canary and others.
 func (w weighted) splits(object *unstructured.Unstructured, c canary) []split {
-	var found []split
+	return slices.DeleteFunc(w.all(object, c), func(s split) bool {
+		canary := slices.ContainsFunc(s.backends, func(b backend) bool { return b.canary })
+		other := slices.ContainsFunc(s.backends, func(b backend) bool { return !b.canary })
+		return !canary || !other
+	})
+}
+
+// all returns every list of the object.
+func (w weighted) all(object *unstructured.Unstructured, c canary) []split {
+	var all []split
 	for _, l := range w.listsOf(object) {
-		all := w.backends(object, l, c)
-		canary := slices.ContainsFunc(all, func(b backend) bool { return b.canary })
-		other := slices.ContainsFunc(all, func(b backend) bool { return !b.canary })
-		if canary && other {
-			found = append(found, split{label: l.label, backends: all})
-		}
+		all = append(all, split{label: l.label, backends: w.backends(object, l, c)})
 	}
-	return found
+	return all
 }
 
 // backends reads the entries of one list. What is none is left out.
@@ -141,78 +145,6 @@ func (w weighted) backends(object *unstructured.Unstructured, l entries, c canar
 	return all
 }
 
-// shed gives the canary's weight to the heaviest other backend of its list, so
-// that the sum stays what it was.
-func (w weighted) shed(live *unstructured.Unstructured, c canary) (edit, error) {
-	var e edit
-	found, held := make(map[string]string), heldWeights(live)
-	for _, s := range w.splits(live, c) {
-		weight := w.named(live, s, s.canary(), 0)
-		if s.canary() == 0 {
-			if was, ok := s.restored(held[s.label]); ok {
-				weight.From = strconv.FormatInt(was.canary(), 10)
-				found[s.label] = held[s.label]
-			}
-			e.weights = append(e.weights, weight)
-			continue
-		}
-		emptied, err := s.emptied()
-		if err != nil {
-			return edit{}, fmt.Errorf("%s: %w", s.label, err)
-		}
-		found[s.label] = s.String()
-		e.weights = append(e.weights, weight)
-		e.operations = append(e.operations, s.become(emptied)...)
-	}
-	if len(e.operations) == 0 {
-		return e, nil
-	}
-	mark, err := mark(live, found)
-	e.operations = append(e.operations, mark...)
-	return e, err
-}
-
-// raise sets every backend of the live lists to the weight that the declared
-// object gives it.
-func (w weighted) raise(live, declared *unstructured.Unstructured, c canary) (edit, error) {
-	var e edit
-	wanted, held := make(map[string]split), heldWeights(live)
-	if declared != nil {
-		for _, s := range w.splits(declared, c) {
-			wanted[s.label] = s
-		}
-	}
-	for _, s := range w.splits(live, c) {
-		target, ok := wanted[s.label]
-		if declared == nil {
-			target, ok = s.found(held)
-		}
-		if !ok || !s.alike(target) {
-			return edit{}, fmt.Errorf("%s has other backends than it had: somebody changed the route; set the weights by hand", s.label)
-		}
-		e.weights = append(e.weights, w.named(live, s, s.canary(), target.canary()))
-		e.operations = append(e.operations, s.become(target)...)
-	}
-	e.operations = append(e.operations, unannotate(live, heldAnnotation)...)
-	return e, nil
-}
-
-// hold changes the object in place, as shed would have it changed. What cannot be
-// shed is left as it is declared.
-func (w weighted) hold(object *unstructured.Unstructured, c canary) {
-	for _, s := range w.splits(object, c) {
-		emptied, err := s.emptied()
-		if err != nil || s.canary() == 0 {
-			continue
-		}
-		for i, b := range s.backends {
-			if b.implied || b.weight != emptied.backends[i].weight {
-				b.entry["weight"] = emptied.backends[i].weight
-			}
-		}
-	}
-}
-
 func (w weighted) look(live *unstructured.Unstructured, c canary, _ []unstructured.Unstructured) ([]rollback.Weight, []burden) {
 	var weights []rollback.Weight
 	var burdens []burden
@@ -231,7 +163,35 @@ func (w weighted) look(live *unstructured.Unstructured, c canary, _ []unstructur
 		}
 		burdens = append(burdens, b)
 	}
-	return weights, burdens
+	return w.beside(live, c, weights), burdens
+}
+
+// beside adds to the first weight's name what leads to the canary and to nobody
+// else, such as a rule on a header: no weight can take that away, and without its
+// only backend the rule would answer with errors.
+func (w weighted) beside(live *unstructured.Unstructured, c canary, weights []rollback.Weight) []rollback.Weight {
+	var alone []string
+	for _, s := range w.all(live, c) {
+		if s.alone() {
+			alone = append(alone, s.label)
+		}
+	}
+	switch {
+	case len(weights) == 0 || len(alone) == 0:
+	case len(alone) == 1:
+		weights[0].Name += fmt.Sprintf(" (%s leads only to the canary and is left alone)", alone[0])
+	default:
+		weights[0].Name += fmt.Sprintf(" (%s lead only to the canary and are left alone)", strings.Join(alone, ", "))
+	}
+	return weights
+}
+
+func (w weighted) portions(live *unstructured.Unstructured, c canary, _ []unstructured.Unstructured) []portion {
+	var found []portion
+	for _, s := range w.splits(live, c) {
+		found = append(found, portionOf(w.named(live, s, 0, 0).Name, float64(s.canary()), float64(s.total())))
+	}
+	return found
 }
 
 // named returns the canary's weight in one list. Where an object has several, its
