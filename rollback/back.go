@@ -99,7 +99,11 @@ func (e *Engine) resume(ctx context.Context, r Record, history History, p Plan) 
 	case newest.Status.Pending():
 		// Only the leader comes here, and it has no other rollback of this release
 		// in hand: whoever wrote this revision is dead or no longer the leader.
-		if err := e.releases.Recover(ctx, r.Key, newest); err != nil && !errors.Is(err, ErrMoved) {
+		err := e.releases.Recover(ctx, r.Key, newest)
+		if errors.Is(err, ErrMoved) {
+			return progress{record: r, again: lookInterval}, nil
+		}
+		if err != nil {
 			return progress{record: r}, err
 		}
 		e.log.WarnContext(ctx, "interrupted rollback recovered", "namespace", r.Namespace, "release", r.Release, "revision", newest.Number)

@@ -113,6 +113,24 @@ func TestWhatPrometheusDeniesAfterTheShedIsRaisedAgain(t *testing.T) {
 	})
 }
 
+func TestAHoldCanFollowWhatWasRaisedAgain(t *testing.T) {
+	story(t, func(t *testing.T, c *cluster, e *rollback.Engine) {
+		accept(t, e, alert("shed"))
+		time.Sleep(time.Minute)
+		c.change(func() { c.answers = []rollback.Confirmation{answer(rollback.AnswerFiring)} })
+		again := alert("shed")
+		again.Fingerprint = "e9"
+		accept(t, e, again)
+		time.Sleep(time.Hour)
+		if r, _ := c.record(shop(), 2); c.weight != "0" || !r.Hold.Lasts() || !r.Closed.IsZero() {
+			t.Errorf("weight %s, %s; want the second shed held, and watched", c.weight, r.Summary())
+		}
+	}, func(c *cluster) {
+		c.answers = []rollback.Confirmation{answer(rollback.AnswerQuiet)}
+		c.answerAfter = 400 * time.Millisecond
+	})
+}
+
 func TestNoZeroIsLeftBehindUnwatched(t *testing.T) {
 	story(t, func(t *testing.T, c *cluster, e *rollback.Engine) {
 		c.beforeRollback = func() { c.change(func() { c.paused = "everything is paused by ann" }) }

@@ -290,9 +290,13 @@ func (r *Record) steps() []*Step {
 	return []*Step{r.Check, r.Shed, r.Rollback, r.Raise, r.Verify}
 }
 
-// leftAtZero reports whether a shed was done that nothing in the record will end.
+// leftAtZero reports whether a shed was done that nothing in the record will end. A
+// hold that was over before it does not count.
 func (r *Record) leftAtZero() bool {
-	return r.Shed.Succeeded() && len(r.Weights) > 0 && r.Rollback == nil && r.Hold == nil
+	if !r.Shed.Succeeded() || len(r.Weights) == 0 || r.Rollback != nil {
+		return false
+	}
+	return r.Hold == nil || !r.Hold.Lasts() && r.Shed.Started.After(r.Hold.Ended)
 }
 
 // clone returns a record that can be changed without changing r.
