@@ -144,7 +144,7 @@ func (e *Engine) write(ctx context.Context, r Record, p Plan) (progress, error) 
 	if err != nil || !claimed {
 		return progress{record: r}, err
 	}
-	e.keepZero(ctx, r, p.Newest.UID)
+	e.keepZero(ctx, r, p.Newest)
 	helm := context.WithoutCancel(ctx)
 	made, err := e.releases.RollBack(helm, p)
 	if e.leads() != nil {

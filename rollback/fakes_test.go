@@ -99,6 +99,18 @@ func (c *cluster) History(ctx context.Context, k rollback.Key) (rollback.History
 	return slices.Clone(h), nil
 }
 
+func (c *cluster) Newest(ctx context.Context, k rollback.Key, revision rollback.Revision) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if h := c.history[k]; len(h) == 0 || h[0].UID != revision.UID || h[0].Number != revision.Number {
+		return rollback.ErrMoved
+	}
+	return nil
+}
+
 func (c *cluster) Manifest(context.Context, rollback.Key, int) (rollback.Manifest, error) {
 	return nil, nil
 }

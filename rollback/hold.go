@@ -58,7 +58,7 @@ func (e *Engine) watchHold(ctx context.Context, r Record) (progress, error) {
 		return e.endHold(ctx, r, "the release is uninstalled")
 	case newest.UID == r.UID && e.inFlight(newest):
 		// Helm itself may write the weight that its chart declares.
-		e.keepZero(ctx, r, r.UID)
+		e.keepZero(ctx, r, r.revision())
 		return progress{record: r, again: lookInterval}, nil
 	case newest.UID == r.UID:
 		return e.watchWeight(ctx, r)
@@ -134,7 +134,7 @@ func (e *Engine) release(ctx context.Context, r Record, newest Revision) (progre
 	if err != nil {
 		return progress{record: r}, err
 	}
-	still := e.still(r.Key, newest.UID)
+	still := e.still(r.Key, newest)
 	weights, err := e.traffic.Raise(ctx, r.Key, manifest, func(ctx context.Context) error {
 		if err := still(ctx); err != nil {
 			return err

@@ -12,6 +12,10 @@ type Releases interface {
 	// History returns the release's revisions. It returns ErrUnknownRelease if
 	// there are none.
 	History(ctx context.Context, k Key) (History, error)
+	// Newest returns nil if that revision, by number and UID, is still the
+	// release's newest, and ErrMoved if it is not. It is cheaper than History, and
+	// asked right before a weight is written.
+	Newest(ctx context.Context, k Key, revision Revision) error
 	// Manifest returns the objects of a revision as Helm rendered them.
 	Manifest(ctx context.Context, k Key, revision int) (Manifest, error)
 	// Check looks ahead and returns what would be dangerous about the rollback,

@@ -3,7 +3,6 @@ package rollback
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"time"
 )
@@ -15,7 +14,7 @@ const noRoute = "the release has no canary route of a known kind"
 // keep the rollback from being done.
 func (e *Engine) shed(ctx context.Context, r Record) (progress, error) {
 	started := time.Now().UTC()
-	weights, err := e.zero(ctx, r, e.still(r.Key, r.UID))
+	weights, err := e.zero(ctx, r, e.still(r.Key, r.revision()))
 	if errors.Is(err, ErrMoved) {
 		return progress{record: r}, nil // decided again, on what is there now
 	}
@@ -85,7 +84,7 @@ func (e *Engine) undo(ctx context.Context, r Record) (progress, error) {
 	if err != nil {
 		return progress{record: r}, err
 	}
-	weights, err := e.traffic.Raise(ctx, r.Key, manifest, e.still(r.Key, r.UID))
+	weights, err := e.traffic.Raise(ctx, r.Key, manifest, e.still(r.Key, r.revision()))
 	if errors.Is(err, ErrMoved) {
 		return progress{record: r}, nil
 	}
@@ -113,22 +112,13 @@ func (e *Engine) zero(ctx context.Context, r Record, still func(context.Context)
 }
 
 // still returns what is asked right before a weight is written: it returns ErrMoved
-// if the release's newest revision is not the one with that UID any more.
-func (e *Engine) still(k Key, newest string) func(context.Context) error {
-	return func(ctx context.Context) error {
-		history, err := e.releases.History(ctx, k)
-		switch {
-		case errors.Is(err, ErrUnknownRelease):
-			return ErrMoved
-		case err != nil:
-			return err
-		case history.Accused().UID != newest:
-			return fmt.Errorf("%s is at revision %d: %w", k, history.Accused().Number, ErrMoved)
-		default:
-			return nil
-		}
-	}
+// if that is not the release's newest revision any more.
+func (e *Engine) still(k Key, newest Revision) func(context.Context) error {
+	return func(ctx context.Context) error { return e.releases.Newest(ctx, k, newest) }
 }
+
+// revision returns what the record knows of the revision it is about.
+func (r *Record) revision() Revision { return Revision{Number: r.Revision, UID: r.UID} }
 
 // inFlight reports whether a Helm operation works on the revision, and not for so
 // long that it looks stuck: then whoever writes the weight is a person.
@@ -143,15 +133,15 @@ func (e *Engine) keepZeroInFlight(ctx context.Context, r Record) {
 	}
 	history, err := e.releases.History(ctx, r.Key)
 	if err == nil && history.Accused().UID == r.UID && e.inFlight(history.Accused()) {
-		e.keepZero(ctx, r, r.UID)
+		e.keepZero(ctx, r, r.revision())
 	}
 }
 
 // keepZero does a shed again, because a Helm operation may have written the weight
 // that its chart declares after the shed: the one in flight, or the remains of our
-// own. newest is the UID of the release's newest revision, as planned for. What a
+// own. newest is the release's newest revision, as planned for. What a
 // person has released meanwhile stays released.
-func (e *Engine) keepZero(ctx context.Context, r Record, newest string) {
+func (e *Engine) keepZero(ctx context.Context, r Record, newest Revision) {
 	if !r.Shed.Succeeded() {
 		return
 	}
