@@ -378,3 +378,21 @@ func TestAnOptOutLeavesNothingPending(t *testing.T) {
 		}
 	})
 }
+
+func TestARecordThatIsDeletedAndOpenedAnewIsAnother(t *testing.T) {
+	story(t, func(t *testing.T, c *cluster, e *rollback.Engine) {
+		c.afterShed = func() {
+			// While the shed is noted, a person deletes the record and raises the weight,
+			// and the alert comes again.
+			again := c.copies(shop())[0]
+			again.Opened = again.Opened.Add(time.Millisecond)
+			c.records[shop()] = []rollback.Record{again}
+			c.set("20")
+		}
+		accept(t, e, alert("shed"))
+		time.Sleep(time.Minute)
+		if r, _ := c.record(shop(), 2); c.weight != "0" || !r.Hold.Lasts() {
+			t.Errorf("weight %s, %s; want the new record's own shed done", c.weight, r.Summary())
+		}
+	})
+}

@@ -239,7 +239,7 @@ func (e *Engine) amend(ctx context.Context, r Record, change func(*Record) bool)
 			return r, err
 		}
 		stored, ok := find(records, r.UID)
-		if !ok {
+		if !ok || !stored.Opened.Equal(r.Opened) {
 			return r, errGone
 		}
 		if !change(&stored) {
@@ -252,7 +252,8 @@ func (e *Engine) amend(ctx context.Context, r Record, change func(*Record) bool)
 	}
 }
 
-// errGone says that the record was deleted while it was worked on.
+// errGone says that the record was deleted while it was worked on. One that was
+// opened since about the same revision is another.
 var errGone = errors.New("the record was deleted")
 
 func find(records []Record, uid string) (Record, bool) {

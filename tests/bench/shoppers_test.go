@@ -2,7 +2,6 @@ package bench
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"sync"
 	"testing"
@@ -24,25 +23,22 @@ const (
 	between = 60 * time.Millisecond
 )
 
-// TestNoShopperFails sheds the canary a hundred times through the webhook while
+// BenchmarkShoppers sheds the canary a hundred times through the webhook while
 // shoppers go on, and gives the weight back in between, as a person would. It counts
-// and measures nothing; `make bench` runs it because its table has the count.
-func TestNoShopperFails(t *testing.T) {
-	if flag.Lookup("test.bench").Value.String() == "" {
-		t.Skip("make bench runs it")
-	}
-	s := open(t)
-	ctx := t.Context()
+// the requests that fail; one that does fails the run.
+func BenchmarkShoppers(b *testing.B) {
+	s := open(b)
+	ctx := b.Context()
 	if err := s.stage.Install(ctx, stage.Release, stage.Canary("v2", "green", 20)...); err != nil {
-		t.Fatal(err)
+		b.Fatal(err)
 	}
-	s.startIn(t, stage.Namespace)
+	s.startIn(b, stage.Namespace)
 	if err := s.stage.AwaitRollout(ctx); err != nil {
-		t.Fatal(err)
+		b.Fatal(err)
 	}
 	shoppers := s.stage.Shoppers()
 	if err := shoppers.AwaitOpen(ctx, "v1", "v2"); err != nil {
-		t.Fatal(err)
+		b.Fatal(err)
 	}
 	strolling, home := context.WithCancel(ctx)
 	defer home()
@@ -50,7 +46,7 @@ func TestNoShopperFails(t *testing.T) {
 	out.Go(func() { shoppers.Stroll(strolling, shoppersPerSecond) })
 	for i := range disturbances {
 		if err := s.disturb(ctx); err != nil {
-			t.Fatalf("shed %d: %v", i+1, err)
+			b.Fatalf("shed %d: %v", i+1, err)
 		}
 	}
 	home()
@@ -60,18 +56,18 @@ func TestNoShopperFails(t *testing.T) {
 		versions[v.Version]++
 		if v.Failed() {
 			failed++
-			t.Errorf("a shopper's request failed: %s", v)
+			b.Errorf("a shopper's request failed: %s", v)
 		}
 	}
 	if versions["v2"] == 0 {
-		t.Errorf("no shopper got the canary in between: %v", versions)
+		b.Errorf("no shopper got the canary in between: %v", versions)
 	}
 	results.note(fmt.Sprintf("%d sheds through the webhook while %d requests/s came in: %d of %d requests failed.",
 		disturbances, shoppersPerSecond, failed, len(shoppers.Visits())))
 }
 
 // startIn runs backout for a namespace that is there.
-func (s *site) startIn(t *testing.T, namespace string) {
+func (s *site) startIn(t testing.TB, namespace string) {
 	t.Helper()
 	var err error
 	if s.backout, err = s.stage.Backout(t.Context(), 0, environment(namespace)); err != nil {
