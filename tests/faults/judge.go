@@ -73,6 +73,10 @@ func (r *Run) judge(ctx context.Context) {
 	if err := r.await(limit, ended); err != nil {
 		r.breaks(RuleEnds, "after %s backout has not come to an end: %w", closeLimit, err)
 	}
+	if r.End == Upgraded && !r.arrived() {
+		// A run has a write more or less than the clean one: this moment never came.
+		r.End = RolledBack
+	}
 	r.took = time.Since(r.posted)
 	if r.End != RolledBack {
 		sleep(ctx, lookOn)

@@ -63,6 +63,13 @@ func upgrades(c Clean, dice *rand.Rand) []Trial {
 	return trials
 }
 
+// arrived reports whether somebody else has changed the release.
+func (r *Run) arrived() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return !r.person.IsZero()
+}
+
 // arrives notes that from now on somebody else changes the release.
 func (r *Run) arrives() {
 	r.mu.Lock()
