@@ -43,6 +43,7 @@ func newCommand(env envconfig.Lookuper) *cobra.Command {
 		Use: "serve", Short: "Receive alerts and act on them (the default); configured by BACKOUT_ variables",
 		Args: cobra.NoArgs, RunE: serve,
 	})
+	root.AddCommand(checkCommand())
 	root.AddCommand(handCommands(env)...)
 	return root
 }
