@@ -45,6 +45,7 @@ func newCommand(env envconfig.Lookuper) *cobra.Command {
 	})
 	root.AddCommand(checkCommand())
 	root.AddCommand(handCommands(env)...)
+	root.AddCommand(rulesCommand())
 	return root
 }
 
