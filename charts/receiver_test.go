@@ -179,7 +179,7 @@ func TestReceiverConfigIsThatOfTheProgram(t *testing.T) {
 		}
 	}
 	set = append(set, "config.prometheusUrls={http://a:9090,http://b:9090}", "config.allow={hook,pvc}",
-		"tls.secretName=a,tls.clientCA.secretName=b", "env.BACKOUT_LATER=1")
+		"tls.secretName=a,tls.clientCA.secretName=b", "env.BACKOUT_LATER=later")
 	env := environmentOf(t, receiver{set: strings.Join(set, ",")}.render(t))
 	for name := range env {
 		if !slices.Contains(known, name) && name != "BACKOUT_LATER" {
@@ -189,7 +189,7 @@ func TestReceiverConfigIsThatOfTheProgram(t *testing.T) {
 	for name, want := range map[string]string{
 		"BACKOUT_RELEASES": "canary-demo/canary-demo", "BACKOUT_PROMETHEUS_URLS": "http://a:9090,http://b:9090", "BACKOUT_ALLOW": "hook,pvc",
 		"BACKOUT_MAX_BODY_BYTES": "2097152", "BACKOUT_MAX_LOAD": "2.5", "BACKOUT_OPERATION_LIMIT": "1h", "BACKOUT_MODE": "observe",
-		"BACKOUT_LATER": "1", "BACKOUT_TLS_CLIENT_CA_FILE": "/etc/backout/client-ca/ca.crt",
+		"BACKOUT_LATER": "later", "BACKOUT_TLS_CLIENT_CA_FILE": "/etc/backout/client-ca/ca.crt",
 	} {
 		if env[name] != want {
 			t.Errorf("%s=%q, want %q", name, env[name], want)

@@ -103,6 +103,11 @@ service:
   resources: {{ toJson .resources }}
   verbs: [create, delete]
 {{- end }}
+{{- if eq .group "networking.istio.io" }}
+- apiGroups: [{{ .group }}]
+  resources: [destinationrules]
+  verbs: [get, create, patch, delete]
+{{- end }}
 {{- end }}
 {{- range $kind := .Values.rbac.kinds }}
 {{- range $group := $kind.apiGroups }}
