@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -45,18 +46,20 @@ func (h head) cacheKey() string { return h.uid + "@" + h.version }
 // newest revision turns out to be another one.
 func (c *Client) heads(ctx context.Context, k rollback.Key) ([]head, error) {
 	heads, err := c.list(ctx, k, fromCache)
-	if err != nil || len(heads) == 0 || !c.current(ctx, k, heads[0]) {
-		heads, err = c.list(ctx, k, fromStore)
+	if err == nil && len(heads) > 0 && c.current(ctx, k, heads[0]) {
+		return heads, nil
 	}
+	return c.stored(ctx, k)
+}
+
+// stored returns what heads does, from a list of the store.
+func (c *Client) stored(ctx context.Context, k rollback.Key) ([]head, error) {
+	heads, err := c.list(ctx, k, fromStore)
 	if err != nil {
 		return nil, fmt.Errorf("list the revisions of %s: %w", k, err)
 	}
 	if len(heads) == 0 {
 		return nil, fmt.Errorf("%s: %w", k, rollback.ErrUnknownRelease)
-	}
-	now := time.Now()
-	for _, h := range heads {
-		c.seen.Add(sightKey(k, h.number), sighting{h.cacheKey(), now})
 	}
 	return heads, nil
 }
@@ -88,6 +91,10 @@ func (c *Client) list(ctx context.Context, k rollback.Key, version string) ([]he
 		})
 	}
 	slices.SortFunc(heads, func(a, b head) int { return cmp.Compare(b.number, a.number) })
+	now := time.Now()
+	for _, h := range heads {
+		c.seen.Add(sightKey(k, h.number), sighting{h.cacheKey(), now})
+	}
 	return heads, nil
 }
 
@@ -110,11 +117,27 @@ func (c *Client) heading(k rollback.Key) metadata.ResourceInterface {
 // A revision that cannot be decoded has no Content and so is never a target. One
 // that cannot be read now is an error: without it, another revision could be
 // taken for the newest good one.
+//
+// The newest revision is as the API server's store has it, as heads says.
 func (c *Client) History(ctx context.Context, k rollback.Key) (rollback.History, error) {
-	heads, err := c.heads(ctx, k)
+	if heads, err := c.list(ctx, k, fromCache); err == nil && len(heads) > 0 {
+		var current bool
+		var looking sync.WaitGroup
+		looking.Go(func() { current = c.current(ctx, k, heads[0]) })
+		history, err := c.describe(ctx, k, heads)
+		if looking.Wait(); current {
+			return history, err
+		}
+	}
+	heads, err := c.stored(ctx, k)
 	if err != nil {
 		return nil, err
 	}
+	return c.describe(ctx, k, heads)
+}
+
+// describe returns what is known of the revisions, and reads what is not.
+func (c *Client) describe(ctx context.Context, k rollback.Key, heads []head) (rollback.History, error) {
 	history := make(rollback.History, len(heads))
 	var reading errgroup.Group
 	reading.SetLimit(maxReads)
@@ -159,7 +182,7 @@ func (c *Client) revision(ctx context.Context, k rollback.Key, h head, newest bo
 	if err != nil {
 		declared = nil // Helm could not go back to it either
 	}
-	rev = describe(k, rev, stored, declared)
+	rev = described(k, rev, stored, declared)
 	c.digests.Add(h.cacheKey(), rev)
 	return rev, nil
 }
@@ -183,7 +206,7 @@ func read(store driver.Driver, name string) (stored *release.Release, err error)
 	return stored, err
 }
 
-func describe(k rollback.Key, rev rollback.Revision, stored *release.Release, declared rollback.Manifest) rollback.Revision {
+func described(k rollback.Key, rev rollback.Revision, stored *release.Release, declared rollback.Manifest) rollback.Revision {
 	rev.Description = stored.Info.Description
 	rev.Chart = stored.Chart.Metadata.Name
 	rev.Deployed = stored.Info.LastDeployed.Time
