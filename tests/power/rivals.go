@@ -77,3 +77,12 @@ func (f For) scores(values []promql.FPoint, every time.Duration) []promql.FPoint
 	}
 	return scores
 }
+
+// rivals are those that are measured, at the settings that their documentation shows.
+func rivals() []Rival {
+	return []Rival{
+		{Name: "flagger", Record: "rival:errors", Usual: 0.01, Patience: Checks{Every: time.Minute, Count: 5}},
+		{Name: "ratio", Record: "rival:errors", Usual: 0.01, Patience: For(0)},
+		{Name: "p99", Record: "rival:p99", Usual: 0.5, Patience: For(0)},
+	}
+}

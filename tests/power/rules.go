@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -20,7 +21,7 @@ type Rules []rulefmt.Rule
 func LoadRules(paths ...string) (Rules, error) {
 	var all Rules
 	for _, path := range paths {
-		groups, errs := rulefmt.ParseFile(path, false, model.UTF8Validation, parser.NewParser(parser.Options{}), nil)
+		groups, errs := rulefmt.ParseFile(path, false, model.UTF8Validation, parser.NewParser(parser.Options{}), slog.New(slog.DiscardHandler))
 		if len(errs) > 0 {
 			return nil, fmt.Errorf("read rules: %w", errors.Join(errs...))
 		}
