@@ -44,6 +44,7 @@ func newCommand(env envconfig.Lookuper) *cobra.Command {
 		Args: cobra.NoArgs, RunE: serve,
 	})
 	root.AddCommand(handCommands(env)...)
+	root.AddCommand(rulesCommand())
 	return root
 }
 
