@@ -50,17 +50,37 @@ func (l Lognormal) Below(d time.Duration) float64 {
 	return 0.5 * math.Erfc(-math.Log(float64(d)/float64(l.Median))/(l.Sigma*math.Sqrt2))
 }
 
+// Spent is the seconds that requests take which take at most d, per request of any duration.
+func (l Lognormal) Spent(d time.Duration) float64 {
+	mean := l.Median.Seconds() * math.Exp(l.Sigma*l.Sigma/2)
+	return mean * 0.5 * math.Erfc(-(math.Log(float64(d)/float64(l.Median))/l.Sigma-l.Sigma)/math.Sqrt2)
+}
+
+// Quantile is the time that a share of the requests takes at most.
+func (l Lognormal) Quantile(share float64) time.Duration {
+	return time.Duration(float64(l.Median) * math.Exp(l.Sigma*math.Sqrt2*math.Erfinv(2*share-1)))
+}
+
 // errorShare is the share of the canary's requests that fail once it is bad.
 func (c Canary) errorShare() float64 { return c.Errors + (1-c.Errors)*c.Fault.Errors }
 
-// below is the share of the canary's requests that take at most d once it is bad.
-func (c Canary) below(d time.Duration) float64 {
-	l := c.Latency
+// latency is how long the canary's requests take once it is bad: most as usual, a share much longer.
+func (c Canary) latency() (usual, stuck Lognormal) {
+	usual, stuck = c.Latency, c.Latency
+	stuck.Median *= stuckFor
 	if c.Fault.Slower > 0 {
-		l.Median = time.Duration(float64(l.Median) * c.Fault.Slower)
+		usual.Median = time.Duration(float64(usual.Median) * c.Fault.Slower)
 	}
-	stuck := Lognormal{Median: c.Latency.Median * stuckFor, Sigma: c.Latency.Sigma}
-	return (1-c.Fault.Stuck)*l.Below(d) + c.Fault.Stuck*stuck.Below(d)
+	return usual, stuck
+}
+
+// below is the share of the canary's requests that take at most d once it is bad, and the seconds that they take.
+func (c Canary) below(d time.Duration) (share, spent float64) {
+	usual, stuck := c.latency()
+	mix := func(f func(Lognormal, time.Duration) float64) float64 {
+		return (1-c.Fault.Stuck)*f(usual, d) + c.Fault.Stuck*f(stuck, d)
+	}
+	return mix(Lognormal.Below), mix(Lognormal.Spent)
 }
 
 // Population is what canaries are drawn from.
@@ -79,7 +99,7 @@ func (p Population) Draw(r *rand.Rand) Canary {
 		Errors:     errors[r.IntN(len(errors))],
 		Rate:       between(r, 2, 100),
 		Share:      between(r, 0.03, 0.5),
-		StablePods: 2 + r.IntN(5),
+		StablePods: 1 + r.IntN(6),
 		CanaryPods: 1 + r.IntN(2),
 		Clump:      p.Clumps[r.IntN(len(p.Clumps))],
 		Latency:    Lognormal{Median: time.Duration(between(r, 0.01, 0.4) * float64(time.Second)), Sigma: 0.3 + 0.7*r.Float64()},

@@ -21,6 +21,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"time"
 )
 
 func main() {
@@ -37,20 +38,24 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	flags.SetOutput(progress)
 	file := flags.String("rules", "../../rules/canary.rules.yml", "the rule file to measure")
 	seed := flags.Uint64("seed", 1, "decides everything that is drawn")
+	only := flags.String("only", "", "errors, latency or hour: no other table")
 	scale := flags.Float64("scale", 1, "how many canaries, as a factor")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	rules, err := LoadRules(*file)
+	rules, err := LoadRules(*file, "rivals.rules.yml")
 	if err != nil {
 		return err
 	}
-	m, err := newMeasurement(rules, *seed, *scale, progress)
-	if err != nil {
-		return err
-	}
-	for _, f := range []func(context.Context, io.Writer) error{m.errors, m.latency, m.hour} {
-		if err := f(ctx, out); err != nil {
+	m := measurement{rules: rules, seed: *seed, scale: *scale, out: out, progress: progress, began: time.Now()}
+	for _, part := range []struct {
+		name    string
+		measure func(context.Context) error
+	}{{"errors", m.errors}, {"latency", m.latency}, {"hour", m.hour}} {
+		if *only != "" && *only != part.name {
+			continue
+		}
+		if err := part.measure(ctx); err != nil {
 			return err
 		}
 	}

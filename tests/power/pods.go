@@ -44,6 +44,7 @@ type pod struct {
 
 	served, failed *counter
 	buckets        []*counter
+	seconds        *counter
 }
 
 // pods are the pods of both tracks of a canary, which is told from others by its release. The stable ones have been there for as
@@ -80,6 +81,7 @@ func (p *pod) export(target labels.Labels) {
 		le := labels.FormatOpenMetricsFloat(b)
 		p.buckets = append(p.buckets, &counter{labels: series("http_request_duration_seconds_bucket", "le", le)})
 	}
+	p.seconds = &counter{labels: labels.NewBuilder(target).Set(labels.MetricName, "http_request_duration_seconds_sum").Labels()}
 }
 
 // live lets the pod serve until end and be scraped, and returns what was stored.
@@ -89,7 +91,7 @@ func (p *pod) live(scrape, end time.Duration, s Signals) []*counter {
 		counters = append(counters, p.served, p.failed)
 	}
 	if s.Latency {
-		counters = append(counters, p.buckets...)
+		counters = append(append(counters, p.buckets...), p.seconds)
 	}
 	last := p.start
 	for at := p.start + time.Duration(p.src.Float64()*float64(scrape)); at < end; at += scrape {
@@ -135,16 +137,25 @@ func (p *pod) serve(from, to time.Duration, s Signals) {
 		p.served.count += p.draw(requests*(1-c.errorShare()), 1)
 	}
 	if s.Latency {
-		var below, sum float64
-		for i, b := range bounds() {
-			share := 1.0
-			if !math.IsInf(b, 1) {
-				share = c.below(time.Duration(b * float64(time.Second)))
-			}
-			sum += p.draw(requests*(share-below), c.Clump)
-			p.buckets[i].count += sum
-			below = share
+		p.time(requests, c)
+	}
+}
+
+// time counts how long requests take.
+func (p *pod) time(requests float64, c Canary) {
+	var below, spent, sum float64
+	for i, b := range bounds() {
+		d := time.Duration(math.MaxInt64)
+		if !math.IsInf(b, 1) {
+			d = time.Duration(b * float64(time.Second))
 		}
+		upTo, in := c.below(d)
+		if n := p.draw(requests*(upTo-below), c.Clump); n > 0 {
+			sum += n
+			p.seconds.count += n * (in - spent) / (upTo - below)
+		}
+		p.buckets[i].count += sum
+		below, spent = upTo, in
 	}
 }
 

@@ -14,6 +14,8 @@ type Rival struct {
 	Record string
 	// Usual is the threshold that its documentation shows.
 	Usual float64
+	// Knows, if set, corrects a value by what no one can know who sets one threshold for many services: the truth about this one.
+	Knows func(c Canary, value float64) float64
 	// Patience is how long or how often it has to be above the threshold.
 	Patience Patience
 }
@@ -78,11 +80,27 @@ func (f For) scores(values []promql.FPoint, every time.Duration) []promql.FPoint
 	return scores
 }
 
-// rivals are those that are measured, at the settings that their documentation shows.
-func rivals() []Rival {
+// errorRivals look at the share of requests that fail. Flagger's checks are a minute apart, and its examples have a success rate of
+// 99% and 5 or 10 failed checks; an alert on a ratio is written with 1% or 5%, and waits a minute or not at all.
+func errorRivals() []Rival {
+	excess := func(c Canary, v float64) float64 { return v - c.Errors }
 	return []Rival{
-		{Name: "flagger", Record: "rival:errors", Usual: 0.01, Patience: Checks{Every: time.Minute, Count: 5}},
+		{Name: "Flagger, 5 checks", Record: "rival:errors", Usual: 0.01, Patience: Checks{Every: time.Minute, Count: 5}},
+		{Name: "Flagger, 1 check", Record: "rival:errors", Usual: 0.01, Patience: Checks{Every: time.Minute, Count: 1}},
 		{Name: "ratio", Record: "rival:errors", Usual: 0.01, Patience: For(0)},
+		{Name: "ratio for 1m", Record: "rival:errors", Usual: 0.05, Patience: For(time.Minute)},
+		{Name: "ratio above the service's own", Record: "rival:errors", Usual: 0.01, Knows: excess, Patience: For(0)},
+	}
+}
+
+// latencyRivals look at the 99th percentile, which Flagger's examples want below half a second.
+func latencyRivals() []Rival {
+	times := func(c Canary, v float64) float64 { return v / c.Latency.Quantile(0.99).Seconds() }
+	return []Rival{
+		{Name: "Flagger p99, 5 checks", Record: "rival:p99", Usual: 0.5, Patience: Checks{Every: time.Minute, Count: 5}},
+		{Name: "Flagger p99, 1 check", Record: "rival:p99", Usual: 0.5, Patience: Checks{Every: time.Minute, Count: 1}},
 		{Name: "p99", Record: "rival:p99", Usual: 0.5, Patience: For(0)},
+		{Name: "p99 for 1m", Record: "rival:p99", Usual: 0.5, Patience: For(time.Minute)},
+		{Name: "p99 in times the service's own", Record: "rival:p99", Usual: 2, Knows: times, Patience: For(0)},
 	}
 }

@@ -7,14 +7,14 @@ import (
 )
 
 func TestSmoke(t *testing.T) {
-	rules, err := LoadRules("/tmp/canary.rules.yml", "rivals.rules.yml")
+	rules, err := LoadRules("../../rules/canary.rules.yml", "rivals.rules.yml")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, s := range []Signals{{Errors: true}, {Latency: true}} {
 		tr := Trial{Population: Population{Clumps: []int{1}}, Canaries: 100, Signals: s, Seed: 1, Lasts: 30 * time.Minute, History: 30 * time.Minute}
 		began := time.Now()
-		o, err := tr.Run(context.Background(), rules, rivals(), func(int) {})
+		o, err := tr.Run(context.Background(), rules, errorRivals(), func(int) {})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -25,6 +25,6 @@ func TestSmoke(t *testing.T) {
 				n[a]++
 			}
 		}
-		t.Log(n, tune(o, "ratio", 1), tune(o, "p99", 1))
+		t.Log(n)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -44,7 +45,7 @@ type rise struct {
 // world is how many canaries one Prometheus watches.
 const world = 100
 
-// Run draws the canaries of a trial, half of which are scraped every 5 and half every 15 seconds, and evaluates rules over them.
+// Run draws the canaries of a trial, three quarters of which are scraped every 15 seconds and the others every 5, and evaluates rules over them.
 // progress is told how many are done.
 func (t Trial) Run(ctx context.Context, rules Rules, rivals []Rival, progress func(done int)) ([]Outcome, error) {
 	outcomes := make([]Outcome, t.Canaries)
@@ -86,7 +87,7 @@ func (t Trial) watch(ctx context.Context, rules Rules, rivals []Rival, first int
 	}
 	defer func() { _ = p.Close() }()
 	scrape := 15 * time.Second
-	if first/world%2 == 1 {
+	if first/world%4 == 3 {
 		scrape = 5 * time.Second
 	}
 	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -100,8 +101,13 @@ func (t Trial) watch(ctx context.Context, rules Rules, rivals []Rival, first int
 			}
 		}
 	}
-	s := span{first: start.Add(-t.History), last: start.Add(t.Lasts), every: scrape}
-	e, err := p.Evaluate(ctx, rules, s)
+	// Before there is a canary, the rules only learn how much the stable pods differ: once a minute is enough, and sooner done.
+	if t.History > 0 {
+		if _, err := p.Evaluate(ctx, rules, span{first: start.Add(-t.History), last: start.Add(-time.Minute), every: time.Minute}); err != nil {
+			return err
+		}
+	}
+	e, err := p.Evaluate(ctx, rules, span{first: start, last: start.Add(t.Lasts), every: scrape})
 	if err != nil {
 		return err
 	}
@@ -121,8 +127,8 @@ func judge(start time.Time, e Evaluation, rules Rules, rivals []Rival, outcomes 
 		return nil
 	}
 	for _, r := range rules {
-		if r.Alert == "" {
-			continue
+		if r.Alert == "" || r.Labels["backout"] == "" {
+			continue // accuses nobody
 		}
 		err := each(e[r.Alert], func(o *Outcome, points []promql.FPoint) {
 			for _, f := range points {
@@ -138,6 +144,12 @@ func judge(start time.Time, e Evaluation, rules Rules, rivals []Rival, outcomes 
 	}
 	for _, r := range rivals {
 		err := each(e[r.Record], func(o *Outcome, points []promql.FPoint) {
+			points = slices.Clone(points)
+			if r.Knows != nil {
+				for i := range points {
+					points[i].F = r.Knows(o.Canary, points[i].F)
+				}
+			}
 			highest := math.Inf(-1)
 			for _, f := range r.Patience.scores(points, o.Scrape) {
 				if after := o.since(start, f.T); after >= 0 && f.F > highest {
