@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/slack-go/slack"
 )
@@ -31,13 +30,14 @@ func (b *slackBot) deliver(ctx context.Context, r *Report, news []Line, place st
 		slack.MsgOptionDisableLinkUnfurl(), slack.MsgOptionDisableMediaUnfurl(),
 	)
 	before := place
-	if place, err = b.parent(ctx, api, message, before); err != nil || r.Record == "" {
+	place, err = b.parent(ctx, api, message, before)
+	switch {
+	case err != nil:
 		return place, slackError(err)
-	}
-	if place != before {
-		if err := pause(ctx, slackPace); err != nil {
-			return place, err
-		}
+	case r.Record == "":
+		return "", nil // a storm has no thread
+	case place != before:
+		return place, errMore
 	}
 	channel, ts, _ := strings.Cut(place, ":")
 	details := make([]string, len(news))
@@ -51,16 +51,6 @@ func (b *slackBot) deliver(ctx context.Context, r *Report, news []Line, place st
 		slack.MsgOptionText(strings.Join(details, "\n"), false), slack.MsgOptionDisableMarkdown(),
 		slack.MsgOptionDisableLinkUnfurl(), slack.MsgOptionDisableMediaUnfurl())
 	return place, slackError(err)
-}
-
-// pause waits, because Slack takes one message a second in one channel.
-func pause(ctx context.Context, d time.Duration) error {
-	select {
-	case <-time.After(d):
-		return nil
-	case <-ctx.Done():
-		return bare(ctx.Err())
-	}
 }
 
 // parent changes the record's message, or posts it if there is none any more, and

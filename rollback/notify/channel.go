@@ -2,6 +2,7 @@ package notify
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -25,6 +26,10 @@ type channel struct {
 	// deliver tells the report; it may be called again with the same.
 	deliver delivery
 }
+
+// errMore says that a delivery was done so far, and that the rest is another one:
+// where it is found again is noted before that.
+var errMore = errors.New("the rest follows")
 
 // delivery tells a report, of which news was not told before, and returns where it
 // is found again. That counts even with an error; news counts as told without one.

@@ -46,7 +46,7 @@ func (t *Teller) deliverNext(ctx context.Context, c *channel) bool {
 	limited, cancel := context.WithTimeout(ctx, deadline)
 	place, err := c.deliver(limited, &e.report, e.news, e.place)
 	cancel()
-	if ctx.Err() != nil && err != nil {
+	if ctx.Err() != nil && err != nil && !errors.Is(err, errMore) {
 		return false // told again by whoever leads next
 	}
 	t.settle(ctx, c, e, place, err)
@@ -111,37 +111,8 @@ func (t *Teller) sweep(c *channel, now time.Time) {
 // settle notes how a delivery went.
 func (t *Teller) settle(ctx context.Context, c *channel, e *errand, place string, err error) {
 	now := time.Now()
-	t.mu.Lock()
-	t.notBefore[c] = now.Add(c.pace)
-	attempt := 0
-	for _, id := range e.ids {
-		m, ok := t.known[id]
-		if !ok {
-			continue
-		}
-		told := rollback.Told{Place: place, At: now.UTC()}
-		tried := m.try(c)
-		if err == nil {
-			tried.failures, tried.next, tried.last = 0, time.Time{}, now
-			for _, l := range e.news {
-				told.Lines = append(told.Lines, l.Key)
-			}
-			if e.report.Record == "" {
-				told = rollback.Told{Lines: []string{stormKey(m)}, At: now.UTC()}
-				t.stormed[c] = now
-			}
-		} else {
-			tried.failures++
-			tried.next = now.Add(backoff(tried.failures, err))
-			attempt = tried.failures
-		}
-		t.note(c, m, told)
-	}
-	if wait, ok := errors.AsType[errLater](err); ok {
-		t.notBefore[c] = now.Add(wait.after)
-	}
-	t.mu.Unlock()
-	if err == nil {
+	attempt := t.conclude(c, e, rollback.Told{Place: place, At: now.UTC()}, err)
+	if err == nil || errors.Is(err, errMore) {
 		t.metrics.notifications.WithLabelValues(c.name, resultSent).Inc()
 		return
 	}
@@ -150,16 +121,57 @@ func (t *Teller) settle(ctx context.Context, c *channel, e *errand, place string
 		"release", e.report.Release, "revision", e.report.Revision, "attempt", attempt, "error", err)
 }
 
-// note adds what was told to the matter.
+// conclude notes for every matter of the errand what was told, and when the next
+// try is due. It returns how often it has failed by now.
+func (t *Teller) conclude(c *channel, e *errand, told rollback.Told, err error) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.notBefore[c] = told.At.Add(c.pace)
+	if wait, ok := errors.AsType[errLater](err); ok {
+		t.notBefore[c] = told.At.Add(wait.after)
+	}
+	failures := 0
+	for _, id := range e.ids {
+		m, ok := t.known[id]
+		if !ok {
+			continue
+		}
+		tried, done := m.try(c), told
+		switch {
+		case err == nil && e.report.Record == "":
+			t.stormed[c] = told.At
+			*tried, done = try{last: told.At}, rollback.Told{Lines: []string{stormKey(m)}, At: told.At}
+		case err == nil:
+			*tried = try{last: told.At}
+			for _, l := range e.news {
+				done.Lines = append(done.Lines, l.Key)
+			}
+		case !errors.Is(err, errMore):
+			tried.failures++
+			tried.next = told.At.Add(backoff(tried.failures, err))
+		}
+		failures = max(failures, tried.failures)
+		t.note(c, m, done)
+	}
+	return failures
+}
+
+// note adds what was told to the matter. Where it is found again goes into the
+// record at once.
 func (t *Teller) note(c *channel, m *matter, told rollback.Told) {
 	before := m.told[c.name]
-	if len(told.Lines) == 0 && told.Place == before.Place {
+	moved := told.Place != "" && told.Place != before.Place
+	news := slices.ContainsFunc(told.Lines, func(l string) bool { return !before.Has(l) })
+	if !moved && !news {
 		return
 	}
 	m.told[c.name] = before.Add(told)
-	news := slices.ContainsFunc(told.Lines, func(l string) bool { return !before.Has(l) })
-	if (news || told.Place != before.Place) && !c.idempotent {
-		m.unsaved = true
+	m.unsaved = m.unsaved || !c.idempotent
+	if moved {
+		select {
+		case t.moved <- struct{}{}:
+		default:
+		}
 	}
 }
 

@@ -53,6 +53,8 @@ type Teller struct {
 	window   time.Duration
 	metrics  *metrics
 	log      *slog.Logger
+	// moved has room for one signal: there is a place to note.
+	moved chan struct{}
 
 	mu sync.Mutex
 	// known has what is left to tell, or to refresh, or to note: maxKnown at most.
@@ -88,7 +90,7 @@ func New(o Options) (*Teller, error) {
 		channels: channels, setting: Setting{Cluster: o.Cluster, Dashboard: o.Config.DashboardURL},
 		ledger: o.Ledger, leads: o.Leads, window: o.StormWindow, metrics: newMetrics(o.Registerer, channels), log: o.Log,
 		known: make(map[identity]*matter), notBefore: make(map[*channel]time.Time),
-		stormed: make(map[*channel]time.Time),
+		stormed: make(map[*channel]time.Time), moved: make(chan struct{}, 1),
 	}
 	return t, nil
 }
@@ -159,6 +161,9 @@ func (t *Teller) Run(ctx context.Context) error {
 	}
 	working.Go(func() { t.notes(ctx) })
 	working.Wait()
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTimeout)
+	defer cancel()
+	t.saveAll(last)
 	return nil
 }
 

@@ -319,8 +319,8 @@ func TestAThreadPerRecordOutlivesTheProcess(t *testing.T) {
 			t.Fatalf("one message and two in its thread, got %d: %+v", len(all), all)
 		}
 		parent := all[0]
-		if !strings.Contains(parent.Text, ": recovered") || parent.Edits != 1 {
-			t.Errorf("the record's message tells how it stands, changed once: %d edits\n%s", parent.Edits, parent.Text)
+		if !strings.Contains(parent.Text, ": recovered") || parent.Edits != 2 {
+			t.Errorf("the record's message tells how it stands, changed with each detail: %d edits\n%s", parent.Edits, parent.Text)
 		}
 		for _, m := range all[1:] {
 			if m.ThreadTS != parent.TS {
@@ -376,8 +376,8 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 			if len(slack.Hooked())+len(slack.Messages()) == 0 {
 				t.Errorf("%s: after the wait it is told", name)
 			}
-			if d.count(t, name, resultError) != 1 || d.count(t, name, resultSent) != 1 {
-				t.Errorf("%s: one error and one sent are counted", name)
+			if d.count(t, name, resultError) != 1 || d.count(t, name, resultSent) < 1 {
+				t.Errorf("%s: one error is counted, and what was sent", name)
 			}
 		})
 	}

@@ -13,23 +13,21 @@ import (
 // told within it may be told again by the next leader, if this one is killed.
 const noteInterval = time.Second
 
-// noteTimeout limits one write, and what is written at the end.
+// noteTimeout limits one write, and all that are made at the end.
 const noteTimeout = 3 * time.Second
 
-// notes writes what was told until ctx ends, and what is left then.
+// notes writes what was told until ctx ends.
 func (t *Teller) notes(ctx context.Context) {
 	tick := time.NewTicker(noteInterval)
 	defer tick.Stop()
 	for {
 		select {
 		case <-tick.C:
-			t.saveAll(ctx)
+		case <-t.moved:
 		case <-ctx.Done():
-			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTimeout)
-			defer cancel()
-			t.saveAll(last)
 			return
 		}
+		t.saveAll(ctx)
 	}
 }
 
