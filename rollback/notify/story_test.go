@@ -149,7 +149,9 @@ func play(t *testing.T, c Config, w *world) []string {
 		t.Fatal(err)
 	}
 	s.book.mu.Lock()
-	s.book.changed = engine.Notice
+	s.book.changed = func(r rollback.Record) { // as a watch does, a moment later
+		time.AfterFunc(5100*time.Microsecond, func() { engine.Notice(r) })
+	}
 	s.book.mu.Unlock()
 	ctx, cancel := context.WithCancel(t.Context())
 	var done sync.WaitGroup

@@ -109,7 +109,7 @@ func await(t *testing.T, in *stage.Inbox, wanted func(stage.Told) bool) stage.To
 		select {
 		case <-ctx.Done():
 			t.Fatalf("people are not told: %v, %+v", err, told)
-		case <-time.After(50 * time.Millifirst):
+		case <-time.After(50 * time.Millisecond):
 		}
 	}
 }
@@ -132,7 +132,7 @@ func alerts(t *testing.T, url string, want map[string]bool) {
 		select {
 		case <-ctx.Done():
 			t.Fatalf("Alertmanager has %v, want %v", have, want)
-		case <-time.After(50 * time.Millifirst):
+		case <-time.After(50 * time.Millisecond):
 		}
 	}
 }
@@ -184,7 +184,7 @@ func events(t *testing.T, st *stage.Stage, want []string) {
 		select {
 		case <-ctx.Done():
 			t.Fatalf("Events about the Deployment: %v, want each of %v once", reasons, want)
-		case <-time.After(50 * time.Millifirst):
+		case <-time.After(50 * time.Millisecond):
 		}
 	}
 }
