@@ -37,6 +37,8 @@ type Options struct {
 	Registerer prometheus.Registerer
 	// Prometheus is nil if there is none to ask; alerts are then believed.
 	Prometheus Prometheus
+	// Reporter is nil if nobody is to be told.
+	Reporter Reporter
 	// Leads returns nil as long as this process may write to releases. It is asked
 	// before every step but the shed. Nil means always.
 	Leads func() error
@@ -52,6 +54,7 @@ type Engine struct {
 	traffic    Traffic
 	ledger     Ledger
 	prometheus Prometheus
+	reporter   Reporter
 	leads      func() error
 	policy     Policy
 	metrics    *metrics
@@ -97,7 +100,7 @@ func New(o Options) (*Engine, error) {
 	}
 	return &Engine{
 		releases: o.Releases, traffic: o.Traffic, ledger: o.Ledger, prometheus: o.Prometheus,
-		leads: o.Leads, policy: o.Policy, metrics: newMetrics(o.Registerer), log: o.Log,
+		reporter: o.Reporter, leads: o.Leads, policy: o.Policy, metrics: newMetrics(o.Registerer), log: o.Log,
 		webhooks: make(chan struct{}, maxWebhooks), seed: maphash.MakeSeed(),
 		urgent: make(map[Key]urgency), due: make(map[Key]struct{}), active: make(map[Key]struct{}),
 		timers: make(map[Key]*time.Timer), woken: make(chan struct{}, 1), led: make(chan struct{}, 1),
@@ -133,8 +136,12 @@ func (e *Engine) Watch(k Key) {
 }
 
 // Notice is told of every record that is stored, by whichever replica: the leader
-// goes on with it, and every replica counts it for a storm. It never blocks.
+// goes on with it, every replica counts it for a storm, and the reporter gets it.
+// It never blocks.
 func (e *Engine) Notice(r Record) {
+	if e.reporter != nil {
+		e.reporter.Report(r)
+	}
 	if last := r.accusedAt(); !last.IsZero() && r.Decision().Verdict.accuses() {
 		e.storms.note(r.Key, last)
 	}

@@ -66,6 +66,9 @@ type Record struct {
 	// Closed is when nothing was left to do; zero while there is.
 	Closed time.Time `json:"closed,omitzero"`
 
+	// Told is what people were told, by channel. No step reads it.
+	Told map[string]Told `json:"told,omitempty"`
+
 	// Version is the ledger's own mark of what was read: it is compared when the
 	// record is saved, and is not part of the stored text.
 	Version string `json:"-"`
