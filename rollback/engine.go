@@ -40,6 +40,8 @@ type Options struct {
 	// Leads returns nil as long as this process may write to releases. It is asked
 	// before every step but the shed. Nil means always.
 	Leads func() error
+	// Board is told of every record and every refusal; nil shows them nowhere.
+	Board *Board
 	// Log is slog.Default if nil.
 	Log *slog.Logger
 }
@@ -54,6 +56,7 @@ type Engine struct {
 	prometheus Prometheus
 	leads      func() error
 	policy     Policy
+	board      *Board
 	metrics    *metrics
 	log        *slog.Logger
 
@@ -90,12 +93,15 @@ func New(o Options) (*Engine, error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
+	if o.Board == nil {
+		o.Board = NewBoard()
+	}
 	if o.Leads == nil {
 		o.Leads = func() error { return nil }
 	}
 	return &Engine{
 		releases: o.Releases, traffic: o.Traffic, ledger: o.Ledger, prometheus: o.Prometheus,
-		leads: o.Leads, policy: o.Policy, metrics: newMetrics(o.Registerer), log: o.Log,
+		leads: o.Leads, policy: o.Policy, board: o.Board, metrics: newMetrics(o.Registerer), log: o.Log,
 		webhooks: make(chan struct{}, maxWebhooks), seed: maphash.MakeSeed(),
 		cases: make(map[Key]Case), due: make(map[Key]struct{}), active: make(map[Key]struct{}),
 		timers: make(map[Key]*time.Timer), woken: make(chan struct{}, 1), led: make(chan struct{}, 1),
@@ -133,6 +139,7 @@ func (e *Engine) Watch(k Key) {
 // Notice is told of every record that is stored, by whichever replica: the leader
 // goes on with it, and every replica counts it for a storm. It never blocks.
 func (e *Engine) Notice(r Record) {
+	e.board.Notice(r)
 	if last := r.accusedAt(); !last.IsZero() && r.Decision().Verdict.accuses() {
 		e.storms.note(r.Key, last)
 	}

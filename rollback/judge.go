@@ -104,7 +104,11 @@ func (e *Engine) judge(ctx context.Context, r Record, recalled *Case) (Record, e
 		confirmed := r.confirm(answers)
 		c := c.with(*r)
 		c.Now = now
-		changed := r.Decide(Decide(c)) || confirmed
+		d, grounds := Deliberate(c)
+		changed := r.Decide(d) || confirmed
+		if changed {
+			r.Grounds = &grounds
+		}
 		if recalled != nil && !r.Decision().Shed && !r.Shed.tried() {
 			r.Shed = nil // claimed a moment ago by this process, which has not begun
 		}
@@ -147,6 +151,11 @@ func (e *Engine) ask(ctx context.Context, r Record, c Case) map[Episode]Confirma
 	if !r.Shed.tried() {
 		limit = askBriefly
 	}
+	return e.askWithin(ctx, limit, r, c)
+}
+
+// askWithin is ask with a limit of the caller's.
+func (e *Engine) askWithin(ctx context.Context, limit time.Duration, r Record, c Case) map[Episode]Confirmation {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	var mu sync.Mutex

@@ -64,6 +64,8 @@ type Options struct {
 	// Own is backout's own namespace, where everything can be paused at once; ""
 	// if there is none.
 	Own string
+	// Gone is told by Follow of records that were deleted; nil is told nothing.
+	Gone func(k rollback.Key, revision int)
 	// Log is slog.Default if nil.
 	Log *slog.Logger
 }
@@ -74,6 +76,7 @@ type Ledger struct {
 	client     kubernetes.Interface
 	namespaces []string
 	own        string
+	gone       func(k rollback.Key, revision int)
 	log        *slog.Logger
 }
 
@@ -82,7 +85,10 @@ func New(o Options) *Ledger {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
-	return &Ledger{client: o.Client, namespaces: o.Namespaces, own: o.Own, log: o.Log}
+	if o.Gone == nil {
+		o.Gone = func(rollback.Key, int) {}
+	}
+	return &Ledger{client: o.Client, namespaces: o.Namespaces, own: o.Own, gone: o.Gone, log: o.Log}
 }
 
 // Name returns the name of the ConfigMap of a record.
@@ -100,6 +106,22 @@ func (l *Ledger) Records(ctx context.Context, k rollback.Key) ([]rollback.Record
 	}
 	slices.SortFunc(records, func(a, b rollback.Record) int { return cmp.Compare(a.Revision, b.Revision) })
 	return records, nil
+}
+
+// Record returns one record. The second result is false if there is none.
+func (l *Ledger) Record(ctx context.Context, k rollback.Key, revision int) (rollback.Record, bool, error) {
+	cm, err := l.client.CoreV1().ConfigMaps(k.Namespace).Get(ctx, Name(k.Release, revision), metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return rollback.Record{}, false, nil
+	}
+	var r rollback.Record
+	if err == nil {
+		r, err = decode(cm)
+	}
+	if err != nil {
+		return r, false, fmt.Errorf("read the record of %s revision %d: %w", k, revision, err)
+	}
+	return r, true, nil
 }
 
 // All returns every record of the ledger's namespaces, newest first.
