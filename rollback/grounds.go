@@ -61,11 +61,13 @@ func (c Case) blames(a Accusation) string {
 		return fmt.Sprintf("it names revision %d", accused.Number)
 	case c.names(a.Version):
 		return fmt.Sprintf("it names version %s, which revision %d alone runs", a.Version, accused.Number)
+	case c.appeared().IsZero():
+		return fmt.Sprintf("nobody knows when what revision %d runs came", accused.Number)
 	case c.began(a):
 		return fmt.Sprintf("it began %s after what revision %d runs came", brief(a.since().Sub(c.appeared())), accused.Number)
 	default:
-		return fmt.Sprintf("it began %s before what revision %d runs came; BACKOUT_SETTLE is %s",
-			brief(c.appeared().Sub(a.since())), accused.Number, c.Policy.Settle)
+		return fmt.Sprintf("it began before what revision %d runs came, but goes on %s later; BACKOUT_SETTLE is %s",
+			accused.Number, brief(c.Now.Sub(c.appeared())), c.Policy.Settle)
 	}
 }
 
