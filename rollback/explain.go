@@ -13,7 +13,9 @@ import (
 type Explanation struct {
 	// Title names the release and its revision.
 	Title string
-	State State
+	// Accused is when backout first heard of it.
+	Accused time.Time
+	State   State
 	// Headline is what happened, in one sentence.
 	Headline string
 	Advice   Advice
@@ -49,7 +51,7 @@ type Fact struct {
 // Explain tells the record. It is pure, and needs nothing but the record.
 func Explain(r Record) Explanation {
 	e := Explanation{
-		Title: fmt.Sprintf("revision %d of %s", r.Revision, r.Key), State: r.State(),
+		Title: fmt.Sprintf("revision %d of %s", r.Revision, r.Key), Accused: r.receivedAt(), State: r.State(),
 		Headline: r.headline(), Advice: r.advice(),
 	}
 	for _, s := range []Section{
@@ -70,15 +72,18 @@ func Explain(r Record) Explanation {
 func (r *Record) headline() string {
 	switch r.State() {
 	case StateRecovered:
-		return fmt.Sprintf("Rolled back to revision %d, and that helped.", r.Target)
+		return fmt.Sprintf("Rolled back to revision %d, and that helped%s.", r.Target, r.judgement())
 	case StateRestored:
 		return fmt.Sprintf("Rolled back to revision %d. The alert is quiet, but with too little traffic to prove that it helped.", r.Target)
 	case StateNotRecovered:
-		return fmt.Sprintf("Rolled back to revision %d, and that did not help.", r.Target)
+		return fmt.Sprintf("Rolled back to revision %d, and that did not help%s.", r.Target, r.judgement())
 	case StateUnjudged:
 		return fmt.Sprintf("Rolled back to revision %d; the release moved on before it was known whether that helped.", r.Target)
 	case StateFailed:
-		return "Something could not be done; it is not tried again."
+		if r.Rollback.Failed {
+			return fmt.Sprintf("The rollback to revision %d could not be done; it is not tried again.", r.Target)
+		}
+		return fmt.Sprintf("Rolled back to revision %d, but the weight was not raised again.", r.Target)
 	case StateWatching:
 		return fmt.Sprintf("Rolled back to revision %d. Now it is watched whether that helps.", r.Target)
 	case StateActing:
@@ -86,14 +91,30 @@ func (r *Record) headline() string {
 	case StateWaiting:
 		return "Waiting" + r.zeroed() + ": " + r.Decision().Reason + "."
 	case StateHeld:
-		return "Held: the canary gets no traffic, and nothing is rolled back."
+		return "Held at zero, not rolled back: " + r.Decision().Reason + "."
 	case StateReleased:
-		return "The canary was held at zero; that is over."
+		return "The canary was held at zero; that is over: " + r.Hold.Why + "."
 	case StateUntouched:
 		return "Nothing was done: " + r.Decision().Reason + "."
 	default:
 		return r.Summary()
 	}
+}
+
+// judgement is what was found when the outcome was judged.
+func (r *Record) judgement() string {
+	if r.Verify == nil || r.Verify.Note == "" {
+		return ""
+	}
+	return ": " + r.Verify.Note
+}
+
+// again tells when a decision is taken again at the latest.
+func again(d Decision) string {
+	if d.Again.IsZero() {
+		return ""
+	}
+	return ", at " + d.Again.UTC().Format(time.TimeOnly) + " UTC at the latest"
 }
 
 // zeroed tells whether the canary gets traffic while something goes on.
@@ -119,7 +140,7 @@ func (r *Record) advice() Advice {
 		if d.People {
 			return Advice{"Look at it: backout does not go on by itself.", cmp.Or(d.Do, byHand)}
 		}
-		return Advice{Text: "Nothing now: it is decided again by itself."}
+		return Advice{Text: "Nothing now: it is decided again by itself" + again(d) + "."}
 	case StateActing, StateWatching:
 		return Advice{Text: "Nothing now: wait for the outcome."}
 	case StateRestored:

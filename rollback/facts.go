@@ -2,6 +2,7 @@ package rollback
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -96,6 +97,7 @@ func (r *Record) done() []Fact {
 	if !r.Closed.IsZero() {
 		facts = append(facts, r.fact(r.Closed, "closed", "nothing is left to do"))
 	}
+	slices.SortStableFunc(facts, func(a, b Fact) int { return a.At.Compare(b.At) })
 	return facts
 }
 
@@ -142,7 +144,8 @@ func (r *Record) step(name string, s *Step, did string) Fact {
 // String is the explanation for a terminal.
 func (e Explanation) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s\n%s\n\nWhat to do: %s\n", e.Title, e.State, e.Headline, e.Advice.Text)
+	fmt.Fprintf(&b, "%s, accused at %s UTC: %s\n%s\n\nWhat to do: %s\n",
+		e.Title, e.Accused.UTC().Format(time.DateTime), e.State, e.Headline, e.Advice.Text)
 	if e.Advice.Do != "" {
 		fmt.Fprintf(&b, "    %s\n", e.Advice.Do)
 	}
