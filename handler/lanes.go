@@ -1,6 +1,8 @@
 package handler
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"github.com/upcommerce/backout/rollback"
@@ -10,8 +12,11 @@ import (
 type lane struct {
 	Name, Kind string
 	X, Width   string
+	// Dot says that the bar is too short to be seen.
+	Dot bool
 	// When says in words when it began and ended.
 	When string
+	from time.Duration
 }
 
 // chart is a record's large timeline.
@@ -58,6 +63,7 @@ func newChart(r rollback.Record, now time.Time) chart {
 	add("Helm rollback", "work", started(r.Rollback), done(r.Rollback))
 	add("pods ready, weight raised", "work", started(r.Raise), done(r.Raise))
 	add("watched", "watched", at[rollback.MomentRaised], done(r.Verify))
+	slices.SortStableFunc(c.Lanes, func(a, b lane) int { return cmp.Compare(a.from, b.from) })
 	return c
 }
 
@@ -67,7 +73,7 @@ func (s scale) lane(name, kind string, from, to time.Duration) lane {
 	if to-from >= time.Millisecond {
 		when = since(from) + " to " + since(to)
 	}
-	return lane{Name: name, Kind: kind, X: b.X, Width: b.Width, When: when}
+	return lane{Name: name, Kind: kind, X: b.X, Width: b.Width, Dot: s.at(to)-s.at(from) < 1, When: when, from: from}
 }
 
 // resolved is when the last of the record's alerts was over; zero if one is not.

@@ -21,7 +21,9 @@ const spiteful = `"><script>alert(1)</script><img src=x onerror=alert(2)> javasc
 // rolledBack is a record that went all the way, received that long ago.
 func rolledBack(release string, revision int, ago time.Duration) rollback.Record {
 	at := time.Now().Add(-ago)
-	done := func(after time.Duration) *rollback.Step { return &rollback.Step{Started: at, Done: at.Add(after), Attempts: 1} }
+	done := func(after time.Duration) *rollback.Step {
+		return &rollback.Step{Started: at, Done: at.Add(after), Attempts: 1}
+	}
 	return rollback.Record{
 		Key: rollback.Key{Namespace: "shop", Release: release}, Revision: revision, UID: "u", Opened: at,
 		Accusations: []rollback.Accusation{{

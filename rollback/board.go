@@ -24,9 +24,11 @@ type Row struct {
 	State    State     `json:"state"`
 	Verdict  Verdict   `json:"verdict"`
 	Reason   string    `json:"reason"`
-	// Calls says that a person has to do something, Do the command that helps.
+	// Headline says what happened, in one sentence.
+	Headline string `json:"headline"`
+	// Calls says that a person has to do something: what Advice says.
 	Calls   bool     `json:"calls,omitempty"`
-	Do      string   `json:"do,omitempty"`
+	Advice  Advice   `json:"advice"`
 	Alert   string   `json:"alert,omitempty"`
 	Summary string   `json:"summary,omitempty"`
 	Did     string   `json:"did,omitempty"`
@@ -41,7 +43,8 @@ func (r Row) Open() bool { return r.Closed.IsZero() }
 func Glance(r Record) Row {
 	row := Row{
 		Key: r.Key, Revision: r.Revision, Opened: r.Opened, Closed: r.Closed, State: r.State(),
-		Verdict: r.Decision().Verdict, Reason: r.Decision().Reason, Calls: r.Calls(), Do: r.advice().Do,
+		Verdict: r.Decision().Verdict, Reason: r.Decision().Reason, Headline: r.headline(),
+		Calls: r.Calls(), Advice: r.advice(),
 		Did: r.Did(), Target: r.Target, Moments: r.Moments(),
 	}
 	if len(r.Accusations) > 0 {

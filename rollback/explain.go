@@ -24,9 +24,9 @@ type Explanation struct {
 
 // Advice is what a person is to do now.
 type Advice struct {
-	Text string
+	Text string `json:"text"`
 	// Do is a command that helps; "" if there is none.
-	Do string
+	Do string `json:"do,omitempty"`
 }
 
 // Section is one part of an explanation.
