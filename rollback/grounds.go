@@ -5,8 +5,12 @@ import (
 	"time"
 )
 
-// maxCandidates bounds the older revisions that grounds keep.
-const maxCandidates = 20
+// Bounds of what grounds keep: older revisions, accusations, and runes of an answer.
+const (
+	maxCandidates = 20
+	maxHeard      = 8
+	maxFound      = 200
+)
 
 // Grounds are what a decision was taken on, as Decide itself asked and was
 // answered. They are kept for people to read; nothing is ever decided by them.
@@ -37,7 +41,7 @@ func Deliberate(c Case) (Decision, Grounds) {
 // found notes the answer to one question, if anybody wants to know.
 func (c Case) found(what, format string, args ...any) {
 	if c.grounds != nil {
-		c.grounds.Looked = append(c.grounds.Looked, Look{What: what, Found: clip(fmt.Sprintf(format, args...), maxSummary)})
+		c.grounds.Looked = append(c.grounds.Looked, Look{What: what, Found: clip(fmt.Sprintf(format, args...), maxFound)})
 	}
 }
 

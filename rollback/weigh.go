@@ -27,7 +27,9 @@ func (c Case) strongest() finding {
 	var waiting finding
 	for i, a := range c.Accusations {
 		f := c.weigh(a)
-		c.heard(a, f)
+		if i < maxHeard {
+			c.heard(a, f)
+		}
 		if i == 0 || f.rank() > best.rank() {
 			best = f
 		}
