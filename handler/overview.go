@@ -172,6 +172,9 @@ func newHeadline(rows []rollback.Row, calls int, now time.Time) headline {
 	switch {
 	case calls > 0:
 		h.Level, h.Text = "call", plural(calls, "release needs", "releases need")+" you"
+		if acting := count[rollback.StateActing]; acting > 0 {
+			h.Text += "; acting now on " + plural(acting, "release", "releases")
+		}
 	case count[rollback.StateActing] > 0:
 		h.Text = "Acting now on " + plural(count[rollback.StateActing], "release", "releases")
 	case count[rollback.StateWatching] > 0:

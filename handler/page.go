@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"path"
+	"slices"
 	"strconv"
 	"time"
 
@@ -70,6 +71,7 @@ func wantsJSON(c *gin.Context) bool {
 func (p *pages) serveOverview(c *gin.Context) {
 	v, f := p.board.View(), newFilter(c.Request.URL.Query())
 	if wantsJSON(c) {
+		v.Rows = slices.DeleteFunc(v.Rows, func(r rollback.Row) bool { return !f.wants(r.Namespace, r.State, r.Verdict) })
 		c.IndentedJSON(http.StatusOK, v)
 		return
 	}

@@ -2,12 +2,15 @@ package handler_test
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -142,7 +145,7 @@ func TestHeadline(t *testing.T) {
 		{"nothing", nil, "Nothing is being rolled back"},
 		{"what goes on", []rollback.Record{acting, watching}, "Acting now on 1 release"},
 		{"what is watched", []rollback.Record{watching}, "1 release is rolled back; watching whether that helped"},
-		{"what calls comes before all", []rollback.Record{acting, failed}, "1 release needs you"},
+		{"what calls comes before all", []rollback.Record{acting, failed}, "1 release needs you; acting now on 1 release"},
 		{"what ended badly long ago calls no more", []rollback.Record{old}, "Nothing is being rolled back"},
 	} {
 		s, _ := newPage(t, c.records...)
@@ -198,6 +201,35 @@ func TestTheSameAsJSON(t *testing.T) {
 		if got := w.Header().Get("Content-Type"); !strings.HasPrefix(got, "application/json") || !strings.Contains(w.Body.String(), want) {
 			t.Errorf("%s as JSON has %s: got %s %s", path, want, got, w.Body)
 		}
+	}
+}
+
+// counting counts how often all records are listed.
+type counting struct {
+	shelf
+
+	lists atomic.Int32
+}
+
+func (c *counting) All(ctx context.Context) ([]rollback.Record, error) {
+	c.lists.Add(1)
+	return c.shelf.All(ctx)
+}
+
+func TestManyReadersOneList(t *testing.T) {
+	reader := &counting{shelf: shelf{records: []rollback.Record{rolledBack("web", 2, time.Hour)}}}
+	s, _ := newServer(t, func(o *handler.Options) { o.Reader = reader })
+	var reading sync.WaitGroup
+	for range 20 {
+		reading.Go(func() {
+			if w := get(s.OpsHandler(), "/api/v1/records?state=recovered"); !strings.Contains(w.Body.String(), `"release": "web"`) {
+				t.Errorf("every reader gets the records: got %d %s", w.Code, w.Body)
+			}
+		})
+	}
+	reading.Wait()
+	if got := reader.lists.Load(); got != 1 {
+		t.Errorf("readers who come together cost the API server one list: got %d", got)
 	}
 }
 

@@ -55,7 +55,7 @@ func (c Case) heard(a Accusation, f finding) {
 	if f.verdict != Unknown && f.verdict != Unconfirmed && a.By == "" {
 		why += "; " + a.told()
 	}
-	c.found("alert "+cmp.Or(a.Alert, a.Fingerprint), "asks for %s: %s, %s%s", a.Level, f.verdict, why, f.note)
+	c.found("alert "+cmp.Or(a.Alert, a.Fingerprint), "asks for %s; %s: %s%s", a.Level, f.verdict, why, f.note)
 }
 
 // rank orders findings: what leads to more being done comes first.
