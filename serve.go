@@ -62,13 +62,16 @@ func newService(c config, in cluster, log *slog.Logger) (*service, error) {
 	if err != nil {
 		return nil, err
 	}
+	board := rollback.NewBoard()
 	s.weights, err = traffic.NewGauge(traffic.GaugeOptions{
-		Config: in.config, Namespaces: c.Policy.Namespaces(), Allows: c.Policy.Allows, Registerer: registry, Log: log,
+		Config: in.config, Namespaces: c.Policy.Namespaces(), Allows: c.Policy.Allows, Registerer: registry, Show: board.Guard, Log: log,
 	})
 	if err != nil {
 		return nil, err
 	}
-	s.records = ledger.New(ledger.Options{Client: clientset, Namespaces: c.Policy.Namespaces(), Own: in.namespace, Log: log})
+	s.records = ledger.New(ledger.Options{
+		Client: clientset, Namespaces: c.Policy.Namespaces(), Own: in.namespace, Gone: board.Forget, Log: log,
+	})
 	s.teller, err = notify.New(notify.Options{
 		Config: c.Notify, Cluster: c.Policy.Cluster, StormWindow: c.Policy.StormWindow, Ledger: s.records, Client: clientset,
 		Manifests: s.releases, Instance: identity(), Leads: s.lease.Held, Registerer: registry, Log: log,
@@ -78,7 +81,7 @@ func newService(c config, in cluster, log *slog.Logger) (*service, error) {
 	}
 	options := rollback.Options{
 		Releases: s.releases, Traffic: router, Ledger: s.records, Reporter: s.teller, Policy: c.Policy,
-		Leads: s.lease.Held, Registerer: registry, Log: log,
+		Leads: s.lease.Held, Board: board, Registerer: registry, Log: log,
 	}
 	if len(c.Prometheus.URLs) > 0 {
 		if options.Prometheus, err = prom.New(prom.Options{Config: c.Prometheus}); err != nil {
@@ -89,7 +92,7 @@ func newService(c config, in cluster, log *slog.Logger) (*service, error) {
 		return nil, err
 	}
 	s.server, err = handler.New(handler.Options{
-		Config: c.HTTP, Receiver: s.engine, Reader: s.records, Registry: registry, Log: log,
+		Config: c.HTTP, Receiver: s.engine, Reader: s.records, Board: board, Mode: c.Policy.Mode, Registry: registry, Log: log,
 		Ready: func(ctx context.Context) error { return s.ready(ctx, clientset) },
 	})
 	return s, err

@@ -11,6 +11,7 @@
 //	weigh.go      is the accused revision to blame
 //	permit.go     how much may be done to it
 //	storm.go      are many releases accused at once
+//	grounds.go    what was asked and found, for people
 //	verdict.go  the closed set of words for why
 //	record.go   what is stored about one accused revision
 //	engine.go   one worker per release, one leader of all replicas
@@ -26,6 +27,13 @@
 //	prune.go    old records go
 //	told.go     what people were told about a record
 //	hand.go     the same by a person's order
+//
+// Beside that way stands what only looks:
+//
+//	state.go    how far a record has come, and its moments
+//	explain.go  a record told to people; facts.go has the single lines
+//	board.go    every record at a glance, releases under guard, refusals
+//	foresee.go  what an alert would lead to now
 //
 // The package needs only the standard library and client_golang. Helm,
 // Kubernetes and the routers stand behind the interfaces of ports.go; their

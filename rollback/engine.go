@@ -42,6 +42,8 @@ type Options struct {
 	// Leads returns nil as long as this process may write to releases. It is asked
 	// before every step but the shed. Nil means always.
 	Leads func() error
+	// Board is told of every record and every refusal; nil shows them nowhere.
+	Board *Board
 	// Log is slog.Default if nil.
 	Log *slog.Logger
 }
@@ -57,6 +59,7 @@ type Engine struct {
 	reporter   Reporter
 	leads      func() error
 	policy     Policy
+	board      *Board
 	metrics    *metrics
 	log        *slog.Logger
 
@@ -95,12 +98,15 @@ func New(o Options) (*Engine, error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
+	if o.Board == nil {
+		o.Board = NewBoard()
+	}
 	if o.Leads == nil {
 		o.Leads = func() error { return nil }
 	}
 	return &Engine{
 		releases: o.Releases, traffic: o.Traffic, ledger: o.Ledger, prometheus: o.Prometheus,
-		reporter: o.Reporter, leads: o.Leads, policy: o.Policy, metrics: newMetrics(o.Registerer), log: o.Log,
+		reporter: o.Reporter, leads: o.Leads, policy: o.Policy, board: o.Board, metrics: newMetrics(o.Registerer), log: o.Log,
 		webhooks: make(chan struct{}, maxWebhooks), seed: maphash.MakeSeed(),
 		urgent: make(map[Key]urgency), due: make(map[Key]struct{}), active: make(map[Key]struct{}),
 		timers: make(map[Key]*time.Timer), woken: make(chan struct{}, 1), led: make(chan struct{}, 1),
@@ -142,6 +148,7 @@ func (e *Engine) Notice(r Record) {
 	if e.reporter != nil {
 		e.reporter.Report(r)
 	}
+	e.board.Notice(r)
 	if last := r.accusedAt(); !last.IsZero() && r.Decision().Verdict.accuses() {
 		e.storms.note(r.Key, last)
 	}

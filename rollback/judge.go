@@ -72,13 +72,20 @@ func (r *Record) judge(c Case, seen insight, now time.Time) bool {
 	confirmed := r.confirm(seen.answers)
 	c = c.with(*r)
 	c.Now, c.Routing = now, seen.routing
-	return r.Decide(Decide(c)) || confirmed
+	d, grounds := Deliberate(c)
+	changed := r.Decide(d) || confirmed
+	if changed {
+		r.Grounds = &grounds
+	}
+	return changed
 }
 
 // insight is what Prometheus and the live routes said. Either may be missing.
 type insight struct {
 	answers map[Episode]Confirmation
 	routing *Routing
+	// grounds are what was decided on with them.
+	grounds *Grounds
 }
 
 // see asks Prometheus and looks at the live routes, side by side.
@@ -122,6 +129,11 @@ func (e *Engine) ask(ctx context.Context, r Record, c Case) map[Episode]Confirma
 	if !r.Shed.tried() {
 		limit = askBriefly
 	}
+	return e.askWithin(ctx, limit, r, c)
+}
+
+// askWithin is ask with a limit of the caller's.
+func (e *Engine) askWithin(ctx context.Context, limit time.Duration, r Record, c Case) map[Episode]Confirmation {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	var mu sync.Mutex

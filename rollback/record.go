@@ -39,6 +39,9 @@ type Record struct {
 	// Decisions are every change of mind, oldest first; the last one is in
 	// force.
 	Decisions []Decision `json:"decisions"`
+	// Grounds are what the newest decision of Decide's was taken on; nil for an
+	// order of a person's.
+	Grounds *Grounds `json:"grounds,omitempty"`
 
 	// Check is the look ahead at the rollback, Checked the target that was looked
 	// at, Dangers what was found, and Owner the tool that manages the live objects.

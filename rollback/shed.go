@@ -25,7 +25,9 @@ func (e *Engine) shed(ctx context.Context, r Record, seen insight) (progress, er
 		return progress{record: r}, nil // decided again, on what is there now
 	}
 	stored, saveErr := e.amend(ctx, r, func(r *Record) bool {
-		r.confirm(seen.answers)
+		if r.confirm(seen.answers) {
+			r.Grounds = seen.grounds
+		}
 		if r.Shed == nil {
 			r.Shed = &Step{Started: started}
 		}

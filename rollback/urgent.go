@@ -91,6 +91,7 @@ func (e *Engine) shedNow(ctx context.Context, stored Record, facts Case, seen in
 	if !r.Closed.IsZero() || !r.Decision().Shed || r.Shed.tried() {
 		return nil
 	}
+	seen.grounds = r.Grounds
 	_, err := e.shed(ctx, r, seen)
 	return err
 }

@@ -64,6 +64,8 @@ type Options struct {
 	// Own is backout's own namespace, where everything can be paused at once; ""
 	// if there is none.
 	Own string
+	// Gone is told by Follow of records that were deleted; nil is told nothing.
+	Gone func(k rollback.Key, revision int)
 	// Log is slog.Default if nil.
 	Log *slog.Logger
 }
@@ -74,6 +76,7 @@ type Ledger struct {
 	client     kubernetes.Interface
 	namespaces []string
 	own        string
+	gone       func(k rollback.Key, revision int)
 	log        *slog.Logger
 }
 
@@ -82,7 +85,10 @@ func New(o Options) *Ledger {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
-	return &Ledger{client: o.Client, namespaces: o.Namespaces, own: o.Own, log: o.Log}
+	if o.Gone == nil {
+		o.Gone = func(rollback.Key, int) {}
+	}
+	return &Ledger{client: o.Client, namespaces: o.Namespaces, own: o.Own, gone: o.Gone, log: o.Log}
 }
 
 // Name returns the name of the ConfigMap of a record.

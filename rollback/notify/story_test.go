@@ -95,6 +95,10 @@ func (s *shop) set(to string) []rollback.Weight {
 	return []rollback.Weight{w}
 }
 
+func (s *shop) ShedSeen(ctx context.Context, k rollback.Key, _ rollback.Routing, still func(context.Context) error) ([]rollback.Weight, error) {
+	return s.Shed(ctx, k, nil, still)
+}
+
 func (s *shop) Shed(ctx context.Context, _ rollback.Key, _ rollback.Manifest, still func(context.Context) error) ([]rollback.Weight, error) {
 	time.Sleep(2 * time.Millisecond)
 	if err := still(ctx); err != nil {
@@ -112,6 +116,19 @@ func (s *shop) Raise(ctx context.Context, _ rollback.Key, _ rollback.Manifest, s
 		return nil, err
 	}
 	return s.set("20"), nil
+}
+
+func (s *shop) Recent(ctx context.Context, k rollback.Key) ([]rollback.Record, error) {
+	return s.Records(ctx, k)
+}
+
+func (s *shop) Record(ctx context.Context, k rollback.Key, revision int) (rollback.Record, bool, error) {
+	records, err := s.Records(ctx, k)
+	i := slices.IndexFunc(records, func(r rollback.Record) bool { return r.Revision == revision })
+	if err != nil || i < 0 {
+		return rollback.Record{}, false, err
+	}
+	return records[i], true, nil
 }
 
 func (s *shop) Open(context.Context) ([]rollback.Key, error) { return nil, nil }
