@@ -38,6 +38,10 @@ func (b *box) All(context.Context) ([]rollback.Record, error) { return b.records
 
 func (b *box) Records(context.Context, rollback.Key) ([]rollback.Record, error) { return b.records, nil }
 
+func (b *box) Record(context.Context, rollback.Key, int) (rollback.Record, bool, error) {
+	return rollback.Record{}, false, nil
+}
+
 // serving returns the URLs of a real HTTP edge over the box, and the file of its token.
 func serving(t *testing.T, b *box, ready error) (webhook, ops, tokenFile string) {
 	t.Helper()
@@ -93,11 +97,11 @@ func TestCheck(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			webhook, ops, token := serving(t, &box{}, tt.ready)
-			command := newCommand(envconfig.MapLookuper(nil))
+			args := append([]string{"backout", "check", "--webhook=" + webhook, "--ops=" + ops, "--token-file=" + token}, tt.args...)
+			command := newCommand(envconfig.MapLookuper(nil), args)
 			var out strings.Builder
 			command.SetOut(&out)
 			command.SetErr(io.Discard)
-			command.SetArgs(append([]string{"check", "--webhook=" + webhook, "--ops=" + ops, "--token-file=" + token}, tt.args...))
 			err := command.ExecuteContext(t.Context())
 			if tt.wrong == "" && (err != nil || !strings.Contains(out.String(), tt.said)) {
 				t.Errorf("it says %q, %v; want %q", out.String(), err, tt.said)
@@ -113,9 +117,9 @@ func TestCheck(t *testing.T) {
 func TestCheckOnlyObserves(t *testing.T) {
 	b := &box{}
 	webhook, ops, token := serving(t, b, nil)
-	command := newCommand(envconfig.MapLookuper(nil))
+	args := []string{"backout", "check", "canary-demo/shop", "--cluster=blue", "--webhook=" + webhook, "--ops=" + ops, "--token-file=" + token}
+	command := newCommand(envconfig.MapLookuper(nil), args)
 	command.SetOut(io.Discard)
-	command.SetArgs([]string{"check", "canary-demo/shop", "--cluster=blue", "--webhook=" + webhook, "--ops=" + ops, "--token-file=" + token})
 	if err := command.ExecuteContext(t.Context()); err != nil {
 		t.Fatal(err)
 	}

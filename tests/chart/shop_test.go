@@ -22,6 +22,13 @@ spec:
     spec: {containers: [{name: shop, image: "uonyeka/canary-demo:%[4]s", env: [{name: VERSION, value: %[4]s}]}]}`, name, track, replicas, tag)
 }
 
+// workloads are a StatefulSet and a DaemonSet of the canary's that have no pods.
+func workloads() []string {
+	set := strings.ReplaceAll(pods("shop-state", "canary", 0, "v1"), "Deployment", "StatefulSet")
+	daemons := strings.ReplaceAll(strings.ReplaceAll(pods("shop-daemons", "canary", 0, "v1"), "Deployment", "DaemonSet"), "  replicas: 0\n", "")
+	return []string{set, strings.ReplaceAll(daemons, "spec: {containers", "spec: {nodeSelector: {no: node}, containers")}
+}
+
 func service(name, selector string) string {
 	return fmt.Sprintf("\napiVersion: v1\nkind: Service\nmetadata: {name: %s}\nspec: {selector: {%s}, ports: [{name: http, port: 80, targetPort: 5000}]}", name, selector)
 }
