@@ -34,6 +34,7 @@ type service struct {
 	teller   *notify.Teller
 	weights  *traffic.Gauge
 	server   *handler.Server
+	registry *prometheus.Registry
 	log      *slog.Logger
 
 	// warm is closed once the API server has answered.
@@ -49,6 +50,7 @@ func newService(c config, in cluster, log *slog.Logger) (*service, error) {
 	s := &service{config: c, host: in.config.Host, log: log, warm: make(chan struct{})}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	s.registry = registry
 	s.lease, err = ledger.NewLease(ledger.LeaseOptions{
 		Client: clientset, Namespace: in.namespace, Identity: identity(), Config: c.Lease, Registerer: registry, Log: log,
 	})
