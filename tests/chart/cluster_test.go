@@ -125,6 +125,10 @@ func (c *cluster) define(t *testing.T, kinds ...string) {
 // appoint lets admin do in the namespaces what a namespace admin may, and write objects of those API groups.
 func (c *cluster) appoint(t *testing.T, namespaces []string, groups ...string) {
 	t.Helper()
+	eventually(t, "ClusterRole admin has its rules", func(ctx context.Context) bool {
+		role, err := c.Client.RbacV1().ClusterRoles().Get(ctx, "admin", metav1.GetOptions{})
+		return err == nil && len(role.Rules) > 10 // a controller puts them together
+	})
 	ctx, who := limited(t), []rbacv1.Subject{{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: admin}}
 	for _, namespace := range namespaces {
 		c.namespace(t, namespace, nil)

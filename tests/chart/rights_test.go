@@ -64,29 +64,33 @@ func (c *cluster) used(t *testing.T, namespace string) (used, refused map[string
 	return used, refused
 }
 
-// compare checks that backout has used every right that the Role gives it in the namespace, and lacked none there.
-func (c *cluster) compare(t *testing.T, namespace, role string) {
+// allUsed checks that backout has used every right that the Role gives it in the namespace.
+func (c *cluster) allUsed(t *testing.T, namespace, role string) {
 	t.Helper()
 	granted := c.granted(t, namespace, role)
-	used, refused := c.used(t, namespace)
+	used, _ := c.used(t, namespace)
+	var table []string
 	for _, r := range slices.Sorted(maps.Keys(granted)) {
+		verb, kind, _ := strings.Cut(r, " ")
+		table = append(table, kind+" "+verb)
 		if !used[r] {
 			t.Errorf("namespace %s: backout may %s and never did", namespace, r)
 		}
 	}
+	slices.Sort(table)
+	t.Logf("namespace %s: Role %s grants %d rights:\n  %s", namespace, role, len(granted), strings.Join(table, "\n  "))
+}
+
+// noneMissed checks that backout was refused nothing in the namespace so far.
+func (c *cluster) noneMissed(t *testing.T, namespace string) {
+	t.Helper()
+	_, refused := c.used(t, namespace)
 	for _, r := range slices.Sorted(maps.Keys(refused)) {
 		// What the cluster does not serve is refused before it is said not to be there.
 		if !strings.HasSuffix(r, ".traefik.containo.us") {
 			t.Errorf("namespace %s: backout wanted to %s and may not", namespace, r)
 		}
 	}
-	var table []string
-	for _, r := range slices.Sorted(maps.Keys(used)) {
-		verb, kind, _ := strings.Cut(r, " ")
-		table = append(table, kind+" "+verb)
-	}
-	slices.Sort(table)
-	t.Logf("namespace %s: Role %s grants %d rights; used there:\n  %s", namespace, role, len(granted), strings.Join(table, "\n  "))
 }
 
 func labelsOf(namespace, release, level string) map[string]string {
@@ -148,10 +152,17 @@ func TestEveryRightIsUsedAndEnough(t *testing.T) {
 	if r.Target != 1 || !r.Raise.Succeeded() || len(r.Weights) < 8 {
 		t.Errorf("not every route was set to zero and raised again: %s, %v", r.Summary(), r.Weights)
 	}
-	c.compare(t, "rolls", "backout-rollback")
-	c.compare(t, "sheds", "backout-shed")
-	c.compare(t, own, "backout")
+	eventually(t, "the older record is gone", func(ctx context.Context) bool {
+		_, there := c.record(ctx, "sheds", "backout.v1.looked-at.v1")
+		return !there
+	})
+	for _, namespace := range []string{"rolls", "sheds", own} {
+		c.noneMissed(t, namespace)
+	}
 	c.onlySheds(t, am)
+	c.allUsed(t, "rolls", "backout-rollback")
+	c.allUsed(t, "sheds", "backout-shed")
+	c.allUsed(t, own, "backout")
 	for _, l := range less {
 		l.learn(t, c, am)
 	}

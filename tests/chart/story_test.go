@@ -84,6 +84,7 @@ func TestTheChart(t *testing.T) {
 		t.Errorf("helm test left the verdict %s, want observe", v)
 	}
 
+	c.ready(t, stage.Namespace)
 	timeline, err := c.Watch(t.Context())
 	if err != nil {
 		t.Fatal(err)
