@@ -49,14 +49,14 @@ func TestPresets(t *testing.T) {
 
 func TestThresholdsAreReplacedAndNothingElseIs(t *testing.T) {
 	plain := parse(t, assemble(t, rules.Options{}))
-	set := parse(t, assemble(t, rules.Options{Thresholds: map[string]float64{"z": 4.5, "error_budget": 1e-4}}))
+	set := parse(t, assemble(t, rules.Options{Thresholds: map[string]float64{"z": 4.75, "error_budget": 1e-4}}))
 	var changed []string
 	for i, r := range set {
 		if r.Expr != plain[i].Expr {
 			changed = append(changed, r.Labels["kind"]+" "+r.Expr)
 		}
 	}
-	if want := []string{"z vector(4.5)", "error_budget vector(0.0001)"}; !slices.Equal(changed, want) {
+	if want := []string{"z vector(4.75)", "error_budget vector(0.0001)"}; !slices.Equal(changed, want) {
 		t.Errorf("changed: %q, want %q", changed, want)
 	}
 	_, err := rules.Assemble(rules.Options{Thresholds: map[string]float64{"Z": 4.5}})
