@@ -40,17 +40,31 @@ func (n *node) walk(visit func(*node)) {
 	}
 }
 
-// guarded reports whether n, a divisor, cannot be zero.
-func (n *node) guarded() bool {
+// positive reports whether n is above zero wherever it has a value, going by what the names in it were recorded as.
+func (n *node) positive(names map[string]bool) bool {
 	switch n.Type {
 	case "parenExpr":
-		return n.Expr.guarded()
+		return n.Expr.positive(names)
 	case "numberLiteral":
 		return n.Val != "0"
-	case "binaryExpr":
-		return n.Op == ">" && !n.Bool && n.RHS.Val == "0" || n.Op == "+" && n.LHS.guarded() && n.RHS.guarded()
+	case "vectorSelector", "matrixSelector":
+		return names[n.Name]
+	case "aggregation":
+		return n.Op == "count" || n.Op == "group" || n.Expr.positive(names)
 	case "call":
-		return n.Func.Name == "count_over_time" || n.Func.Name == "sqrt" && n.Args[0].guarded()
+		if n.Func.Name == "clamp_min" {
+			return n.Args[1].positive(names)
+		}
+		return n.Func.Name == "count_over_time" || slices.Contains([]string{"sqrt", "sum_over_time", "label_replace"}, n.Func.Name) && n.Args[0].positive(names)
+	case "binaryExpr":
+		switch n.Op {
+		case ">":
+			return !n.Bool && n.RHS.Type == "numberLiteral"
+		case "and", "unless":
+			return n.LHS.positive(names)
+		case "or", "+", "*", "/":
+			return n.LHS.positive(names) && n.RHS.positive(names)
+		}
 	}
 	return false
 }
@@ -73,40 +87,59 @@ func TestExpressions(t *testing.T) {
 	for _, preset := range rules.Presets() {
 		t.Run(preset, func(t *testing.T) {
 			named := readme + text(t, filepath.Join("sources", preset+".yml"))
-			var recorded []string
+			c := checker{prometheus: p, preset: preset, named: named, positive: map[string]bool{}}
 			for _, r := range group(t, assemble(t, preset)) {
-				checkExpression(t, p, r, func(name string) bool {
-					// Envoy Gateway has no durations by endpoint; the rules about them find nothing.
-					none := preset == "envoy-gateway" && strings.HasPrefix(name, "track:http_duration_")
-					return none || slices.Contains(recorded, name) || !strings.Contains(name, ":") && isNamed(named, name)
-				})
-				recorded = append(recorded, r.Record)
+				c.check(t, r)
 			}
 		})
 	}
 }
 
-func checkExpression(t *testing.T, p *sandbox.Prometheus, r rule, known func(name string) bool) {
+// checker goes through the rules of a preset in their order.
+type checker struct {
+	prometheus *sandbox.Prometheus
+	preset     string
+	named      string // what the README and the head of the source say
+	// positive has every name that was recorded so far, and whether its value is above zero.
+	positive map[string]bool
+}
+
+func (c checker) known(name string) bool {
+	// Envoy Gateway has no durations by endpoint; the rules about them find nothing.
+	none := c.preset == "envoy-gateway" && strings.HasPrefix(name, "track:http_duration_")
+	_, recorded := c.positive[name]
+	return none || recorded || !strings.Contains(name, ":") && isNamed(c.named, name)
+}
+
+func (c checker) check(t *testing.T, r rule) {
 	t.Helper()
 	what := r.Record + r.Labels["kind"] + r.Alert
-	root, err := takeApart(p, r.Expr)
+	root, err := takeApart(c.prometheus, r.Expr)
 	if err != nil {
 		t.Errorf("%s: %v", what, err)
 		return
 	}
+	logarithms := map[*node]bool{}
 	root.walk(func(n *node) {
 		switch {
 		case n.Type == "vectorSelector" || n.Type == "matrixSelector":
-			if !known(n.Name) {
+			if !c.known(n.Name) {
 				t.Errorf("%s reads %q, which is neither recorded before nor named in the README or the source", what, n.Name)
 			}
-		case n.Op == "/" && !n.RHS.guarded():
+		case n.Func.Name == "ln":
+			logarithms[n.Args[0]] = true
+		// A ratio has no logarithm where its divisor is zero, and what is not a number fires nothing.
+		case n.Op == "/" && !logarithms[n] && !n.RHS.positive(c.positive):
 			t.Errorf("%s divides by what can be zero: guard it with > 0", what)
 		}
 	})
+	if r.Record != "" {
+		before, again := c.positive[r.Record]
+		c.positive[r.Record] = root.positive(c.positive) && (before || !again)
+	}
 	for name, text := range r.Annotations {
 		for _, asked := range regexp.MustCompile(`"([a-z0-9_:]+)\{`).FindAllStringSubmatch(text, -1) {
-			if !known(asked[1]) {
+			if !c.known(asked[1]) {
 				t.Errorf("%s: the %s asks for %q, which is not recorded", what, name, asked[1])
 			}
 		}
