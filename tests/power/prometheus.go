@@ -29,7 +29,7 @@ func NewPrometheus() (*Prometheus, error) {
 		return nil, fmt.Errorf("make a directory for the storage: %w", err)
 	}
 	o := tsdb.DefaultOptions()
-	o.WALSegmentSize = -1                               // nothing has to outlive the process
+	o.WALSegmentSize = -1                                // nothing has to outlive the process
 	o.MinBlockDuration = (24 * time.Hour).Milliseconds() // series are written one after the other
 	o.MaxBlockDuration = o.MinBlockDuration
 	db, err := tsdb.Open(dir, nil, nil, o, nil)
