@@ -105,8 +105,8 @@ type checker struct {
 }
 
 func (c checker) known(name string) bool {
-	// Envoy Gateway has no durations by endpoint; the rules about them find nothing.
-	none := c.preset == "envoy-gateway" && strings.HasPrefix(name, "track:http_duration_")
+	// Prometheus records ALERTS itself. Envoy Gateway has no durations by endpoint; the rules about them find nothing.
+	none := name == "ALERTS" || c.preset == "envoy-gateway" && strings.HasPrefix(name, "track:http_duration_")
 	_, recorded := c.positive[name]
 	return none || recorded || !strings.Contains(name, ":") && isNamed(c.named, name)
 }
