@@ -3,7 +3,6 @@ package rules_test
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -19,9 +18,11 @@ import (
 
 type object = map[string]any
 
-// routing reads alertmanager.yml and has its receivers post to the webhook of the test, with a token that is there.
-func routing(t *testing.T, s *sandbox.Sandbox, token string) (file string, config object) {
+// routing writes alertmanager.yml anew, with receivers that post to the webhook of the test and a token that is there, and returns the
+// file's path.
+func routing(t *testing.T, s *sandbox.Sandbox, token string) string {
 	t.Helper()
+	var config object
 	if err := yaml.Unmarshal([]byte(text(t, "alertmanager.yml")), &config); err != nil {
 		t.Fatal(err)
 	}
@@ -41,9 +42,9 @@ func routing(t *testing.T, s *sandbox.Sandbox, token string) (file string, confi
 	if err != nil {
 		t.Fatal(err)
 	}
-	file = filepath.Join(s.Dir(), "routing.yml")
+	file := filepath.Join(s.Dir(), "routing.yml")
 	write(t, file, b)
-	return file, config
+	return file
 }
 
 // An HA pair of real Alertmanagers with the routing as it is shipped: what is for backout comes to it at once, with the token, one
@@ -52,7 +53,7 @@ func TestRoutingOfAnHAPair(t *testing.T) {
 	t.Parallel()
 	s := sandbox.Start(t)
 	start(t, s, "webhook", role+"=webhook")
-	file, _ := routing(t, s, "plum")
+	file := routing(t, s, "plum")
 	first, err := s.Alertmanager(t.Context(), sandbox.AlertmanagerOptions{Config: file, Port: 9093, GossipPort: 9094})
 	if err != nil {
 		t.Fatal(err)
@@ -171,7 +172,7 @@ func camel(v any) any {
 		return v
 	}
 	spelt := object{}
-	for key, value := range maps.All(m) {
+	for key, value := range m {
 		parts := strings.Split(key, "_")
 		for i, part := range parts[1:] {
 			parts[i+1] = strings.ToUpper(part[:1]) + part[1:]
