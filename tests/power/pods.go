@@ -55,7 +55,7 @@ func pods(src *rand.Rand, c Canary, release string, history time.Duration) []*po
 		p := &pod{canary: c, src: src, start: -history, rate: c.Rate * (1 - c.Share) / c.Share / float64(c.StablePods)}
 		track, version := "stable", "v1"
 		if i >= c.StablePods {
-			p.isCanary, p.start, p.rate = true, 0, c.Rate/float64(c.CanaryPods)
+			p.isCanary, p.start, p.rate = true, c.Begins, c.Rate/float64(c.CanaryPods)
 			track, version = "canary", "v2"
 		}
 		p.restarts = c.Restarts > 0 && (i == 0 || i == c.StablePods)
