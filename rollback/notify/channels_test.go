@@ -287,6 +287,9 @@ func TestKubernetesEventsTellTheStoryOnce(t *testing.T) {
 				t.Errorf("%s is %q, want %q", reason, reasons[reason], kind)
 			}
 		}
+		if n := again.count(t, "events", resultError); n != 0 {
+			t.Errorf("%g errors; an Event that is there already is no error:\n%s", n, again.log)
+		}
 		if len(list.Items) != 5 {
 			t.Errorf("%d Events by two leaders, want each of 5 once", len(list.Items))
 		}
