@@ -3,7 +3,9 @@ package notify
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -337,6 +339,39 @@ func TestNoWordOfAnAlertIsACommandOrMarkup(t *testing.T) {
 	}
 	if got := linkable("https://evil.example/a|b>c<d"); strings.ContainsAny(got, "|<>") {
 		t.Errorf("a link can be ended from within: %s", got)
+	}
+}
+
+// TestSlackTakesTheLongestReport: what does not fit is cut, not refused.
+func TestSlackTakesTheLongestReport(t *testing.T) {
+	long := strings.Repeat("<&>", 3000)
+	r := accused(holds(rollback.Managed, long), onHold, func(r *rollback.Record) {
+		r.Namespace, r.Release = strings.Repeat("n", 63), strings.Repeat("r", 53)
+		r.Decisions[0].Do = "flux suspend " + long
+		for i := range 19 {
+			a := r.Accusations[0]
+			a.Alert, a.Summary, a.Description, a.Fingerprint = long, long, long, fmt.Sprint(i)
+			r.Accusations = append(r.Accusations, a)
+		}
+		for range 30 {
+			r.Weights = append(r.Weights, rollback.Weight{Kind: long, Name: "web", From: "20", To: "0"})
+		}
+	})
+	report := Of(r, setting())
+	server := fakeSlack()
+	for _, place := range []string{"hooks", "slack"} {
+		w := &world{hosts: map[string]http.Handler{"hooks.example": server, "slack.example": server}}
+		hook := &slackWebhook{file: file(t, hookURL), client: newClient(w)}
+		bot := &slackBot{file: file(t, botToken), api: "https://slack.example/api/", channel: "C1", client: newClient(w)}
+		var err error
+		if place == "hooks" {
+			_, err = hook.deliver(t.Context(), &report, report.Story, "")
+		} else {
+			_, err = bot.deliver(t.Context(), &report, report.Story, "")
+		}
+		if err != nil && !errors.Is(err, errMore) {
+			t.Errorf("%s: %v, refused: %v", place, err, server.Refusals())
+		}
 	}
 }
 
