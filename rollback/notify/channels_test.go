@@ -146,6 +146,19 @@ func TestHelpIsAskedForUntilItIsOver(t *testing.T) {
 	})
 }
 
+func TestARecordThatIsDeletedAsksForNoHelp(t *testing.T) {
+	alertsOf(t, func(t *testing.T, d *desk, am *fakeAlertmanager, put func(rollback.Record)) {
+		put(accused(holds(rollback.Baked, "it is old"), onHold))
+		d.book.mu.Lock()
+		d.book.records = nil // by kubectl delete
+		d.book.mu.Unlock()
+		time.Sleep(10 * time.Minute)
+		if f := am.firing(); len(f) != 0 {
+			t.Errorf("firing for a record that is gone: %v", f)
+		}
+	})
+}
+
 func TestAlertsNeverComeBack(t *testing.T) {
 	for name, r := range cases() {
 		report := Of(r, setting())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/upcommerce/backout/rollback"
@@ -18,17 +19,49 @@ const noteTimeout = 3 * time.Second
 
 // notes writes what was told until ctx ends.
 func (t *Teller) notes(ctx context.Context) {
-	tick := time.NewTicker(noteInterval)
+	tick, look := time.NewTicker(noteInterval), time.NewTicker(refreshInterval)
 	defer tick.Stop()
+	defer look.Stop()
 	for {
 		select {
 		case <-tick.C:
 		case <-t.moved:
+		case <-look.C:
+			t.forgetGone(ctx)
 		case <-ctx.Done():
 			return
 		}
 		t.saveAll(ctx)
 	}
+}
+
+// forgetGone forgets open records that somebody has deleted, which nobody tells of:
+// else an alert about one would be refreshed for ever.
+func (t *Teller) forgetGone(ctx context.Context) {
+	for _, id := range t.refreshed() {
+		limited, cancel := context.WithTimeout(ctx, noteTimeout)
+		records, err := t.ledger.Records(limited, id.key)
+		cancel()
+		if err != nil || slices.ContainsFunc(records, func(r rollback.Record) bool { return identify(&r) == id }) {
+			continue
+		}
+		t.mu.Lock()
+		delete(t.known, id)
+		t.mu.Unlock()
+	}
+}
+
+// refreshed returns what some channel is told again and again.
+func (t *Teller) refreshed() []identity {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var ids []identity
+	for id, m := range t.known {
+		if slices.ContainsFunc(t.channels, func(c *channel) bool { return !m.refresh(c).IsZero() }) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
 func (t *Teller) saveAll(ctx context.Context) {
