@@ -375,6 +375,39 @@ func TestSlackTakesTheLongestReport(t *testing.T) {
 	}
 }
 
+// TestAnyRecordCanBeTold: records are ConfigMaps, and people edit them. What they
+// leave in one stops nobody's process.
+func TestAnyRecordCanBeTold(t *testing.T) {
+	steps := []*rollback.Step{nil, {}, step(0, time.Second), failing(20, "x"), {Failed: true}}
+	outcomes := []rollback.Outcome{"", rollback.Recovered, rollback.Restored, rollback.NotRecovered, "nonsense"}
+	holds := []*rollback.Hold{nil, {}, {Since: noon(), Ended: after(time.Hour)}}
+	decisions := []rollback.Decision{{}, acting(), {Verdict: "nonsense", Hold: true, People: true}, {Verdict: rollback.Unconfirmed}}
+	count := 0
+	for i := range len(steps) * len(steps) * len(steps) * len(steps) {
+		for j, d := range decisions {
+			r := accused(d)
+			n := i
+			for _, s := range []**rollback.Step{&r.Shed, &r.Rollback, &r.Raise, &r.Verify} {
+				*s = steps[n%len(steps)]
+				n /= len(steps)
+			}
+			r.Outcome, r.Hold = outcomes[(i+j)%len(outcomes)], holds[(i+j)%len(holds)]
+			if i%2 == 0 {
+				r.Accusations, r.Weights = nil, []rollback.Weight{{}}
+			}
+			if i%3 == 0 {
+				r.Decisions = nil
+			}
+			report := Of(r, setting())
+			_, _, _ = report.blocks(), report.fallback(), report.posted(after(time.Hour), i%2 == 0)
+			count++
+		}
+	}
+	if count < 2000 {
+		t.Errorf("%d records were tried", count)
+	}
+}
+
 func TestQuote(t *testing.T) {
 	for word, want := range map[string]string{
 		"web": "web", "shop/web": "shop/web", "a b": "'a b'", "it's": `'it'\''s'`, "$(reboot)": "'$(reboot)'", "": "''", "a\nb": "'a b'",
