@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -11,6 +12,8 @@ import (
 	"time"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -18,11 +21,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
-
-	"context"
-
-	appsv1 "k8s.io/api/apps/v1"
-	corev1 "k8s.io/api/core/v1"
 
 	"github.com/upcommerce/backout/rollback"
 )
@@ -162,7 +160,7 @@ func TestARecordThatIsDeletedAsksForNoHelp(t *testing.T) {
 func TestAlertsNeverComeBack(t *testing.T) {
 	for name, r := range cases() {
 		report := Of(r, setting())
-		for _, a := range report.posted(after(time.Hour), true) {
+		for _, a := range report.posted(after(time.Hour), wasPosted) {
 			if _, ours := a.Labels["backout"]; ours {
 				t.Errorf("%s: an alert of ours has a backout label and would be acted upon", name)
 			}

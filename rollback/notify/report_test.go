@@ -226,7 +226,7 @@ func shown(t *testing.T, r *Report) string {
 		fmt.Fprintf(&b, "%s outcome=%t %s: %s\n", l.Key, l.Outcome, l.Word.reason(), printable(l.Text))
 	}
 	b.WriteString("-- alerts --\n")
-	for _, a := range r.posted(after(time.Hour), false) {
+	for _, a := range r.posted(after(time.Hour), "") {
 		fmt.Fprintf(&b, "%s %s..%s\n", a.Labels["alertname"], a.StartsAt.Format(time.TimeOnly), a.EndsAt.Format(time.TimeOnly))
 	}
 	var blocks bytes.Buffer
@@ -399,7 +399,7 @@ func TestAnyRecordCanBeTold(t *testing.T) {
 				r.Decisions = nil
 			}
 			report := Of(r, setting())
-			_, _, _ = report.blocks(), report.fallback(), report.posted(after(time.Hour), i%2 == 0)
+			_, _, _ = report.blocks(), report.fallback(), report.posted(after(time.Hour), "")
 			count++
 		}
 	}
