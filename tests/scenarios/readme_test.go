@@ -68,7 +68,6 @@ func TestTheQuickStartOfTheReadme(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	events(t, st, []string{"BackoutAccused", "BackoutRaised", "BackoutRolledBack", "BackoutShed"})
 }
 
 // quickStart returns the Kubernetes objects of the README, with the mode that
