@@ -14,6 +14,9 @@ import (
 // told within it may be told again by the next leader, if this one is killed.
 const noteInterval = time.Second
 
+// noteRest is how long no write is tried after one that failed.
+const noteRest = 10 * time.Second
+
 // noteTimeout limits one write, and all that are made at the end.
 const noteTimeout = 3 * time.Second
 
@@ -22,6 +25,7 @@ func (t *Teller) notes(ctx context.Context) {
 	tick, look := time.NewTicker(noteInterval), time.NewTicker(refreshInterval)
 	defer tick.Stop()
 	defer look.Stop()
+	var rest time.Time
 	for {
 		select {
 		case <-tick.C:
@@ -31,7 +35,9 @@ func (t *Teller) notes(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		t.saveAll(ctx)
+		if now := time.Now(); now.After(rest) && t.saveAll(ctx) != nil {
+			rest = now.Add(noteRest)
+		}
 	}
 }
 
@@ -64,10 +70,12 @@ func (t *Teller) refreshed() []identity {
 	return ids
 }
 
-func (t *Teller) saveAll(ctx context.Context) {
+// saveAll writes what is not written. It returns the first error that is worth a
+// rest: what conflicts with a step is tried again soon.
+func (t *Teller) saveAll(ctx context.Context) error {
 	for id, told := range t.unsaved() {
 		if ctx.Err() != nil || t.leads() != nil {
-			return
+			return nil
 		}
 		limited, cancel := context.WithTimeout(ctx, noteTimeout)
 		err := t.save(limited, id, told)
@@ -75,10 +83,13 @@ func (t *Teller) saveAll(ctx context.Context) {
 		switch {
 		case err == nil:
 			t.saved(id, told)
-		case !errors.Is(err, rollback.ErrConflict) && ctx.Err() == nil:
+		case errors.Is(err, rollback.ErrConflict):
+		case ctx.Err() == nil:
 			t.log.WarnContext(ctx, "what was told is not noted; trying again", "namespace", id.key.Namespace, "release", id.key.Release, "error", err)
+			return err
 		}
 	}
+	return nil
 }
 
 // unsaved returns what is to be written.
