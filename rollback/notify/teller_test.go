@@ -3,6 +3,7 @@ package notify
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -323,6 +324,9 @@ func TestAThreadPerRecordOutlivesTheProcess(t *testing.T) {
 		all := slack.Messages()
 		if len(all) != 3 {
 			t.Fatalf("one message and two in its thread, got %d: %+v", len(all), all)
+		}
+		if _, err := json.Marshal(all); err != nil {
+			t.Errorf("the fake's messages cannot be shown: %v", err)
 		}
 		parent := all[0]
 		if !strings.Contains(parent.Text, ": recovered") || parent.Edits != 2 {
