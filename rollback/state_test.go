@@ -2,6 +2,7 @@ package rollback_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -74,6 +75,9 @@ func TestMomentsAreInOrder(t *testing.T) {
 		}
 		if r.Grounds == nil || len(r.Grounds.Candidates) != 1 || r.Grounds.Candidates[0].Why != "" {
 			t.Errorf("the record keeps what the decision was taken on: got %+v", r.Grounds)
+		}
+		if !slices.ContainsFunc(r.Grounds.Looked, func(l rollback.Look) bool { return strings.HasSuffix(l.Found, "Prometheus says that it fires") }) {
+			t.Errorf("the grounds are those of the last look, with what Prometheus said: got %+v", r.Grounds.Looked)
 		}
 	})
 }
