@@ -47,6 +47,14 @@ func TestState(t *testing.T) {
 	}
 }
 
+func TestGroundsAreKeptFromTheFirstDecisionOn(t *testing.T) {
+	c := newCluster()
+	accept(t, newEngine(t, c, policy()), alert("rollback"))
+	if r, _ := c.record(shop(), 2); r.Grounds == nil || len(r.Grounds.Looked) == 0 || len(r.Grounds.Candidates) != 1 {
+		t.Errorf("what is stored before the webhook is answered says why: got %+v", r.Grounds)
+	}
+}
+
 func TestMomentsAreInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster()
