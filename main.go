@@ -65,7 +65,7 @@ func newCommand(env envconfig.Lookuper, args []string) *cobra.Command {
 	})
 	root.AddCommand(handCommands(env, program)...)
 	root.AddCommand(lookCommands()...)
-	root.AddCommand(planCommand(env))
+	root.AddCommand(planCommand(env), rulesCommand(), checkCommand())
 	root.SetArgs(args[1:])
 	if called == completerName {
 		root.SetArgs(append([]string{cobra.ShellCompRequestCmd}, args[1:]...))

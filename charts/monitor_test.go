@@ -46,7 +46,7 @@ func TestServiceMonitorGivesTheLabelsOfTheRules(t *testing.T) {
 					}
 				}
 			}
-			if want := []string{"release", "track", "version"}; !slices.Equal(labels, want) {
+			if want := []string{"app", "release", "track", "version"}; !slices.Equal(labels, want) {
 				t.Errorf("targets get the labels %q, want %q", labels, want)
 			}
 			if endpoint.Path != "/metrics" || endpoint.Interval != "15s" {

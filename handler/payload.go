@@ -58,7 +58,7 @@ func Decode(body io.Reader) ([]rollback.Alert, uint64, error) {
 		}
 		alerts[i] = rollback.Alert{
 			Labels: a.Labels, Annotations: a.Annotations, Fingerprint: a.Fingerprint,
-			StartsAt: a.StartsAt, Resolved: a.Status == "resolved",
+			StartsAt: a.StartsAt, Resolved: a.Status == "resolved", GeneratorURL: a.GeneratorURL,
 		}
 	}
 	return alerts, m.TruncatedAlerts, nil

@@ -68,7 +68,7 @@ func (e *Engine) identify(ctx context.Context, accused map[Key][]Accusation) ([]
 		errs  []error
 	)
 	each(slices.Collect(maps.Keys(accused)), func(k Key) {
-		seen, err := e.look(ctx, k)
+		seen, err := e.look(ctx, k, e.ledger.Recent)
 		mu.Lock()
 		defer mu.Unlock()
 		switch {
@@ -225,7 +225,14 @@ func (e *Engine) storeOnce(ctx context.Context, h heard) error {
 	if err != nil {
 		return err
 	}
-	if changed || decided {
+	if decided {
+		u := e.prepare(ctx, record, c)
+		defer close(u.stored)
+		if record, err = e.ledger.Save(ctx, record); err != nil {
+			return err
+		}
+		u.stored <- record
+	} else if changed {
 		if record, err = e.ledger.Save(ctx, record); err != nil {
 			return err
 		}
@@ -236,7 +243,6 @@ func (e *Engine) storeOnce(ctx context.Context, h heard) error {
 	}
 	e.metrics.alerts.WithLabelValues(string(verdict)).Add(float64(here))
 	if decided {
-		e.remember(c.with(record))
 		e.begin(ctx, record, h.accs[0].Alert)
 	}
 	return nil

@@ -25,6 +25,7 @@
 //	verify.go   did it help
 //	hold.go     zero stays, until other content or a person comes
 //	prune.go    old records go
+//	told.go     what people were told about a record
 //	hand.go     the same by a person's order
 //
 // Beside that way stands what only looks:
@@ -39,6 +40,6 @@
 // packages lie below this one and import it, never the reverse.
 //
 // Log keys, a closed list for the whole program: namespace, release, revision,
-// target, verdict, step, alert, reason, count, weights, attempt, duration, error;
-// and, at the start, address, ops, policy, prometheus, http.
+// target, verdict, step, alert, reason, count, weights, attempt, duration, channel, error;
+// and, at the start, address, ops, policy, prometheus, http, notify.
 package rollback

@@ -43,7 +43,7 @@ func (e *Engine) Foresee(ctx context.Context, alerts []Alert) ([]Forecast, error
 	}
 	var known []heard
 	for _, k := range keys {
-		seen, err := e.look(ctx, k)
+		seen, err := e.look(ctx, k, e.ledger.Records)
 		switch {
 		case errors.Is(err, ErrUnknownRelease):
 			all = append(all, refused(k, UnknownRelease, err.Error()))

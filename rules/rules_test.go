@@ -1,15 +1,18 @@
-// Package rules_test checks what has to hold for every rule file here, whatever it alerts on. How the rules behave is told by the
+// Package rules_test checks what has to hold for every rule here, whatever it alerts on. How the rules behave is told by the
 // *.test.yml files beside them, which promtool runs.
 package rules_test
 
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
 	"sigs.k8s.io/yaml"
+
+	"github.com/upcommerce/backout/rules"
 )
 
 // ruleFile is what the tests look at in a rule file.
@@ -21,103 +24,136 @@ type ruleFile struct {
 }
 
 type rule struct {
-	Record, Alert, Expr string
-	KeepFiringFor       string `json:"keep_firing_for"`
-	Labels, Annotations map[string]string
+	Record, Alert, Expr, For string
+	KeepFiringFor            string `json:"keep_firing_for"`
+	Labels, Annotations      map[string]string
 }
 
-// files reads every rule file, by its name.
-func files(t *testing.T) map[string]ruleFile {
+// parse reads the rules of a file's one group.
+func parse(t *testing.T, b []byte) []rule {
 	t.Helper()
-	paths, err := filepath.Glob("*.rules.yml")
-	if err != nil || len(paths) == 0 {
-		t.Fatalf("found no rule files: %v", err)
+	var f ruleFile
+	if err := yaml.UnmarshalStrict(b, &f); err != nil {
+		t.Fatal(err)
 	}
-	found := map[string]ruleFile{}
-	for _, path := range paths {
+	if len(f.Groups) != 1 || f.Groups[0].Name != "canary" {
+		t.Fatalf("a rule file has one group, named canary, so that one evaluation sees what it records: %d groups", len(f.Groups))
+	}
+	return f.Groups[0].Rules
+}
+
+func TestEveryFragmentIsARuleFileByItself(t *testing.T) {
+	fragments, err := filepath.Glob("sources/*.yml")
+	if err != nil || len(fragments) != len(rules.Presets()) {
+		t.Fatalf("found %d sources and %d presets: %v", len(fragments), len(rules.Presets()), err)
+	}
+	for _, name := range []string{"thresholds", "objects", "tracks", "errors", "latency", "health", "traffic"} {
+		fragments = append(fragments, name+".yml")
+	}
+	for _, path := range fragments {
 		b, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		var f ruleFile
-		if err := yaml.Unmarshal(b, &f); err != nil {
-			t.Fatalf("%s: %v", path, err)
+		if len(parse(t, b)) == 0 {
+			t.Errorf("%s has no rules", path)
 		}
-		found[path] = f
 	}
-	return found
 }
 
-func TestEveryAlertKeepsTheContract(t *testing.T) {
-	for path, f := range files(t) {
-		for _, g := range f.Groups {
-			for _, r := range g.Rules {
-				if r.Alert == "" {
-					continue
-				}
-				t.Run(r.Alert, func(t *testing.T) { checkAlert(t, path, r) })
+// Every source records the same, so that neither alerts nor dashboards change with it. Envoy Gateway has no durations by endpoint.
+func TestEverySourceRecordsTheSame(t *testing.T) {
+	recorded := func(preset string) []string {
+		var names []string
+		for _, r := range parse(t, assemble(t, rules.Options{Preset: preset})) {
+			if r.Record != "" && !slices.Contains(names, r.Record) {
+				names = append(names, r.Record)
+			}
+		}
+		slices.Sort(names)
+		return names
+	}
+	want := recorded(rules.DefaultPreset)
+	for _, preset := range rules.Presets() {
+		got := recorded(preset)
+		for _, name := range want {
+			durations := name == "track:http_duration_bucket:seen1m" || name == "track:http_duration_sum:seen1m"
+			if !slices.Contains(got, name) && (preset != "envoy-gateway" || !durations) {
+				t.Errorf("%s does not record %s", preset, name)
 			}
 		}
 	}
 }
 
-func checkAlert(t *testing.T, path string, r rule) {
+func TestEveryAlertKeepsTheContract(t *testing.T) {
+	for _, r := range parse(t, assemble(t, rules.Options{})) {
+		if r.Alert != "" {
+			t.Run(r.Alert, func(t *testing.T) { checkAlert(t, r) })
+		}
+	}
+}
+
+func checkAlert(t *testing.T, r rule) {
 	t.Helper()
-	if may, ok := r.Labels["backout"]; ok && !slices.Contains([]string{"rollback", "shed", "observe"}, may) {
-		t.Errorf("%s: backout may be told to rollback, shed or observe, not to %q", path, may)
+	if may, ok := r.Labels["backout"]; ok != (r.Alert != "BothTracksFail") || ok && !slices.Contains([]string{"rollback", "shed", "observe"}, may) {
+		t.Errorf("backout may be told to rollback, shed or observe, by every alert but BothTracksFail; not to %q", may)
 	}
 	if r.Labels["severity"] == "" {
-		t.Errorf("%s: without a severity nobody knows whom to wake", path)
+		t.Error("without a severity nobody knows whom to wake")
 	}
 	for _, label := range []string{"namespace", "release", "version"} {
 		if !strings.Contains(r.Annotations["summary"], "$labels."+label) {
-			t.Errorf("%s: the summary must name the %s", path, label)
+			t.Errorf("the summary must name the %s", label)
 		}
 	}
-	if !strings.Contains(r.Annotations["summary"]+r.Annotations["description"], "$value") {
-		t.Errorf("%s: neither summary nor description tells the value", path)
+	if !strings.Contains(r.Annotations["summary"], "with $labels.version") {
+		t.Error("the summary must read well without a version: not every source tells it")
 	}
-	if r.Labels["backout"] == "rollback" && r.KeepFiringFor == "" {
-		t.Errorf("%s: without keep_firing_for its end races the rollback", path)
+	if !strings.Contains(r.Annotations["summary"]+r.Annotations["description"], "$value") {
+		t.Error("neither summary nor description tells the value")
+	}
+	if r.KeepFiringFor == "" {
+		t.Error("without keep_firing_for its end races the rollback")
 	}
 	playbook := filepath.Join("playbooks", r.Alert+".md")
 	if !strings.HasSuffix(r.Annotations["runbook_url"], "/rules/"+filepath.ToSlash(playbook)) {
-		t.Errorf("%s: runbook_url %q does not lead to %s", path, r.Annotations["runbook_url"], playbook)
+		t.Errorf("runbook_url %q does not lead to %s", r.Annotations["runbook_url"], playbook)
 	}
 	b, err := os.ReadFile(playbook)
 	if err != nil {
-		t.Errorf("%s: the alert has no playbook: %v", path, err)
+		t.Fatalf("the alert has no playbook: %v", err)
 	}
 	if !strings.HasPrefix(string(b), "# "+r.Alert+"\n") {
 		t.Errorf("%s: its title must be the alert's name", playbook)
 	}
-}
-
-// One evaluation of a group runs its rules in order: an alert sees only what is recorded before it.
-func TestRecordsComeBeforeAlerts(t *testing.T) {
-	for path, f := range files(t) {
-		for _, g := range f.Groups {
-			var alert string
-			for _, r := range g.Rules {
-				if r.Record != "" && alert != "" {
-					t.Errorf("%s, group %s: %s is recorded after the alert %s", path, g.Name, r.Record, alert)
-				}
-				alert += r.Alert
-			}
+	for _, section := range []string{"What it means", "What happens by itself", "What to do", "How to stop it", "When it stays silent"} {
+		if !strings.Contains(string(b), "\n## "+section+"\n") {
+			t.Errorf("%s does not say: %s", playbook, section)
 		}
 	}
 }
 
-func TestEveryRuleFileHasUnitTestsAndEveryPlaybookAnAlert(t *testing.T) {
-	alerts := map[string]bool{}
-	for path, f := range files(t) {
-		if _, err := os.Stat(strings.TrimSuffix(path, ".rules.yml") + ".test.yml"); err != nil {
-			t.Errorf("%s has no unit tests: %v", path, err)
+func TestEveryPlaybookHasAnAlertAndEveryAlertAUnitTest(t *testing.T) {
+	var all strings.Builder
+	tests, err := filepath.Glob("*.test.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range tests {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
 		}
-		for _, g := range f.Groups {
-			for _, r := range g.Rules {
-				alerts[r.Alert] = true
-			}
+		all.Write(b)
+	}
+	alerts := map[string]bool{}
+	for _, r := range parse(t, assemble(t, rules.Options{})) {
+		if r.Alert == "" {
+			continue
+		}
+		alerts[r.Alert] = true
+		if !strings.Contains(all.String(), "alertname: "+r.Alert+"\n") || !strings.Contains(all.String(), `alertname="`+r.Alert+`"`) {
+			t.Errorf("no unit test has %s fire and another not", r.Alert)
 		}
 	}
 	playbooks, err := filepath.Glob("playbooks/*.md")
@@ -128,5 +164,37 @@ func TestEveryRuleFileHasUnitTestsAndEveryPlaybookAnAlert(t *testing.T) {
 		if !alerts[strings.TrimSuffix(filepath.Base(p), ".md")] {
 			t.Errorf("%s is about an alert that does not exist", p)
 		}
+	}
+}
+
+// Every threshold is used, and stands in the README with its default.
+func TestEveryThresholdIsUsedAndExplained(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := parse(t, assemble(t, rules.Options{}))
+	rows := regexp.MustCompile("(?m)^\\| (`[^|]+`) \\| ([0-9.]+) \\|").FindAllStringSubmatch(string(readme), -1)
+	explained := map[string]string{}
+	for _, row := range rows {
+		for kind := range strings.SplitSeq(row[1], ", ") {
+			explained[strings.Trim(kind, "`")] = "vector(" + row[2] + ")"
+		}
+	}
+	for _, r := range all {
+		if r.Record != "canary_threshold" {
+			continue
+		}
+		kind := r.Labels["kind"]
+		if explained[kind] != r.Expr {
+			t.Errorf("README.md says %q of the threshold %s, which is %s", explained[kind], kind, r.Expr)
+		}
+		delete(explained, kind)
+		if !slices.ContainsFunc(all, func(o rule) bool { return strings.Contains(o.Expr, `canary_threshold{kind="`+kind+`"}`) }) {
+			t.Errorf("no rule uses the threshold %s", kind)
+		}
+	}
+	for kind := range explained {
+		t.Errorf("README.md explains a threshold that does not exist: %s", kind)
 	}
 }

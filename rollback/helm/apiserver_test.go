@@ -43,6 +43,8 @@ type apiServer struct {
 	reads map[string]int
 	// paths are those under which objects were read whole last, by resource/name.
 	paths map[string]string
+	// behind is what lists that may be old are answered with, if not nil.
+	behind map[string]*unstructured.Unstructured
 	// before is called before each request for objects, also of a kind that is not
 	// served, without mu held, if not nil. A status code other than 0 is the answer.
 	before func(method, object string) int
@@ -165,8 +167,12 @@ func (s *apiServer) list(w http.ResponseWriter, r *http.Request, resource, prefi
 	}
 	heads := strings.Contains(r.Header.Get("Accept"), "PartialObjectMetadataList")
 	items := []any{}
-	for _, key := range slices.Sorted(maps.Keys(s.objects)) {
-		o := s.objects[key]
+	objects := s.objects
+	if s.behind != nil && r.URL.Query().Get("resourceVersion") == "0" {
+		objects = s.behind
+	}
+	for _, key := range slices.Sorted(maps.Keys(objects)) {
+		o := objects[key]
 		if !strings.HasPrefix(key, prefix) || !selector.Matches(labels.Set(o.GetLabels())) {
 			continue
 		}

@@ -219,6 +219,17 @@ func TestSelection(t *testing.T) {
 	if got := revisions(records); err != nil || got != "shop/web/4 shop/web/9 shop/web/10" {
 		t.Errorf("a release's records, open or not, the oldest revision first: got %s, %v", got, err)
 	}
+	recent, err := l.Recent(t.Context(), rollback.Key{Namespace: "shop", Release: "web"})
+	if diff := cmp.Diff(records, recent); diff != "" || err != nil {
+		t.Errorf("the same at hand (-want +got):\n%s%v", diff, err)
+	}
+	one, ok, err := l.Record(t.Context(), rollback.Key{Namespace: "shop", Release: "web"}, 9)
+	if diff := cmp.Diff(records[1], one); diff != "" || !ok || err != nil {
+		t.Errorf("one record by its revision (-want +got):\n%s%v, %v", diff, ok, err)
+	}
+	if _, ok, err := l.Record(t.Context(), rollback.Key{Namespace: "shop", Release: "web"}, 8); ok || err != nil {
+		t.Errorf("no record is no error: got %v, %v", ok, err)
+	}
 	records, err = l.Records(t.Context(), rollback.Key{Namespace: "shop", Release: "nothing"})
 	if err != nil || len(records) != 0 {
 		t.Errorf("no records are no error: got %v, %v", records, err)

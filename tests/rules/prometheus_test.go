@@ -143,7 +143,7 @@ func discovered(t *testing.T, p *sandbox.Prometheus) error {
 	for _, x := range series {
 		want := model.Metric{
 			"__name__": "http_requests_total", "code": "200", "method": "get", "endpoint": "http", "container": "storefront",
-			"namespace": "default", "release": "shop", "track": "stable", "version": "v2", "service": "shop", "job": "shop",
+			"namespace": "default", "release": "shop", "app": "shop", "track": "stable", "version": "v2", "service": "shop", "job": "shop",
 			"pod": "shop-0", "instance": sandbox.InnerAddress + ":8081",
 		}
 		if x.Metric["track"] == "canary" {
@@ -212,7 +212,7 @@ func checkPayload(t *testing.T, body []byte) {
 		t.Fatalf("the webhook must be told of one alert: %s (%v)", body, err)
 	}
 	want := map[string]string{
-		"alertname": "CanaryErrorRatio", "namespace": "default", "release": "shop", "version": "v3", "track": "canary",
+		"alertname": "CanaryErrorRatio", "namespace": "default", "release": "shop", "app": "shop", "version": "v3", "track": "canary",
 		"backout": "rollback", "severity": "critical",
 	}
 	if a := payload.Alerts[0]; a.Status != "firing" || !maps.Equal(a.Labels, want) {

@@ -68,7 +68,7 @@ func Promtool() Binary {
 // but scraped nothing yet.
 //
 // It scrapes /metrics of every pod behind a port named http of a Service that carries the labels of a Helm release, ready or not, and
-// labels what it reads as the charts' ServiceMonitor does: namespace, pod, service, release, track and version.
+// labels what it reads as the charts' ServiceMonitor does: namespace, pod, service, app, release, track and version.
 func (s *Sandbox) Prometheus(ctx context.Context, o PrometheusOptions) (*Prometheus, error) {
 	if o.Name == "" {
 		o.Name = "prometheus"

@@ -1,0 +1,52 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/upcommerce/backout/rules"
+)
+
+// rulesCommand returns the command that prints the alert rules. It needs no
+// cluster and no configuration.
+func rulesCommand() *cobra.Command {
+	var preset string
+	var set map[string]string
+	c := &cobra.Command{
+		Use:   "rules",
+		Short: "Print the alert rules for Prometheus: where the numbers come from, and how sure they have to be",
+		Example: "  backout rules > canary.rules.yml\n" +
+			"  backout rules --preset istio --set z=4.5,requests=100",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			thresholds, err := parseThresholds(set)
+			if err != nil {
+				return err
+			}
+			b, err := rules.Assemble(rules.Options{Preset: preset, Thresholds: thresholds})
+			if err != nil {
+				return err
+			}
+			_, err = cmd.OutOrStdout().Write(b)
+			return err
+		},
+	}
+	c.Flags().StringVar(&preset, "preset", rules.DefaultPreset, "where the numbers come from: "+strings.Join(rules.Presets(), ", "))
+	c.Flags().StringToStringVar(&set, "set", nil, "thresholds, as in z=4.5; rules/README.md lists them")
+	return c
+}
+
+func parseThresholds(set map[string]string) (map[string]float64, error) {
+	thresholds := make(map[string]float64, len(set))
+	for kind, text := range set {
+		value, err := strconv.ParseFloat(text, 64)
+		if err != nil {
+			return nil, fmt.Errorf("--set %s=%s: want a number, as in z=4.5", kind, text)
+		}
+		thresholds[kind] = value
+	}
+	return thresholds, nil
+}

@@ -1,0 +1,66 @@
+package rules_test
+
+import (
+	"bytes"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/upcommerce/backout/rules"
+)
+
+// finished is the committed rule file of the default preset.
+const finished = "canary.rules.yml"
+
+// UPDATE=1 writes it anew.
+func TestTheFinishedFileIsUpToDate(t *testing.T) {
+	want := assemble(t, rules.Options{})
+	if os.Getenv("UPDATE") != "" {
+		if err := os.WriteFile(finished, want, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(finished)
+	if err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%s is not what its fragments make (%v): run UPDATE=1 go test ./rules", finished, err)
+	}
+}
+
+func assemble(t *testing.T, o rules.Options) []byte {
+	t.Helper()
+	b, err := rules.Assemble(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestPresets(t *testing.T) {
+	want := []string{"app", "app-native", "envoy-gateway", "ingress-nginx", "istio", "linkerd", "traefik"}
+	if got := rules.Presets(); !slices.Equal(got, want) {
+		t.Errorf("presets: %q, want %q", got, want)
+	}
+	_, err := rules.Assemble(rules.Options{Preset: "haproxy"})
+	if err == nil || !strings.Contains(err.Error(), strings.Join(want, ", ")) {
+		t.Errorf("an unknown preset must be refused with those there are: %v", err)
+	}
+}
+
+func TestThresholdsAreReplacedAndNothingElseIs(t *testing.T) {
+	plain := parse(t, assemble(t, rules.Options{}))
+	set := parse(t, assemble(t, rules.Options{Thresholds: map[string]float64{"z": 4.75, "error_budget": 1e-4}}))
+	var changed []string
+	for i, r := range set {
+		if r.Expr != plain[i].Expr {
+			changed = append(changed, r.Labels["kind"]+" "+r.Expr)
+		}
+	}
+	if want := []string{"z vector(4.75)", "error_budget vector(0.0001)"}; !slices.Equal(changed, want) {
+		t.Errorf("changed: %q, want %q", changed, want)
+	}
+	_, err := rules.Assemble(rules.Options{Thresholds: map[string]float64{"Z": 4.5}})
+	if err == nil || !strings.Contains(err.Error(), "z, z_slow") {
+		t.Errorf("an unknown threshold must be refused with those there are: %v", err)
+	}
+}

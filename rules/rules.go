@@ -1,0 +1,181 @@
+// Package rules holds the alert rules that backout ships, and puts them together
+// into one Prometheus rule file: where the numbers come from is a preset, how sure
+// an alert has to be are thresholds, and everything else is the same for all.
+//
+// A fragment is a rule file by itself, with one group. One evaluation of a group
+// runs its rules in order and each sees what those before it have recorded, so the
+// fragments become one group, in the order of fragments.
+package rules
+
+import (
+	"bytes"
+	"embed"
+	"fmt"
+	"io/fs"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+//go:embed thresholds.yml objects.yml tracks.yml errors.yml latency.yml health.yml traffic.yml sources/*.yml
+var files embed.FS
+
+// DefaultPreset is the one that canary.rules.yml is made of.
+const DefaultPreset = "app"
+
+const (
+	sourceDir     = "sources"
+	extension     = ".yml"
+	thresholdName = "canary_threshold"
+	thresholdKind = "kind"
+)
+
+// fragments returns the files of a preset, in the order of the group.
+func fragments(preset string) []string {
+	return []string{
+		"thresholds.yml",
+		"objects.yml",
+		sourceDir + "/" + preset + extension,
+		"tracks.yml",
+		"errors.yml",
+		"latency.yml",
+		"health.yml",
+		"traffic.yml",
+	}
+}
+
+// Presets returns the names of the sources that there are rules for, sorted.
+func Presets() []string {
+	entries, err := fs.ReadDir(files, sourceDir)
+	if err != nil {
+		return nil // not possible: the directory is embedded
+	}
+	names := make([]string, 0, len(entries))
+	for _, e := range entries {
+		names = append(names, strings.TrimSuffix(e.Name(), extension))
+	}
+	slices.Sort(names) // app before app-native
+	return names
+}
+
+// Options say what Assemble puts together; the zero value means canary.rules.yml.
+type Options struct {
+	// Preset is where the numbers come from, one of Presets; "": DefaultPreset.
+	Preset string
+	// Thresholds are values in place of those in thresholds.yml, by kind.
+	Thresholds map[string]float64
+}
+
+// Assemble returns a plain Prometheus rule file with one group. It returns an
+// error if there is no such preset or threshold; the error names those there are.
+func Assemble(o Options) ([]byte, error) {
+	if o.Preset == "" {
+		o.Preset = DefaultPreset
+	}
+	if !slices.Contains(Presets(), o.Preset) {
+		return nil, fmt.Errorf("no preset is named %q: use one of %s", o.Preset, strings.Join(Presets(), ", "))
+	}
+	var all group
+	for _, name := range fragments(o.Preset) {
+		g, err := read(name)
+		if err != nil {
+			return nil, err
+		}
+		all.Name = g.Name
+		all.Rules = append(all.Rules, g.Rules...)
+	}
+	if err := all.set(o.Thresholds); err != nil {
+		return nil, err
+	}
+	return encode(o.Preset, all)
+}
+
+// ruleFile is a Prometheus rule file; group is one of its groups. Rules are kept as
+// they are written, with their comments.
+type ruleFile struct {
+	Groups []group `yaml:"groups"`
+}
+
+type group struct {
+	Name  string      `yaml:"name"`
+	Rules []yaml.Node `yaml:"rules"`
+}
+
+func read(name string) (group, error) {
+	b, err := files.ReadFile(name)
+	if err != nil {
+		return group{}, fmt.Errorf("read the rules in %s: %w", name, err)
+	}
+	var f ruleFile
+	if err := yaml.Unmarshal(b, &f); err != nil {
+		return group{}, fmt.Errorf("read the rules in %s: %w", name, err)
+	}
+	if len(f.Groups) != 1 {
+		return group{}, fmt.Errorf("read the rules in %s: it has %d groups, not one", name, len(f.Groups))
+	}
+	return f.Groups[0], nil
+}
+
+// set replaces the values of thresholds.
+func (g group) set(thresholds map[string]float64) error {
+	exprs := map[string]*yaml.Node{}
+	var kinds []string
+	for i := range g.Rules {
+		if kind, expr := threshold(&g.Rules[i]); expr != nil {
+			exprs[kind] = expr
+			kinds = append(kinds, kind)
+		}
+	}
+	for kind, value := range thresholds {
+		expr, ok := exprs[kind]
+		if !ok {
+			return fmt.Errorf("no threshold is named %q: use one of %s", kind, strings.Join(kinds, ", "))
+		}
+		if math.IsNaN(value) || math.IsInf(value, 0) {
+			return fmt.Errorf("%s: %g is no threshold: it would switch the alert off or on for good", kind, value)
+		}
+		expr.SetString("vector(" + strconv.FormatFloat(value, 'g', -1, 64) + ")")
+	}
+	return nil
+}
+
+// threshold returns the kind and the expression of a rule that records a
+// threshold, and no expression of any other.
+func threshold(rule *yaml.Node) (kind string, expr *yaml.Node) {
+	if name := field(rule, "record"); name == nil || name.Value != thresholdName {
+		return "", nil
+	}
+	labels := field(rule, "labels")
+	if labels == nil || field(labels, thresholdKind) == nil {
+		return "", nil
+	}
+	return field(labels, thresholdKind).Value, field(rule, "expr")
+}
+
+// field returns the value of a mapping's key, or nil.
+func field(mapping *yaml.Node, key string) *yaml.Node {
+	for i := 0; i+1 < len(mapping.Content); i += 2 {
+		if mapping.Content[i].Value == key {
+			return mapping.Content[i+1]
+		}
+	}
+	return nil
+}
+
+func encode(preset string, g group) ([]byte, error) {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "# Is the canary worse than the stable track beside it? Made by: backout rules --preset %s\n", preset)
+	b.WriteString("# Do not edit it: edit the fragments in rules/, or set thresholds. rules/README.md explains both.\n")
+	e := yaml.NewEncoder(&b)
+	e.SetIndent(2)
+	if err := e.Encode(ruleFile{Groups: []group{g}}); err != nil {
+		return nil, fmt.Errorf("encode the rules: %w", err)
+	}
+	if err := e.Close(); err != nil {
+		return nil, fmt.Errorf("encode the rules: %w", err)
+	}
+	return b.Bytes(), nil
+}

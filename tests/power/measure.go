@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+)
+
+// measurement measures rules, and prints tables.
+type measurement struct {
+	rules    Rules
+	seed     uint64
+	scale    float64
+	out      io.Writer
+	progress io.Writer
+	began    time.Time
+}
+
+// fault is a Fault with the name that a table has for it.
+type fault struct {
+	name  string
+	fault Fault
+}
+
+// duel is our rules beside rivals, over the same canaries.
+type duel struct {
+	title    string
+	signals  Signals
+	rivals   []Rival
+	faults   []fault
+	healthy  map[int]int // how many healthy canaries, by the size of clumps
+	bad      int         // how many for each fault
+	outcomes map[int][]Outcome
+}
+
+// watched is how long a canary is watched, and how long its stable track has been there before.
+const watched = 30 * time.Minute
+
+// errors measures failing requests.
+func (m *measurement) errors(ctx context.Context) error {
+	d := duel{title: "Errors", signals: Signals{Errors: true}, rivals: errorRivals(), healthy: map[int]int{1: 6000, 3: 3000, 10: 3000}, bad: 400}
+	for _, share := range []float64{0.03, 0.05, 0.1, 0.25, 0.5, 1} {
+		d.faults = append(d.faults, fault{fmt.Sprintf("%.0f%% fail", 100*share), Fault{Errors: share}})
+	}
+	return m.fight(ctx, &d)
+}
+
+// latency measures slow requests.
+func (m *measurement) latency(ctx context.Context) error {
+	d := duel{title: "Latency", signals: Signals{Latency: true}, rivals: latencyRivals(), healthy: map[int]int{1: 3000, 3: 1000, 10: 1000}, bad: 200}
+	for _, times := range []float64{1.5, 2, 4} {
+		d.faults = append(d.faults, fault{fmt.Sprintf("all take %.1f times as long", times), Fault{Slower: times}})
+	}
+	for _, share := range []float64{0.05, 0.1, 0.3} {
+		d.faults = append(d.faults, fault{fmt.Sprintf("%.0f%% take %d times as long", 100*share, stuckFor), Fault{Stuck: share}})
+	}
+	return m.fight(ctx, &d)
+}
+
+// hour shows a hundred healthy canaries for an hour, with all alerts.
+func (m *measurement) hour(ctx context.Context) error {
+	t := Trial{Population: Population{Clumps: []int{1}}, Canaries: m.scaled(100), Signals: Signals{Errors: true, Latency: true},
+		Seed: m.seed + 1000, Lasts: time.Hour, History: watched}
+	outcomes, err := m.run(ctx, "an hour of healthy canaries", t, nil)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(m.out, "An hour of %d healthy canaries, errors and latency together, all alerts: %d accused.\n", len(outcomes), alarms(outcomes))
+	return nil
+}
+
+func (m *measurement) scaled(n int) int { return max(world, int(float64(n)*m.scale)) }
+
+// run runs a trial and shows how far it is.
+func (m *measurement) run(ctx context.Context, what string, t Trial, rivals []Rival) ([]Outcome, error) {
+	shown := time.Now()
+	return t.Run(ctx, m.rules, rivals, func(done int) {
+		if done == t.Canaries || time.Since(shown) > 10*time.Second {
+			shown = time.Now()
+			fmt.Fprintf(m.progress, "%6.1fs  %s: %d of %d canaries\n", time.Since(m.began).Seconds(), what, done, t.Canaries)
+		}
+	})
+}
+
+// fight runs the healthy canaries of a duel, and then the bad ones.
+func (m *measurement) fight(ctx context.Context, d *duel) error {
+	d.outcomes = map[int][]Outcome{}
+	for _, clump := range []int{1, 3, 10} {
+		t := Trial{Population: Population{Clumps: []int{clump}}, Canaries: m.scaled(d.healthy[clump]), Signals: d.signals,
+			Seed: m.seed + uint64(clump), Lasts: watched, History: watched}
+		outcomes, err := m.run(ctx, fmt.Sprintf("%s, healthy, clumps of %d", d.title, clump), t, d.rivals)
+		if err != nil {
+			return err
+		}
+		d.outcomes[clump] = outcomes
+	}
+	d.printHealthy(m.out)
+	methods := d.methods()
+	header(m.out, "bad canary", "judged by", "within 5m", "10m", "30m", "median", "95%")
+	for i, f := range d.faults {
+		t := Trial{Population: Population{Clumps: []int{1}, Fault: f.fault}, Canaries: m.scaled(d.bad), Signals: d.signals,
+			Seed: m.seed + 100 + uint64(i), Lasts: watched + 5*time.Minute, History: watched}
+		outcomes, err := m.run(ctx, d.title+", "+f.name, t, d.rivals)
+		if err != nil {
+			return err
+		}
+		for _, method := range methods {
+			method.print(m.out, f.name, outcomes)
+		}
+	}
+	fmt.Fprintln(m.out)
+	return nil
+}
