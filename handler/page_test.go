@@ -122,6 +122,21 @@ func TestRecordPageExplains(t *testing.T) {
 	}
 }
 
+// TestLinksLeadOnlyToPages: what an alert calls its link can be anything.
+func TestLinksLeadOnlyToPages(t *testing.T) {
+	for link, want := range map[string]string{
+		"http://prometheus.example/graph?a=1&b=2": `href="http://prometheus.example/graph?a=1&amp;b=2" rel="noreferrer noopener"`,
+		"javascript:alert(1)":                     `href="#ZgotmplZ"`,
+	} {
+		r := rolledBack("web", 2, time.Hour)
+		r.Accusations[0].Link = link
+		s, _ := newPage(t, r)
+		if body := get(s.OpsHandler(), "/records/shop/web/2").Body.String(); !strings.Contains(body, want) {
+			t.Errorf("the link %s becomes %s", link, want)
+		}
+	}
+}
+
 func TestRecordPageThatCannotBeRead(t *testing.T) {
 	s, _ := newServer(t, func(o *handler.Options) { o.Reader = shelf{err: errors.New("forbidden: secret detail")} })
 	if w := get(s.OpsHandler(), "/records/shop/web/3"); w.Code != http.StatusServiceUnavailable || strings.Contains(w.Body.String(), "secret detail") {

@@ -46,6 +46,8 @@ type Fact struct {
 	// Bad marks what went wrong, Good what was chosen or went well; most facts are
 	// neither. The text says it too.
 	Bad, Good bool
+	// Link leads to where more is to be seen, by http or https; "" if to nowhere.
+	Link string
 }
 
 // Explain tells the record. It is pure, and needs nothing but the record.
@@ -60,6 +62,7 @@ func Explain(r Record) Explanation {
 		{"Which revision to go back to", r.considered()},
 		{"What was decided", r.decided()},
 		{"What was done", r.done()},
+		{"Who was told", r.audience()},
 	} {
 		if len(s.Facts) > 0 {
 			e.Sections = append(e.Sections, s)
@@ -181,6 +184,9 @@ func (r *Record) accused() []Fact {
 		facts = append(facts,
 			r.fact(a.StartsAt, cmp.Or(a.Alert, "alert"), strings.TrimSuffix("fires since then: "+a.Summary, ": ")),
 			r.fact(a.Received, "", fmt.Sprintf("reaches backout; it asks for %s%s", a.Level, named(a))))
+		if a.Description != "" || a.Link != "" {
+			facts = append(facts, Fact{Text: cmp.Or(a.Description, "its expression in Prometheus"), Link: a.Link})
+		}
 		if a.Confirmation != nil {
 			text := a.told()
 			if since := a.Confirmation.ActiveSince; !since.IsZero() {
