@@ -141,7 +141,7 @@ func (r *Record) advice() Advice {
 		return Advice{"Deploy other content, or go back by hand. Until then the canary gets no traffic.", cmp.Or(d.Do, Case{Key: r.Key}.lift())}
 	case StateWaiting:
 		if d.People {
-			return Advice{"Look at it: backout does not go on by itself.", cmp.Or(d.Do, byHand)}
+			return Advice{"Look at it: backout does nothing unless this changes.", cmp.Or(d.Do, byHand)}
 		}
 		return Advice{Text: "Nothing now: it is decided again by itself" + again(d) + "."}
 	case StateActing, StateWatching:
@@ -150,7 +150,12 @@ func (r *Record) advice() Advice {
 		return Advice{"Nothing is urgent. Look whether the canary gets the traffic that it should.", byHand}
 	case StateRecovered, StateUnjudged:
 		return Advice{Text: fmt.Sprintf("Nothing is urgent. Mend what revision %d runs before it is deployed again: backout will not go back to it.", r.Revision)}
-	case StateReleased, StateUntouched:
+	case StateUntouched:
+		if d.People {
+			return Advice{"Look at it: backout leaves it alone.", cmp.Or(d.Do, byHand)}
+		}
+		return Advice{Text: "Nothing."}
+	case StateReleased:
 		return Advice{Text: "Nothing."}
 	default:
 		return Advice{Text: "Nothing is known about this state.", Do: d.Do}

@@ -95,7 +95,7 @@ func (e *Engine) foresee(ctx context.Context, h heard, now time.Time) (Forecast,
 func (e *Engine) conclude(ctx context.Context, f Forecast, c Case) (Forecast, error) {
 	r := &f.Record
 	if e.prometheus == nil {
-		f.Assumed = append(f.Assumed, "that the alert fires: no Prometheus was named to ask")
+		f.Assumed = append(f.Assumed, "that the alert fires: Prometheus was not asked")
 	} else {
 		r.confirm(e.askWithin(ctx, askLong, *r, c.with(*r)))
 	}

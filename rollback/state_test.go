@@ -36,6 +36,7 @@ func TestState(t *testing.T) {
 		{"what is shed before it waits is being acted upon", rollback.Record{Decisions: decided(rollback.Decision{Verdict: rollback.Busy, Shed: true, Waits: true}), Shed: &rollback.Step{}}, rollback.StateActing, false},
 		{"a storm calls while it is open", rollback.Record{Decisions: decided(rollback.Decision{Verdict: rollback.Storming, Waits: true, People: true})}, rollback.StateWaiting, true},
 		{"what was only looked at is untouched", rollback.Record{Decisions: decided(rollback.Decision{Verdict: rollback.Observe}), Closed: now()}, rollback.StateUntouched, false},
+		{"what backout leaves to another tool calls, closed or not", rollback.Record{Decisions: decided(rollback.Decision{Verdict: rollback.Managed, People: true}), Closed: now()}, rollback.StateUntouched, true},
 		{"what moved on before it was judged says so", rollback.Record{Decisions: decided(act), Shed: done(), Rollback: done(), Raise: done(), Verify: done(), Closed: now()}, rollback.StateUnjudged, false},
 	} {
 		if got := c.r.State(); got != c.want || !slices.Contains(rollback.States(), got) {
