@@ -124,7 +124,7 @@ func (b *Board) News() <-chan struct{} {
 // something for longer than a copy takes.
 func (b *Board) View() View {
 	v := b.copied()
-	slices.SortFunc(v.Rows, Row.before)
+	slices.SortFunc(v.Rows, Row.order)
 	slices.SortFunc(v.Guarded, func(x, y Guarded) int { return x.compare(y.Key) })
 	slices.Reverse(v.Refusals)
 	return v
@@ -140,8 +140,8 @@ func (b *Board) copied() View {
 	return v
 }
 
-// before orders rows: open ones first, then the newest.
-func (r Row) before(o Row) int {
+// order puts rows in order: open ones first, then the newest.
+func (r Row) order(o Row) int {
 	switch {
 	case r.Open() && !o.Open():
 		return -1
