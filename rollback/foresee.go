@@ -186,7 +186,7 @@ func (f Forecast) weights() string {
 		return ", where it is already"
 	}
 	if f.Routing == nil {
-		return " (no route to a canary was found)"
+		return " (no route to a canary was found that could be read)"
 	}
 	var parts []string
 	for _, w := range f.Routing.Weights {
