@@ -104,8 +104,10 @@ func (c *cluster) define(t *testing.T, kinds ...string) {
 		name, version, _ := strings.Cut(plural, "/")
 		plural, group, _ := strings.Cut(name, ".")
 		anything := map[string]any{"openAPIV3Schema": map[string]any{"type": "object", "x-kubernetes-preserve-unknown-fields": true}}
+		// A group of Kubernetes' own asks for a word about who approved the definition.
+		meta := map[string]any{"name": name, "annotations": map[string]any{"api-approved.kubernetes.io": "unapproved, for tests"}}
 		definition := &unstructured.Unstructured{Object: map[string]any{
-			"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": map[string]any{"name": name},
+			"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": meta,
 			"spec": map[string]any{
 				"group": group, "scope": "Namespaced", "names": map[string]any{"plural": plural, "kind": kind},
 				"versions": []any{map[string]any{"name": version, "served": true, "storage": true, "schema": anything}},

@@ -46,7 +46,7 @@ service:
 # Helm's revisions.
 - apiGroups: [""]
   resources: [secrets]
-  verbs: [get, list]
+  verbs: [get, list, watch]
 # backout's records, and what is paused.
 - apiGroups: [""]
   resources: [configmaps]
