@@ -41,16 +41,21 @@ type service struct {
 	warm chan struct{}
 }
 
+// newRegistry returns one with what Go and the process tell of themselves.
+func newRegistry() *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return r
+}
+
 // newService wires the parts; nothing listens or works yet, and nobody is asked.
 func newService(c config, in cluster, log *slog.Logger) (*service, error) {
 	clientset, err := kubernetes.NewForConfig(in.config)
 	if err != nil {
 		return nil, fmt.Errorf("make a Kubernetes client: %w", err)
 	}
-	s := &service{config: c, host: in.config.Host, log: log, warm: make(chan struct{})}
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	s.registry = registry
+	registry := newRegistry()
+	s := &service{config: c, host: in.config.Host, registry: registry, log: log, warm: make(chan struct{})}
 	s.lease, err = ledger.NewLease(ledger.LeaseOptions{
 		Client: clientset, Namespace: in.namespace, Identity: identity(), Config: c.Lease, Registerer: registry, Log: log,
 	})
