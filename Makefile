@@ -2,7 +2,7 @@
 # builds of Kubernetes at once are slower than one after the other.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help build test fast e2e faults lint fmt check demo bench warm
+.PHONY: help build test fast e2e faults lint fmt check demo screenshots bench warm
 
 LINT := golangci-lint
 # Type-checked together with all of Kubernetes, these two take 9 GB: they get the linters that read one file at a time.
@@ -10,7 +10,7 @@ HEAVY := ./cmd/sandbox ./sandbox/controlplane
 LIGHT := go list -f '{{.Dir}}' ./... | grep -vE '/(cmd/sandbox|controlplane)$$'
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## bin/backout and bin/storefront, static
 	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o bin/backout .
@@ -44,6 +44,10 @@ check: lint test ## everything that a change has to pass
 
 demo: warm ## a bad canary is rolled back before your eyes; KEEP=1 leaves it open
 	@cd tests && go build -buildvcs=false -o .bin/demo ./cmd/demo && exec .bin/demo
+
+screenshots: warm ## play the demo and take pictures of its status page into bin/screenshots; needs Chromium
+	@cd tests && go build -buildvcs=false -o .bin/demo ./cmd/demo && SCREENSHOTS=$(CURDIR)/bin/screenshots .bin/demo
+	cp bin/screenshots/status-page.png docs/
 
 bench: warm ## shed, rollback, growth and memory beside the bare thing; prints the table
 	cd tests && go test -count=1 -timeout 10m -run '^$$' -bench . -benchtime 1x ./bench
