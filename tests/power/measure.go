@@ -39,7 +39,7 @@ const watched = 30 * time.Minute
 
 // errors measures failing requests.
 func (m *measurement) errors(ctx context.Context) error {
-	d := duel{title: "Errors", signals: Signals{Errors: true}, rivals: errorRivals(), healthy: map[int]int{1: 6000, 3: 3000, 10: 3000}, bad: 400}
+	d := duel{title: "Errors", signals: Signals{Errors: true}, rivals: errorRivals(), healthy: map[int]int{1: 5000, 3: 2000, 10: 2000}, bad: 300}
 	for _, share := range []float64{0.03, 0.05, 0.1, 0.25, 0.5, 1} {
 		d.faults = append(d.faults, fault{fmt.Sprintf("%.0f%% fail", 100*share), Fault{Errors: share}})
 	}
@@ -48,7 +48,7 @@ func (m *measurement) errors(ctx context.Context) error {
 
 // latency measures slow requests.
 func (m *measurement) latency(ctx context.Context) error {
-	d := duel{title: "Latency", signals: Signals{Latency: true}, rivals: latencyRivals(), healthy: map[int]int{1: 3000, 3: 1000, 10: 1000}, bad: 200}
+	d := duel{title: "Latency", signals: Signals{Latency: true}, rivals: latencyRivals(), healthy: map[int]int{1: 1000, 3: 500, 10: 500}, bad: 100}
 	for _, times := range []float64{1.5, 2, 4} {
 		d.faults = append(d.faults, fault{fmt.Sprintf("all take %.1f times as long", times), Fault{Slower: times}})
 	}
