@@ -16,9 +16,9 @@ func TestHealthyCanariesAreLeftAlone(t *testing.T) {
 		canaries int
 		allowed  int
 	}{
-		{"errors one by one", Signals{Errors: true}, []int{1}, 300, 0},
-		{"errors three at a time", Signals{Errors: true}, []int{3}, 300, 3},
-		{"latency", Signals{Latency: true}, []int{1, 3}, 100, 1},
+		{"errors one by one", Signals{Errors: true}, []int{1}, 100, 0},
+		{"errors three at a time", Signals{Errors: true}, []int{3}, 100, 1},
+		{"latency", Signals{Latency: true}, []int{1, 3}, 40, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			outcomes := sample(t, Trial{Population: Population{Clumps: c.clumps}, Canaries: c.canaries, Signals: c.signals, Seed: 11})
@@ -40,10 +40,10 @@ func TestBadCanariesAreCaughtSoon(t *testing.T) {
 		{"5% fail", Signals{Errors: true}, Fault{Errors: 0.05}, 55 * time.Second, 150 * time.Second},
 		{"half fail", Signals{Errors: true}, Fault{Errors: 0.5}, 25 * time.Second, 40 * time.Second},
 		{"twice as slow", Signals{Latency: true}, Fault{Slower: 2}, 40 * time.Second, 90 * time.Second},
-		{"10% stuck", Signals{Latency: true}, Fault{Stuck: 0.1}, 40 * time.Second, 90 * time.Second},
+		{"10% stuck", Signals{Latency: true}, Fault{Stuck: 0.1}, 45 * time.Second, 3 * time.Minute},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			outcomes := sample(t, Trial{Population: Population{Clumps: []int{1}, Fault: c.fault}, Canaries: 100, Signals: c.signals, Seed: 12})
+			outcomes := sample(t, Trial{Population: Population{Clumps: []int{1}, Fault: c.fault}, Canaries: 40, Signals: c.signals, Seed: 12})
 			n := len(outcomes)
 			fired := times(outcomes, func(o Outcome) (time.Duration, bool) { return o.first() })
 			median, half := quantile(fired, n, 0.5)
@@ -62,7 +62,7 @@ func sample(t *testing.T, trial Trial) []Outcome {
 	if err != nil {
 		t.Fatal(err)
 	}
-	trial.Lasts, trial.History = 15*time.Minute, 15*time.Minute
+	trial.Lasts, trial.History = 10*time.Minute, 10*time.Minute
 	outcomes, err := trial.Run(t.Context(), shippedRules, nil, func(int) {})
 	if err != nil {
 		t.Fatal(err)
