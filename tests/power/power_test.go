@@ -37,10 +37,10 @@ func TestBadCanariesAreCaughtSoon(t *testing.T) {
 		fault        Fault
 		median, most time.Duration // most: 90% of them
 	}{
-		{"5% fail", Signals{Errors: true}, Fault{Errors: 0.05}, 55 * time.Second, 150 * time.Second},
-		{"half fail", Signals{Errors: true}, Fault{Errors: 0.5}, 25 * time.Second, 40 * time.Second},
-		{"twice as slow", Signals{Latency: true}, Fault{Slower: 2}, 40 * time.Second, 90 * time.Second},
-		{"10% stuck", Signals{Latency: true}, Fault{Stuck: 0.1}, 45 * time.Second, 3 * time.Minute},
+		{"5% fail", Signals{Errors: true}, Fault{Errors: 0.05}, 35 * time.Second, 90 * time.Second},
+		{"half fail", Signals{Errors: true}, Fault{Errors: 0.5}, 22 * time.Second, 35 * time.Second},
+		{"twice as slow", Signals{Latency: true}, Fault{Slower: 2}, 38 * time.Second, 65 * time.Second},
+		{"10% stuck", Signals{Latency: true}, Fault{Stuck: 0.1}, 40 * time.Second, 70 * time.Second},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			outcomes := sample(t, Trial{Population: Population{Clumps: []int{1}, Fault: c.fault}, Canaries: 40, Signals: c.signals, Seed: 12})
