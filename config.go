@@ -14,6 +14,7 @@ import (
 	"github.com/upcommerce/backout/handler"
 	"github.com/upcommerce/backout/rollback"
 	"github.com/upcommerce/backout/rollback/ledger"
+	"github.com/upcommerce/backout/rollback/notify"
 	"github.com/upcommerce/backout/rollback/prom"
 )
 
@@ -28,6 +29,7 @@ type config struct {
 	Policy     rollback.Policy
 	Prometheus prom.Config
 	HTTP       handler.Config
+	Notify     notify.Config
 	Lease      ledger.LeaseConfig
 	Log        logConfig
 	Namespace  string        `env:"NAMESPACE" desc:"backout's own namespace: its Lease is there, and what pauses everything. Without it, the pod's own, or that of the kubeconfig."`
@@ -58,7 +60,7 @@ func loadConfig(ctx context.Context, env envconfig.Lookuper) (config, error) {
 	if c.Log.Format != "json" && c.Log.Format != "text" {
 		errs = append(errs, fmt.Errorf("%sLOG_FORMAT=%q: want json or text", prefix, c.Log.Format))
 	}
-	return c, errors.Join(append(errs, c.Policy.Validate(), c.Prometheus.Validate(), c.HTTP.Validate(), c.Lease.Validate())...)
+	return c, errors.Join(append(errs, c.Policy.Validate(), c.Prometheus.Validate(), c.HTTP.Validate(), c.Notify.Validate(), c.Lease.Validate())...)
 }
 
 // field is one variable.

@@ -15,6 +15,7 @@ import (
 	"github.com/upcommerce/backout/handler"
 	"github.com/upcommerce/backout/rollback"
 	"github.com/upcommerce/backout/rollback/ledger"
+	"github.com/upcommerce/backout/rollback/notify"
 )
 
 // load reads an environment of these variables.
@@ -41,6 +42,8 @@ func TestConfigDefaults(t *testing.T) {
 			Listen: ":8080", OpsListen: ":9090", Auth: handler.AuthBearer, TokenFile: "/run/token",
 			MaxBody: 1 << 20, ReadTimeout: 5 * time.Second, StoreTimeout: 8 * time.Second,
 		},
+		Notify: notify.Config{SlackAPIURL: "https://slack.com/api/", Events: true},
+
 		Log:   logConfig{Level: slog.LevelInfo, Format: "json"},
 		Grace: 25 * time.Second,
 	}

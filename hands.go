@@ -28,12 +28,14 @@ const defaultNamespace = "backout"
 type hands struct {
 	access access
 	reason string
+	// program is how people call backout: kubectl backout, where it is a plugin.
+	program string
 }
 
 // handCommands returns hold, release, pause and resume. They work under the
 // caller's own Kubernetes rights, whether or not a backout serves.
-func handCommands(env envconfig.Lookuper) []*cobra.Command {
-	h := &hands{}
+func handCommands(env envconfig.Lookuper, program string) []*cobra.Command {
+	h := &hands{program: program}
 	hold := &cobra.Command{
 		Use:   "hold NAMESPACE/RELEASE",
 		Short: "Take the release's canary out of the traffic, until other content is deployed or it is released",
@@ -68,8 +70,8 @@ func handCommands(env envconfig.Lookuper) []*cobra.Command {
 	}
 	all := []*cobra.Command{hold, release, pause, resume}
 	for _, c := range all {
-		c.Flags().StringVar(&h.access.kubeconfig, "kubeconfig", "", "path of the kubeconfig file, as kubectl's")
-		c.Flags().StringVar(&h.access.context, "context", "", "context of the kubeconfig, as kubectl's")
+		h.access.register(c)
+		c.ValidArgsFunction = releaseCompletion(&h.access)
 		c.Flags().StringVar(&h.access.namespace, "backout-namespace", own, "namespace that backout itself runs in")
 	}
 	for _, c := range []*cobra.Command{hold, pause} {
@@ -160,7 +162,7 @@ func (h *hands) hold(ctx context.Context, out io.Writer, name string) error {
 			return err
 		}
 	}
-	_, err = fmt.Fprintf(out, "revision %d of %s is held. To lift the hold: backout release %s\n", record.Revision, k, k)
+	_, err = fmt.Fprintf(out, "revision %d of %s is held. To lift the hold: %s release %s\n", record.Revision, k, h.program, k)
 	return err
 }
 
@@ -202,7 +204,7 @@ func (h *hands) pause(ctx context.Context, out io.Writer, args []string) error {
 	if err := t.ledger.Pause(ctx, scope, line); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(out, "%s is paused. To go on: %s\n", scope, strings.TrimSpace("backout resume "+strings.Join(args, "")))
+	_, err = fmt.Fprintf(out, "%s is paused. To go on: %s\n", scope, strings.TrimSpace(h.program+" resume "+strings.Join(args, "")))
 	return err
 }
 

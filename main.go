@@ -10,6 +10,8 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/sethvargo/go-envconfig"
@@ -20,7 +22,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := newCommand(envconfig.OsLookuper()).ExecuteContext(ctx)
+	err := newCommand(envconfig.OsLookuper(), os.Args).ExecuteContext(ctx)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "backout:", err)
@@ -28,23 +30,46 @@ func main() {
 	}
 }
 
-// newCommand returns the whole program.
-func newCommand(env envconfig.Lookuper) *cobra.Command {
+// pluginName is how the program has to be called for kubectl to find it as
+// `kubectl backout`, and completerName for kubectl to ask it for completions.
+const (
+	pluginName    = "kubectl-backout"
+	completerName = "kubectl_complete-backout"
+)
+
+// newCommand returns the whole program. The first of args is how it was called:
+// links to one file make it a plugin of kubectl's.
+func newCommand(env envconfig.Lookuper, args []string) *cobra.Command {
+	called := strings.TrimSuffix(filepath.Base(args[0]), ".exe")
+	program := "backout"
+	if called == pluginName || called == completerName {
+		program = "kubectl backout"
+	}
 	serve := func(cmd *cobra.Command, _ []string) error { return run(cmd.Context(), env, cmd.ErrOrStderr()) }
+	bare := serve
+	if program != "backout" { // whoever types `kubectl backout` wants to look, not to serve
+		bare = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	}
 	root := &cobra.Command{
 		Use:           "backout",
 		Short:         "Take bad canaries out of the traffic and roll their Helm releases back",
 		Args:          cobra.NoArgs,
-		RunE:          serve,
+		RunE:          bare,
 		SilenceUsage:  true,
 		SilenceErrors: true,
+		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: program},
 	}
 	root.AddCommand(&cobra.Command{
 		Use: "serve", Short: "Receive alerts and act on them (the default); configured by BACKOUT_ variables",
 		Args: cobra.NoArgs, RunE: serve,
 	})
-	root.AddCommand(handCommands(env)...)
-	root.AddCommand(rulesCommand())
+	root.AddCommand(handCommands(env, program)...)
+	root.AddCommand(lookCommands()...)
+	root.AddCommand(planCommand(env), rulesCommand(), checkCommand())
+	root.SetArgs(args[1:])
+	if called == completerName {
+		root.SetArgs(append([]string{cobra.ShellCompRequestCmd}, args[1:]...))
+	}
 	return root
 }
 

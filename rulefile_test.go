@@ -26,10 +26,9 @@ func TestTheRulesCommand(t *testing.T) {
 		{args: "--set z=NaN", fails: "z: NaN is no threshold"},
 	} {
 		t.Run(tt.args, func(t *testing.T) {
-			c := newCommand(envconfig.MapLookuper(nil))
+			c := newCommand(envconfig.MapLookuper(nil), append([]string{"backout", "rules"}, strings.Fields(tt.args)...))
 			var out bytes.Buffer
 			c.SetOut(&out)
-			c.SetArgs(append([]string{"rules"}, strings.Fields(tt.args)...))
 			err := c.ExecuteContext(t.Context())
 			switch {
 			case tt.fails == "" && (err != nil || !strings.Contains(out.String(), tt.has)):

@@ -18,6 +18,7 @@ import (
 	"github.com/upcommerce/backout/rollback"
 	"github.com/upcommerce/backout/rollback/helm"
 	"github.com/upcommerce/backout/rollback/ledger"
+	"github.com/upcommerce/backout/rollback/notify"
 	"github.com/upcommerce/backout/rollback/prom"
 	"github.com/upcommerce/backout/rollback/traffic"
 )
@@ -30,8 +31,10 @@ type service struct {
 	records  *ledger.Ledger
 	lease    *ledger.Lease
 	engine   *rollback.Engine
+	teller   *notify.Teller
 	weights  *traffic.Gauge
 	server   *handler.Server
+	registry *prometheus.Registry
 	log      *slog.Logger
 
 	// warm is closed once the API server has answered.
@@ -47,6 +50,7 @@ func newService(c config, in cluster, log *slog.Logger) (*service, error) {
 	s := &service{config: c, host: in.config.Host, log: log, warm: make(chan struct{})}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	s.registry = registry
 	s.lease, err = ledger.NewLease(ledger.LeaseOptions{
 		Client: clientset, Namespace: in.namespace, Identity: identity(), Config: c.Lease, Registerer: registry, Log: log,
 	})
@@ -60,16 +64,26 @@ func newService(c config, in cluster, log *slog.Logger) (*service, error) {
 	if err != nil {
 		return nil, err
 	}
+	board := rollback.NewBoard()
 	s.weights, err = traffic.NewGauge(traffic.GaugeOptions{
-		Config: in.config, Namespaces: c.Policy.Namespaces(), Allows: c.Policy.Allows, Registerer: registry, Log: log,
+		Config: in.config, Namespaces: c.Policy.Namespaces(), Allows: c.Policy.Allows, Registerer: registry, Show: board.Guard, Log: log,
 	})
 	if err != nil {
 		return nil, err
 	}
-	s.records = ledger.New(ledger.Options{Client: clientset, Namespaces: c.Policy.Namespaces(), Own: in.namespace, Log: log})
+	s.records = ledger.New(ledger.Options{
+		Client: clientset, Namespaces: c.Policy.Namespaces(), Own: in.namespace, Gone: board.Forget, Log: log,
+	})
+	s.teller, err = notify.New(notify.Options{
+		Config: c.Notify, Cluster: c.Policy.Cluster, StormWindow: c.Policy.StormWindow, Ledger: s.records, Client: clientset,
+		Manifests: s.releases, Instance: identity(), Leads: s.lease.Held, Registerer: registry, Log: log,
+	})
+	if err != nil {
+		return nil, err
+	}
 	options := rollback.Options{
-		Releases: s.releases, Traffic: router, Ledger: s.records, Policy: c.Policy,
-		Leads: s.lease.Held, Registerer: registry, Log: log,
+		Releases: s.releases, Traffic: router, Ledger: s.records, Reporter: s.teller, Policy: c.Policy,
+		Leads: s.lease.Held, Board: board, Registerer: registry, Log: log,
 	}
 	if len(c.Prometheus.URLs) > 0 {
 		if options.Prometheus, err = prom.New(prom.Options{Config: c.Prometheus}); err != nil {
@@ -80,7 +94,7 @@ func newService(c config, in cluster, log *slog.Logger) (*service, error) {
 		return nil, err
 	}
 	s.server, err = handler.New(handler.Options{
-		Config: c.HTTP, Receiver: s.engine, Reader: s.records, Registry: registry, Log: log,
+		Config: c.HTTP, Receiver: s.engine, Reader: s.records, Board: board, Mode: c.Policy.Mode, Registry: registry, Log: log,
 		Ready: func(ctx context.Context) error { return s.ready(ctx, clientset) },
 	})
 	return s, err
@@ -125,7 +139,7 @@ func (s *service) serve(ctx context.Context) error {
 		return errors.Join(fmt.Errorf("listen for health and metrics: %w; is BACKOUT_OPS_LISTEN in use?", err), webhook.Close())
 	}
 	s.log.InfoContext(ctx, "backout serves", "address", webhook.Addr().String(), "ops", ops.Addr().String(),
-		"policy", s.config.Policy, "prometheus", s.config.Prometheus, "http", s.config.HTTP)
+		"policy", s.config.Policy, "prometheus", s.config.Prometheus, "http", s.config.HTTP, "notify", s.config.Notify)
 	if len(s.config.Policy.Releases) == 0 {
 		s.log.WarnContext(ctx, "no release is opted in: every alert will be refused; set BACKOUT_RELEASES")
 	}
@@ -175,12 +189,14 @@ func (s *service) start(ctx context.Context) <-chan error {
 	go func() {
 		s.warmUp(ctx)
 		var watching sync.WaitGroup
-		var errs [2]error
+		var errs [4]error
 		watching.Go(func() { errs[0] = s.records.Follow(ctx, s.engine.Notice) })
 		watching.Go(func() { errs[1] = s.weights.Run(ctx) })
+		watching.Go(func() { errs[2] = s.teller.Run(ctx) })
+		watching.Go(func() { errs[3] = s.releases.Follow(ctx, s.config.Policy.Namespaces(), s.config.Policy.Allows) })
 		err := s.engine.Run(ctx)
 		watching.Wait()
-		worked <- errors.Join(err, errs[0], errs[1])
+		worked <- errors.Join(err, errors.Join(errs[:]...))
 	}()
 	return worked
 }

@@ -18,7 +18,7 @@ const (
 // under the prefix BACKOUT_.
 type Config struct {
 	Listen       string        `env:"LISTEN, default=:8080" desc:"Address of the webhook listener (POST /api/v1/alerts)."`
-	OpsListen    string        `env:"OPS_LISTEN, default=:9090" desc:"Address of the ops listener: health, metrics, records; read-only. Keep it behind a NetworkPolicy."`
+	OpsListen    string        `env:"OPS_LISTEN, default=:9090" desc:"Address of the ops listener: status page, records, health, metrics; read-only. Keep it behind a NetworkPolicy."`
 	Auth         string        `env:"AUTH, default=bearer" desc:"How senders prove who they are: bearer, or none (with a client CA, or behind something that checks)."`
 	TokenFile    string        `env:"TOKEN_FILE" desc:"File that holds the bearer token. Re-read when it changes."`
 	TLSCertFile  string        `env:"TLS_CERT_FILE" desc:"File with the webhook listener's certificate chain (PEM). Re-read when it changes. Without it the listener speaks plain HTTP."`

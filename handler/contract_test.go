@@ -95,7 +95,7 @@ func TestContractPayload(t *testing.T) {
 				"alertname": string(a.Labels["alertname"]), "backout": "rollback", "namespace": "shop", "release": "web", "version": "v3",
 			},
 			Annotations: map[string]string{"summary": "half of the requests fail"},
-			Fingerprint: a.Labels.Fingerprint().String(), StartsAt: a.StartsAt, Resolved: i == 1,
+			Fingerprint: a.Labels.Fingerprint().String(), StartsAt: a.StartsAt, Resolved: i == 1, GeneratorURL: a.GeneratorURL,
 		}
 	}
 	sameInstant := cmp.Comparer(func(a, b time.Time) bool { return a.Equal(b) })

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -20,6 +21,8 @@ type Reader interface {
 	All(ctx context.Context) ([]rollback.Record, error)
 	// Records returns those of one release.
 	Records(ctx context.Context, k rollback.Key) ([]rollback.Record, error)
+	// Record returns one; the second result is false if there is none.
+	Record(ctx context.Context, k rollback.Key, revision int) (rollback.Record, bool, error)
 }
 
 // readyTimeout limits what /readyz asks of the API server.
@@ -28,6 +31,7 @@ const readyTimeout = 2 * time.Second
 // ops is the read-only listener.
 type ops struct {
 	reader   Reader
+	board    *rollback.Board
 	gatherer prometheus.Gatherer
 	// ready returns nil if backout can do its work now.
 	ready func(context.Context) error
@@ -38,6 +42,7 @@ func (o *ops) register(r *gin.Engine) {
 	r.GET("/metrics", gin.WrapH(promhttp.HandlerFor(o.gatherer, promhttp.HandlerOpts{})))
 	r.GET("/healthz", func(c *gin.Context) { c.String(http.StatusOK, "ok\n") })
 	r.GET("/readyz", o.serveReady)
+	r.GET("/api/v1/releases", o.serveReleases)
 	r.GET("/api/v1/records", o.serveRecords)
 	r.GET("/api/v1/records/:namespace/:release", o.serveRelease)
 	r.GET("/api/v1/records/:namespace/:release/:revision", o.serveRecord)
@@ -55,7 +60,24 @@ func (o *ops) serveReady(c *gin.Context) {
 
 func (o *ops) serveRecords(c *gin.Context) {
 	records, err := o.reader.All(c.Request.Context())
-	o.answer(c, records, err)
+	f := newFilter(c.Request.URL.Query())
+	wanted := make([]rollback.Record, 0, len(records))
+	for _, r := range records {
+		if f.wants(r.Namespace, r.State(), r.Decision().Verdict) {
+			wanted = append(wanted, r)
+		}
+	}
+	o.answer(c, wanted, err)
+}
+
+// serveReleases shows the releases under guard and what was refused, as the status
+// page does. Nobody is asked.
+func (o *ops) serveReleases(c *gin.Context) {
+	v := o.board.View()
+	if namespace := c.Query("namespace"); namespace != "" {
+		v.Guarded = slices.DeleteFunc(v.Guarded, func(g rollback.Guarded) bool { return g.Namespace != namespace })
+	}
+	c.IndentedJSON(http.StatusOK, gin.H{"releases": v.Guarded, "refusals": v.Refusals})
 }
 
 func (o *ops) serveRelease(c *gin.Context) {
@@ -64,16 +86,19 @@ func (o *ops) serveRelease(c *gin.Context) {
 }
 
 func (o *ops) serveRecord(c *gin.Context) {
-	records, err := o.reader.Records(c.Request.Context(), key(c))
-	if err != nil {
-		o.answer(c, nil, err)
-		return
-	}
-	for _, r := range records {
-		if strconv.Itoa(r.Revision) == c.Param("revision") {
-			c.IndentedJSON(http.StatusOK, r)
+	revision, err := strconv.Atoi(c.Param("revision"))
+	found := err == nil && strconv.Itoa(revision) == c.Param("revision")
+	var r rollback.Record
+	if found {
+		r, found, err = o.reader.Record(c.Request.Context(), key(c), revision)
+		if err != nil {
+			o.answer(c, nil, err)
 			return
 		}
+	}
+	if found {
+		c.IndentedJSON(http.StatusOK, r)
+		return
 	}
 	c.JSON(http.StatusNotFound, problem{Error: "there is no such record", Hint: "GET /api/v1/records lists them"})
 }

@@ -24,13 +24,13 @@ type message struct {
 	TruncatedAlerts uint64 `json:"truncatedAlerts"`
 }
 
-// decode reads one payload, and nothing after it. The status of the group is not
+// Decode reads one payload of Alertmanager's, and nothing after it. The status of the group is not
 // looked at: with max_alerts it can say resolved while an alert that was cut off
 // fires. Fields it does not know are let through, because Alertmanager adds some
 // within version 4.
 //
 // The second result is how many alerts the sender left out.
-func decode(body io.Reader) ([]rollback.Alert, uint64, error) {
+func Decode(body io.Reader) ([]rollback.Alert, uint64, error) {
 	var m message
 	decoder := json.NewDecoder(body)
 	if err := decoder.Decode(&m); err != nil {
@@ -58,7 +58,7 @@ func decode(body io.Reader) ([]rollback.Alert, uint64, error) {
 		}
 		alerts[i] = rollback.Alert{
 			Labels: a.Labels, Annotations: a.Annotations, Fingerprint: a.Fingerprint,
-			StartsAt: a.StartsAt, Resolved: a.Status == "resolved",
+			StartsAt: a.StartsAt, Resolved: a.Status == "resolved", GeneratorURL: a.GeneratorURL,
 		}
 	}
 	return alerts, m.TruncatedAlerts, nil

@@ -7,17 +7,24 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/gin-gonic/gin"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/upcommerce/backout/rollback"
 )
 
-// Options are the parts of a Server; all are required but Log.
+// Options are the parts of a Server; all are required but Board, Mode and Log.
 type Options struct {
 	Config   Config
 	Receiver Receiver
 	Reader   Reader
+	// Board is what the status page shows; one that shows nothing if nil.
+	Board *rollback.Board
+	// Mode is the policy's; the page says if backout only observes.
+	Mode rollback.Mode
 	// Ready returns nil if backout can do its work now; /readyz shows its error.
 	Ready    func(context.Context) error
 	Registry *prometheus.Registry
@@ -40,6 +47,9 @@ func New(o Options) (*Server, error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
+	if o.Board == nil {
+		o.Board = rollback.NewBoard()
+	}
 	w := &webhook{config: o.Config, receiver: o.Receiver, metrics: newMetrics(o.Registry), log: o.Log}
 	if o.Config.Auth == AuthBearer {
 		token, err := newSecretFile(o.Config.TokenFile, parseToken)
@@ -58,12 +68,18 @@ func New(o Options) (*Server, error) {
 	})
 	hooks.POST("/api/v1/alerts", w.authenticate, w.serveAlerts)
 	reads := newRouter(o.Log)
-	(&ops{reader: o.Reader, gatherer: o.Registry, ready: o.Ready, log: o.Log}).register(reads)
+	(&ops{reader: newCached(o.Reader), board: o.Board, gatherer: o.Registry, ready: o.Ready, log: o.Log}).register(reads)
+	pages, err := newPages(o)
+	if err != nil {
+		return nil, err
+	}
+	pages.register(reads)
 
 	s := &Server{log: o.Log}
 	s.webhook = s.newServer(o.Config, hooks)
 	s.webhook.TLSConfig = tlsConfig
 	s.ops = s.newServer(o.Config, reads)
+	s.ops.RegisterOnShutdown(sync.OnceFunc(func() { close(pages.stream.over) }))
 	return s, nil
 }
 

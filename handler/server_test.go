@@ -66,6 +66,15 @@ func (s shelf) Records(_ context.Context, k rollback.Key) ([]rollback.Record, er
 	return found, s.err
 }
 
+func (s shelf) Record(_ context.Context, k rollback.Key, revision int) (rollback.Record, bool, error) {
+	for _, r := range s.records {
+		if r.Key == k && r.Revision == revision {
+			return r, true, s.err
+		}
+	}
+	return rollback.Record{}, false, s.err
+}
+
 func openConfig() handler.Config {
 	return handler.Config{
 		Listen: "127.0.0.1:0", OpsListen: "127.0.0.1:0", Auth: handler.AuthNone,

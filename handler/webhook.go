@@ -51,7 +51,7 @@ func (w *webhook) authenticate(c *gin.Context) {
 // 5xx.
 func (w *webhook) serveAlerts(c *gin.Context) {
 	body := http.MaxBytesReader(c.Writer, c.Request.Body, w.config.MaxBody)
-	alerts, truncated, err := decode(body)
+	alerts, truncated, err := Decode(body)
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):

@@ -68,7 +68,7 @@ func (e *Engine) identify(ctx context.Context, accused map[Key][]Accusation) ([]
 		errs  []error
 	)
 	each(slices.Collect(maps.Keys(accused)), func(k Key) {
-		seen, err := e.look(ctx, k)
+		seen, err := e.look(ctx, k, e.ledger.Recent)
 		mu.Lock()
 		defer mu.Unlock()
 		switch {
@@ -124,33 +124,6 @@ func each[T any](items []T, do func(T)) {
 	working.Wait()
 }
 
-// admit reads one alert and refuses what may not be touched, before anything is
-// asked of the cluster.
-func (e *Engine) admit(ctx context.Context, alert Alert, now time.Time) (Key, Accusation, bool) {
-	k, acc, err := alert.Read(now)
-	refuse := func(reason, why string) (Key, Accusation, bool) {
-		e.metrics.ignored.WithLabelValues(reason).Inc()
-		e.metrics.alerts.WithLabelValues(string(NotAllowed)).Inc()
-		e.log.WarnContext(ctx, "alert refused", "verdict", NotAllowed, "namespace", k.Namespace,
-			"release", k.Release, "alert", clip(alert.Labels[labelAlertname], maxName), "reason", why)
-		return k, acc, false
-	}
-	var label *LabelError
-	switch {
-	case errors.Is(err, ErrNotOurs):
-		e.metrics.ignored.WithLabelValues(ignoredNoLabel).Inc()
-		return k, acc, false
-	case errors.As(err, &label):
-		return refuse(ignoredBadLabel, err.Error())
-	case !e.policy.SameCluster(alert.Labels[labelCluster]):
-		return refuse(ignoredCluster, fmt.Sprintf("label cluster=%q, BACKOUT_CLUSTER=%q: they must be equal",
-			clip(alert.Labels[labelCluster], maxName), e.policy.Cluster))
-	case !e.policy.Allows(k):
-		return refuse(ignoredNotAllowed, "not opted in; add "+k.String()+" to BACKOUT_RELEASES")
-	}
-	return k, acc, true
-}
-
 // store writes the accusations of one release into the record of its accused
 // revision.
 func (e *Engine) store(ctx context.Context, h heard) error {
@@ -175,6 +148,9 @@ func (e *Engine) store(ctx context.Context, h heard) error {
 
 func (e *Engine) unknown(ctx context.Context, k Key, accs []Accusation, why string) {
 	e.metrics.alerts.WithLabelValues(string(UnknownRelease)).Add(float64(len(accs)))
+	e.board.refuse(Refusal{
+		Key: k, Verdict: UnknownRelease, Alert: accs[0].Alert, Reason: clip(why, maxSummary), Count: len(accs), Last: accs[0].Received,
+	})
 	e.log.WarnContext(ctx, "alert refused", "verdict", UnknownRelease, "namespace", k.Namespace,
 		"release", k.Release, "alert", accs[0].Alert, "reason", why)
 }
@@ -211,7 +187,14 @@ func (e *Engine) storeOnce(ctx context.Context, h heard) error {
 	if err != nil {
 		return err
 	}
-	if changed || decided {
+	if decided {
+		u := e.prepare(ctx, record, c)
+		defer close(u.stored)
+		if record, err = e.ledger.Save(ctx, record); err != nil {
+			return err
+		}
+		u.stored <- record
+	} else if changed {
 		if record, err = e.ledger.Save(ctx, record); err != nil {
 			return err
 		}
@@ -222,7 +205,6 @@ func (e *Engine) storeOnce(ctx context.Context, h heard) error {
 	}
 	e.metrics.alerts.WithLabelValues(string(verdict)).Add(float64(here))
 	if decided {
-		e.remember(c.with(record))
 		e.begin(ctx, record, h.accs[0].Alert)
 	}
 	return nil
@@ -235,13 +217,13 @@ func (e *Engine) decide(r *Record, c Case) (bool, error) {
 	if r.Rollback != nil {
 		return false, nil
 	}
-	d := Decide(c)
+	d, grounds := Deliberate(c)
 	if d.Verdict == UnknownRelease {
 		return false, fmt.Errorf("%s: %w: %s", r.Key, ErrUnknownRelease, d.Reason)
 	}
 	decided := r.Decide(d)
 	if decided {
-		r.Closed = time.Time{}
+		r.Closed, r.Grounds = time.Time{}, &grounds
 	}
 	return decided, nil
 }

@@ -3,6 +3,7 @@ package rollback
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"regexp"
 	"strconv"
 	"strings"
@@ -10,8 +11,8 @@ import (
 	"unicode"
 )
 
-// The labels by which an alert speaks to backout, and the one annotation that
-// is kept. They select; they never command.
+// The labels by which an alert speaks to backout, and the annotations that are
+// kept. They select; they never command.
 const (
 	labelLevel     = "backout"
 	labelNamespace = "namespace"
@@ -21,13 +22,18 @@ const (
 	labelVersion   = "version"
 	labelAlertname = "alertname"
 
-	annotationSummary = "summary"
+	annotationSummary     = "summary"
+	annotationDescription = "description"
 )
 
 // Bounds in runes on the texts that are copied from an alert into a record.
 const (
 	maxName    = 128
 	maxSummary = 300
+	// maxDescription is for the values that an alert tells.
+	maxDescription = 600
+	// maxLink bounds an address in bytes; a longer one is left out.
+	maxLink = 2000
 )
 
 // Key names a Helm release.
@@ -71,6 +77,8 @@ type Alert struct {
 	Fingerprint string
 	StartsAt    time.Time
 	Resolved    bool
+	// GeneratorURL leads to the alert's expression in Prometheus.
+	GeneratorURL string
 }
 
 // Accusation is what one alert says against a release, reduced to what backout
@@ -85,6 +93,10 @@ type Accusation struct {
 	Revision int    `json:"revision,omitempty"`
 	Version  string `json:"version,omitempty"`
 	Summary  string `json:"summary,omitempty"`
+	// Description is the alert's own, with its values; Link leads to its expression.
+	// Both are for people only.
+	Description string `json:"description,omitempty"`
+	Link        string `json:"link,omitempty"`
 	// StartsAt is since when the alert fires.
 	StartsAt time.Time `json:"startsAt"`
 	// Received is when backout first heard of this episode, LastSeen when it was
@@ -159,6 +171,8 @@ func (a Alert) Read(now time.Time) (Key, Accusation, error) {
 		Fingerprint: clip(a.Fingerprint, maxName),
 		Version:     clip(a.Labels[labelVersion], maxName),
 		Summary:     clip(a.Annotations[annotationSummary], maxSummary),
+		Description: clip(a.Annotations[annotationDescription], maxDescription),
+		Link:        link(a.GeneratorURL),
 		StartsAt:    a.StartsAt.UTC(),
 		Received:    now.UTC(),
 		LastSeen:    now.UTC(),
@@ -174,6 +188,16 @@ func (a Alert) Read(now time.Time) (Key, Accusation, error) {
 		acc.Resolved = now.UTC()
 	}
 	return key, acc, nil
+}
+
+// link returns an address that people can follow, "" if text is none.
+func link(text string) string {
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || len(text) > maxLink {
+		return ""
+	}
+	u.User = nil
+	return u.String()
 }
 
 // clip bounds s to n runes and replaces what a terminal, a log or a reader's eye

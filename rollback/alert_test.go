@@ -49,6 +49,24 @@ func TestAlertRead(t *testing.T) {
 	}
 }
 
+// TestAlertLinks: what people can follow is kept, without a password.
+func TestAlertLinks(t *testing.T) {
+	for given, want := range map[string]string{
+		"https://prometheus/graph?g0.expr=up&g0.tab=1":    "https://prometheus/graph?g0.expr=up&g0.tab=1",
+		"https://ann:secret@prometheus/graph":             "https://prometheus/graph",
+		"javascript:alert(1)":                             "",
+		"/graph":                                          "",
+		"https://prometheus/\nnext":                       "",
+		"https://prometheus/" + strings.Repeat("a", 3000): "",
+	} {
+		alert := goodAlert(nil)
+		alert.GeneratorURL = given
+		if _, got, err := alert.Read(now()); err != nil || got.Link != want {
+			t.Errorf("%.60q is kept as %q, want %q (%v)", given, got.Link, want, err)
+		}
+	}
+}
+
 func TestAlertReadTimes(t *testing.T) {
 	abroad := time.FixedZone("", 2*60*60)
 	alert := goodAlert(nil)

@@ -24,6 +24,9 @@ type Case struct {
 	Routing *Routing
 	Policy  Policy
 	Now     time.Time
+
+	// grounds, if not nil, notes what is asked and found.
+	grounds *Grounds
 }
 
 // Storm is how many other releases are accused at the same time.
@@ -49,12 +52,15 @@ func Decide(c Case) Decision {
 // is this revision accused, is it the canary, and how much may be done.
 func (c Case) decide() Decision {
 	accused := c.History.Accused()
+	c.found("release", "%s is at revision %d, which Helm calls %s", c.Key, accused.Number, accused.Status)
 	if accused.Status == StatusUninstalled || accused.Status == StatusUninstalling {
 		return Decision{Verdict: UnknownRelease, Reason: "the release is " + string(accused.Status)}
 	}
 	if d, ok := c.settledByHold(); ok {
+		c.found("hold", "the revision was held before")
 		return d
 	}
+	c.found("pause", "%s", cmp.Or(c.Paused, "nobody has paused backout"))
 	if c.Paused != "" {
 		return Decision{Verdict: Paused, Reason: c.Paused}
 	}
@@ -62,6 +68,7 @@ func (c Case) decide() Decision {
 	if f.verdict != Act && f.verdict != Unknown {
 		return Decision{Verdict: f.verdict, Reason: f.reason + f.note, Again: f.again, Waits: !f.again.IsZero()}
 	}
+	c.found("storm", "%d other releases accused within %s; %d together are a storm", c.Storm.Others, c.Policy.StormWindow, c.Policy.StormReleases)
 	if c.stormy() {
 		return Decision{
 			Verdict: Storming, Again: c.Storm.Over, Waits: true, People: true, Do: c.byHand(),
@@ -101,6 +108,7 @@ func (c Case) observed(d Decision) Decision {
 	if c.Policy.Mode != ModeObserve || d.Verdict == UnknownRelease {
 		return d
 	}
+	c.found("mode", "observe: nothing is touched")
 	return Decision{Verdict: Observe, Reason: fmt.Sprintf("mode observe; it would have been %s: %s", d.Verdict, d.Reason)}
 }
 
@@ -111,6 +119,7 @@ func (c Case) narrow(d Decision) Decision {
 		return d
 	}
 	why := c.Routing.NoStable
+	c.found("stable pods", "%s", cmp.Or(why, fmt.Sprintf("each would get %.1f times its load; BACKOUT_MAX_LOAD is %g", c.Routing.Load, c.Policy.MaxLoad)))
 	if why == "" && c.Routing.Load > c.Policy.MaxLoad {
 		why = fmt.Sprintf("without the canary each stable pod would get %.1f times its load, more than %g", c.Routing.Load, c.Policy.MaxLoad)
 	}

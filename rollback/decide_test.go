@@ -20,8 +20,8 @@ import (
 func now() time.Time { return time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC) }
 
 // TestDecide runs the scenarios in testdata/decide. Each file tells one story:
-// its comment says what happens and why, then come the facts, then the decision.
-// UPDATE=1 rewrites the decisions.
+// its comment says what happens and why, then come the facts, then the decision and
+// its grounds, as people are told them. UPDATE=1 rewrites both.
 func TestDecide(t *testing.T) {
 	files, err := filepath.Glob("testdata/decide/*.txtar")
 	if err != nil || len(files) == 0 {
@@ -33,9 +33,15 @@ func TestDecide(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := tell(rollback.Decide(readCase(t, archive)))
+			c := readCase(t, archive)
+			decision, grounds := rollback.Deliberate(c)
+			got, why := tell(decision), tellGrounds(grounds)
+			if other := rollback.Decide(c); other != decision {
+				t.Errorf("who asks why gets the same decision: %v, not %v", decision, other)
+			}
 			if os.Getenv("UPDATE") != "" {
 				setSection(archive, "decision", got)
+				setSection(archive, "grounds", why)
 				if err := os.WriteFile(file, txtar.Format(archive), 0o600); err != nil {
 					t.Fatal(err)
 				}
@@ -43,6 +49,9 @@ func TestDecide(t *testing.T) {
 			}
 			if diff := cmp.Diff(section(archive, "decision"), got); diff != "" {
 				t.Errorf("%s\nthe decision is another one (-want +got):\n%s", archive.Comment, diff)
+			}
+			if diff := cmp.Diff(section(archive, "grounds"), why); diff != "" {
+				t.Errorf("%s\nthe grounds are told in another way (-want +got):\n%s", archive.Comment, diff)
 			}
 		})
 	}
@@ -131,6 +140,17 @@ type (
 		Owner    rollback.Owner
 	}
 )
+
+func tellGrounds(g rollback.Grounds) string {
+	var b strings.Builder
+	for _, l := range g.Looked {
+		fmt.Fprintf(&b, "%s: %s\n", l.What, l.Found)
+	}
+	for _, c := range g.Candidates {
+		fmt.Fprintf(&b, "back to %d: %s\n", c.Revision, or(c.Why, "yes"))
+	}
+	return b.String()
+}
 
 func readCase(t *testing.T, archive *txtar.Archive) rollback.Case {
 	t.Helper()

@@ -11,9 +11,11 @@
 //	weigh.go      is the accused revision to blame
 //	permit.go     how much may be done to it
 //	storm.go      are many releases accused at once
+//	grounds.go    what was asked and found, for people
 //	verdict.go  the closed set of words for why
 //	record.go   what is stored about one accused revision
 //	engine.go   one worker per release, one leader of all replicas
+//	admit.go    refuses what may not be touched
 //	accept.go   stores what is accused, before anything is done about it
 //	steps.go    walks a record's steps; each is resumable
 //	attempt.go  one attempt at a step, and when the next one is due
@@ -24,13 +26,21 @@
 //	verify.go   did it help
 //	hold.go     zero stays, until other content or a person comes
 //	prune.go    old records go
+//	told.go     what people were told about a record
 //	hand.go     the same by a person's order
+//
+// Beside that way stands what only looks:
+//
+//	state.go    how far a record has come, and its moments
+//	explain.go  a record told to people; facts.go has the single lines
+//	board.go    every record at a glance, releases under guard, refusals
+//	foresee.go  what an alert would lead to now
 //
 // The package needs only the standard library and client_golang. Helm,
 // Kubernetes and the routers stand behind the interfaces of ports.go; their
 // packages lie below this one and import it, never the reverse.
 //
 // Log keys, a closed list for the whole program: namespace, release, revision,
-// target, verdict, step, alert, reason, count, weights, attempt, duration, error;
-// and, at the start, address, ops, policy, prometheus, http.
+// target, verdict, step, alert, reason, count, weights, attempt, duration, channel, error;
+// and, at the start, address, ops, policy, prometheus, http, notify.
 package rollback

@@ -37,9 +37,13 @@ type Options struct {
 	Registerer prometheus.Registerer
 	// Prometheus is nil if there is none to ask; alerts are then believed.
 	Prometheus Prometheus
+	// Reporter is nil if nobody is to be told.
+	Reporter Reporter
 	// Leads returns nil as long as this process may write to releases. It is asked
 	// before every step but the shed. Nil means always.
 	Leads func() error
+	// Board is told of every record and every refusal; nil shows them nowhere.
+	Board *Board
 	// Log is slog.Default if nil.
 	Log *slog.Logger
 }
@@ -52,8 +56,10 @@ type Engine struct {
 	traffic    Traffic
 	ledger     Ledger
 	prometheus Prometheus
+	reporter   Reporter
 	leads      func() error
 	policy     Policy
+	board      *Board
 	metrics    *metrics
 	log        *slog.Logger
 
@@ -67,10 +73,12 @@ type Engine struct {
 	seed  maphash.Seed
 
 	mu sync.Mutex
-	// cases are what was decided on a moment ago, for the shed that follows.
-	cases  map[Key]Case
+	// urgent are decisions of a moment ago, for the sheds that follow.
+	urgent map[Key]urgency
 	due    map[Key]struct{}
 	active map[Key]struct{}
+	// walking is how many of the active ones may be walked to their end.
+	walking int
 	// timers has the release's next look, one at most.
 	timers map[Key]*time.Timer
 	// woken and led have room for one signal: there is something due, and this
@@ -90,14 +98,17 @@ func New(o Options) (*Engine, error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
+	if o.Board == nil {
+		o.Board = NewBoard()
+	}
 	if o.Leads == nil {
 		o.Leads = func() error { return nil }
 	}
 	return &Engine{
 		releases: o.Releases, traffic: o.Traffic, ledger: o.Ledger, prometheus: o.Prometheus,
-		leads: o.Leads, policy: o.Policy, metrics: newMetrics(o.Registerer), log: o.Log,
+		reporter: o.Reporter, leads: o.Leads, policy: o.Policy, board: o.Board, metrics: newMetrics(o.Registerer), log: o.Log,
 		webhooks: make(chan struct{}, maxWebhooks), seed: maphash.MakeSeed(),
-		cases: make(map[Key]Case), due: make(map[Key]struct{}), active: make(map[Key]struct{}),
+		urgent: make(map[Key]urgency), due: make(map[Key]struct{}), active: make(map[Key]struct{}),
 		timers: make(map[Key]*time.Timer), woken: make(chan struct{}, 1), led: make(chan struct{}, 1),
 	}, nil
 }
@@ -114,8 +125,8 @@ func (e *Engine) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-e.woken:
-			for _, k := range e.take() {
-				working.Go(func() { e.work(ctx, k) })
+			for _, j := range e.take() {
+				working.Go(func() { e.work(ctx, j) })
 			}
 		}
 	}
@@ -131,8 +142,13 @@ func (e *Engine) Watch(k Key) {
 }
 
 // Notice is told of every record that is stored, by whichever replica: the leader
-// goes on with it, and every replica counts it for a storm. It never blocks.
+// goes on with it, every replica counts it for a storm, and the reporter gets it.
+// It never blocks.
 func (e *Engine) Notice(r Record) {
+	if e.reporter != nil {
+		e.reporter.Report(r)
+	}
+	e.board.Notice(r)
 	if last := r.accusedAt(); !last.IsZero() && r.Decision().Verdict.accuses() {
 		e.storms.note(r.Key, last)
 	}
@@ -154,24 +170,34 @@ func signal(c chan<- struct{}) {
 	}
 }
 
-// take returns the releases to begin with now: due, not in hand, within the
-// bound.
-func (e *Engine) take() []Key {
+// job is a release to work on.
+type job struct {
+	key Key
+	// walk says that its records may be walked; else there is only a shed to do.
+	walk bool
+}
+
+// take returns the releases to begin with now: due, not in hand, within the bound. A
+// shed that is urgent does not wait for the rollbacks of other releases.
+func (e *Engine) take() []job {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	var keys []Key
+	var jobs []job
 	for k := range e.due {
-		if _, busy := e.active[k]; busy {
+		_, busy := e.active[k]
+		_, urgent := e.urgent[k]
+		walk := e.walking < maxReleasesAtOnce
+		if busy || !walk && !urgent {
 			continue
 		}
-		if len(e.active) == maxReleasesAtOnce {
-			break
+		if walk {
+			e.walking++
 		}
 		delete(e.due, k)
 		e.active[k] = struct{}{}
-		keys = append(keys, k)
+		jobs = append(jobs, job{k, walk})
 	}
-	return keys
+	return jobs
 }
 
 // sweeps looks for open records at once and then by the clock, beside the work:
@@ -205,12 +231,23 @@ func (e *Engine) sweep(ctx context.Context) {
 	}
 }
 
-// work takes the release's records as far as they go now, and has the release
-// looked at again if a record waits for something.
-func (e *Engine) work(ctx context.Context, k Key) {
+// work does the shed that is urgent, then takes the release's records as far as they
+// go now, and has the release looked at again if a record waits for something.
+func (e *Engine) work(ctx context.Context, j job) {
+	k := j.key
+	e.shedFirst(ctx, k)
+	if !j.walk {
+		e.mu.Lock()
+		delete(e.active, k)
+		e.due[k] = struct{}{}
+		e.mu.Unlock()
+		e.wake()
+		return
+	}
 	again := e.settle(ctx, k)
 	e.mu.Lock()
 	delete(e.active, k)
+	e.walking--
 	if timer, ok := e.timers[k]; ok {
 		timer.Stop()
 		delete(e.timers, k)
@@ -234,12 +271,11 @@ func (e *Engine) amend(ctx context.Context, r Record, change func(*Record) bool)
 	mu.Lock()
 	defer mu.Unlock()
 	for attempt := 0; ; attempt++ {
-		records, err := e.ledger.Records(ctx, r.Key)
+		stored, ok, err := e.ledger.Record(ctx, r.Key, r.Revision)
 		if err != nil {
 			return r, err
 		}
-		stored, ok := find(records, r.UID)
-		if !ok || !stored.Opened.Equal(r.Opened) {
+		if !ok || stored.UID != r.UID || !stored.Opened.Equal(r.Opened) {
 			return r, errGone
 		}
 		if !change(&stored) {

@@ -38,8 +38,11 @@ type cluster struct {
 	// rollbackTime is how long Helm takes; half of it passes before the new
 	// revision is written.
 	rollbackTime time.Duration
-	// readTime is how long it takes to read a history.
-	readTime time.Duration
+	// readTime is how long it takes to read a history, saveTime to store a record, and
+	// lookTime to look at the live route.
+	readTime, saveTime, lookTime time.Duration
+	// behind has Recent know nothing yet.
+	behind bool
 	// meanwhile runs while Helm works, before the new revision is written.
 	meanwhile func()
 
@@ -190,12 +193,14 @@ func (c *cluster) Recover(ctx context.Context, k rollback.Key, pending rollback.
 }
 
 func (c *cluster) Look(ctx context.Context, _ rollback.Key, _ rollback.Manifest) (rollback.Routing, error) {
+	time.Sleep(c.lookTime)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	routing := c.routing
 	if routing.Load == 0 {
 		routing.Load = 1
 	}
+	routing.Seen = true
 	routing.Weights = []rollback.Weight{{Kind: "Ingress", Name: "shop-canary", From: c.weight, To: c.weight}}
 	return routing, ctx.Err()
 }
@@ -260,6 +265,11 @@ func (c *cluster) Shed(ctx context.Context, _ rollback.Key, _ rollback.Manifest,
 	return []rollback.Weight{w}, nil
 }
 
+// ShedSeen does what Shed does.
+func (c *cluster) ShedSeen(ctx context.Context, k rollback.Key, _ rollback.Routing, still func(context.Context) error) ([]rollback.Weight, error) {
+	return c.Shed(ctx, k, nil, still)
+}
+
 func (c *cluster) Hold(ctx context.Context, _ rollback.Key, _ rollback.Manifest) (func(rollback.Object), error) {
 	return zero, ctx.Err()
 }
@@ -289,6 +299,24 @@ func (c *cluster) Records(ctx context.Context, k rollback.Key) ([]rollback.Recor
 		return nil, err
 	}
 	return c.copies(k), nil
+}
+
+// Recent returns what Records does, unless it is behind.
+func (c *cluster) Recent(ctx context.Context, k rollback.Key) ([]rollback.Record, error) {
+	if c.behind {
+		return nil, ctx.Err()
+	}
+	return c.Records(ctx, k)
+}
+
+// Record fails as Records does.
+func (c *cluster) Record(ctx context.Context, k rollback.Key, revision int) (rollback.Record, bool, error) {
+	records, err := c.Records(ctx, k)
+	i := slices.IndexFunc(records, func(r rollback.Record) bool { return r.Revision == revision })
+	if err != nil || i < 0 {
+		return rollback.Record{}, false, err
+	}
+	return records[i], true, nil
 }
 
 // copies returns records that share nothing with the stored ones.
@@ -324,6 +352,7 @@ func (c *cluster) Open(context.Context) ([]rollback.Key, error) {
 }
 
 func (c *cluster) Save(ctx context.Context, r rollback.Record) (rollback.Record, error) {
+	time.Sleep(c.saveTime)
 	if err := ctx.Err(); err != nil {
 		return r, err
 	}

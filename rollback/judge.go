@@ -7,10 +7,6 @@ import (
 	"time"
 )
 
-// freshness is for how long what was read for a decision is good enough for the
-// shed that follows it.
-const freshness = 250 * time.Millisecond
-
 // Limits on asking Prometheus: before the shed, which does not wait for longer,
 // and after it.
 const (
@@ -18,39 +14,14 @@ const (
 	askLong    = 2 * time.Second
 )
 
-// remember keeps the case of a decision for the shed that follows at once.
-func (e *Engine) remember(c Case) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.cases[c.Key] = c
-}
-
-// recall returns the case that the record was decided on a moment ago, once; nil
-// if there is none.
-func (e *Engine) recall(r Record) *Case {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	c, ok := e.cases[r.Key]
-	if !ok || c.History.Accused().UID != r.UID {
-		return nil // another record's
-	}
-	delete(e.cases, r.Key)
-	age := time.Since(c.Now)
-	if r.Shed.tried() || age < 0 || age >= freshness {
-		return nil
-	}
-	c = c.with(r)
-	return &c
-}
-
 // look reads a release's history and records, and whether people paused it, side
-// by side.
-func (e *Engine) look(ctx context.Context, k Key) (heard, error) {
+// by side. The records are read by the function given.
+func (e *Engine) look(ctx context.Context, k Key, records func(context.Context, Key) ([]Record, error)) (heard, error) {
 	h := heard{key: k}
 	var errs [3]error
 	var reading sync.WaitGroup
 	reading.Go(func() { h.paused, errs[0] = e.ledger.Paused(ctx, k) })
-	reading.Go(func() { h.records, errs[1] = e.ledger.Records(ctx, k) })
+	reading.Go(func() { h.records, errs[1] = records(ctx, k) })
 	h.history, errs[2] = e.releases.History(ctx, k)
 	reading.Wait()
 	return h, errors.Join(errs[:]...)
@@ -60,7 +31,7 @@ func (e *Engine) look(ctx context.Context, k Key) (heard, error) {
 // ErrUnknownRelease if the release is gone, and ErrMoved if its newest revision is
 // not the record's.
 func (e *Engine) facts(ctx context.Context, r Record) (Case, error) {
-	seen, err := e.look(ctx, r.Key)
+	seen, err := e.look(ctx, r.Key, e.ledger.Records)
 	if err != nil {
 		return Case{}, err
 	}
@@ -77,16 +48,9 @@ func (e *Engine) facts(ctx context.Context, r Record) (Case, error) {
 
 // judge takes the decision about a record whose rollback was not begun, on what
 // the cluster and Prometheus say now. A release that has moved on makes the record
-// stale. What was decided a moment ago by this process, recalled, is not read again
-// before the shed: only Prometheus and the live route are asked then.
-func (e *Engine) judge(ctx context.Context, r Record, recalled *Case) (Record, error) {
-	var c Case
-	var err error
-	if recalled != nil {
-		c = *recalled
-	} else {
-		c, err = e.facts(ctx, r)
-	}
+// stale.
+func (e *Engine) judge(ctx context.Context, r Record) (Record, error) {
+	c, err := e.facts(ctx, r)
 	if errors.Is(err, ErrMoved) || errors.Is(err, ErrUnknownRelease) {
 		now := time.Now().UTC()
 		return e.amend(ctx, r, func(r *Record) bool { return r.moveOn(now) })
@@ -94,26 +58,44 @@ func (e *Engine) judge(ctx context.Context, r Record, recalled *Case) (Record, e
 	if err != nil {
 		return r, err
 	}
-	var asking sync.WaitGroup
-	var answers map[Episode]Confirmation
-	asking.Go(func() { answers = e.ask(ctx, r, c) })
-	c.Routing = e.routing(ctx, r, c)
-	asking.Wait()
+	seen := e.see(ctx, r, c)
 	now := time.Now().UTC()
-	decide := func(r *Record) bool {
-		confirmed := r.confirm(answers)
-		c := c.with(*r)
-		c.Now = now
-		changed := r.Decide(Decide(c)) || confirmed
-		if recalled != nil && !r.Decision().Shed && !r.Shed.tried() {
-			r.Shed = nil // claimed a moment ago by this process, which has not begun
-		}
-		return changed
-	}
-	if trial := r.clone(); !decide(&trial) {
+	if trial := r.clone(); !trial.judge(c, seen, now) {
 		return r, nil
 	}
-	return e.amend(ctx, r, func(r *Record) bool { return r.Rollback == nil && decide(r) })
+	return e.amend(ctx, r, func(r *Record) bool { return r.Rollback == nil && r.judge(c, seen, now) })
+}
+
+// judge takes the decision on the facts and on what was seen beside them. It reports
+// whether that says something new.
+func (r *Record) judge(c Case, seen insight, now time.Time) bool {
+	confirmed := r.confirm(seen.answers)
+	c = c.with(*r)
+	c.Now, c.Routing = now, seen.routing
+	d, grounds := Deliberate(c)
+	changed := r.Decide(d) || confirmed
+	if changed {
+		r.Grounds = &grounds
+	}
+	return changed
+}
+
+// insight is what Prometheus and the live routes said. Either may be missing.
+type insight struct {
+	answers map[Episode]Confirmation
+	routing *Routing
+	// grounds are what was decided on with them.
+	grounds *Grounds
+}
+
+// see asks Prometheus and looks at the live routes, side by side.
+func (e *Engine) see(ctx context.Context, r Record, c Case) insight {
+	var seen insight
+	var asking sync.WaitGroup
+	asking.Go(func() { seen.answers = e.ask(ctx, r, c) })
+	seen.routing = e.routing(ctx, r, c)
+	asking.Wait()
+	return seen
 }
 
 // routing looks at the live route before a shed. What cannot be read keeps nobody
@@ -147,6 +129,11 @@ func (e *Engine) ask(ctx context.Context, r Record, c Case) map[Episode]Confirma
 	if !r.Shed.tried() {
 		limit = askBriefly
 	}
+	return e.askWithin(ctx, limit, r, c)
+}
+
+// askWithin is ask with a limit of the caller's.
+func (e *Engine) askWithin(ctx context.Context, limit time.Duration, r Record, c Case) map[Episode]Confirmation {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	var mu sync.Mutex

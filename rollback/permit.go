@@ -11,6 +11,7 @@ import (
 func (c Case) permit(f finding) Decision {
 	accused := c.History.Accused()
 	owner := c.managedBy()
+	c.found("owner", "%s", cmp.Or(owner.name(), "no other tool manages the release, as far as is known"))
 	switch {
 	case owner.Weights:
 		return Decision{
@@ -44,12 +45,21 @@ func (c Case) permit(f finding) Decision {
 // recent holds what was changed by backout a moment ago, and what was good for
 // too long to blame the revision.
 func (c Case) recent(accused Revision) (Decision, bool) {
-	if maker, ok := c.maker(accused); ok {
+	maker, own := c.maker(accused)
+	if own {
+		c.found("own", "revision %d was made by backout, from revision %d", accused.Number, maker)
 		return c.hold(Own, fmt.Sprintf("revision %d is backout's own rollback of revision %d", accused.Number, maker)), true
 	}
-	if last, ok := c.lastRollback(); ok && c.Now.Sub(last) < c.Policy.Cooldown {
+	last, before := c.lastRollback()
+	if before {
+		c.found("cooldown", "rolled back %s ago; BACKOUT_COOLDOWN is %s", brief(c.Now.Sub(last)), c.Policy.Cooldown)
+	} else {
+		c.found("cooldown", "not rolled back before, as far as is recorded; BACKOUT_COOLDOWN is %s", c.Policy.Cooldown)
+	}
+	if before && c.Now.Sub(last) < c.Policy.Cooldown {
 		return c.hold(Cooldown, fmt.Sprintf("the release was rolled back at %s, less than %s ago", last.Format(time.RFC3339), c.Policy.Cooldown)), true
 	}
+	c.found("bake", "revision %d is %s old; BACKOUT_BAKE is %s", accused.Number, brief(c.Now.Sub(accused.Deployed)), c.Policy.Bake)
 	if c.Now.Sub(accused.Deployed) > c.Policy.Bake {
 		return c.hold(Baked, fmt.Sprintf("revision %d has been running since %s, for more than %s", accused.Number, accused.Deployed.Format(time.RFC3339), c.Policy.Bake)), true
 	}
@@ -58,9 +68,14 @@ func (c Case) recent(accused Revision) (Decision, bool) {
 
 // aim names the revision to go back to, unless going there would do harm.
 func (c Case) aim(accused Revision) Decision {
-	target, ok := Target(c.History, Condemned(c.Records))
+	target, ok := c.target()
 	if !ok {
+		c.found("target", "none of the older revisions")
 		return c.hold(NoTarget, "no older revision was good and has other content")
+	}
+	c.found("target", "revision %d, the newest good one with other content", target.Number)
+	if c.own().Checked == target.Number {
+		c.found("danger", "%s", c.own().outlook(c.Policy))
 	}
 	if check := c.own().Check; check != nil && check.Failed && c.own().Checked != target.Number {
 		return c.hold(Unsafe, fmt.Sprintf("whether going back to revision %d is safe could not be found out: %s", target.Number, check.Error))
@@ -93,6 +108,30 @@ func (r *Record) harm(target int, p Policy) []string {
 		}
 	}
 	return harm
+}
+
+// outlook says what the look ahead found.
+func (r *Record) outlook(p Policy) string {
+	if len(r.Dangers) == 0 {
+		return "none found"
+	}
+	texts := make([]string, 0, len(r.Dangers))
+	for _, d := range r.Dangers {
+		if p.Allowed(d) {
+			texts = append(texts, d.What+" (allowed by BACKOUT_ALLOW)")
+			continue
+		}
+		texts = append(texts, d.What)
+	}
+	return strings.Join(texts, "; ")
+}
+
+// name tells the owner in a few words; "" if there is none.
+func (o Owner) name() string {
+	if o.Tool == "" {
+		return ""
+	}
+	return fmt.Sprintf("%s manages it by %s", o.Tool, o.Object)
 }
 
 // managedBy returns the tool that owns the release, by what its manifest, the
@@ -128,7 +167,7 @@ func (c Case) hold(v Verdict, reason string) Decision {
 
 // byHand is the command with which a person would finish what backout does not.
 func (c Case) byHand() string {
-	if target, ok := Target(c.History, Condemned(c.Records)); ok {
+	if target, ok := c.target(); ok {
 		return fmt.Sprintf("helm rollback %s %d -n %s", c.Key.Release, target.Number, c.Key.Namespace)
 	}
 	return fmt.Sprintf("helm history %s -n %s", c.Key.Release, c.Key.Namespace)

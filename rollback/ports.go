@@ -129,6 +129,9 @@ type Traffic interface {
 	// route yields no weights and no error. After an object was read and before it
 	// is written it asks still, and writes nothing if that returns an error.
 	Shed(ctx context.Context, k Key, m Manifest, still func(context.Context) error) ([]Weight, error)
+	// ShedSeen does what Shed does, on what Look has read a moment ago: only what was
+	// changed since is read again.
+	ShedSeen(ctx context.Context, k Key, seen Routing, still func(context.Context) error) ([]Weight, error)
 	// Hold returns a function that sets the canary's weight to zero in one
 	// decoded object of the manifest; other objects it leaves alone. It reads
 	// the live objects, for what people have written on them.
@@ -150,6 +153,8 @@ type Routing struct {
 	Load float64
 	// Owner is the tool that the live routing objects belong to, if any.
 	Owner Owner
+	// Seen is what ShedSeen begins with; nil if not all could be read.
+	Seen any
 }
 
 // Open reports whether the canary gets traffic on any route.
@@ -190,8 +195,14 @@ const (
 // Ledger stores records, and what people told backout to leave alone.
 type Ledger interface {
 	// Records returns all records of a release, of every life, oldest revision
-	// first.
+	// first, as they are stored now.
 	Records(ctx context.Context, k Key) ([]Record, error)
+	// Recent returns the same faster, and possibly some milliseconds old: for what
+	// ends in a Save, which refuses what is built on an older state.
+	Recent(ctx context.Context, k Key) ([]Record, error)
+	// Record returns the record of one revision as it is stored now, and whether
+	// there is one.
+	Record(ctx context.Context, k Key, revision int) (Record, bool, error)
 	// Open returns the releases that have a record which is not closed.
 	Open(ctx context.Context) ([]Key, error)
 	// Save writes the record and returns it with its new Version. A record

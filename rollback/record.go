@@ -39,6 +39,9 @@ type Record struct {
 	// Decisions are every change of mind, oldest first; the last one is in
 	// force.
 	Decisions []Decision `json:"decisions"`
+	// Grounds are what the newest decision of Decide's was taken on; nil for an
+	// order of a person's.
+	Grounds *Grounds `json:"grounds,omitempty"`
 
 	// Check is the look ahead at the rollback, Checked the target that was looked
 	// at, Dangers what was found, and Owner the tool that manages the live objects.
@@ -65,6 +68,9 @@ type Record struct {
 
 	// Closed is when nothing was left to do; zero while there is.
 	Closed time.Time `json:"closed,omitzero"`
+
+	// Told is what people were told, by channel. No step reads it.
+	Told map[string]Told `json:"told,omitempty"`
 
 	// Version is the ledger's own mark of what was read: it is compared when the
 	// record is saved, and is not part of the stored text.
@@ -138,6 +144,10 @@ type Weight struct {
 	Name string `json:"name"`
 	From string `json:"from"`
 	To   string `json:"to"`
+	// Applier is the field manager that applies the object server-side, as Helm 4
+	// does; "" if none does. Its next apply is refused as a conflict for as long as
+	// the weight is held.
+	Applier string `json:"applier,omitempty"`
 }
 
 // String returns, for example, "Ingress/shop-canary 20 -> 0".
@@ -310,6 +320,19 @@ func (r *Record) clone() Record {
 	return c
 }
 
+// conflicts says of each held weight what whoever applies its object server-side will
+// meet, and what to do about it.
+func (r *Record) conflicts() []string {
+	var texts []string
+	for _, w := range r.Weights {
+		if w.Applier != "" {
+			texts = append(texts, fmt.Sprintf("%s applies %s/%s server-side: its next upgrade is refused as a conflict with field manager backout, unless somebody runs before it: %s",
+				w.Applier, w.Kind, w.Name, Case{Key: r.Key}.lift()))
+		}
+	}
+	return texts
+}
+
 // Summary tells the record in one line for people.
 func (r *Record) Summary() string {
 	d := r.Decision()
@@ -327,6 +350,7 @@ func (r *Record) Summary() string {
 	}
 	if r.Hold.Lasts() {
 		parts = append(parts, "held at zero")
+		parts = append(parts, r.conflicts()...)
 	}
 	for _, s := range r.steps() {
 		switch {

@@ -268,6 +268,15 @@ func TestRecordSummary(t *testing.T) {
 			func(r *rollback.Record) { r.Rollback = &rollback.Step{Failed: true, Error: "no such image"} },
 			"revision 3 of shop/web: act; no such image (revision 3 is accused)", "a failed step is told by its error",
 		},
+		{
+			func(r *rollback.Record) {
+				r.Shed, r.Hold = done, &rollback.Hold{Since: now()}
+				r.Weights = []rollback.Weight{{Kind: "Ingress", Name: "web-canary", From: "20", To: "0", Applier: "helm"}}
+			},
+			"revision 3 of shop/web: act; Ingress/web-canary 20 -> 0; held at zero; helm applies Ingress/web-canary server-side: its next upgrade is " +
+				"refused as a conflict with field manager backout, unless somebody runs before it: backout release shop/web (revision 3 is accused)",
+			"who will meet a conflict is told how to avoid it",
+		},
 	} {
 		r := record
 		c.change(&r)

@@ -10,15 +10,24 @@ import (
 // noRoute is what a shed notes that found nothing to set to zero.
 const noRoute = "the release has no canary route of a known kind"
 
-// shed sets the canary's weight to zero. A shed that cannot be done does not
-// keep the rollback from being done.
-func (e *Engine) shed(ctx context.Context, r Record) (progress, error) {
+// shed sets the canary's weight to zero, on what was seen of the routes if they were
+// looked at. A shed that cannot be done does not keep the rollback from being done.
+func (e *Engine) shed(ctx context.Context, r Record, seen insight) (progress, error) {
 	started := time.Now().UTC()
-	weights, err := e.zero(ctx, r, e.still(r.Key, r.revision()))
+	var weights []Weight
+	var err error
+	if still := e.still(r.Key, r.revision()); seen.routing != nil && seen.routing.Seen != nil {
+		weights, err = e.traffic.ShedSeen(ctx, r.Key, *seen.routing, still)
+	} else {
+		weights, err = e.zero(ctx, r, still)
+	}
 	if errors.Is(err, ErrMoved) {
 		return progress{record: r}, nil // decided again, on what is there now
 	}
 	stored, saveErr := e.amend(ctx, r, func(r *Record) bool {
+		if r.confirm(seen.answers) {
+			r.Grounds = seen.grounds
+		}
 		if r.Shed == nil {
 			r.Shed = &Step{Started: started}
 		}

@@ -16,9 +16,11 @@ const (
 )
 
 // settle walks every open record of the release and returns when to look again,
-// 0 if nothing waits. A replica that does not lead walks only what it has just
-// stored itself, as far as the shed.
+// 0 if nothing waits. A replica that does not lead walks none.
 func (e *Engine) settle(ctx context.Context, k Key) time.Duration {
+	if e.leads() != nil {
+		return 0
+	}
 	records, err := e.ledger.Records(ctx, k)
 	if err != nil {
 		return e.later(ctx, k, "read the records", err)
@@ -39,33 +41,13 @@ func (e *Engine) settle(ctx context.Context, k Key) time.Duration {
 	return soonest
 }
 
-// attend does for one record what this replica may do.
+// attend does for one record what the leader may do.
 func (e *Engine) attend(ctx context.Context, r Record) (time.Duration, error) {
-	if e.leads() != nil {
-		return 0, e.shedOnly(ctx, r)
-	}
 	if !e.policy.Allows(r.Key) {
 		e.optOut(ctx, r)
 		return 0, nil
 	}
 	return e.walk(ctx, r)
-}
-
-// shedOnly is what a replica does that does not lead: it sheds what it has stored
-// a moment ago. If that fails, the leader's own attempts remain.
-func (e *Engine) shedOnly(ctx context.Context, r Record) error {
-	recalled := e.recall(r)
-	if recalled == nil {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepTimeout)
-	defer cancel()
-	r, err := e.judge(ctx, r, recalled)
-	if err != nil || !r.Closed.IsZero() || !r.Decision().Shed || r.Shed.tried() {
-		return err
-	}
-	_, err = e.shed(ctx, r)
-	return err
 }
 
 // optOut closes the record of a release that is no longer opted in. Nothing is
@@ -140,7 +122,7 @@ func (e *Engine) next(ctx context.Context, r Record) (progress, error) {
 		return e.watchHold(ctx, r)
 	}
 	if r.Rollback == nil {
-		judged, err := e.judge(ctx, r, e.recall(r))
+		judged, err := e.judge(ctx, r)
 		if err != nil || !judged.Closed.IsZero() {
 			return progress{record: judged}, err
 		}
@@ -157,7 +139,7 @@ func (e *Engine) step(ctx context.Context, r Record) (progress, error) {
 	d := r.Decision()
 	switch {
 	case r.shedDue():
-		return e.shed(ctx, r)
+		return e.shed(ctx, r, insight{})
 	case d.Rollback && !r.Rollback.Finished():
 		return e.rollBack(ctx, r)
 	case r.Rollback.Succeeded() && !r.Raise.Finished():

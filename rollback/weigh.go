@@ -1,6 +1,7 @@
 package rollback
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -26,6 +27,9 @@ func (c Case) strongest() finding {
 	var waiting finding
 	for i, a := range c.Accusations {
 		f := c.weigh(a)
+		if i < maxHeard {
+			c.heard(a, f)
+		}
 		if i == 0 || f.rank() > best.rank() {
 			best = f
 		}
@@ -37,6 +41,21 @@ func (c Case) strongest() finding {
 		best.again = waiting.again
 	}
 	return best
+}
+
+// heard notes what an accusation amounts to.
+func (c Case) heard(a Accusation, f finding) {
+	if c.grounds == nil {
+		return
+	}
+	why := f.reason
+	if why == "" {
+		why = c.blames(a)
+	}
+	if f.verdict != Unknown && f.verdict != Unconfirmed && a.By == "" {
+		why += "; " + a.told()
+	}
+	c.found("alert "+cmp.Or(a.Alert, a.Fingerprint), "asks for %s; %s: %s%s", a.Level, f.verdict, why, f.note)
 }
 
 // rank orders findings: what leads to more being done comes first.

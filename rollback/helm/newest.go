@@ -2,10 +2,10 @@ package helm
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"sync"
 
-	corev1 "k8s.io/api/core/v1"
+	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -15,32 +15,44 @@ import (
 // Newest returns nil if that revision, by number and UID, is still the release's
 // newest, and rollback.ErrMoved if it is gone, another one, or no longer the newest.
 //
-// It reads two Secrets by name, side by side: Helm numbers without gaps. A list
-// would wait until the API server's cache has caught up with its store, up to a tenth
-// of a second.
+// It reads two Secrets by name: a list would wait until the API server's cache has
+// caught up with its store, up to a tenth of a second.
 func (c *Client) Newest(ctx context.Context, k rollback.Key, revision rollback.Revision) error {
-	secrets := c.metadata.Resource(corev1.SchemeGroupVersion.WithResource("secrets")).Namespace(k.Namespace)
+	own, next, err := c.newest(ctx, k, revision.Number)
+	switch {
+	case own == nil && err == nil:
+		return fmt.Errorf("revision %d of %s is gone: %w", revision.Number, k, rollback.ErrMoved)
+	case own != nil && string(own.UID) != revision.UID:
+		return fmt.Errorf("revision %d of %s is of another life: %w", revision.Number, k, rollback.ErrMoved)
+	case next:
+		return fmt.Errorf("%s is at revision %d or later: %w", k, revision.Number+1, rollback.ErrMoved)
+	}
+	return err
+}
+
+// newest reads the metadata of a revision, nil if it is not there, and whether there
+// is one after it, side by side. Helm numbers without gaps.
+func (c *Client) newest(ctx context.Context, k rollback.Key, number int) (own *metav1.PartialObjectMetadata, next bool, err error) {
 	var (
-		reading      sync.WaitGroup
-		own          *metav1.PartialObjectMetadata
-		err, nextErr error
+		reading errgroup.Group
+		after   *metav1.PartialObjectMetadata
 	)
-	reading.Go(func() {
-		_, nextErr = secrets.Get(ctx, secretName(k.Release, revision.Number+1), metav1.GetOptions{})
+	reading.Go(func() (err error) {
+		after, err = c.headOf(ctx, k, number+1)
+		return err
 	})
-	own, err = secrets.Get(ctx, secretName(k.Release, revision.Number), metav1.GetOptions{})
-	reading.Wait()
+	own, err = c.headOf(ctx, k, number)
+	return own, after != nil, errors.Join(err, reading.Wait())
+}
+
+// headOf reads the metadata of a revision, nil if it is not there.
+func (c *Client) headOf(ctx context.Context, k rollback.Key, number int) (*metav1.PartialObjectMetadata, error) {
+	found, err := c.heading(k).Get(ctx, secretName(k.Release, number), metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
-		return fmt.Errorf("revision %d of %s is gone: %w", revision.Number, k, rollback.ErrMoved)
+		return nil, nil
 	case err != nil:
-		return fmt.Errorf("read revision %d of %s: %w", revision.Number, k, err)
-	case string(own.UID) != revision.UID:
-		return fmt.Errorf("revision %d of %s is of another life: %w", revision.Number, k, rollback.ErrMoved)
-	case nextErr == nil:
-		return fmt.Errorf("%s is at revision %d or later: %w", k, revision.Number+1, rollback.ErrMoved)
-	case !apierrors.IsNotFound(nextErr):
-		return fmt.Errorf("read revision %d of %s: %w", revision.Number+1, k, nextErr)
+		return nil, fmt.Errorf("read revision %d of %s: %w", number, k, err)
 	}
-	return nil
+	return found, nil
 }

@@ -5,6 +5,10 @@ import (
 	"net/http"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+	"helm.sh/helm/v3/pkg/release"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
 	"github.com/upcommerce/backout/rollback"
 )
 
@@ -40,4 +44,66 @@ func TestNewest(t *testing.T) {
 			t.Errorf("what cannot be read proves nothing: got %v without %s", err, unreadable)
 		}
 	}
+}
+
+// TestTheNewestRevisionIsTheStored: the API server's cache, which is asked first, may
+// not have heard of it.
+func TestTheNewestRevisionIsTheStored(t *testing.T) {
+	for name, happens := range map[string]func(t *testing.T, c *cluster){
+		"a revision was made":    func(t *testing.T, c *cluster) { c.revision(t, 4, release.StatusDeployed, manifest("v4", "20")) },
+		"its status has changed": func(t *testing.T, c *cluster) { c.relabel(3, "failed") },
+		"it is gone": func(_ *testing.T, c *cluster) {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			delete(c.objects, "secrets/"+secret(3))
+		},
+		"nothing": func(*testing.T, *cluster) {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCluster(t)
+			c.behind = c.copy()
+			happens(t, c)
+			got, err := c.History(t.Context(), web())
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.behind = nil
+			want, err := c.History(t.Context(), web())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("the history is that of the store (-want +got):\n%s", diff)
+			}
+		})
+	}
+	t.Run("the release was installed", func(t *testing.T) {
+		c := newCluster(t)
+		c.behind = map[string]*unstructured.Unstructured{}
+		if got, err := c.History(t.Context(), web()); err != nil || len(got) != 3 {
+			t.Errorf("a release that the cache has not heard of is known: got %v, %v", got, err)
+		}
+	})
+}
+
+// copy returns the objects as they are now.
+func (s *apiServer) copy() map[string]*unstructured.Unstructured {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make(map[string]*unstructured.Unstructured)
+	for name, o := range s.objects {
+		all[name] = o.DeepCopy()
+	}
+	return all
+}
+
+// relabel gives a stored revision another status.
+func (s *apiServer) relabel(number int, status string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o := s.objects["secrets/"+secret(number)].DeepCopy()
+	set := o.GetLabels()
+	set["status"] = status
+	o.SetLabels(set)
+	s.put("secrets/"+secret(number), o)
 }

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"strconv"
 	"sync"
 	"time"
 
@@ -28,8 +29,8 @@ const (
 
 // Follow calls changed for every record of the ledger's namespaces at the start,
 // and then for each that is written, by whichever process, milliseconds later. Of
-// several quick changes to one record it may tell the last one only. It does not
-// tell of deleted records. It calls changed from one goroutine per namespace, so
+// several quick changes to one record it may tell the last one only. Options.Gone
+// is told of deleted records. It calls both from one goroutine per namespace, so
 // that several calls may run at once; a call that takes its time delays its own
 // namespace.
 //
@@ -69,7 +70,7 @@ func (l *Ledger) follow(ctx context.Context, namespace string, changed func(roll
 			return events, err
 		},
 	}, l.client)
-	sink := &sink{told: make(map[string]string), tell: func(cm *corev1.ConfigMap) {
+	sink := &sink{told: make(map[string]told), gone: l.gone, tell: func(cm *corev1.ConfigMap) {
 		r, err := decode(cm)
 		if err != nil {
 			log.WarnContext(ctx, "a record cannot be followed", "error", err)
@@ -90,39 +91,71 @@ func (l *Ledger) follow(ctx context.Context, namespace string, changed func(roll
 // none of them: the records of a thousand releases take more memory than backout may.
 type sink struct {
 	tell func(*corev1.ConfigMap)
-	// told has the resourceVersion last told, by name: when a watch begins anew, it
-	// brings everything again.
-	told map[string]string
+	gone func(k rollback.Key, revision int)
+	// told is what was last told, by name: when a watch begins anew, it brings
+	// everything again.
+	told map[string]told
+}
+
+// told is one record that was told of: in which state, and about what.
+type told struct {
+	version  string
+	key      rollback.Key
+	revision int
 }
 
 var _ cache.ReflectorStore = (*sink)(nil)
 
 func (s *sink) Add(object any) error {
-	if cm, ok := object.(*corev1.ConfigMap); ok && s.told[cm.Name] != cm.ResourceVersion {
-		s.told[cm.Name] = cm.ResourceVersion
+	if cm, ok := object.(*corev1.ConfigMap); ok && s.told[name(cm)].version != cm.ResourceVersion {
+		s.told[name(cm)] = about(cm)
 		s.tell(cm)
 	}
 	return nil
+}
+
+// name is unique over all namespaces: one sink may follow them all.
+func name(cm *corev1.ConfigMap) string { return cm.Namespace + "/" + cm.Name }
+
+// about returns what a record's ConfigMap is about. Its labels say so; whether the
+// record itself can be read does not matter.
+func about(cm *corev1.ConfigMap) told {
+	revision, _ := strconv.Atoi(cm.Labels[revisionLabel])
+	return told{
+		version: cm.ResourceVersion, revision: revision,
+		key: rollback.Key{Namespace: cm.Namespace, Release: cm.Labels[releaseLabel]},
+	}
 }
 
 func (s *sink) Update(object any) error { return s.Add(object) }
 
 func (s *sink) Delete(object any) error {
 	if cm, ok := object.(*corev1.ConfigMap); ok {
-		delete(s.told, cm.Name)
+		s.forget(name(cm))
 	}
 	return nil
 }
 
+func (s *sink) forget(name string) {
+	if was, ok := s.told[name]; ok {
+		delete(s.told, name)
+		s.gone(was.key, was.revision)
+	}
+}
+
 func (s *sink) Replace(objects []any, _ string) error {
-	before := s.told
-	s.told = make(map[string]string, len(objects))
+	there := make(map[string]bool, len(objects))
 	for _, object := range objects {
-		if cm, ok := object.(*corev1.ConfigMap); ok && before[cm.Name] == cm.ResourceVersion {
-			s.told[cm.Name] = cm.ResourceVersion
+		if cm, ok := object.(*corev1.ConfigMap); ok {
+			there[name(cm)] = true
 		}
 		if err := s.Add(object); err != nil {
 			return err
+		}
+	}
+	for name := range s.told {
+		if !there[name] {
+			s.forget(name)
 		}
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -30,6 +31,7 @@ import (
 type follower struct {
 	mu    sync.Mutex
 	heard []rollback.Record
+	gone  []string
 	log   bytes.Buffer
 	ended chan error
 }
@@ -37,7 +39,14 @@ type follower struct {
 // follow is called in a bubble. It returns when the watches stand.
 func follow(ctx context.Context, client *fake.Clientset, namespaces ...string) *follower {
 	f := &follower{ended: make(chan error, 1)}
-	l := ledger.New(ledger.Options{Client: client, Namespaces: namespaces, Log: slog.New(slog.NewTextHandler(&f.log, nil))})
+	l := ledger.New(ledger.Options{
+		Client: client, Namespaces: namespaces, Log: slog.New(slog.NewTextHandler(&f.log, nil)),
+		Gone: func(k rollback.Key, revision int) {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.gone = append(f.gone, fmt.Sprintf("%s/%d", k, revision))
+		},
+	})
 	go func() {
 		f.ended <- l.Follow(ctx, func(r rollback.Record) {
 			f.mu.Lock()
@@ -106,7 +115,10 @@ func TestFollow(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := f.news(); got != "" {
-			t.Errorf("a deletion is not told: got %q", got)
+			t.Errorf("a deletion is no news of a record: got %q", got)
+		}
+		if want := []string{"shop/web/3"}; !slices.Equal(f.gone, want) {
+			t.Errorf("a deletion is told as one: got %v, want %v", f.gone, want)
 		}
 		save(t, l, web)
 		if got := f.news(); got != "shop/web/3" {
@@ -221,10 +233,16 @@ func TestFollowAgain(t *testing.T) {
 		}
 		// The watcher told of nothing for so long that it has to read everything again.
 		save(t, l, aRecord("shop", "api", 5))
+		if err := client.CoreV1().ConfigMaps("shop").Delete(t.Context(), ledger.Name("web", 3), metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
 		first.Error(&apierrors.NewResourceExpired("too old").ErrStatus)
 		time.Sleep(time.Second)
 		if got := f.news(); got != "shop/api/5" {
 			t.Errorf("after a break, what changed meanwhile is told, and nothing twice: got %q", got)
+		}
+		if want := []string{"shop/web/3"}; !slices.Equal(f.gone, want) {
+			t.Errorf("after a break, what was deleted meanwhile is told: got %v, want %v", f.gone, want)
 		}
 		stop()
 		_ = <-f.ended

@@ -64,6 +64,8 @@ type Options struct {
 	// Own is backout's own namespace, where everything can be paused at once; ""
 	// if there is none.
 	Own string
+	// Gone is told by Follow of records that were deleted; nil is told nothing.
+	Gone func(k rollback.Key, revision int)
 	// Log is slog.Default if nil.
 	Log *slog.Logger
 }
@@ -74,6 +76,7 @@ type Ledger struct {
 	client     kubernetes.Interface
 	namespaces []string
 	own        string
+	gone       func(k rollback.Key, revision int)
 	log        *slog.Logger
 }
 
@@ -82,7 +85,10 @@ func New(o Options) *Ledger {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
-	return &Ledger{client: o.Client, namespaces: o.Namespaces, own: o.Own, log: o.Log}
+	if o.Gone == nil {
+		o.Gone = func(rollback.Key, int) {}
+	}
+	return &Ledger{client: o.Client, namespaces: o.Namespaces, own: o.Own, gone: o.Gone, log: o.Log}
 }
 
 // Name returns the name of the ConfigMap of a record.
@@ -90,16 +96,48 @@ func Name(release string, revision int) string {
 	return fmt.Sprintf("backout.v1.%s.v%d", release, revision)
 }
 
-// Records returns all records of a release, oldest revision first. It returns an
-// error that names the ConfigMap if one cannot be read: to act as if it were not
-// there could mean to act twice.
+// Records returns all records of a release, oldest revision first, as they are
+// stored now. It returns an error that names the ConfigMap if one cannot be read: to
+// act as if it were not there could mean to act twice.
 func (l *Ledger) Records(ctx context.Context, k rollback.Key) ([]rollback.Record, error) {
-	records, err := l.list(ctx, k.Namespace, recordSelector+"="+k.Release)
+	return l.of(ctx, k, fromStore)
+}
+
+// Recent returns what Records does, as the API server has it at hand: some
+// milliseconds old, as a rule, where Records waits up to a tenth of a second for the
+// API server's cache. Save refuses to write what is built on an older state.
+func (l *Ledger) Recent(ctx context.Context, k rollback.Key) ([]rollback.Record, error) {
+	return l.of(ctx, k, fromCache)
+}
+
+// The resourceVersions of a list: whatever the API server has at hand, and what is
+// so now.
+const (
+	fromCache = "0"
+	fromStore = ""
+)
+
+func (l *Ledger) of(ctx context.Context, k rollback.Key, version string) ([]rollback.Record, error) {
+	records, err := l.list(ctx, k.Namespace, metav1.ListOptions{LabelSelector: recordSelector + "=" + k.Release, ResourceVersion: version})
 	if err != nil {
 		return nil, fmt.Errorf("read the records of %s: %w", k, err)
 	}
 	slices.SortFunc(records, func(a, b rollback.Record) int { return cmp.Compare(a.Revision, b.Revision) })
 	return records, nil
+}
+
+// Record returns the record of one revision as it is stored now, and whether there
+// is one.
+func (l *Ledger) Record(ctx context.Context, k rollback.Key, revision int) (rollback.Record, bool, error) {
+	cm, err := l.client.CoreV1().ConfigMaps(k.Namespace).Get(ctx, Name(k.Release, revision), metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return rollback.Record{}, false, nil
+	}
+	if err != nil {
+		return rollback.Record{}, false, fmt.Errorf("read the record of %s revision %d: %w", k, revision, err)
+	}
+	r, err := decode(cm)
+	return r, err == nil, err
 }
 
 // All returns every record of the ledger's namespaces, newest first.
@@ -125,7 +163,7 @@ func (l *Ledger) everywhere(ctx context.Context, selector string) ([]rollback.Re
 	var all []rollback.Record
 	var errs []error
 	for _, namespace := range l.namespaces {
-		records, err := l.list(ctx, namespace, selector)
+		records, err := l.list(ctx, namespace, metav1.ListOptions{LabelSelector: selector})
 		if err != nil {
 			errs = append(errs, fmt.Errorf("read the records in namespace %s: %w", namespace, err))
 		}
@@ -137,8 +175,8 @@ func (l *Ledger) everywhere(ctx context.Context, selector string) ([]rollback.Re
 
 // list returns the records that can be read, together with an error for each that
 // cannot.
-func (l *Ledger) list(ctx context.Context, namespace string, selector string) ([]rollback.Record, error) {
-	list, err := l.client.CoreV1().ConfigMaps(namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
+func (l *Ledger) list(ctx context.Context, namespace string, o metav1.ListOptions) ([]rollback.Record, error) {
+	list, err := l.client.CoreV1().ConfigMaps(namespace).List(ctx, o)
 	if err != nil {
 		return nil, err
 	}

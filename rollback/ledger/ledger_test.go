@@ -182,6 +182,26 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
+func TestOneRecord(t *testing.T) {
+	l := newLedger(fake.NewClientset(), "shop")
+	want := aRecord("shop", "web", 3)
+	save(t, l, want, aRecord("shop", "web", 4))
+	got, ok, err := l.Record(t.Context(), want.Key, 3)
+	if err != nil || !ok || got.UID != want.UID {
+		t.Errorf("a record is read by its name: got %s, %t, %v", got.UID, ok, err)
+	}
+	if _, ok, err := l.Record(t.Context(), want.Key, 5); ok || err != nil {
+		t.Errorf("one that is not there is no error: got %t, %v", ok, err)
+	}
+	client := fake.NewClientset()
+	client.PrependReactor("get", "configmaps", func(clienttesting.Action) (bool, runtime.Object, error) {
+		return true, nil, apierrors.NewForbidden(schema.GroupResource{Resource: "configmaps"}, "", errors.New("no role"))
+	})
+	if _, _, err := newLedger(client, "shop").Record(t.Context(), want.Key, 3); err == nil || !strings.Contains(err.Error(), "read the record of shop/web revision 3") {
+		t.Errorf("what cannot be read is an error that says what: got %v", err)
+	}
+}
+
 func TestSelection(t *testing.T) {
 	client := fake.NewClientset(&corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "somebody-elses"}, Data: map[string]string{"record.yaml": "{"},
@@ -198,6 +218,17 @@ func TestSelection(t *testing.T) {
 	records, err := l.Records(t.Context(), rollback.Key{Namespace: "shop", Release: "web"})
 	if got := revisions(records); err != nil || got != "shop/web/4 shop/web/9 shop/web/10" {
 		t.Errorf("a release's records, open or not, the oldest revision first: got %s, %v", got, err)
+	}
+	recent, err := l.Recent(t.Context(), rollback.Key{Namespace: "shop", Release: "web"})
+	if diff := cmp.Diff(records, recent); diff != "" || err != nil {
+		t.Errorf("the same at hand (-want +got):\n%s%v", diff, err)
+	}
+	one, ok, err := l.Record(t.Context(), rollback.Key{Namespace: "shop", Release: "web"}, 9)
+	if diff := cmp.Diff(records[1], one); diff != "" || !ok || err != nil {
+		t.Errorf("one record by its revision (-want +got):\n%s%v, %v", diff, ok, err)
+	}
+	if _, ok, err := l.Record(t.Context(), rollback.Key{Namespace: "shop", Release: "web"}, 8); ok || err != nil {
+		t.Errorf("no record is no error: got %v, %v", ok, err)
 	}
 	records, err = l.Records(t.Context(), rollback.Key{Namespace: "shop", Release: "nothing"})
 	if err != nil || len(records) != 0 {
@@ -404,6 +435,13 @@ func TestBoundedSize(t *testing.T) {
 	}
 	for range 20 {
 		r.Dangers = append(r.Dangers, rollback.Danger{Kind: rollback.DangerUnbuildable, What: sentence})
+	}
+	r.Grounds = &rollback.Grounds{At: at()}
+	for range 18 { // eight accusations, and what else Decide asks
+		r.Grounds.Looked = append(r.Grounds.Looked, rollback.Look{What: "alert " + strings.Repeat("語", 128), Found: strings.Repeat("語", 200)})
+	}
+	for range 20 {
+		r.Grounds.Candidates = append(r.Grounds.Candidates, rollback.Candidate{Revision: 1_000_000, Status: "superseded", Deployed: at(), Why: strings.Repeat("語", 160)})
 	}
 	step := rollback.Step{Started: at(), Done: at(), Next: at(), Attempts: 20, Error: strings.Repeat("x", 1000), Note: sentence}
 	r.Shed, r.Rollback, r.Raise, r.Verify = &step, &step, &step, &step

@@ -68,6 +68,10 @@ func (s *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	rest, ok := strings.CutPrefix(r.URL.Path, "/apis/networking.k8s.io/v1/namespaces/")
+	if ok && strings.HasSuffix(rest, "/ingresses") {
+		s.list(w)
+		return
+	}
 	namespace, name, named := strings.Cut(rest, "/ingresses/")
 	if !ok || !named {
 		answer(w, http.StatusNotFound, status(http.StatusNotFound, metav1.StatusReasonNotFound))
@@ -95,6 +99,15 @@ func (s *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		answer(w, http.StatusMethodNotAllowed, status(http.StatusMethodNotAllowed, metav1.StatusReasonMethodNotAllowed))
 	}
+}
+
+// list answers with all Ingresses: the tests have one namespace.
+func (s *apiServer) list(w http.ResponseWriter) {
+	all := networkingv1.IngressList{TypeMeta: metav1.TypeMeta{APIVersion: "networking.k8s.io/v1", Kind: "IngressList"}}
+	for _, i := range s.ingresses {
+		all.Items = append(all.Items, *i)
+	}
+	answer(w, http.StatusOK, all)
 }
 
 func (s *apiServer) patch(w http.ResponseWriter, r *http.Request, live *networkingv1.Ingress) {

@@ -8,7 +8,6 @@ import (
 
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -98,8 +97,9 @@ func (r *Router) endpoints(ctx context.Context, namespace string, services names
 	if err != nil {
 		return nil, fmt.Errorf("ask for the endpoints of %v: %w", sorted(services), err)
 	}
-	list, err := r.objects.Resource(discoveryv1.SchemeGroupVersion.WithResource("endpointslices")).Namespace(namespace).
-		List(ctx, metav1.ListOptions{LabelSelector: labels.NewSelector().Add(*which).String()})
+	of := atHand()
+	of.LabelSelector = labels.NewSelector().Add(*which).String()
+	list, err := r.objects.Resource(discoveryv1.SchemeGroupVersion.WithResource("endpointslices")).Namespace(namespace).List(ctx, of)
 	if err != nil {
 		return nil, hinted(fmt.Errorf("list the endpoints of %v: %w", sorted(services), err), "endpointslices.discovery.k8s.io", namespace)
 	}
@@ -126,8 +126,9 @@ func (r *Router) endpoints(ctx context.Context, namespace string, services names
 
 // pods returns the names of the pods with those labels.
 func (r *Router) pods(ctx context.Context, namespace string, set map[string]string) (names, error) {
-	list, err := r.objects.Resource(schema.GroupVersionResource{Version: "v1", Resource: "pods"}).Namespace(namespace).
-		List(ctx, metav1.ListOptions{LabelSelector: labels.SelectorFromSet(set).String()})
+	of := atHand()
+	of.LabelSelector = labels.SelectorFromSet(set).String()
+	list, err := r.objects.Resource(schema.GroupVersionResource{Version: "v1", Resource: "pods"}).Namespace(namespace).List(ctx, of)
 	if err != nil {
 		return nil, hinted(fmt.Errorf("list the pods with %s: %w", labels.FormatLabels(set), err), "pods", namespace)
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -38,6 +40,9 @@ type GaugeOptions struct {
 	Allows     func(rollback.Key) bool
 	// Registerer takes the metric; nil registers it nowhere.
 	Registerer prometheus.Registerer
+	// Show is told of a namespace's opted-in releases whenever they were read, those
+	// without a known route to a canary too; nil is told nothing.
+	Show func(namespace string, releases []rollback.Guarded)
 	// Log is slog.Default if nil.
 	Log *slog.Logger
 }
@@ -52,6 +57,7 @@ type Gauge struct {
 	allows     func(rollback.Key) bool
 	log        *slog.Logger
 	weight     *prometheus.GaugeVec
+	tell       func(namespace string, releases []rollback.Guarded)
 
 	// shown and refused are Run's alone: what is shown of each namespace, and what is
 	// not asked for before when.
@@ -62,9 +68,10 @@ type Gauge struct {
 // shown is what is shown of one namespace: when it was last read, and whether it
 // could not be since.
 type shown struct {
-	series  map[series]float64
-	at      time.Time
-	failing bool
+	series   map[series]float64
+	releases []rollback.Key
+	at       time.Time
+	failing  bool
 }
 
 // series are the labels of one series.
@@ -81,7 +88,7 @@ func NewGauge(o GaugeOptions) (*Gauge, error) {
 		return nil, fmt.Errorf("make a Kubernetes client: %w", err)
 	}
 	g := &Gauge{
-		server: server, namespaces: o.Namespaces, allows: o.Allows, log: o.Log,
+		server: server, namespaces: o.Namespaces, allows: o.Allows, log: o.Log, tell: o.Show,
 		shown: make(map[string]shown), refused: make(map[refusal]time.Time),
 		weight: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "backout_canary_weight",
@@ -89,6 +96,9 @@ func NewGauge(o GaugeOptions) (*Gauge, error) {
 				"What a rule on a header or cookie sends there comes on top of it. For a Deployment, which is the route where " +
 				"a plain Service leads to both tracks: its share of the ready pods.",
 		}, []string{"namespace", "release", "route"}),
+	}
+	if g.tell == nil {
+		g.tell = func(string, []rollback.Guarded) {}
 	}
 	if g.log == nil {
 		g.log = slog.Default()
@@ -127,7 +137,10 @@ func (g *Gauge) poll(ctx context.Context, namespace string) {
 		return
 	}
 	if err == nil {
-		g.show(namespace, shown{series: g.series(limited, namespace, live), at: time.Now()})
+		now := shown{at: time.Now()}
+		now.series, now.releases = g.series(limited, namespace, live)
+		g.show(namespace, now)
+		g.tell(namespace, now.guarded())
 		return
 	}
 	if !was.failing {
@@ -155,16 +168,18 @@ func (g *Gauge) show(namespace string, now shown) {
 	g.shown[namespace] = now
 }
 
-// series returns the weights of the namespace's opted-in releases. A route of which
-// nobody knows which side is the canary has none.
-func (g *Gauge) series(ctx context.Context, namespace string, live snapshot) map[series]float64 {
+// series returns the weights of the namespace's opted-in releases, and these. A
+// route of which nobody knows which side is the canary has none.
+func (g *Gauge) series(ctx context.Context, namespace string, live snapshot) (map[series]float64, []rollback.Key) {
 	found := make(map[series]float64)
+	var releases []rollback.Key
 	mentions := live.mentions()
 	for release, m := range live.releases(namespace) {
 		k := rollback.Key{Namespace: namespace, Release: release}
 		if !g.allows(k) {
 			continue
 		}
+		releases = append(releases, k)
 		r := &Router{objects: live.about(m, mentions)}
 		percents, err := r.portions(ctx, k, m)
 		if err != nil {
@@ -174,7 +189,24 @@ func (g *Gauge) series(ctx context.Context, namespace string, live snapshot) map
 			found[series{namespace: namespace, release: release, route: route}] = percent
 		}
 	}
-	return found
+	return found, releases
+}
+
+// guarded returns the releases in order of their names, each with its routes in
+// order of theirs.
+func (s shown) guarded() []rollback.Guarded {
+	shares := make(map[rollback.Key][]rollback.Share)
+	for label, percent := range s.series {
+		k := rollback.Key{Namespace: label.namespace, Release: label.release}
+		shares[k] = append(shares[k], rollback.Share{Route: label.route, Percent: percent})
+	}
+	all := make([]rollback.Guarded, 0, len(s.releases))
+	for _, k := range s.releases {
+		slices.SortFunc(shares[k], func(a, b rollback.Share) int { return strings.Compare(a.Route, b.Route) })
+		all = append(all, rollback.Guarded{Key: k, Routes: shares[k], Read: s.at})
+	}
+	slices.SortFunc(all, func(a, b rollback.Guarded) int { return strings.Compare(a.Release, b.Release) })
+	return all
 }
 
 // portion is the canary's live share on one routing object, or on one of its rules.

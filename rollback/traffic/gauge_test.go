@@ -53,6 +53,8 @@ type gauge struct {
 	*Gauge
 	registry *prometheus.Registry
 	log      bytes.Buffer
+	// told is what Show was told last.
+	told []rollback.Guarded
 }
 
 func gaugeOf(t *testing.T, client *fake.FakeDynamicClient, allows func(rollback.Key) bool) *gauge {
@@ -62,6 +64,7 @@ func gaugeOf(t *testing.T, client *fake.FakeDynamicClient, allows func(rollback.
 	g.Gauge, err = NewGauge(GaugeOptions{
 		Config:     &rest.Config{Host: "http://cluster.example", QPS: -1, Transport: transport{client}},
 		Namespaces: []string{"shop"}, Allows: allows, Registerer: g.registry, Log: slog.New(slog.NewTextHandler(&g.log, nil)),
+		Show: func(_ string, releases []rollback.Guarded) { g.told = releases },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -128,6 +131,22 @@ func (g *gauge) shows(t *testing.T) map[string]float64 {
 				t.Errorf("%s%v: want backout_canary_weight in namespace shop", f.GetName(), l)
 			}
 			found[l["release"]+" "+l["route"]] = m.GetGauge().GetValue()
+		}
+	}
+	return found
+}
+
+// shares returns what Show was told last, in the form of shows. Every release of
+// which something is live is among it.
+func (g *gauge) shares(t *testing.T) map[string]float64 {
+	t.Helper()
+	found := make(map[string]float64)
+	for _, r := range g.told {
+		if !web(r.Key) || r.Read.IsZero() {
+			t.Errorf("only what is opted in is shown, with its time: got %+v", r)
+		}
+		for _, share := range r.Routes {
+			found[r.Release+" "+share.Route] = share.Percent
 		}
 	}
 	return found
@@ -206,6 +225,9 @@ func TestGauge(t *testing.T) {
 			g.poll(t.Context(), "shop")
 			if diff := cmp.Diff(c.want, g.shows(t), equateEmpty()); diff != "" {
 				t.Errorf("the series (-want +got):\n%s\n%s", diff, g.log.String())
+			}
+			if diff := cmp.Diff(c.want, g.shares(t), equateEmpty()); diff != "" {
+				t.Errorf("people are shown what the metric says (-want +got):\n%s", diff)
 			}
 			var m rollback.Manifest
 			for _, text := range c.live {

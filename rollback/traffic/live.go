@@ -113,7 +113,15 @@ func (r *Router) named(ctx context.Context, k rollback.Key, m rollback.Manifest,
 // found returns the routing objects of the namespace that lead to the canary's
 // Services.
 func (r *Router) found(ctx context.Context, k rollback.Key, c canary) ([]route, error) {
-	all, err := r.candidates(ctx, k, "", metav1.ListOptions{})
+	routes, err := r.foundBy(ctx, k, c, atHand())
+	if len(routes) == 0 && err == nil {
+		return r.foundBy(ctx, k, c, metav1.ListOptions{})
+	}
+	return routes, err
+}
+
+func (r *Router) foundBy(ctx context.Context, k rollback.Key, c canary, o metav1.ListOptions) ([]route, error) {
+	all, err := r.candidates(ctx, k, "", o)
 	routes, leadErr := leading(all, c)
 	if len(routes) > 0 {
 		// What may not be read is most likely not there.

@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
+	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -29,21 +31,33 @@ type burden struct {
 
 // sight is what is seen of one route.
 type sight struct {
+	route   route
+	live    *unstructured.Unstructured
 	weights []rollback.Weight
 	burdens []burden
 	owner   rollback.Owner
 }
 
+// sights are those of all routes of a release; rollback.Routing carries them to
+// ShedSeen.
+type sights []sight
+
 // Look reads the live routing objects that lead to the canary, and the endpoints of
 // the Services that would take its traffic. It changes nothing. Requests go out
 // side by side, in two rounds. What was seen is returned together with the error
 // of what could not be read. A route that is gone is left out.
+//
+// The canary's own routing objects are read as they are stored now; endpoints and
+// other routing objects as the API server has them at hand.
 func (r *Router) Look(ctx context.Context, k rollback.Key, m rollback.Manifest) (rollback.Routing, error) {
 	seen := rollback.Routing{Load: 1, Owner: declaredOwner(k, m)}
 	routes, err := r.routes(ctx, k, m)
-	sights, seeErr := r.see(ctx, k, routes)
+	found, seeErr := r.see(ctx, k, routes)
+	if err == nil && seeErr == nil {
+		seen.Seen = found
+	}
 	var burdens []burden
-	for _, s := range sights {
+	for _, s := range found {
 		seen.Weights = append(seen.Weights, s.weights...)
 		burdens = append(burdens, s.burdens...)
 		seen.Owner = stronger(seen.Owner, s.owner)
@@ -65,8 +79,8 @@ func (r *Router) Look(ctx context.Context, k rollback.Key, m rollback.Manifest) 
 }
 
 // see reads the routes.
-func (r *Router) see(ctx context.Context, k rollback.Key, routes []route) ([]sight, error) {
-	sights := make([]sight, len(routes))
+func (r *Router) see(ctx context.Context, k rollback.Key, routes []route) (sights, error) {
+	seen := make(sights, len(routes))
 	errs := make([]error, len(routes))
 	var all sync.WaitGroup
 	for i, o := range routes {
@@ -78,31 +92,44 @@ func (r *Router) see(ctx context.Context, k rollback.Key, routes []route) ([]sig
 			case err != nil && !apierrors.IsNotFound(err):
 				errs[i] = fmt.Errorf("read %s %s/%s: %w", o.kind.name, k.Namespace, o.name, err)
 			case err == nil:
-				sights[i].weights, sights[i].burdens = o.kind.router.look(live, o.canary.on(live), neighbours)
-				sights[i].owner = ownerOf(live)
+				weights, burdens := o.kind.router.look(live, o.canary.on(live), neighbours)
+				seen[i] = sight{route: o, live: live, weights: weights, burdens: burdens, owner: ownerOf(live)}
 			}
 		})
 	}
 	all.Wait()
-	return sights, errors.Join(errs...)
+	seen = slices.DeleteFunc(seen, func(s sight) bool { return s.live == nil })
+	return seen, errors.Join(errs...)
 }
 
 // read returns a live routing object, and the others of its kind if they are
 // needed to understand it.
 func (r *Router) read(ctx context.Context, k rollback.Key, o route) (*unstructured.Unstructured, []unstructured.Unstructured, error) {
 	objects := r.objects.Resource(o.resource).Namespace(k.Namespace)
-	if !o.kind.neighbours {
-		live, err := objects.Get(ctx, o.name, metav1.GetOptions{})
+	var around errgroup.Group
+	var list *unstructured.UnstructuredList
+	if o.kind.neighbours {
+		around.Go(func() (err error) {
+			list, err = objects.List(ctx, atHand())
+			return err
+		})
+	}
+	live, err := objects.Get(ctx, o.name, metav1.GetOptions{})
+	if aroundErr := around.Wait(); err == nil {
+		err = aroundErr
+	}
+	if err != nil || list == nil {
 		return live, nil, err
 	}
-	list, err := objects.List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return nil, nil, err
-	}
-	for i := range list.Items {
-		if list.Items[i].GetName() == o.name {
-			return &list.Items[i], list.Items, nil
+	neighbours := []unstructured.Unstructured{*live}
+	for _, other := range list.Items {
+		if other.GetName() != o.name {
+			neighbours = append(neighbours, other)
 		}
 	}
-	return nil, nil, apierrors.NewNotFound(o.resource.GroupResource(), o.name)
+	return live, neighbours, nil
 }
+
+// atHand asks for a list as the API server has it at hand. A list as it is stored now
+// waits until the API server's cache has caught up, up to a tenth of a second.
+func atHand() metav1.ListOptions { return metav1.ListOptions{ResourceVersion: "0"} }

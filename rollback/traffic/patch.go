@@ -90,17 +90,25 @@ func (o operation) MarshalJSON() ([]byte, error) {
 	return json.Marshal(map[string]any{"op": o.Op, "path": o.Path, "value": o.Value})
 }
 
-// set reads the live object and writes what the change asks for, provided that the
-// object is still the one that was read. It repeats both when somebody else wrote
-// in between. Nothing is written if the change asks for nothing.
-func (r *Router) set(ctx context.Context, k rollback.Key, o route, c change) ([]rollback.Weight, error) {
+// set reads the live object, unless that was done a moment ago, and writes what the
+// change asks for, provided that the object is still the one that was read. It
+// repeats both when somebody else wrote in between. Nothing is written if the change
+// asks for nothing.
+func (r *Router) set(ctx context.Context, k rollback.Key, s sight, c change) ([]rollback.Weight, error) {
+	o, live := s.route, s.live
 	objects := r.objects.Resource(o.resource).Namespace(k.Namespace)
 	for attempt := 1; ; attempt++ {
-		live, err := objects.Get(ctx, o.name, metav1.GetOptions{})
+		var err error
+		if live == nil || attempt > 1 {
+			live, err = objects.Get(ctx, o.name, metav1.GetOptions{})
+		}
 		if err != nil {
 			return nil, err
 		}
 		wanted, err := c.of(o, live)
+		for i := range wanted.weights {
+			wanted.weights[i].Applier = applierOf(live)
+		}
 		if err != nil || len(wanted.operations) == 0 {
 			return wanted.weights, err
 		}
@@ -185,6 +193,17 @@ func (c change) stayed(o route, stored *unstructured.Unstructured) error {
 		return errPutBack
 	}
 	return err
+}
+
+// applierOf returns the field manager that applies the object server-side; "" if none
+// does.
+func applierOf(live *unstructured.Unstructured) string {
+	for _, f := range live.GetManagedFields() {
+		if f.Operation == metav1.ManagedFieldsOperationApply && f.Manager != fieldManager {
+			return f.Manager
+		}
+	}
+	return ""
 }
 
 // disowned returns what takes backout out of the object's managed fields. While it

@@ -85,7 +85,7 @@ func TestPlainService(t *testing.T) {
 				m = append(m, object(t, autoscaler))
 			}
 			got, err := r.Look(t.Context(), shop(), m)
-			if diff := cmp.Diff(c.look, got); err != nil || diff != "" {
+			if diff := cmp.Diff(c.look, got, besideSeen()); err != nil || diff != "" {
 				t.Errorf("a look: %v (-want +got):\n%s", err, diff)
 			}
 			for range 2 {

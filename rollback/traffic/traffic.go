@@ -66,13 +66,29 @@ func New(o Options) (*Router, error) {
 // nothing if that returns an error; nil always agrees. So what somebody deploys
 // meanwhile is either seen by still, or has changed the object since it was read.
 func (r *Router) Shed(ctx context.Context, k rollback.Key, m rollback.Manifest, still func(context.Context) error) ([]rollback.Weight, error) {
-	c := change{
+	routes, err := r.routes(ctx, k, m)
+	return r.each(ctx, k, unseen(routes), toZero().asking(ctx, still), err)
+}
+
+// ShedSeen does what Shed does, on the routes that Look has found, and begins with
+// the objects as Look has read them: whoever has changed one since makes it be read
+// anew.
+func (r *Router) ShedSeen(ctx context.Context, k rollback.Key, seen rollback.Routing, still func(context.Context) error) ([]rollback.Weight, error) {
+	found, ok := seen.Seen.(sights)
+	if !ok {
+		return nil, errors.New("set the weights to zero: the routes were not looked at")
+	}
+	return r.each(ctx, k, found, toZero().asking(ctx, still), nil)
+}
+
+// toZero is the change that a shed makes.
+func toZero() change {
+	return change{
 		of: func(o route, live *unstructured.Unstructured) (edit, error) {
 			return o.kind.router.shed(live, o.canary.on(live))
 		},
 		back: true,
 	}
-	return r.each(ctx, k, m, c.asking(ctx, still))
 }
 
 // Raise sets the live weights to what the manifest declares and returns them; on
@@ -87,20 +103,31 @@ func (r *Router) Raise(ctx context.Context, k rollback.Key, m rollback.Manifest,
 		},
 		fence: r.fence, disown: true,
 	}
-	return r.each(ctx, k, m, c.asking(ctx, still))
+	routes, err := r.routes(ctx, k, m)
+	return r.each(ctx, k, unseen(routes), c.asking(ctx, still), err)
 }
 
-// each makes the change on every canary route, side by side.
-func (r *Router) each(ctx context.Context, k rollback.Key, m rollback.Manifest, c change) ([]rollback.Weight, error) {
-	routes, err := r.routes(ctx, k, m)
+// unseen are routes of which no live object was read.
+func unseen(routes []route) sights {
+	all := make(sights, len(routes))
+	for i, o := range routes {
+		all[i].route = o
+	}
+	return all
+}
+
+// each makes the change on every canary route, side by side. It returns all errors,
+// that of finding the routes among them.
+func (r *Router) each(ctx context.Context, k rollback.Key, routes sights, c change, err error) ([]rollback.Weight, error) {
 	weights := make([][]rollback.Weight, len(routes))
 	errs := make([]error, len(routes), len(routes)+1)
 	var all sync.WaitGroup
-	for i, o := range routes {
+	for i, s := range routes {
+		o := s.route
 		all.Go(func() {
-			set, err := r.set(ctx, k, o, c)
+			set, err := r.set(ctx, k, s, c)
 			if err == nil && c.disown {
-				_, err = r.set(ctx, k, o, change{of: disowned, fence: c.fence})
+				_, err = r.set(ctx, k, sight{route: o}, change{of: disowned, fence: c.fence})
 			}
 			if err != nil && !apierrors.IsNotFound(err) {
 				errs[i] = fmt.Errorf("set the weight of %s %s/%s: %w", o.kind.name, k.Namespace, o.name, err)

@@ -418,3 +418,41 @@ func TestWhatIsNotTheSameAnyMoreIsNotShed(t *testing.T) {
 		t.Errorf("asked after %d reads, %d patches, %v; want to be asked after the object was read, and nothing written", asked, server.patches, err)
 	}
 }
+
+// TestWhatWasSeenIsNotReadAgain: Look has read the route a moment ago.
+func TestWhatWasSeenIsNotReadAgain(t *testing.T) {
+	live := map[string]string{canary: "true", weight: "20"}
+	manifest := rollback.Manifest{declare("web-canary", live)}
+	for name, c := range map[string]struct {
+		meanwhile   func(server *apiServer)
+		reads       int
+		told, after string
+	}{
+		"nothing happens": {func(*apiServer) {}, 1, "20", "0"},
+		"somebody changes the weight": {func(s *apiServer) {
+			s.put(ingress("web-canary", map[string]string{canary: "true", weight: "50"}))
+		}, 2, "50", "0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			router, server := newRouter(t, ingress("web-canary", live))
+			seen, _ := router.Look(t.Context(), shop(), manifest) // it has no endpoints to look at
+			c.meanwhile(server)
+			told, err := router.ShedSeen(t.Context(), shop(), seen, nil)
+			if err != nil || len(told) != 1 || told[0].From != c.told || server.annotations("shop/web-canary")[weight] != c.after {
+				t.Errorf("told %v, %v; the weight is %s, want %s", told, err, server.annotations("shop/web-canary")[weight], c.after)
+			}
+			if server.gets != c.reads {
+				t.Errorf("the route was read %d times, want %d", server.gets, c.reads)
+			}
+		})
+	}
+
+	router, server := newRouter(t, ingress("web-canary", live))
+	seen, _ := router.Look(t.Context(), shop(), manifest)
+	if _, err := router.ShedSeen(t.Context(), shop(), seen, func(context.Context) error { return rollback.ErrMoved }); !errors.Is(err, rollback.ErrMoved) || server.patches != 0 {
+		t.Errorf("%v, %d patches; want nothing written about a release that has moved on", err, server.patches)
+	}
+	if _, err := router.ShedSeen(t.Context(), shop(), rollback.Routing{}, nil); err == nil {
+		t.Error("routes that were not looked at must not count as none")
+	}
+}

@@ -153,6 +153,9 @@ func orDefault(d, otherwise time.Duration) time.Duration {
 // URL is Alertmanager's address on the host, "http://127.0.0.1:NNNNN".
 func (a *Alertmanager) URL() string { return a.url }
 
+// Inner is its address as seen from inside.
+func (a *Alertmanager) Inner() string { return "http://" + a.inner }
+
 // Child is the process, to freeze it or kill it.
 func (a *Alertmanager) Child() *Child { return a.child }
 

@@ -45,6 +45,7 @@ func (c credentials) write(l Layout) error {
 		os.WriteFile(l.ServingKey(), c.servingKey, 0o600),
 		os.WriteFile(l.ServiceAccountKey(), c.serviceAccountKey, 0o600),
 		os.WriteFile(l.Tokens(), []byte(c.token+`,admin,admin,"system:masters"`+"\n"), 0o600),
+		os.WriteFile(l.AuditPolicy(), []byte(auditPolicy), 0o600),
 		c.writeKubeconfig(l.InnerKubeconfig(), innerAPIServer()),
 	)
 	if err != nil {

@@ -67,6 +67,12 @@ func (l Layout) ServiceAccountKey() string { return filepath.Join(l.Dir, "servic
 // Tokens is the file of static tokens.
 func (l Layout) Tokens() string { return filepath.Join(l.Dir, "tokens.csv") }
 
+// AuditPolicy is the file that says what is written to AuditLog.
+func (l Layout) AuditPolicy() string { return filepath.Join(l.Dir, "audit-policy.yaml") }
+
+// AuditLog has a line for every request of a service account.
+func (l Layout) AuditLog() string { return filepath.Join(l.Dir, "audit.log") }
+
 // InnerKubeconfig is the admin's, for programs inside.
 func (l Layout) InnerKubeconfig() string { return filepath.Join(l.Dir, "kubeconfig-inner") }
 

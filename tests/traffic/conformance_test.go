@@ -292,7 +292,11 @@ func (p place) foreign(t *testing.T) {
 	if err := p.apply(t, p.text(next)); err != nil {
 		t.Errorf("after the raise nobody is in the way of an apply of another weight: got %v", err)
 	}
-	p.shed(t, p.manifest(t, next))
+	for _, w := range p.shed(t, p.manifest(t, next)) {
+		if w.Applier != "helm" {
+			t.Errorf("who applies %s/%s, and will meet a conflict, is told: got %q, want helm", w.Kind, w.Name, w.Applier)
+		}
+	}
 	p.weighs(t, text, next.shed, "after the second shed")
 }
 

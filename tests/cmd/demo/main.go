@@ -2,7 +2,8 @@
 // alert fires at a real Alertmanager, and a real Helm release goes back. It shows
 // what the API server saw, and ends with exit code 0 only if all of it happened.
 //
-// With KEEP=1 in the environment the sandbox stays open until Ctrl-C.
+// With KEEP=1 in the environment the sandbox stays open until Ctrl-C. With
+// SCREENSHOTS=FOLDER, Chromium takes pictures of the status page at the end.
 package main
 
 import (
@@ -57,6 +58,9 @@ func demo(ctx context.Context) (err error) {
 		return ctx.Err()
 	}
 	s.show(ctx)
+	if folder := os.Getenv("SCREENSHOTS"); folder != "" && failed == nil {
+		failed = s.screenshots(ctx, folder)
+	}
 	if os.Getenv("KEEP") != "" {
 		s.lookAround(ctx)
 		select {

@@ -67,6 +67,8 @@ func runInside(ctx context.Context, dir string) error {
 		ServingKey:        layout.ServingKey(),
 		ServiceAccountKey: layout.ServiceAccountKey(),
 		Tokens:            layout.Tokens(),
+		AuditPolicy:       layout.AuditPolicy(),
+		AuditLog:          layout.AuditLog(),
 		Kubeconfig:        layout.InnerKubeconfig(),
 	}, func(s control.Stage) {
 		if s == control.StageControllers { // the API server is there

@@ -29,6 +29,8 @@ func newAPIServer(o Options) component {
 			"--service-account-signing-key-file=" + o.ServiceAccountKey,
 			"--token-auth-file=" + o.Tokens,
 			"--authorization-mode=RBAC",
+			"--audit-policy-file=" + o.AuditPolicy,
+			"--audit-log-path=" + o.AuditLog,
 			"--allow-privileged=true",
 			// The reconcilers write the Service kubernetes' endpoints for a fleet of API servers; here is one.
 			"--endpoint-reconciler-type=none",

@@ -31,6 +31,8 @@ type Options struct {
 	ServiceAccountKey string
 	// Tokens is a CSV file as kube-apiserver's --token-auth-file wants it.
 	Tokens string
+	// AuditPolicy is the file that says which requests are written to AuditLog, as lines of JSON.
+	AuditPolicy, AuditLog string
 	// Kubeconfig is the file that controller manager and scheduler use; its user must be in system:masters.
 	Kubeconfig string
 }

@@ -1,0 +1,77 @@
+{{/* The variables of the configuration. One that is empty keeps backout's default. */}}
+{{- define "backout.env" -}}
+{{- $given := .root.Values -}}
+- name: BACKOUT_RELEASES
+  value: {{ include "backout.releases" .root | quote }}
+{{- range $name, $value := set (deepCopy $given.config) "grace" (printf "%ds" .grace) }}
+{{- if not (or (kindIs "invalid" $value) (has (toString $value) (list "" "[]"))) }}
+- name: BACKOUT_{{ snakecase $name | upper }}
+  {{- if kindIs "slice" $value }}
+  value: {{ join "," $value | quote }}
+  {{- else if kindIs "string" $value }}
+  value: {{ $value | quote }}
+  {{- else }}
+  value: {{ toJson $value | quote }}
+  {{- end }}
+{{- end }}
+{{- end }}
+{{- if eq $given.auth.type "bearer" }}
+- name: BACKOUT_TOKEN_FILE
+  value: {{ printf "/etc/backout/token/%s" $given.auth.key }}
+{{- else }}
+- name: BACKOUT_AUTH
+  value: none
+{{- end }}
+{{- if $given.tls.secretName }}
+- name: BACKOUT_TLS_CERT_FILE
+  value: /etc/backout/tls/tls.crt
+- name: BACKOUT_TLS_KEY_FILE
+  value: /etc/backout/tls/tls.key
+{{- end }}
+{{- if $given.tls.clientCA.secretName }}
+- name: BACKOUT_TLS_CLIENT_CA_FILE
+  value: {{ printf "/etc/backout/client-ca/%s" $given.tls.clientCA.key }}
+{{- end }}
+{{- range $name, $value := $given.env }}
+- name: {{ $name }}
+  value: {{ $value | quote }}
+{{- end }}
+{{- end -}}
+
+{{/* Secrets that are mounted, by the name of the volume, as JSON: not by subPath, so that a new value arrives. */}}
+{{- define "backout.secrets" -}}
+{{- $secrets := dict -}}
+{{- if eq .Values.auth.type "bearer" -}}
+{{- $_ := set $secrets "token" (include "backout.tokenSecret" .) -}}
+{{- end -}}
+{{- with .Values.tls.secretName -}}
+{{- $_ := set $secrets "tls" . -}}
+{{- end -}}
+{{- with .Values.tls.clientCA.secretName -}}
+{{- $_ := set $secrets "client-ca" . -}}
+{{- end -}}
+{{- toJson $secrets -}}
+{{- end -}}
+
+{{- define "backout.mounts" -}}
+{{- range $name, $_ := include "backout.secrets" . | fromJson }}
+- name: {{ $name }}
+  mountPath: /etc/backout/{{ $name }}
+  readOnly: true
+{{- end }}
+{{- with .Values.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "backout.volumes" -}}
+{{- range $name, $secret := include "backout.secrets" . | fromJson }}
+- name: {{ $name }}
+  secret:
+    secretName: {{ $secret }}
+    defaultMode: 0440
+{{- end }}
+{{- with .Values.extraVolumes }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}

@@ -1,0 +1,136 @@
+{{/* "true" if the cluster serves the API group .group. Nobody can grant rights on what nobody has. */}}
+{{- define "backout.serves" -}}
+{{- $served := eq .group "" -}}
+{{- range .root.Capabilities.APIVersions -}}
+{{- if hasPrefix (printf "%s/" $.group) . -}}
+{{- $served = true -}}
+{{- end -}}
+{{- end -}}
+{{- ternary "true" "" $served -}}
+{{- end -}}
+
+{{/* The routing kinds of every router, as JSON lists by router. */}}
+{{- define "backout.knownRouters" -}}
+ingress:
+  - {group: networking.k8s.io, resources: [ingresses]}
+gateway:
+  - {group: gateway.networking.k8s.io, resources: [grpcroutes, httproutes]}
+istio:
+  - {group: networking.istio.io, resources: [virtualservices]}
+traefik:
+  - {group: traefik.io, resources: [ingressroutes, ingressroutetcps, traefikservices]}
+  - {group: traefik.containo.us, resources: [ingressroutes, ingressroutetcps, traefikservices]}
+contour:
+  - {group: projectcontour.io, resources: [httpproxies]}
+service:
+  - {group: apps, resources: [deployments]}
+{{- end -}}
+
+{{/* The kinds of the chosen routers that the cluster serves, as a JSON list. */}}
+{{- define "backout.routes" -}}
+{{- $routes := list -}}
+{{- range $router, $kinds := include "backout.knownRouters" . | fromYaml -}}
+{{- if or (empty $.Values.routers) (has $router $.Values.routers) -}}
+{{- range $kinds -}}
+{{- if include "backout.serves" (dict "root" $ "group" .group) -}}
+{{- $routes = append $routes . -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $routes -}}
+{{- end -}}
+
+{{/* What backout needs to decide, to record, and to take a canary out of the traffic. */}}
+{{- define "backout.shedRules" -}}
+# Helm's revisions.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [get, list, watch]
+# backout's records, and what is paused.
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [get, list, watch, create, update, delete]
+# Which side is the canary, and who else could answer.
+- apiGroups: [""]
+  resources: [services]
+  verbs: [list]
+- apiGroups: [apps]
+  resources: [deployments, statefulsets, daemonsets]
+  verbs: {{ ternary "[list]" "[get, list]" (eq .Values.config.events false) }}
+- apiGroups: [discovery.k8s.io]
+  resources: [endpointslices]
+  verbs: [list]
+{{- if ne .Values.config.events false }}
+# What was done is told on the workloads.
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create]
+{{- end }}
+{{- range include "backout.routes" . | fromJsonArray }}
+# The canary's weight.
+- apiGroups: [{{ .group }}]
+  resources: {{ toJson .resources }}
+  verbs: [get, list, patch]
+{{- if eq .group "networking.istio.io" }}
+# Which pods are a subset.
+- apiGroups: [{{ .group }}]
+  resources: [destinationrules]
+  verbs: [list]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list]
+{{- end }}
+{{- end }}
+{{- range $group, $resource := dict "flagger.app" "canaries" "argoproj.io" "rollouts" }}
+{{- if include "backout.serves" (dict "root" $ "group" $group) }}
+# Who else sets weights.
+- apiGroups: [{{ $group }}]
+  resources: [{{ $resource }}]
+  verbs: [list]
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* What Helm's rollback needs beyond that. */}}
+{{- define "backout.rollbackRules" -}}
+# The revision that Helm makes, and the status of the others.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [create, update]
+# What an autoscaler has scaled up stays.
+- apiGroups: [autoscaling]
+  resources: [horizontalpodautoscalers]
+  verbs: [list]
+# What the releases' charts render.
+{{- range include "backout.routes" . | fromJsonArray }}
+{{- if ne .group "apps" }}
+- apiGroups: [{{ .group }}]
+  resources: {{ toJson .resources }}
+  verbs: [create, delete]
+{{- end }}
+{{- if eq .group "networking.istio.io" }}
+- apiGroups: [{{ .group }}]
+  resources: [destinationrules]
+  verbs: [get, create, patch, delete]
+{{- end }}
+{{- end }}
+{{- range $kind := .Values.rbac.kinds }}
+{{- range $group := $kind.apiGroups }}
+{{- if include "backout.serves" (dict "root" $ "group" $group) }}
+- apiGroups: [{{ $group | quote }}]
+  resources: {{ toJson $kind.resources }}
+  verbs: [get, create, patch, delete]
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if .Values.rbac.hooks }}
+# Their rollback hooks, and how these end.
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, list, watch, create, delete]
+{{- end }}
+{{- with .Values.rbac.extraRules }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}

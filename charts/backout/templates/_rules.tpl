@@ -1,0 +1,50 @@
+{{/* The rule files of the preset, in the order of evaluation, as a JSON list: that of rules/README.md. */}}
+{{- define "backout.ruleFiles" -}}
+{{- $source := printf "sources/%s.yml" .Values.rules.preset -}}
+{{- toJson (list "thresholds.yml" "objects.yml" $source "tracks.yml" "errors.yml" "latency.yml" "health.yml" "traffic.yml") -}}
+{{- end -}}
+
+{{/*
+The groups of all rule files: those of one name are one group, so that one evaluation sees what the rules before have recorded. The files are
+the repository's own, as promtool reads them; only thresholds and the playbooks' addresses are replaced.
+*/}}
+{{- define "backout.ruleGroups" -}}
+{{- $names := list -}}
+{{- $rules := dict -}}
+{{- $known := list -}}
+{{- $thresholds := .Values.rules.thresholds -}}
+{{- $playbooks := .Values.rules.runbookBaseURL -}}
+{{- range $file := include "backout.ruleFiles" . | fromJsonArray -}}
+{{- $groups := ($.Files.Get (printf "files/rules/%s" $file) | fromYaml).groups | required (printf "the rule file %s is not in the chart" $file) -}}
+{{- range $group := $groups -}}
+{{- if not (has $group.name $names) -}}
+{{- $names = append $names $group.name -}}
+{{- end -}}
+{{- range $rule := $group.rules -}}
+{{- if eq (get $rule "record") "canary_threshold" -}}
+{{- $kind := $rule.labels.kind -}}
+{{- $known = append $known $kind -}}
+{{- if hasKey $thresholds $kind -}}
+{{- $_ := set $rule "expr" (get $thresholds $kind | toJson | trimAll "\"" | printf "vector(%s)") -}}
+{{- end -}}
+{{- end -}}
+{{- if and $playbooks (hasKey $rule "annotations") -}}
+{{- with $rule.annotations.runbook_url -}}
+{{- $_ := set $rule.annotations "runbook_url" (printf "%s/%s" $playbooks (base .)) -}}
+{{- end -}}
+{{- end -}}
+{{- $_ := set $rules $group.name (append (get $rules $group.name | default list) $rule) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- range $kind, $_ := $thresholds -}}
+{{- if not (has $kind $known) -}}
+{{- fail (printf "rules.thresholds: there is no threshold %s; there are: %s" $kind (join ", " $known)) -}}
+{{- end -}}
+{{- end -}}
+{{- range $names }}
+- name: {{ . }}
+  rules:
+    {{- get $rules . | toYaml | nindent 4 }}
+{{- end }}
+{{- end -}}

@@ -1,0 +1,130 @@
+package charts_test
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	rbacv1 "k8s.io/api/rbac/v1"
+)
+
+// routerAPIs is how a cluster with every router, Flagger and Argo Rollouts says so.
+func routerAPIs() []string {
+	return []string{
+		"gateway.networking.k8s.io/v1", "networking.istio.io/v1beta1", "traefik.io/v1alpha1", "projectcontour.io/v1",
+		"flagger.app/v1beta1", "argoproj.io/v1alpha1",
+	}
+}
+
+// rights are a Role's: verbs by resource and group.
+func rights(role *rbacv1.Role) map[string][]string {
+	found := map[string][]string{}
+	for _, rule := range role.Rules {
+		for _, group := range rule.APIGroups {
+			for _, resource := range rule.Resources {
+				name := resource
+				if group != "" {
+					name += "." + group
+				}
+				for _, only := range rule.ResourceNames {
+					name += " " + only
+				}
+				for _, verb := range rule.Verbs {
+					if !slices.Contains(found[name], verb) {
+						found[name] = append(found[name], verb)
+					}
+				}
+			}
+		}
+	}
+	return found
+}
+
+// The table of the chart's directory is made of the Roles; UPDATE=1 rewrites it. That each right is used and none is missing, and that
+// nothing works with one less, is seen in tests/chart.
+func TestReceiverRightsAreThoseOfTheTable(t *testing.T) {
+	all := receiver{set: "targets[0].namespace=T,targets[0].releases={*},rbac.hooks=true", apis: routerAPIs()}
+	all.set = strings.ReplaceAll(all.set, "=T", "=shop")
+	r := all.operated().render(t)
+	var b strings.Builder
+	b.WriteString("# What backout may do\n\nEverything that the chart's Roles grant, on a cluster that serves every router, with `rbac.hooks`. " +
+		"Groups that a cluster does not serve are left out.\nEach right is used by a story on a real API server, none is missing, and there is no other: see `tests/chart`.\n")
+	for _, role := range []struct{ key, title string }{
+		{"Role backout/backout", "In its own namespace"},
+		{"Role shop/backout-shed", "In each target's namespace: to decide, to record, and to take a canary out of the traffic"},
+		{"Role shop/backout-rollback", "In each target's namespace, unless `rollback: false`: what Helm's rollback needs beyond that"},
+	} {
+		fmt.Fprintf(&b, "\n## %s\n\n| kind | verbs |\n|---|---|\n", role.title)
+		granted := rights(one[*rbacv1.Role](t, r, role.key))
+		for _, name := range slices.Sorted(maps.Keys(granted)) {
+			resource, only, named := strings.Cut(name, " ")
+			if named {
+				resource += "` named `" + only
+			}
+			fmt.Fprintf(&b, "| `%s` | %s |\n", resource, strings.Join(granted[name], ", "))
+		}
+	}
+	const path = "backout/RIGHTS.md"
+	if os.Getenv("UPDATE") != "" {
+		if err := os.WriteFile(path, []byte(b.String()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	shown, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(b.String(), string(shown)); diff != "" {
+		t.Errorf("%s is made of the Roles; UPDATE=1 rewrites it (-Roles +file):\n%s", path, diff)
+	}
+}
+
+// Nobody can be granted rights on what the cluster does not serve without having them: a namespace admin could not install the chart.
+func TestReceiverRolesNameOnlyWhatIsServed(t *testing.T) {
+	for _, tt := range []struct {
+		name, set string
+		apis      []string
+		has, not  []string
+	}{
+		{"plain cluster", watched, nil, []string{"ingresses.networking.k8s.io"}, []string{"httproutes.gateway.networking.k8s.io", "servicemonitors.monitoring.coreos.com", "canaries.flagger.app"}},
+		{"all served", watched, append(routerAPIs(), operatorAPIs()...), []string{"httproutes.gateway.networking.k8s.io", "servicemonitors.monitoring.coreos.com", "canaries.flagger.app", "destinationrules.networking.istio.io"}, []string{"traefikservices.traefik.containo.us"}},
+		{"one router", watched + ",routers={gateway}", routerAPIs(), []string{"httproutes.gateway.networking.k8s.io"}, []string{"ingresses.networking.k8s.io", "virtualservices.networking.istio.io", "pods"}},
+	} {
+		r := receiver{set: tt.set, apis: tt.apis}.render(t)
+		granted := rights(one[*rbacv1.Role](t, r, "Role canary-demo/backout-shed"))
+		maps.Copy(granted, rights(one[*rbacv1.Role](t, r, "Role canary-demo/backout-rollback")))
+		for _, name := range tt.has {
+			if len(granted[name]) == 0 {
+				t.Errorf("%s: nothing is granted on %s", tt.name, name)
+			}
+		}
+		for _, name := range tt.not {
+			if len(granted[name]) > 0 {
+				t.Errorf("%s: %v is granted on %s", tt.name, granted[name], name)
+			}
+		}
+	}
+}
+
+// A target that backout may only shed in has no right that changes the release.
+func TestReceiverShedChangesNothingButWeights(t *testing.T) {
+	r := receiver{set: watched + ",targets[0].rollback=false", apis: routerAPIs()}.operated().render(t)
+	for name, verbs := range rights(one[*rbacv1.Role](t, r, "Role canary-demo/backout-shed")) {
+		for _, verb := range verbs {
+			reads := slices.Contains([]string{"get", "list", "watch"}, verb)
+			if !reads && verb != "patch" && name != "configmaps" && name != "events.events.k8s.io" {
+				t.Errorf("to take a canary out of the traffic backout may %s %s", verb, name)
+			}
+		}
+	}
+	more := receiver{file: "ci/shed-only-values.yaml"}.render(t)
+	granted := rights(one[*rbacv1.Role](t, more, "Role other/backout-rollback"))
+	if !slices.Contains(granted["persistentvolumeclaims"], "delete") {
+		t.Errorf("extraRules of a target are not granted: %v", granted)
+	}
+}

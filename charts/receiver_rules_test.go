@@ -1,0 +1,118 @@
+package charts_test
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
+	"helm.sh/helm/v3/pkg/action"
+	"helm.sh/helm/v3/pkg/chart/loader"
+	"sigs.k8s.io/yaml"
+)
+
+// ruleGroups are the groups of a rule file.
+type ruleGroups struct{ Groups []monitoringv1.RuleGroup }
+
+func shipped(t *testing.T, set string) []monitoringv1.RuleGroup {
+	t.Helper()
+	return one[*monitoringv1.PrometheusRule](t, receiver{set: set}.operated().render(t), "PrometheusRule backout/backout").Spec.Groups
+}
+
+// rulesIn reads the one group of a rule file in rules/.
+func rulesIn(t *testing.T, file string) []monitoringv1.Rule {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "rules", file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var read ruleGroups
+	if err := yaml.UnmarshalStrict(text, &read); err != nil || len(read.Groups) != 1 {
+		t.Fatalf("%s has %d groups, want one: %v", file, len(read.Groups), err)
+	}
+	return read.Groups[0].Rules
+}
+
+// The rules exist once, in rules/: what the chart ships is what promtool tests.
+func TestReceiverShipsTheRulesAsTheyAre(t *testing.T) {
+	app := rulesIn(t, "canary.rules.yml")
+	if diff := cmp.Diff([]monitoringv1.RuleGroup{{Name: "canary", Rules: app}}, shipped(t, "")); diff != "" {
+		t.Errorf("the chart's rules differ from rules/canary.rules.yml (-rules +chart):\n%s", diff)
+	}
+	// Another preset has another source in the place of the app's, and all the rest.
+	source := rulesIn(t, "sources/app.yml")
+	at := slices.IndexFunc(app, func(r monitoringv1.Rule) bool { return cmp.Equal(r, source[0]) })
+	if at < 0 {
+		t.Fatal("rules/canary.rules.yml has not the source app: it is old")
+	}
+	sources, err := filepath.Glob("../rules/sources/*.yml")
+	if err != nil || len(sources) < 2 {
+		t.Fatalf("found the sources %q: %v", sources, err)
+	}
+	for _, path := range sources {
+		name := filepath.Base(path)
+		want := slices.Concat(app[:at], rulesIn(t, "sources/"+name), app[at+len(source):])
+		got := shipped(t, "rules.preset="+strings.TrimSuffix(name, ".yml"))
+		if diff := cmp.Diff([]monitoringv1.RuleGroup{{Name: "canary", Rules: want}}, got); diff != "" {
+			t.Errorf("the chart's rules differ from rules/ with %s (-rules +chart):\n%s", name, diff)
+		}
+	}
+}
+
+func TestReceiverRulesTakeThresholdsFromValues(t *testing.T) {
+	changed := map[string]string{}
+	want, got := shipped(t, "")[0].Rules, shipped(t, "rules.thresholds.z=4.75,rules.thresholds.requests=100")[0].Rules
+	for i := range got {
+		if !cmp.Equal(want[i], got[i]) {
+			changed[got[i].Labels["kind"]] = got[i].Expr.StrVal
+		}
+	}
+	if diff := cmp.Diff(map[string]string{"z": "vector(4.75)", "requests": "vector(100)"}, changed); diff != "" {
+		t.Errorf("other rules are changed than the two thresholds (-want +got):\n%s", diff)
+	}
+}
+
+func TestReceiverRulesTakeTheirPlaybooksFromValues(t *testing.T) {
+	for _, group := range shipped(t, "rules.runbookBaseURL=https://runbooks.example/backout") {
+		for _, rule := range group.Rules {
+			if want := "https://runbooks.example/backout/" + rule.Alert + ".md"; rule.Alert != "" && rule.Annotations["runbook_url"] != want {
+				t.Errorf("%s leads to %s, want %s", rule.Alert, rule.Annotations["runbook_url"], want)
+			}
+		}
+	}
+}
+
+// helm package follows the links to rules and dashboards; what a cluster has no use for stays in the repository.
+func TestReceiverPackage(t *testing.T) {
+	packed := action.NewPackage()
+	packed.Destination = t.TempDir()
+	path, err := packed.Run("backout", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fromFile, err := loader.Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fromDir, err := loader.LoadDir("backout")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, file := range fromFile.Files {
+		names = append(names, file.Name)
+		dir, base := filepath.Split(file.Name)
+		if strings.HasPrefix(dir, "files/") && (!slices.Contains([]string{".yml", ".json"}, filepath.Ext(base)) || strings.Contains(base, ".test.")) || strings.HasPrefix(dir, "ci") {
+			t.Errorf("the package has %s", file.Name)
+		}
+	}
+	if !slices.Contains(names, "files/rules/sources/app.yml") {
+		t.Errorf("the package lacks the rules: %q", names)
+	}
+	if diff := cmp.Diff(fromDir.Files, fromFile.Files); diff != "" {
+		t.Errorf("a chart that was packed differs from its directory (-directory +package):\n%s", diff)
+	}
+}

@@ -1,0 +1,468 @@
+package charts_test
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	monitoringv1alpha1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1alpha1"
+	"helm.sh/helm/v3/pkg/action"
+	"helm.sh/helm/v3/pkg/chart"
+	"helm.sh/helm/v3/pkg/chartutil"
+	"helm.sh/helm/v3/pkg/lint/support"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	"sigs.k8s.io/yaml"
+)
+
+const watched = "targets[0].namespace=canary-demo,targets[0].releases={canary-demo}"
+
+// ciFiles are the values files that every change of the chart has to render.
+func ciFiles(t *testing.T) []string {
+	t.Helper()
+	paths, err := filepath.Glob("backout/ci/*-values.yaml")
+	if err != nil || len(paths) < 5 {
+		t.Fatalf("found the values files %v: %v", paths, err)
+	}
+	files := []string{""}
+	for _, path := range paths {
+		files = append(files, strings.TrimPrefix(filepath.ToSlash(path), "backout/"))
+	}
+	return files
+}
+
+func TestReceiverRendersWithEveryValuesFile(t *testing.T) {
+	for _, file := range ciFiles(t) {
+		for _, upgrade := range []bool{false, true} {
+			plain := receiver{file: file, upgrade: upgrade}.render(t)
+			operated := receiver{file: file, upgrade: upgrade}.operated().render(t)
+			for _, key := range plain.keys("") {
+				if _, ok := operated.objects[key]; !ok {
+					t.Errorf("%s: the operator takes %s away", file, key)
+				}
+				if strings.HasPrefix(key, "Cluster") {
+					t.Errorf("%s: %s: a namespace admin could not install it", file, key)
+				}
+			}
+			for _, kind := range []string{"ServiceMonitor", "PrometheusRule", "AlertmanagerConfig"} {
+				if found := plain.keys(kind + " "); len(found) > 0 {
+					t.Errorf("%s: %q on a cluster that does not know the kind", file, found)
+				}
+			}
+		}
+	}
+}
+
+func TestReceiverIsLintClean(t *testing.T) {
+	for _, file := range ciFiles(t) {
+		values := map[string]any{}
+		if file != "" {
+			read, err := chartutil.ReadValuesFile(filepath.Join("backout", file))
+			if err != nil {
+				t.Fatal(err)
+			}
+			values = read
+		}
+		lint := action.NewLint()
+		lint.Strict = true
+		lint.KubeVersion = &chartutil.KubeVersion{Version: "v1.37.2", Major: "1", Minor: "37"}
+		result := lint.Run([]string{"backout"}, values)
+		if result.TotalChartsLinted != 1 {
+			t.Fatalf("helm lint finds no chart: %v", result.Errors)
+		}
+		for _, message := range result.Messages {
+			if message.Severity > support.InfoSev {
+				t.Errorf("helm lint --strict with %s: %s", file, message)
+			}
+		}
+	}
+}
+
+// Every switch takes its object away, and leaves the rest.
+func TestReceiverSwitches(t *testing.T) {
+	dashboard := []*chart.File{{Name: "files/dashboards/canary-health.json", Data: []byte(`{"title":"{{ legend }}"}`)}}
+	all := receiver{set: watched, files: dashboard}.operated().render(t)
+	for _, tt := range []struct {
+		set  string
+		gone []string
+	}{
+		{"serviceMonitor.enabled=false", []string{"ServiceMonitor backout/backout"}},
+		{"alertmanagerConfig.enabled=false", []string{"AlertmanagerConfig canary-demo/backout", "Secret canary-demo/backout-token"}},
+		{"rules.enabled=false", []string{"PrometheusRule backout/backout"}},
+		{"dashboards.enabled=false", []string{"ConfigMap backout/backout-canary-health"}},
+		{"networkPolicy.enabled=false", []string{"NetworkPolicy backout/backout"}},
+		{"podDisruptionBudget.enabled=false", []string{"PodDisruptionBudget backout/backout"}},
+		{"tests.enabled=false", []string{"Pod backout/backout-check"}},
+		{"serviceAccount.create=false", []string{"ServiceAccount backout/backout"}},
+		{"auth.type=none", []string{"Secret backout/backout-token", "Secret canary-demo/backout-token"}},
+		{"auth.existingSecret=mine", []string{"Secret backout/backout-token", "Secret canary-demo/backout-token"}},
+		{"targets[0].rollback=false", []string{"Role canary-demo/backout-rollback", "RoleBinding canary-demo/backout-rollback"}},
+		{"rbac.create=false", []string{
+			"Role backout/backout", "Role canary-demo/backout-rollback", "Role canary-demo/backout-shed",
+			"RoleBinding backout/backout", "RoleBinding canary-demo/backout-rollback", "RoleBinding canary-demo/backout-shed",
+		}},
+	} {
+		left := receiver{set: watched + "," + tt.set, files: dashboard}.operated().render(t)
+		var gone []string
+		for _, key := range all.keys("") {
+			if _, ok := left.objects[key]; !ok {
+				gone = append(gone, key)
+			}
+		}
+		if !slices.Equal(gone, tt.gone) || len(left.objects)+len(gone) != len(all.objects) {
+			t.Errorf("--set %s takes away %q, want %q and nothing new", tt.set, gone, tt.gone)
+		}
+	}
+	config := one[*corev1.ConfigMap](t, all, "ConfigMap backout/backout-canary-health")
+	if config.Labels["grafana_dashboard"] != "1" || strings.TrimSpace(config.Data["canary-health.json"]) != `{"title":"{{ legend }}"}` {
+		t.Errorf("the dashboard arrives as %v, labelled %v", config.Data, config.Labels)
+	}
+}
+
+// variables are those of the README's table, which is made of backout's configuration.
+func variables(t *testing.T) []string {
+	t.Helper()
+	text, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(text), "<!-- configuration -->")
+	table, _, _ = strings.Cut(table, "<!-- /configuration -->")
+	var names []string
+	for _, row := range regexp.MustCompile("(?m)^\\| `(BACKOUT_[A-Z_]+)`").FindAllStringSubmatch(table, -1) {
+		names = append(names, row[1])
+	}
+	if len(names) < 30 {
+		t.Fatalf("found the variables %q in README.md", names)
+	}
+	return names
+}
+
+func environmentOf(t *testing.T, r rendered) map[string]string {
+	t.Helper()
+	env := map[string]string{}
+	for key := range r.objects {
+		if d, ok := r.objects[key].(*appsv1.Deployment); ok {
+			for _, variable := range d.Spec.Template.Spec.Containers[0].Env {
+				if _, twice := env[variable.Name]; twice {
+					t.Errorf("%s is set twice", variable.Name)
+				}
+				env[variable.Name] = variable.Value
+			}
+		}
+	}
+	return env
+}
+
+// A key of config that no variable has would be set in vain; a variable that is no key can be set under env.
+func TestReceiverConfigIsThatOfTheProgram(t *testing.T) {
+	known := variables(t)
+	values, err := chartutil.ReadValuesFile("backout/values.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := []string{watched}
+	for key, value := range values["config"].(map[string]any) {
+		if value == nil || value == "" {
+			set = append(set, "config."+key+"="+map[string]string{
+				"trafficFloor": "0.5", "stormReleases": "7", "maxLoad": "2.5", "keepRecords": "20", "maxBodyBytes": "2097152",
+				"events": "true", "webhookUrl": "http://a", "dashboardUrl": "http://a",
+			}[key])
+			if strings.HasSuffix(set[len(set)-1], "=") {
+				set[len(set)-1] += "1h"
+			}
+		}
+	}
+	set = append(set, "config.prometheusUrls={http://a:9090,http://b:9090}", "config.alertmanagerUrls={http://a:9093}", "config.allow={hook,pvc}",
+		"tls.secretName=a,tls.clientCA.secretName=b", "env.BACKOUT_LATER=later")
+	env := environmentOf(t, receiver{set: strings.Join(set, ",")}.render(t))
+	for name := range env {
+		if !slices.Contains(known, name) && name != "BACKOUT_LATER" {
+			t.Errorf("the chart sets %s, which backout does not read", name)
+		}
+	}
+	for name, want := range map[string]string{
+		"BACKOUT_RELEASES": "canary-demo/canary-demo", "BACKOUT_PROMETHEUS_URLS": "http://a:9090,http://b:9090", "BACKOUT_ALLOW": "hook,pvc",
+		"BACKOUT_MAX_BODY_BYTES": "2097152", "BACKOUT_MAX_LOAD": "2.5", "BACKOUT_OPERATION_LIMIT": "1h", "BACKOUT_MODE": "observe",
+		"BACKOUT_LATER": "later", "BACKOUT_TLS_CLIENT_CA_FILE": "/etc/backout/client-ca/ca.crt",
+	} {
+		if env[name] != want {
+			t.Errorf("%s=%q, want %q", name, env[name], want)
+		}
+	}
+	// These have no value of their own: the chart mounts the files and names the ports.
+	for _, name := range known {
+		if _, ok := env[name]; ok || slices.Contains([]string{"BACKOUT_AUTH", "BACKOUT_LISTEN", "BACKOUT_OPS_LISTEN", "BACKOUT_NAMESPACE"}, name) {
+			continue
+		}
+		if got := environmentOf(t, receiver{set: "env." + name + "=x"}.render(t))[name]; got != "x" {
+			t.Errorf("%s can be set neither under config nor under env: %q", name, got)
+		}
+	}
+	// What is not set keeps the program's default.
+	if env := environmentOf(t, receiver{}.render(t)); len(env) != 7 {
+		t.Errorf("without values the environment is %v; want RELEASES, MODE, ROLLBACK_TIMEOUT, GRACE, LOG_LEVEL, LOG_FORMAT and TOKEN_FILE", env)
+	}
+}
+
+// What is in hand may take as long as a hook: the pod is not killed before.
+func TestReceiverEndsInOrder(t *testing.T) {
+	for _, tt := range []struct {
+		set                string
+		hook, grace, kills int64
+	}{
+		{"", 300, 330, 360},
+		{"config.rollbackTimeout=1h10m5s", 4205, 4235, 4265},
+		{"config.rollbackTimeout=90s,config.grace=2m", 90, 120, 150},
+		{"terminationGracePeriodSeconds=600", 300, 330, 600},
+	} {
+		r := receiver{set: tt.set}.render(t)
+		grace, err := strconv.ParseInt(strings.TrimSuffix(environmentOf(t, r)["BACKOUT_GRACE"], "s"), 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pod := one[*appsv1.Deployment](t, r, "Deployment backout/backout").Spec.Template.Spec
+		if grace != tt.grace || *pod.TerminationGracePeriodSeconds != tt.kills || grace <= tt.hook || tt.kills <= grace {
+			t.Errorf("--set %s: grace %d, killed after %d; want %d > %d > %d", tt.set, grace, *pod.TerminationGracePeriodSeconds, tt.kills, tt.grace, tt.hook)
+		}
+	}
+}
+
+func TestReceiverPodsAreFoundAndSpread(t *testing.T) {
+	for _, file := range ciFiles(t) {
+		r := receiver{file: file}.operated().render(t)
+		for _, key := range r.keys("Deployment ") {
+			pod := one[*appsv1.Deployment](t, r, key).Spec.Template
+			for _, key := range r.keys("Service ") {
+				service := one[*corev1.Service](t, r, key)
+				if !covers(pod.Labels, service.Spec.Selector) {
+					t.Errorf("%s: %s does not select the pods %v", file, key, pod.Labels)
+				}
+				for _, port := range service.Spec.Ports {
+					if !slices.ContainsFunc(pod.Spec.Containers[0].Ports, func(p corev1.ContainerPort) bool { return p.Name == port.TargetPort.StrVal }) {
+						t.Errorf("%s: %s leads to the port %s, which the pods have not", file, key, port.TargetPort.StrVal)
+					}
+				}
+			}
+			for _, spread := range pod.Spec.TopologySpreadConstraints {
+				if !covers(pod.Labels, spread.LabelSelector.MatchLabels) || len(spread.LabelSelector.MatchLabels) == 0 {
+					t.Errorf("%s: the spread over %s counts other pods: %v", file, spread.TopologyKey, spread.LabelSelector)
+				}
+			}
+			for _, key := range r.keys("PodDisruptionBudget ") {
+				if budget := one[*policyv1.PodDisruptionBudget](t, r, key); !covers(pod.Labels, budget.Spec.Selector.MatchLabels) {
+					t.Errorf("%s: %s does not select the pods", file, key)
+				}
+			}
+			for _, key := range r.keys("Pod ") {
+				if test := one[*corev1.Pod](t, r, key); covers(test.Labels, one[*corev1.Service](t, r, r.keys("Service ")[0]).Spec.Selector) {
+					t.Errorf("%s: the pod of helm test would get alerts", file)
+				}
+			}
+		}
+	}
+}
+
+func TestReceiverNetworkPolicyLetsNobodyElseIn(t *testing.T) {
+	for set, want := range map[string]int{
+		"":                           2,
+		"networkPolicy.opsFrom=null": 2, // the pod of helm test
+		"networkPolicy.opsFrom=null,networkPolicy.webhookFrom=null,tests.enabled=false": 0,
+		"tests.enabled=false": 2,
+	} {
+		policy := one[*networkingv1.NetworkPolicy](t, receiver{set: set}.render(t), "NetworkPolicy backout/backout")
+		if len(policy.Spec.Ingress) != want {
+			t.Errorf("--set %s: %d rules, want %d", set, len(policy.Spec.Ingress), want)
+		}
+		for _, rule := range policy.Spec.Ingress {
+			if len(rule.From) == 0 || len(rule.Ports) == 0 {
+				t.Errorf("--set %s: a rule lets everybody in, or to every port: %v", set, rule)
+			}
+		}
+	}
+}
+
+// The operator adds namespace=<its own> to a route: one in each target's namespace hears of the releases there.
+func TestReceiverRoutesStandWhereTheOperatorReadsThem(t *testing.T) {
+	two := watched + ",targets[1].namespace=other,targets[1].releases={*}"
+	r := receiver{set: two}.operated().render(t)
+	var tokens []string
+	for _, namespace := range []string{"canary-demo", "other"} {
+		config := one[*monitoringv1alpha1.AlertmanagerConfig](t, r, "AlertmanagerConfig "+namespace+"/backout")
+		hook := config.Spec.Receivers[0].WebhookConfigs[0]
+		if *hook.URL != "http://backout.backout.svc:8080/api/v1/alerts" {
+			t.Errorf("Alertmanager posts to %s", *hook.URL)
+		}
+		credentials := hook.HTTPConfig.Authorization.Credentials
+		secret := one[*corev1.Secret](t, r, "Secret "+namespace+"/"+credentials.Name)
+		tokens = append(tokens, string(secret.Data[credentials.Key]))
+		if want := shippedRoute(t, config); !cmp.Equal(want, config.Spec) {
+			t.Errorf("the route differs from rules/alertmanagerconfig.yml (-rules +chart):\n%s", cmp.Diff(want, config.Spec))
+		}
+		route := config.Spec.Route
+		if *route.GroupWait != "0s" || len(route.Matchers) != 1 || route.Matchers[0].MatchType != "!=" || route.Matchers[0].Value != "" {
+			t.Errorf("the route is %+v; want every alert with a backout label, at once", route)
+		}
+	}
+	own := one[*corev1.Secret](t, r, "Secret backout/backout-token")
+	tokens = append(tokens, string(own.Data["token"]))
+	if len(slices.Compact(tokens)) != 1 || len(tokens[0]) < 32 {
+		t.Errorf("the tokens are %q; want one, long enough", tokens)
+	}
+	single := receiver{set: two + ",alertmanagerConfig.namespace=monitoring,tls.secretName=cert"}.operated().render(t)
+	if keys := single.keys("AlertmanagerConfig "); !slices.Equal(keys, []string{"AlertmanagerConfig monitoring/backout"}) {
+		t.Errorf("with a namespace there is %q", keys)
+	}
+	hook := one[*monitoringv1alpha1.AlertmanagerConfig](t, single, "AlertmanagerConfig monitoring/backout").Spec.Receivers[0].WebhookConfigs[0]
+	if !strings.HasPrefix(string(*hook.URL), "https://") {
+		t.Errorf("with TLS Alertmanager posts to %s", *hook.URL)
+	}
+}
+
+// shippedRoute is what rules/ has for those who do without the chart.
+func shippedRoute(t *testing.T, like *monitoringv1alpha1.AlertmanagerConfig) monitoringv1alpha1.AlertmanagerConfigSpec {
+	t.Helper()
+	text, err := os.ReadFile("../rules/alertmanagerconfig.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := like.DeepCopy()
+	want.Spec = monitoringv1alpha1.AlertmanagerConfigSpec{}
+	if err := yaml.Unmarshal(text, want); err != nil {
+		t.Fatal(err)
+	}
+	return want.Spec
+}
+
+func TestReceiverCheckNamesAReleaseThatIsOptedIn(t *testing.T) {
+	for set, want := range map[string]string{
+		watched: "canary-demo/canary-demo",
+		"targets[0].namespace=a,targets[0].releases={shop-*},targets[1].namespace=b,targets[1].releases={x*,web}": "b/web",
+		"targets[0].namespace=a,targets[0].releases={*}":                                                          "",
+		"": "",
+		"targets[0].namespace=a,targets[0].releases={*},tests.release=a/shop": "a/shop",
+	} {
+		args := one[*corev1.Pod](t, receiver{set: set}.render(t), "Pod backout/backout-check").Spec.Containers[0].Args
+		got := ""
+		if !strings.HasPrefix(args[1], "--") {
+			got = args[1]
+		}
+		if args[0] != "check" || got != want {
+			t.Errorf("--set %s: helm test runs %q, want the release %q", set, args, want)
+		}
+	}
+}
+
+func TestReceiverRefusesBadValues(t *testing.T) {
+	for _, tt := range []struct{ set, want string }{
+		{"replicas=3", "'replicas' not allowed"},
+		{"config.mod=act", "'mod' not allowed"},
+		{"config.mode=dry-run", "/config/mode"},
+		{"config.settle=7", "/config/settle"},
+		{"config.rollbackTimeout=", "/config/rollbackTimeout"},
+		{"config.rollbackTimeout=500ms", "/config/rollbackTimeout"},
+		{"config.allow={everything}", "/config/allow/0"},
+		{"targets[0].namespace=*,targets[0].releases={*}", "/targets/0/namespace"},
+		{"targets[0].namespace=a", "'releases'"},
+		{"targets[0].namespace=a,targets[0].releases={b/c}", "/targets/0/releases/0"},
+		{"targets[0].namespace=a,targets[0].releases={*},targets[0].rollbacks=true", "'rollbacks' not allowed"},
+		{"targets[0].namespace=a,targets[0].releases={*},targets[1].namespace=a,targets[1].releases={*}", "namespace a stands there twice"},
+		{"routers={nginx}", "/routers/0"},
+		{"rbac.kinds[0].resources={pods}", "'apiGroups'"},
+		{"env.BACKOUT_RELEASES=a/b", "BACKOUT_RELEASES"},
+		{"env.HTTPS_PROXY=x", "HTTPS_PROXY"},
+		{"env.BACKOUT_X=1", "/env/BACKOUT_X"},
+		{"auth.type=basic", "/auth/type"},
+		{"tls.clientCA.secretName=a", "/tls/secretName"},
+		{"image.digest=abc", "/image/digest"},
+		{"rules.preset=haproxy", "/rules/preset"},
+		{"rules.thresholds.z=high", "/rules/thresholds/z"},
+		{"rules.thresholds.zed=4", "there is no threshold zed"},
+		{"rules.runbookBaseURL=https://a/", "/rules/runbookBaseURL"},
+		{"networkPolicy.opsFrom[0].namespace=a", "'namespace' not allowed"},
+		{"serviceMonitor.interval=15", "/serviceMonitor/interval"},
+		{"replicaCount=0", "/replicaCount"},
+	} {
+		_, err := receiver{set: tt.set}.operated().manifests(t)
+		if err == nil {
+			t.Errorf("--set %s is accepted", tt.set)
+		} else if !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("--set %s: the error does not say %q: %v", tt.set, tt.want, err)
+		}
+	}
+}
+
+func TestReceiverNotesSayWhatComesNext(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		receive receiver
+		want    []string
+		none    []string
+	}{
+		{"nothing opted in", receiver{}, []string{"no release is opted in", "targets[0].namespace=<namespace>", "/api/v1/alerts", "get secret backout-token"}, []string{"config.mode=act", "kube-prometheus-stack"}},
+		{"looks only", receiver{set: watched}, []string{"touches nothing", "canary-demo: canary-demo\n", "-n canary-demo get configmaps", "--set config.mode=act", "test backout"}, nil},
+		{"acts", receiver{release: "guard", set: watched + ",config.mode=act,targets[0].rollback=false"}, []string{"backout acts", "rolls nothing back", "deployment/guard-backout", "http://guard-backout.backout.svc:8080"}, []string{"--set config.mode=act"}},
+		{"operator", receiver{set: watched}.operated(), []string{"monitoringLabels.release=<release of kube-prometheus-stack>", "prometheus-operated"}, []string{"no Prometheus Operator"}},
+		{"operator, labelled", receiver{set: watched + ",monitoringLabels.release=kps,config.prometheusUrls={http://a:9090},alertmanagerConfig.namespace=monitoring"}.operated(), []string{"namespace=monitoring there"}, []string{"picks up only", "believed as they come"}},
+		{"no tests", receiver{set: "tests.enabled=false"}, nil, []string{"helm -n backout test"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			notes := tt.receive.render(t).notes
+			for _, want := range tt.want {
+				if !strings.Contains(notes, want) {
+					t.Errorf("the notes lack %q:\n%s", want, notes)
+				}
+			}
+			for _, none := range tt.none {
+				if strings.Contains(notes, none) {
+					t.Errorf("the notes say %q:\n%s", none, notes)
+				}
+			}
+		})
+	}
+}
+
+// The schema describes every value that values.yaml has, and no other.
+func TestReceiverSchemaKnowsEveryValue(t *testing.T) {
+	text, err := os.ReadFile("backout/values.schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	type node struct {
+		Properties map[string]*node
+	}
+	var schema node
+	if err := yaml.Unmarshal(text, &schema); err != nil {
+		t.Fatal(err)
+	}
+	values, err := chartutil.ReadValuesFile("backout/values.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var compare func(path string, n *node, values map[string]any)
+	compare = func(path string, n *node, values map[string]any) {
+		for name, value := range values {
+			known, ok := n.Properties[name]
+			if !ok {
+				t.Errorf("the schema lacks %s%s", path, name)
+				continue
+			}
+			if nested, ok := value.(map[string]any); ok && len(known.Properties) > 0 {
+				compare(path+name+".", known, nested)
+			}
+		}
+		for name := range n.Properties {
+			if _, ok := values[name]; !ok && path+name != "global" {
+				t.Errorf("values.yaml does not show %s%s", path, name)
+			}
+		}
+	}
+	compare("", &schema, values)
+}

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"github.com/upcommerce/backout/tests/stage"
+)
+
+// picture is one of the status page.
+type picture struct {
+	name, path, size string
+	// scheme is what the reader's system prefers, as Chromium's number for it.
+	scheme string
+}
+
+// Chromium's numbers for prefers-color-scheme.
+const (
+	dark  = "0"
+	light = "1"
+)
+
+// pictures are the pages at two sizes, light and dark.
+func pictures() []picture {
+	record := fmt.Sprintf("/records/%s/%s/%d", stage.Namespace, stage.Release, badRevision)
+	return []picture{
+		{"status-page", "/", "1180,760", light},
+		{"status-page-dark", "/", "1180,760", dark},
+		{"status-page-small", "/", "500,1300", light},
+		{"status-page-small-dark", "/", "500,1300", dark},
+		{"record-page", record, "1180,1500", light},
+		{"record-page-dark", record, "1180,1500", dark},
+		{"record-page-small", record, "500,2400", light},
+		{"record-page-small-dark", record, "500,2400", dark},
+	}
+}
+
+// screenshots has Chromium look at the status page, as it stands after the story,
+// and writes what it saw into the folder, with the record.
+func (s *story) screenshots(ctx context.Context, folder string) error {
+	browser, err := exec.LookPath("chromium")
+	if err != nil {
+		return fmt.Errorf("take screenshots: %w; install it: on Debian the package is called chromium", err)
+	}
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return err
+	}
+	for _, path := range []string{"/api/v1/records", "/api/v1/releases"} {
+		code, text, err := s.backout.Get(ctx, path)
+		if err != nil || code != http.StatusOK {
+			return fmt.Errorf("read %s: %d: %w", path, code, errors.Join(err, errors.New(text)))
+		}
+		if err := os.WriteFile(filepath.Join(folder, filepath.Base(path)+".json"), []byte(text), 0o644); err != nil {
+			return err
+		}
+	}
+	for _, p := range pictures() {
+		s.bar.Begin("taking a picture: " + p.name)
+		if err := s.shoot(ctx, browser, filepath.Join(folder, p.name+".png"), p); err != nil {
+			return err
+		}
+	}
+	s.bar.End()
+	return nil
+}
+
+func (s *story) shoot(ctx context.Context, browser, file string, p picture) error {
+	profile, err := os.MkdirTemp("", "demo-chromium-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(profile) }()
+	cmd := exec.CommandContext(ctx, browser,
+		"--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--user-data-dir="+profile,
+		"--blink-settings=preferredColorScheme="+p.scheme, "--window-size="+p.size, "--timeout=3000",
+		"--screenshot="+file, s.backout.OpsURL()+p.path)
+	var out bytes.Buffer
+	cmd.Stderr = &out
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("take the picture %s: %w\n%s", p.name, err, out.String())
+	}
+	return nil
+}

@@ -1,0 +1,274 @@
+package scenarios
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/notify"
+	"github.com/upcommerce/backout/tests/sandbox"
+	"github.com/upcommerce/backout/tests/stage"
+)
+
+// People are told by every channel, once, and a process that is killed in the
+// middle of a thread is followed by one that goes on in it.
+func TestPeopleAreTold(t *testing.T) {
+	t.Parallel()
+	st := open(t)
+	in, err := st.Inbox(limited(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	env, err := in.Answering()
+	if err != nil {
+		t.Fatal(err)
+	}
+	env["BACKOUT_VERIFY"], env["BACKOUT_VERIFY_LIMIT"] = "20s", "21s"
+	am, err := st.Sandbox.Alertmanager(limited(t), sandbox.AlertmanagerOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	env["BACKOUT_ALERTMANAGER_URLS"] = am.Inner()
+	first := backout(t, st, 0, env)
+	post(t, first, stage.Token, payload(t, labels(nil)))
+	// The parent stands, its thread is begun, and the record says where.
+	record(t, first, 2, func(r rollback.Record) bool {
+		return slices.ContainsFunc(r.Told["slack-bot"].Lines, func(l string) bool { return strings.HasPrefix(l, "raised/") })
+	})
+	if err := first.Child.Signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	<-first.Child.Done()
+	second := backout(t, st, 1, env)
+	r := record(t, second, 2, closed)
+	last := "not-recovered" // nobody says that the alert is over
+	if string(r.Outcome) != last {
+		t.Fatalf("outcome %q, want %s", r.Outcome, last)
+	}
+	told := await(t, in, func(told stage.Told) bool {
+		return len(told.Hooked) >= 2 && len(told.Messages) >= 3 && len(told.Events) >= 5
+	})
+	thread(t, told)
+	for _, m := range told.Hooked {
+		t.Logf("Slack, by the incoming webhook:\n%s", m.Text)
+	}
+	var words []string
+	for _, e := range told.Events {
+		var event notify.Event
+		if err := json.Unmarshal([]byte(e.Body), &event); err != nil || e.Signature == "" {
+			t.Errorf("an event that is none, or not signed: %v\n%s", err, e.Body)
+		}
+		words = append(words, string(event.Data.Line.Word))
+	}
+	if want := []string{"accused", "shed", "rolled-back", "raised", last}; !slices.Equal(words, want) {
+		t.Errorf("events %v, want %v", words, want)
+	}
+	alerts(t, am.URL(), map[string]bool{"BackoutRolledBack": true, "BackoutNeedsHelp": true})
+	events(t, st, []string{"BackoutAccused", "BackoutNotRecovered", "BackoutRaised", "BackoutRolledBack", "BackoutShed"})
+}
+
+// thread checks that the record has one message, changed to the end, and that the
+// rest is in its thread.
+func thread(t *testing.T, told stage.Told) {
+	t.Helper()
+	if len(told.Hooked) != 2 || len(told.Messages) != 3 {
+		t.Fatalf("%d messages by the webhook and %d by the bot; want one per outcome, and one with two in its thread; refused: %v",
+			len(told.Hooked), len(told.Messages), told.Refusals)
+	}
+	parent := told.Messages[0]
+	if !strings.Contains(parent.Text, "it has not recovered") || parent.Edits == 0 {
+		t.Errorf("the record's message does not tell the end:\n%s", parent.Text)
+	}
+	for _, m := range told.Messages[1:] {
+		if m.ThreadTS != parent.TS {
+			t.Errorf("a detail stands outside of the thread: %s", m.Text)
+		}
+		t.Logf("in the thread:\n%s", m.Text)
+	}
+	t.Logf("the message:\n%s", parent.Text)
+}
+
+func await(t *testing.T, in *stage.Inbox, wanted func(stage.Told) bool) stage.Told {
+	t.Helper()
+	ctx := limited(t)
+	for {
+		told, err := in.Told(ctx)
+		if err == nil && wanted(told) {
+			return told
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("people are not told: %v, %+v", err, told)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// alerts waits until Alertmanager has exactly those of backout's own.
+func alerts(t *testing.T, url string, want map[string]bool) {
+	t.Helper()
+	ctx := limited(t)
+	for {
+		have := make(map[string]bool)
+		for _, labels := range firing(ctx, t, url) {
+			have[labels["alertname"]] = true
+			if _, ours := labels["backout"]; ours || labels["namespace"] != stage.Namespace || labels["release"] != stage.Release {
+				t.Errorf("labels of backout's own alert: %v", labels)
+			}
+		}
+		if fmt.Sprint(have) == fmt.Sprint(want) {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("Alertmanager has %v, want %v", have, want)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+func firing(ctx context.Context, t *testing.T, url string) []map[string]string {
+	t.Helper()
+	q, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/api/v2/alerts?filter=alertname%3D~%22Backout.*%22", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := http.DefaultClient.Do(q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = answer.Body.Close() }()
+	text, _ := io.ReadAll(answer.Body)
+	var all []struct{ Labels map[string]string }
+	if err := json.Unmarshal(text, &all); err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	labels := make([]map[string]string, len(all))
+	for i, a := range all {
+		labels[i] = a.Labels
+	}
+	return labels
+}
+
+// events checks the reasons of the Events about the canary's Deployment.
+func events(t *testing.T, st *stage.Stage, want []string) {
+	t.Helper()
+	ctx := limited(t)
+	for {
+		list, err := st.Client.CoreV1().Events(stage.Namespace).List(ctx, metav1.ListOptions{
+			FieldSelector: "involvedObject.kind=Deployment,involvedObject.name=canary-demo-canary",
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var reasons []string
+		for _, e := range list.Items {
+			if strings.HasPrefix(e.Reason, "Backout") && e.InvolvedObject.UID != "" {
+				reasons = append(reasons, e.Reason)
+			}
+		}
+		slices.Sort(reasons)
+		if slices.Equal(reasons, want) {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("Events about the Deployment: %v, want each of %v once", reasons, want)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// rounds is how often the traffic is moved for each kind of channel.
+const rounds = 3
+
+// The traffic moves no later whoever is to be told: nobody, channels that never
+// answer, or dead ones.
+func TestChannelsMoveNoTrafficLater(t *testing.T) {
+	t.Parallel()
+	st := empty(t)
+	in, err := st.Inbox(limited(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := limited(t)
+	if err := st.Install(ctx, stage.Release, stage.Canary("v2", "green", 20)...); err != nil {
+		t.Fatal(err)
+	}
+	revision := 1
+	best := make(map[string][2]time.Duration)
+	for number, kind := range []struct {
+		name string
+		env  func() (map[string]string, error)
+	}{
+		{"none", func() (map[string]string, error) { return map[string]string{"BACKOUT_EVENTS": "false"}, nil }},
+		{"slow", in.Slow}, {"dead", in.Dead}, {"answering", in.Answering},
+	} {
+		env, err := kind.env()
+		if err != nil {
+			t.Fatal(err)
+		}
+		env["BACKOUT_COOLDOWN"] = "1ms"
+		b := backout(t, st, number, env)
+		var sheds, backs []time.Duration
+		for range rounds {
+			revision += 2
+			shed, back := moved(t, st, b, revision)
+			sheds, backs = append(sheds, shed), append(backs, back)
+		}
+		best[kind.name] = [2]time.Duration{slices.Min(sheds), slices.Min(backs)}
+		t.Logf("%-10s weight zero after %v, rolled back after %v", kind.name, sheds, backs)
+		if err := b.Child.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		<-b.Child.Done()
+	}
+	for name, took := range best {
+		for i, what := range []string{"zero weight", "rollback"} {
+			if late := took[i] - best["none"][i]; late > time.Second {
+				t.Errorf("with %s channels the %s comes %s later", name, what, late)
+			}
+		}
+	}
+}
+
+// moved deploys a bad canary, accuses it, and returns when the API server had its
+// weight at zero, and the rollback.
+func moved(t *testing.T, st *stage.Stage, b *stage.Backout, made int) (shed, back time.Duration) {
+	t.Helper()
+	ctx := limited(t)
+	tag := fmt.Sprint("v", made+10)
+	if err := st.Install(ctx, stage.Release, stage.Canary(tag, "yellow", 20)...); err != nil {
+		t.Fatal(err)
+	}
+	watching, stop := context.WithCancel(t.Context())
+	defer stop()
+	timeline, err := st.Watch(watching)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body := payload(t, labels(map[string]string{"version": tag}))
+	body = []byte(strings.ReplaceAll(string(body), "0123456789abcdef", fmt.Sprintf("%016d", made)))
+	begin := time.Now()
+	post(t, b, stage.Token, body)
+	zero, err := timeline.Await(ctx, stage.SawWeight, "0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done, err := timeline.Await(ctx, stage.SawRevision, fmt.Sprintf("%d deployed", made))
+	if err != nil {
+		t.Fatal(err)
+	}
+	record(t, b, made-1, closed)
+	return zero.At.Sub(begin), done.At.Sub(begin)
+}
