@@ -62,7 +62,7 @@ func (m *measurement) latency(ctx context.Context) error {
 // hour shows a hundred healthy canaries for an hour, with all alerts.
 func (m *measurement) hour(ctx context.Context) error {
 	t := Trial{Population: Population{Clumps: []int{1}}, Canaries: m.scaled(100), Signals: Signals{Errors: true, Latency: true},
-		Seed: m.seed + 1000, Lasts: time.Hour, History: watched}
+		Seed: m.next(), Lasts: time.Hour, History: watched}
 	outcomes, err := m.run(ctx, "an hour of healthy canaries", t, nil)
 	if err != nil {
 		return err
@@ -71,7 +71,13 @@ func (m *measurement) hour(ctx context.Context) error {
 	return nil
 }
 
-func (m *measurement) scaled(n int) int { return max(world, int(float64(n)*m.scale)) }
+// next is the seed of the next trial.
+func (m *measurement) next() uint64 {
+	m.seed++
+	return m.seed
+}
+
+func (m *measurement) scaled(n int) int { return max(4*world, int(float64(n)*m.scale)) }
 
 // run runs a trial and shows how far it is.
 func (m *measurement) run(ctx context.Context, what string, t Trial, rivals []Rival) ([]Outcome, error) {
@@ -89,7 +95,7 @@ func (m *measurement) fight(ctx context.Context, d *duel) error {
 	d.outcomes = map[int][]Outcome{}
 	for _, clump := range []int{1, 3, 10} {
 		t := Trial{Population: Population{Clumps: []int{clump}}, Canaries: m.scaled(d.healthy[clump]), Signals: d.signals,
-			Seed: m.seed + uint64(clump), Lasts: watched, History: watched}
+			Seed: m.next(), Lasts: watched, History: watched}
 		outcomes, err := m.run(ctx, fmt.Sprintf("%s, healthy, clumps of %d", d.title, clump), t, d.rivals)
 		if err != nil {
 			return err
@@ -100,7 +106,7 @@ func (m *measurement) fight(ctx context.Context, d *duel) error {
 	d.bad = make([][]Outcome, len(d.faults))
 	for i, f := range d.faults {
 		t := Trial{Population: Population{Clumps: []int{1}, Fault: f.fault}, Canaries: m.scaled(d.each), Signals: d.signals,
-			Seed: m.seed + 100 + uint64(i), Lasts: watched + 5*time.Minute, History: watched}
+			Seed: m.next(), Lasts: watched + 5*time.Minute, History: watched}
 		outcomes, err := m.run(ctx, d.title+", "+f.name, t, d.rivals)
 		if err != nil {
 			return err
