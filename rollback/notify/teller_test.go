@@ -173,7 +173,7 @@ type desk struct {
 func newDesk(t *testing.T, c Config, w *world, b *book, change ...func(*Options)) *desk {
 	t.Helper()
 	d := &desk{book: b, registry: prometheus.NewRegistry(), log: new(bytes.Buffer)}
-	c.SlackAPIURL = "https://slack.example/api/"
+	c.SlackAPIURL = "https://slack.example/api"
 	o := Options{
 		Config: c, Cluster: "blue", StormWindow: 10 * time.Minute, Ledger: b, Registerer: d.registry, Transport: w,
 		Log: slog.New(slog.NewTextHandler(&locked{Buffer: d.log}, nil)),
