@@ -175,7 +175,8 @@ func (t *Teller) work(ctx context.Context, c *channel) {
 	look := time.NewTicker(lookInterval)
 	defer look.Stop()
 	for {
-		for ctx.Err() == nil && t.deliverNext(ctx, c) {
+		for more := true; more && ctx.Err() == nil; {
+			more = t.deliverNext(ctx, c)
 		}
 		select {
 		case <-ctx.Done():
