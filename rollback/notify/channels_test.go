@@ -223,8 +223,10 @@ func TestWebhookIsSigned(t *testing.T) {
 		begin := time.Now()
 		d.book.put(t, shifted(begin, accused(acting(), rolledBack)))
 		time.Sleep(10 * time.Second)
+		synctest.Wait()
 		d.book.put(t, shifted(begin, accused(acting(), raised)))
 		time.Sleep(10 * time.Second)
+		synctest.Wait()
 		if len(all) != 4 {
 			t.Fatalf("%d events, want accused, shed, rolled-back and raised, each once", len(all))
 		}

@@ -639,6 +639,7 @@ func TestSecretsAreToldToNobody(t *testing.T) {
 			d.run(t)
 			d.book.put(t, shifted(time.Now(), accused(acting(), rolledBack)))
 			time.Sleep(time.Minute)
+			synctest.Wait()
 			if d.log.Len() == 0 {
 				t.Errorf("%s: what goes wrong is logged", name)
 			}
@@ -657,6 +658,7 @@ func TestASecretThatChangesCountsAtOnce(t *testing.T) {
 		d.run(t)
 		d.book.put(t, shifted(time.Now(), accused(acting(), rolledBack)))
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if got := slack.Refusals(); len(got) != 1 || got[0] != "invalid_auth" || !strings.Contains(d.log.String(), "BACKOUT_SLACK_TOKEN_FILE") {
 			t.Errorf("one try with a wrong token, and a hint: %v\n%s", got, d.log)
 		}
@@ -664,6 +666,7 @@ func TestASecretThatChangesCountsAtOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(10 * time.Minute)
+		synctest.Wait()
 		if len(slack.Messages()) == 0 {
 			t.Error("the new token is used without a restart")
 		}
@@ -681,6 +684,7 @@ func TestANoteThatCannotBeWrittenIsNoFlood(t *testing.T) {
 		b.mu.Unlock()
 		d.run(t)
 		time.Sleep(10 * time.Minute)
+		synctest.Wait()
 		if n := strings.Count(d.log.String(), "is not noted"); n < 5 || n > 70 {
 			t.Errorf("%d lines in ten minutes about a note that cannot be written", n)
 		}
@@ -691,6 +695,7 @@ func TestANoteThatCannotBeWrittenIsNoFlood(t *testing.T) {
 		b.refuses = nil
 		b.mu.Unlock()
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if r := b.record(rollback.Key{Namespace: "shop", Release: "web"}); len(r.Told) != 1 {
 			t.Errorf("noted once it can be: %+v", r.Told)
 		}
