@@ -97,9 +97,8 @@ func (e *Engine) judge(ctx context.Context, r Record, recalled *Case) (Record, e
 	var asking sync.WaitGroup
 	var answers map[Episode]Confirmation
 	asking.Go(func() { answers = e.ask(ctx, r, c) })
-	routing := e.routing(ctx, r, c)
+	c.Routing = e.routing(ctx, r, c)
 	asking.Wait()
-	c.Routing = routing // not before: asking reads c, too
 	now := time.Now().UTC()
 	decide := func(r *Record) bool {
 		confirmed := r.confirm(answers)

@@ -46,10 +46,24 @@ func (b *book) Records(ctx context.Context, k rollback.Key) ([]rollback.Record, 
 	var of []rollback.Record
 	for _, r := range b.records {
 		if r.Key == k {
-			of = append(of, r)
+			of = append(of, again(r))
 		}
 	}
 	return of, ctx.Err()
+}
+
+// again is the record as it is read from where it is stored: it shares nothing.
+func again(r rollback.Record) rollback.Record {
+	text, err := json.Marshal(r)
+	var read rollback.Record
+	if err == nil {
+		err = json.Unmarshal(text, &read)
+	}
+	if err != nil {
+		panic(err)
+	}
+	read.Version = r.Version
+	return read
 }
 
 func (b *book) Save(ctx context.Context, r rollback.Record) (rollback.Record, error) {
@@ -75,14 +89,14 @@ func (b *book) Save(ctx context.Context, r rollback.Record) (rollback.Record, er
 	b.saves++
 	r.Version = strconv.Itoa(b.version)
 	if i < 0 {
-		b.records = append(b.records, r)
+		b.records = append(b.records, again(r))
 	} else {
-		b.records[i] = r
+		b.records[i] = again(r)
 	}
 	changed := b.changed
 	b.mu.Unlock()
 	if changed != nil {
-		changed(r)
+		changed(again(r))
 	}
 	return r, nil
 }
