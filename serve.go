@@ -86,16 +86,7 @@ func newService(c config, in cluster, log *slog.Logger) (*service, error) {
 	if err != nil {
 		return nil, err
 	}
-	options := rollback.Options{
-		Releases: s.releases, Traffic: router, Ledger: s.records, Reporter: s.teller, Policy: c.Policy,
-		Leads: s.lease.Held, Board: board, Registerer: registry, Log: log,
-	}
-	if len(c.Prometheus.URLs) > 0 {
-		if options.Prometheus, err = prom.New(prom.Options{Config: c.Prometheus}); err != nil {
-			return nil, err
-		}
-	}
-	if s.engine, err = rollback.New(options); err != nil {
+	if s.engine, err = s.newEngine(router, board); err != nil {
 		return nil, err
 	}
 	s.server, err = handler.New(handler.Options{
@@ -103,6 +94,21 @@ func newService(c config, in cluster, log *slog.Logger) (*service, error) {
 		Ready: func(ctx context.Context) error { return s.ready(ctx, clientset) },
 	})
 	return s, err
+}
+
+// newEngine wires the engine to the parts that are there already.
+func (s *service) newEngine(router *traffic.Router, board *rollback.Board) (*rollback.Engine, error) {
+	options := rollback.Options{
+		Releases: s.releases, Traffic: router, Ledger: s.records, Reporter: s.teller, Policy: s.config.Policy,
+		Leads: s.lease.Held, Board: board, Registerer: s.registry, Log: s.log,
+	}
+	if len(s.config.Prometheus.URLs) > 0 {
+		var err error
+		if options.Prometheus, err = prom.New(prom.Options{Config: s.config.Prometheus}); err != nil {
+			return nil, err
+		}
+	}
+	return rollback.New(options)
 }
 
 // ready returns nil if the API server answers.
