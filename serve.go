@@ -43,13 +43,14 @@ type service struct {
 
 // newService wires the parts; nothing listens or works yet, and nobody is asked.
 func newService(c config, in cluster, log *slog.Logger) (*service, error) {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	in.config = newAPIRequests(registry).counted(in.config)
 	clientset, err := kubernetes.NewForConfig(in.config)
 	if err != nil {
 		return nil, fmt.Errorf("make a Kubernetes client: %w", err)
 	}
 	s := &service{config: c, host: in.config.Host, log: log, warm: make(chan struct{})}
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	s.registry = registry
 	s.lease, err = ledger.NewLease(ledger.LeaseOptions{
 		Client: clientset, Namespace: in.namespace, Identity: identity(), Config: c.Lease, Registerer: registry, Log: log,
