@@ -36,7 +36,9 @@ func (b *box) Accept(_ context.Context, alerts []rollback.Alert) error {
 
 func (b *box) All(context.Context) ([]rollback.Record, error) { return b.records, nil }
 
-func (b *box) Records(context.Context, rollback.Key) ([]rollback.Record, error) { return b.records, nil }
+func (b *box) Records(context.Context, rollback.Key) ([]rollback.Record, error) {
+	return b.records, nil
+}
 
 func (b *box) Record(context.Context, rollback.Key, int) (rollback.Record, bool, error) {
 	return rollback.Record{}, false, nil

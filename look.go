@@ -124,6 +124,10 @@ func (l *looks) records(ctx context.Context, out io.Writer, namespace string) er
 	if l.output != "" {
 		return errors.Join(write(out, l.output, list{append([]rollback.Record{}, records...)}), err)
 	}
+	if len(records) == 0 && !l.watch {
+		fmt.Fprintln(out, "No records: nothing was accused, or only what is refused.")
+		return nil
+	}
 	// What cannot be read is told after what can.
 	err = errors.Join(printTable(out, records), err)
 	if !l.watch || err != nil {

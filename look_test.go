@@ -49,7 +49,9 @@ func TestParseRevision(t *testing.T) {
 
 func TestTheTable(t *testing.T) {
 	at := time.Now().Add(-3 * time.Minute)
-	done := func(after time.Duration) *rollback.Step { return &rollback.Step{Started: at, Done: at.Add(after), Attempts: 1} }
+	done := func(after time.Duration) *rollback.Step {
+		return &rollback.Step{Started: at, Done: at.Add(after), Attempts: 1}
+	}
 	var out bytes.Buffer
 	err := printTable(&out, []rollback.Record{
 		{

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -62,7 +63,7 @@ Limits and opted-in releases come from the BACKOUT_ variables of your own enviro
 	c.Flags().StringVar(&p.access.namespace, "backout-namespace", own, "namespace that backout itself runs in")
 	c.Flags().StringVarP(&p.output, "output", "o", "", "json or yaml")
 	c.Flags().StringVarP(&p.file, "filename", "f", "", "file with a webhook's payload, as Alertmanager posts it; - is the standard input")
-	c.Flags().StringVar(&p.alert.name, "alert", "plan", "the alert's name: it matters where Prometheus is asked")
+	c.Flags().StringVar(&p.alert.name, "alert", "", "the alert's name: with it Prometheus is asked whether it fires, if BACKOUT_PROMETHEUS_URLS is set")
 	c.Flags().StringVar(&p.alert.level, "level", string(rollback.LevelRollback), "what the alert asks for: rollback, shed or observe")
 	c.Flags().StringVar(&p.alert.version, "version", "", "version label of the alert")
 	c.Flags().IntVar(&p.alert.revision, "revision", 0, "revision label of the alert")
@@ -79,6 +80,9 @@ func (p *planning) run(ctx context.Context, in io.Reader, out io.Writer, args []
 	policy, questions, assumed, err := p.settings(ctx, alerts)
 	if err != nil {
 		return err
+	}
+	if p.file == "" && p.alert.name == "" {
+		questions.URLs = nil // there is no alert to ask about
 	}
 	engine, err := p.engine(ctx, policy, questions)
 	if err != nil {
@@ -132,7 +136,7 @@ func (p *planning) alerts(in io.Reader, args []string) ([]rollback.Alert, error)
 // made is the alert that the flags describe.
 func (f alertFlags) made(k rollback.Key) rollback.Alert {
 	labels := map[string]string{
-		"alertname": f.name, "namespace": k.Namespace, "release": k.Release, "backout": f.level,
+		"alertname": cmp.Or(f.name, "plan"), "namespace": k.Namespace, "release": k.Release, "backout": f.level,
 	}
 	if f.version != "" {
 		labels["version"] = f.version

@@ -190,10 +190,11 @@ func (s *service) start(ctx context.Context) <-chan error {
 	go func() {
 		s.warmUp(ctx)
 		var watching sync.WaitGroup
-		var errs [3]error
+		var errs [4]error
 		watching.Go(func() { errs[0] = s.records.Follow(ctx, s.engine.Notice) })
 		watching.Go(func() { errs[1] = s.weights.Run(ctx) })
 		watching.Go(func() { errs[2] = s.teller.Run(ctx) })
+		watching.Go(func() { errs[3] = s.releases.Follow(ctx, s.config.Policy.Namespaces(), s.config.Policy.Allows) })
 		err := s.engine.Run(ctx)
 		watching.Wait()
 		worked <- errors.Join(err, errors.Join(errs[:]...))

@@ -270,7 +270,7 @@ func TestReceiverPodsAreFoundAndSpread(t *testing.T) {
 
 func TestReceiverNetworkPolicyLetsNobodyElseIn(t *testing.T) {
 	for set, want := range map[string]int{
-		"":                          2,
+		"":                           2,
 		"networkPolicy.opsFrom=null": 2, // the pod of helm test
 		"networkPolicy.opsFrom=null,networkPolicy.webhookFrom=null,tests.enabled=false": 0,
 		"tests.enabled=false": 2,

@@ -122,6 +122,21 @@ func TestRecordPageExplains(t *testing.T) {
 	}
 }
 
+// TestLinksLeadOnlyToPages: what an alert calls its link can be anything.
+func TestLinksLeadOnlyToPages(t *testing.T) {
+	for link, want := range map[string]string{
+		"http://prometheus.example/graph?a=1&b=2": `href="http://prometheus.example/graph?a=1&amp;b=2" rel="noreferrer noopener"`,
+		"javascript:alert(1)":                     `href="#ZgotmplZ"`,
+	} {
+		r := rolledBack("web", 2, time.Hour)
+		r.Accusations[0].Link = link
+		s, _ := newPage(t, r)
+		if body := get(s.OpsHandler(), "/records/shop/web/2").Body.String(); !strings.Contains(body, want) {
+			t.Errorf("the link %s becomes %s", link, want)
+		}
+	}
+}
+
 func TestRecordPageThatCannotBeRead(t *testing.T) {
 	s, _ := newServer(t, func(o *handler.Options) { o.Reader = shelf{err: errors.New("forbidden: secret detail")} })
 	if w := get(s.OpsHandler(), "/records/shop/web/3"); w.Code != http.StatusServiceUnavailable || strings.Contains(w.Body.String(), "secret detail") {
@@ -259,16 +274,18 @@ func listen(t *testing.T, address string) (*http.Response, *bufio.Scanner) {
 	return response, bufio.NewScanner(response.Body)
 }
 
+// TestLive: a change is told, also after what other answers may take. An event is
+// written half a second after the change, so that many are one.
 func TestLive(t *testing.T) {
-	board := rollback.NewBoard()
-	// A stream outlives what other requests may take.
-	s, _ := newServer(t, func(o *handler.Options) { o.Board, o.Config.ReadTimeout = board, 100*time.Millisecond })
-	_, ops := serve(t, s)
-	response, lines := listen(t, ops)
+	s, board := newPage(t)
+	server := httptest.NewUnstartedServer(s.OpsHandler())
+	server.Config.WriteTimeout = 50 * time.Millisecond
+	server.Start()
+	t.Cleanup(server.Close)
+	response, lines := listen(t, strings.TrimPrefix(server.URL, "http://"))
 	if got := response.Header.Get("Content-Type"); got != "text/event-stream" || !lines.Scan() {
 		t.Fatalf("it is a stream of events: got %s", got)
 	}
-	time.Sleep(300 * time.Millisecond) // longer than BACKOUT_READ_TIMEOUT
 	board.Notice(rolledBack("web", 2, time.Hour))
 	for lines.Scan() {
 		if lines.Text() == "event: change" {
@@ -292,8 +309,10 @@ func TestStreamsAreBoundedAndEndAtShutdown(t *testing.T) {
 	if response, _ := listen(t, ops); response.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("too many streams are refused: got %d", response.StatusCode)
 	}
-	if err := s.Shutdown(t.Context()); err != nil {
-		t.Errorf("streams end at the shutdown: %v", err)
+	limited, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if err := s.Shutdown(limited); err != nil {
+		t.Fatalf("streams end at the shutdown: %v", err)
 	}
 	for last.Scan() {
 		continue

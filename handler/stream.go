@@ -48,9 +48,7 @@ func (s *stream) serve(c *gin.Context) {
 		c.JSON(http.StatusServiceUnavailable, problem{"too many pages are open", "the page goes on asking by the clock"})
 		return
 	}
-	// The listener's limits are for requests that end.
 	control := http.NewResponseController(c.Writer)
-	_ = control.SetReadDeadline(time.Time{})
 	protect(c.Writer.Header())
 	c.Header("Content-Type", "text/event-stream")
 	c.Header("Cache-Control", "no-store")
@@ -58,6 +56,7 @@ func (s *stream) serve(c *gin.Context) {
 	c.Status(http.StatusOK)
 	news := s.board.News()
 	for text := "retry: 3000\n\n"; ; {
+		// In place of the listener's limit, which is for answers that end.
 		_ = control.SetWriteDeadline(time.Now().Add(streamWrite))
 		if _, err := io.WriteString(c.Writer, text); err != nil {
 			return

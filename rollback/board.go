@@ -120,25 +120,39 @@ func (b *Board) News() <-chan struct{} {
 	return b.news
 }
 
-// View returns what is known now.
+// View returns what is known now. Whoever looks keeps nobody from telling the board
+// something for longer than a copy takes.
 func (b *Board) View() View {
+	v := b.copied()
+	slices.SortFunc(v.Rows, Row.order)
+	slices.SortFunc(v.Guarded, func(x, y Guarded) int { return x.compare(y.Key) })
+	slices.Reverse(v.Refusals)
+	return v
+}
+
+func (b *Board) copied() View {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	v := View{Rows: slices.Collect(maps.Values(b.rows)), Guarded: []Guarded{}, Refusals: append([]Refusal{}, b.refusals...)}
-	for _, namespace := range slices.Sorted(maps.Keys(b.guarded)) {
-		v.Guarded = append(v.Guarded, b.guarded[namespace]...)
+	for _, releases := range b.guarded {
+		v.Guarded = append(v.Guarded, releases...)
 	}
-	slices.SortFunc(v.Rows, func(x, y Row) int {
-		if x.Open() != y.Open() {
-			if x.Open() {
-				return -1
-			}
-			return 1
-		}
-		return cmp.Or(y.Opened.Compare(x.Opened), strings.Compare(x.String(), y.String()), cmp.Compare(y.Revision, x.Revision))
-	})
-	slices.Reverse(v.Refusals)
 	return v
+}
+
+// order puts rows in order: open ones first, then the newest.
+func (r Row) order(o Row) int {
+	switch {
+	case r.Open() && !o.Open():
+		return -1
+	case !r.Open() && o.Open():
+		return 1
+	}
+	return cmp.Or(o.Opened.Compare(r.Opened), r.compare(o.Key), cmp.Compare(o.Revision, r.Revision))
+}
+
+func (k Key) compare(o Key) int {
+	return cmp.Or(strings.Compare(k.Namespace, o.Namespace), strings.Compare(k.Release, o.Release))
 }
 
 // Notice shows a record as it is stored now.

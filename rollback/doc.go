@@ -15,6 +15,7 @@
 //	verdict.go  the closed set of words for why
 //	record.go   what is stored about one accused revision
 //	engine.go   one worker per release, one leader of all replicas
+//	admit.go    refuses what may not be touched
 //	accept.go   stores what is accused, before anything is done about it
 //	steps.go    walks a record's steps; each is resumable
 //	attempt.go  one attempt at a step, and when the next one is due

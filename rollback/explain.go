@@ -46,6 +46,8 @@ type Fact struct {
 	// Bad marks what went wrong, Good what was chosen or went well; most facts are
 	// neither. The text says it too.
 	Bad, Good bool
+	// Link leads to where more is to be seen, by http or https; "" if to nowhere.
+	Link string
 }
 
 // Explain tells the record. It is pure, and needs nothing but the record.
@@ -60,6 +62,7 @@ func Explain(r Record) Explanation {
 		{"Which revision to go back to", r.considered()},
 		{"What was decided", r.decided()},
 		{"What was done", r.done()},
+		{"Who was told", r.audience()},
 	} {
 		if len(s.Facts) > 0 {
 			e.Sections = append(e.Sections, s)
@@ -138,7 +141,7 @@ func (r *Record) advice() Advice {
 		return Advice{"Deploy other content, or go back by hand. Until then the canary gets no traffic.", cmp.Or(d.Do, Case{Key: r.Key}.lift())}
 	case StateWaiting:
 		if d.People {
-			return Advice{"Look at it: backout does not go on by itself.", cmp.Or(d.Do, byHand)}
+			return Advice{"Look at it: backout does nothing unless this changes.", cmp.Or(d.Do, byHand)}
 		}
 		return Advice{Text: "Nothing now: it is decided again by itself" + again(d) + "."}
 	case StateActing, StateWatching:
@@ -147,7 +150,12 @@ func (r *Record) advice() Advice {
 		return Advice{"Nothing is urgent. Look whether the canary gets the traffic that it should.", byHand}
 	case StateRecovered, StateUnjudged:
 		return Advice{Text: fmt.Sprintf("Nothing is urgent. Mend what revision %d runs before it is deployed again: backout will not go back to it.", r.Revision)}
-	case StateReleased, StateUntouched:
+	case StateUntouched:
+		if d.People {
+			return Advice{"Look at it: backout leaves it alone.", cmp.Or(d.Do, byHand)}
+		}
+		return Advice{Text: "Nothing."}
+	case StateReleased:
 		return Advice{Text: "Nothing."}
 	default:
 		return Advice{Text: "Nothing is known about this state.", Do: d.Do}
@@ -181,6 +189,9 @@ func (r *Record) accused() []Fact {
 		facts = append(facts,
 			r.fact(a.StartsAt, cmp.Or(a.Alert, "alert"), strings.TrimSuffix("fires since then: "+a.Summary, ": ")),
 			r.fact(a.Received, "", fmt.Sprintf("reaches backout; it asks for %s%s", a.Level, named(a))))
+		if a.Description != "" || a.Link != "" {
+			facts = append(facts, Fact{Text: cmp.Or(a.Description, "its expression in Prometheus"), Link: a.Link})
+		}
 		if a.Confirmation != nil {
 			text := a.told()
 			if since := a.Confirmation.ActiveSince; !since.IsZero() {

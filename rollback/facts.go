@@ -2,6 +2,7 @@ package rollback
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -101,6 +102,16 @@ func (r *Record) done() []Fact {
 	return facts
 }
 
+// audience tells which channels told people, and when last.
+func (r *Record) audience() []Fact {
+	var facts []Fact
+	for _, channel := range slices.Sorted(maps.Keys(r.Told)) {
+		t := r.Told[channel]
+		facts = append(facts, r.fact(t.At, channel, fmt.Sprintf("of %d things, the last time then", len(t.Lines))))
+	}
+	return facts
+}
+
 // ahead tells what the look ahead found.
 func (r *Record) ahead() string {
 	text := "nothing dangerous about going back to revision " + fmt.Sprint(r.Checked)
@@ -166,7 +177,7 @@ func (s Section) write(b *strings.Builder) {
 		names, stamps = max(names, len(f.Name)), max(stamps, len(f.stamp()))
 	}
 	for _, f := range s.Facts {
-		fmt.Fprintf(b, "  %-*s%-*s  %s\n", stamps, f.stamp(), names, f.Name, f.Text)
+		fmt.Fprintf(b, "  %-*s%-*s  %s\n", stamps, f.stamp(), names, f.Name, strings.TrimSuffix(f.Text+" <"+f.Link+">", " <>"))
 	}
 }
 

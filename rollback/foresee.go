@@ -95,7 +95,7 @@ func (e *Engine) foresee(ctx context.Context, h heard, now time.Time) (Forecast,
 func (e *Engine) conclude(ctx context.Context, f Forecast, c Case) (Forecast, error) {
 	r := &f.Record
 	if e.prometheus == nil {
-		f.Assumed = append(f.Assumed, "that the alert fires: no Prometheus was named to ask")
+		f.Assumed = append(f.Assumed, "that the alert fires: Prometheus was not asked")
 	} else {
 		r.confirm(e.askWithin(ctx, askLong, *r, c.with(*r)))
 	}
@@ -186,7 +186,7 @@ func (f Forecast) weights() string {
 		return ", where it is already"
 	}
 	if f.Routing == nil {
-		return " (no route to a canary was found)"
+		return " (no route to a canary was found that could be read)"
 	}
 	var parts []string
 	for _, w := range f.Routing.Weights {

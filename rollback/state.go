@@ -83,9 +83,11 @@ func (r *Record) failed() *Step {
 
 // Calls reports whether a person has to do something about the record.
 func (r *Record) Calls() bool {
-	switch r.State() { //nolint:exhaustive // the others call by their decision.
+	switch r.State() { //nolint:exhaustive // the others call as long as they are open.
 	case StateFailed, StateNotRecovered:
 		return true
+	case StateUntouched: // by backout: what another tool does is for people
+		return r.Decision().People
 	}
 	return r.Closed.IsZero() && r.Decision().People
 }

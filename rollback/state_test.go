@@ -2,6 +2,7 @@ package rollback_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -35,6 +36,7 @@ func TestState(t *testing.T) {
 		{"what is shed before it waits is being acted upon", rollback.Record{Decisions: decided(rollback.Decision{Verdict: rollback.Busy, Shed: true, Waits: true}), Shed: &rollback.Step{}}, rollback.StateActing, false},
 		{"a storm calls while it is open", rollback.Record{Decisions: decided(rollback.Decision{Verdict: rollback.Storming, Waits: true, People: true})}, rollback.StateWaiting, true},
 		{"what was only looked at is untouched", rollback.Record{Decisions: decided(rollback.Decision{Verdict: rollback.Observe}), Closed: now()}, rollback.StateUntouched, false},
+		{"what backout leaves to another tool calls, closed or not", rollback.Record{Decisions: decided(rollback.Decision{Verdict: rollback.Managed, People: true}), Closed: now()}, rollback.StateUntouched, true},
 		{"what moved on before it was judged says so", rollback.Record{Decisions: decided(act), Shed: done(), Rollback: done(), Raise: done(), Verify: done(), Closed: now()}, rollback.StateUnjudged, false},
 	} {
 		if got := c.r.State(); got != c.want || !slices.Contains(rollback.States(), got) {
@@ -43,6 +45,14 @@ func TestState(t *testing.T) {
 		if got := c.r.Calls(); got != c.calls {
 			t.Errorf("%s: calls a person: got %t, want %t", c.rule, got, c.calls)
 		}
+	}
+}
+
+func TestGroundsAreKeptFromTheFirstDecisionOn(t *testing.T) {
+	c := newCluster()
+	accept(t, newEngine(t, c, policy()), alert("rollback"))
+	if r, _ := c.record(shop(), 2); r.Grounds == nil || len(r.Grounds.Looked) == 0 || len(r.Grounds.Candidates) != 1 {
+		t.Errorf("what is stored before the webhook is answered says why: got %+v", r.Grounds)
 	}
 }
 
@@ -74,6 +84,9 @@ func TestMomentsAreInOrder(t *testing.T) {
 		}
 		if r.Grounds == nil || len(r.Grounds.Candidates) != 1 || r.Grounds.Candidates[0].Why != "" {
 			t.Errorf("the record keeps what the decision was taken on: got %+v", r.Grounds)
+		}
+		if !slices.ContainsFunc(r.Grounds.Looked, func(l rollback.Look) bool { return strings.HasSuffix(l.Found, "Prometheus says that it fires") }) {
+			t.Errorf("the grounds are those of the last look, with what Prometheus said: got %+v", r.Grounds.Looked)
 		}
 	})
 }

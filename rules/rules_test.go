@@ -3,10 +3,12 @@
 package rules_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -202,5 +204,43 @@ func TestEveryThresholdIsUsedAndExplained(t *testing.T) {
 	}
 	for kind := range explained {
 		t.Errorf("README.md explains a threshold that does not exist: %s", kind)
+	}
+}
+
+// A playbook that names a threshold tells its default, in the same line.
+func TestPlaybooksTellTheThresholdsThereAre(t *testing.T) {
+	playbooks, err := filepath.Glob("playbooks/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, path := range playbooks {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, strings.Split(string(b), "\n")...)
+	}
+	for _, r := range parse(t, assemble(t, rules.Options{})) {
+		if r.Record != "canary_threshold" {
+			continue
+		}
+		value, err := strconv.ParseFloat(strings.Trim(r.Expr, "vector()"), 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		forms := []string{fmt.Sprint(value), fmt.Sprintf("%g%%", 100*value)}
+		switch value {
+		case 2:
+			forms = append(forms, "twice")
+		case 0.5:
+			forms = append(forms, "half")
+		}
+		meant := regexp.MustCompile("\\| `" + r.Labels["kind"] + "`[ ,]|\\(`" + r.Labels["kind"] + "`\\)")
+		for _, line := range all {
+			if meant.MatchString(line) && !slices.ContainsFunc(forms, func(f string) bool { return strings.Contains(line, f) }) {
+				t.Errorf("a playbook does not tell that %s is %v: %s", r.Labels["kind"], value, line)
+			}
+		}
 	}
 }

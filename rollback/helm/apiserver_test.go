@@ -43,6 +43,10 @@ type apiServer struct {
 	reads map[string]int
 	// paths are those under which objects were read whole last, by resource/name.
 	paths map[string]string
+	// lists counts the lists that were answered.
+	lists int
+	// events are what a watch is told of; nil ends it at once.
+	events chan *unstructured.Unstructured
 	// behind is what lists that may be old are answered with, if not nil.
 	behind map[string]*unstructured.Unstructured
 	// before is called before each request for objects, also of a kind that is not
@@ -124,6 +128,10 @@ func (s *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		discover(w, r.URL.Path)
 		return
 	}
+	if r.URL.Query().Get("watch") == "true" {
+		s.watch(w, r)
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if r.Method != http.MethodGet {
@@ -159,7 +167,29 @@ func bare(o *unstructured.Unstructured) map[string]any {
 	return map[string]any{"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": o.Object["metadata"]}
 }
 
+// watch tells of the events, each as an object that was added. It has no initial ones.
+func (s *apiServer) watch(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Query().Has("sendInitialEvents") {
+		fail(w, http.StatusUnprocessableEntity, metav1.StatusReasonInvalid)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusOK)
+	flusher, _ := w.(http.Flusher)
+	flusher.Flush()
+	for s.events != nil {
+		select {
+		case <-r.Context().Done():
+			return
+		case o := <-s.events:
+			_ = json.NewEncoder(w).Encode(map[string]any{"type": "ADDED", "object": bare(o)})
+			flusher.Flush()
+		}
+	}
+}
+
 func (s *apiServer) list(w http.ResponseWriter, r *http.Request, resource, prefix string) {
+	s.lists++
 	selector, err := labels.Parse(r.URL.Query().Get("labelSelector"))
 	if err != nil {
 		fail(w, http.StatusBadRequest, metav1.StatusReasonBadRequest)
@@ -184,7 +214,7 @@ func (s *apiServer) list(w http.ResponseWriter, r *http.Request, resource, prefi
 		items = append(items, o.Object)
 	}
 	group := strings.TrimPrefix(strings.TrimPrefix(resource[:strings.LastIndex(resource, "/")], "/apis/"), "/api/")
-	list := map[string]any{"apiVersion": group, "kind": kinds()[resource].kind + "List", "metadata": map[string]any{}, "items": items}
+	list := map[string]any{"apiVersion": group, "kind": kinds()[resource].kind + "List", "metadata": map[string]any{"resourceVersion": strconv.Itoa(s.version)}, "items": items}
 	if heads {
 		list["apiVersion"], list["kind"] = "meta.k8s.io/v1", "PartialObjectMetadataList"
 	}
@@ -202,6 +232,9 @@ func (s *apiServer) write(w http.ResponseWriter, r *http.Request, resource, obje
 	}
 	if r.Method == http.MethodPost {
 		object += sent.GetName()
+		if _, rest, namespaced := strings.Cut(r.URL.Path, "/namespaces/"); namespaced {
+			sent.SetNamespace(strings.Split(rest, "/")[0])
+		}
 	}
 	if s.note(r, object, body) {
 		defer s.undo(object)()

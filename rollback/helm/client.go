@@ -65,7 +65,10 @@ type Client struct {
 	mapper    *restmapper.DeferredDiscoveryRESTMapper
 	clientset kubernetes.Interface
 	metadata  metadata.Interface
-	dynamic   dynamic.Interface
+	// watching is metadata without a limit on how long a request may take.
+	watching metadata.Interface
+	followed followed
+	dynamic  dynamic.Interface
 	// digests are rollback.Revisions, by UID and resourceVersion of their Secret;
 	// manifests are by the same.
 	digests   *lru.Cache
@@ -97,6 +100,10 @@ func New(o Options) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a metadata client: %w", err)
 	}
+	watching, err := metadata.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("make a metadata client: %w", err)
+	}
 	objects, err := dynamic.NewForConfig(config)
 	if err != nil {
 		return nil, fmt.Errorf("make a dynamic client: %w", err)
@@ -106,7 +113,7 @@ func New(o Options) (*Client, error) {
 	cached := memory.NewMemCacheClient(clientset.Discovery())
 	return &Client{
 		config: config, discovery: cached, mapper: restmapper.NewDeferredDiscoveryRESTMapper(cached),
-		clientset: clientset, metadata: heads, dynamic: objects,
+		clientset: clientset, metadata: heads, watching: watching, dynamic: objects,
 		digests: lru.New(cachedRevisions), seen: lru.New(cachedRevisions), log: o.Log,
 	}, nil
 }

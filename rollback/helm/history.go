@@ -40,16 +40,34 @@ func (h head) cacheKey() string { return h.uid + "@" + h.version }
 // contents. It returns rollback.ErrUnknownRelease if there are none.
 //
 // The newest one is as the API server's store has it now. What is said of the older
-// ones is at least as new as the newest one's last change: the API server's cache,
-// which is asked first, hears of changes in their order. A list from the store would
+// ones is at least as new as the newest one's last change: what is followed, and the
+// API server's cache, hear of changes in their order. A list from the store would
 // wait for that cache too, up to a tenth of a second; it is made only where the
 // newest revision turns out to be another one.
 func (c *Client) heads(ctx context.Context, k rollback.Key) ([]head, error) {
-	heads, err := c.list(ctx, k, fromCache)
-	if err == nil && len(heads) > 0 && c.current(ctx, k, heads[0]) {
+	if heads := c.glance(ctx, k); len(heads) > 0 && c.current(ctx, k, heads[0]) {
 		return heads, nil
 	}
 	return c.stored(ctx, k)
+}
+
+// glance returns the release's revisions, newest first, as they are at hand: by
+// Follow, else in the API server's cache. None may mean that they are not.
+func (c *Client) glance(ctx context.Context, k rollback.Key) []head {
+	heads := c.followed.heads(k)
+	if len(heads) == 0 {
+		heads, _ = c.list(ctx, k, fromCache) // whoever needs to know asks the store
+	}
+	c.sight(k, heads)
+	return heads
+}
+
+// sight notes which Secrets hold the revisions.
+func (c *Client) sight(k rollback.Key, heads []head) {
+	now := time.Now()
+	for _, h := range heads {
+		c.seen.Add(sightKey(k, h.number), sighting{h.cacheKey(), now})
+	}
 }
 
 // stored returns what heads does, from a list of the store.
@@ -61,6 +79,7 @@ func (c *Client) stored(ctx context.Context, k rollback.Key) ([]head, error) {
 	if len(heads) == 0 {
 		return nil, fmt.Errorf("%s: %w", k, rollback.ErrUnknownRelease)
 	}
+	c.sight(k, heads)
 	return heads, nil
 }
 
@@ -79,8 +98,13 @@ func (c *Client) list(ctx context.Context, k rollback.Key, version string) ([]he
 	if err != nil {
 		return nil, err
 	}
-	heads := make([]head, 0, len(list.Items))
-	for _, item := range list.Items {
+	return headsOf(list.Items), nil
+}
+
+// headsOf reads the metadata of Secrets, newest revision first.
+func headsOf(items []metav1.PartialObjectMetadata) []head {
+	heads := make([]head, 0, len(items))
+	for _, item := range items {
 		number, err := strconv.Atoi(item.Labels["version"])
 		if err != nil {
 			continue // not written by Helm
@@ -91,11 +115,7 @@ func (c *Client) list(ctx context.Context, k rollback.Key, version string) ([]he
 		})
 	}
 	slices.SortFunc(heads, func(a, b head) int { return cmp.Compare(b.number, a.number) })
-	now := time.Now()
-	for _, h := range heads {
-		c.seen.Add(sightKey(k, h.number), sighting{h.cacheKey(), now})
-	}
-	return heads, nil
+	return heads
 }
 
 // current reports whether the revision is the newest one, and unchanged. What cannot
@@ -120,7 +140,7 @@ func (c *Client) heading(k rollback.Key) metadata.ResourceInterface {
 //
 // The newest revision is as the API server's store has it, as heads says.
 func (c *Client) History(ctx context.Context, k rollback.Key) (rollback.History, error) {
-	if heads, err := c.list(ctx, k, fromCache); err == nil && len(heads) > 0 {
+	if heads := c.glance(ctx, k); len(heads) > 0 {
 		var current bool
 		var looking sync.WaitGroup
 		looking.Go(func() { current = c.current(ctx, k, heads[0]) })

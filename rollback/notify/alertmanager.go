@@ -33,6 +33,9 @@ const (
 	stormGrace = 10 * time.Minute
 )
 
+// wasPosted is the place of what Alertmanager knows of.
+const wasPosted = "posted"
+
 // posted is an alert of Alertmanager's API v2.
 // https://github.com/prometheus/alertmanager/blob/main/api/v2/openapi.yaml
 type posted struct {
@@ -67,7 +70,7 @@ func newAlertmanagerTransport(c Config) (http.RoundTripper, error) {
 }
 
 func (a *alertmanager) deliver(ctx context.Context, r *Report, _ []Line, place string) (string, error) {
-	alerts := r.posted(time.Now(), place != "")
+	alerts := r.posted(time.Now(), place)
 	if len(alerts) == 0 {
 		return place, nil
 	}
@@ -80,7 +83,7 @@ func (a *alertmanager) deliver(ctx context.Context, r *Report, _ []Line, place s
 		err = fmt.Errorf("%w; look at BACKOUT_ALERTMANAGER_URLS", err)
 	}
 	if err == nil {
-		place = "posted"
+		place = wasPosted
 	}
 	return place, err
 }
@@ -100,10 +103,11 @@ func lasting(r *Report) bool {
 	return !r.Over && (back || r.Help)
 }
 
-// posted returns the alerts that stand for the report at that time; before says
-// that it was posted before. An alert stays for refreshGrace at least, so that
+// posted returns the alerts that stand for the report at that time; place is "" if
+// none was posted before. An alert stays for refreshGrace at least, so that
 // Alertmanager's group_wait does not swallow it.
-func (r *Report) posted(now time.Time, before bool) []posted {
+func (r *Report) posted(now time.Time, place string) []posted {
+	before := place != ""
 	var alerts []posted
 	add := func(name string, start, end time.Time) {
 		if end.Before(start) {

@@ -48,7 +48,7 @@ func (b *slackBot) deliver(ctx context.Context, r *Report, news []Line, place st
 		return place, nil
 	}
 	_, _, err = api.PostMessageContext(ctx, channel, slack.MsgOptionTS(ts),
-		slack.MsgOptionText(strings.Join(details, "\n"), false), slack.MsgOptionDisableMarkdown(),
+		slack.MsgOptionText(short(strings.Join(details, "\n"), maxText), false), slack.MsgOptionDisableMarkdown(),
 		slack.MsgOptionDisableLinkUnfurl(), slack.MsgOptionDisableMediaUnfurl())
 	return place, slackError(err)
 }

@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -11,6 +12,8 @@ import (
 	"time"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -18,11 +21,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
-
-	"context"
-
-	appsv1 "k8s.io/api/apps/v1"
-	corev1 "k8s.io/api/core/v1"
 
 	"github.com/upcommerce/backout/rollback"
 )
@@ -146,10 +144,23 @@ func TestHelpIsAskedForUntilItIsOver(t *testing.T) {
 	})
 }
 
+func TestARecordThatIsDeletedAsksForNoHelp(t *testing.T) {
+	alertsOf(t, func(t *testing.T, d *desk, am *fakeAlertmanager, put func(rollback.Record)) {
+		put(accused(holds(rollback.Baked, "it is old"), onHold))
+		d.book.mu.Lock()
+		d.book.records = nil // by kubectl delete
+		d.book.mu.Unlock()
+		time.Sleep(10 * time.Minute)
+		if f := am.firing(); len(f) != 0 {
+			t.Errorf("firing for a record that is gone: %v", f)
+		}
+	})
+}
+
 func TestAlertsNeverComeBack(t *testing.T) {
 	for name, r := range cases() {
 		report := Of(r, setting())
-		for _, a := range report.posted(after(time.Hour), true) {
+		for _, a := range report.posted(after(time.Hour), wasPosted) {
 			if _, ours := a.Labels["backout"]; ours {
 				t.Errorf("%s: an alert of ours has a backout label and would be acted upon", name)
 			}
@@ -286,6 +297,9 @@ func TestKubernetesEventsTellTheStoryOnce(t *testing.T) {
 			if reasons[reason] != kind {
 				t.Errorf("%s is %q, want %q", reason, reasons[reason], kind)
 			}
+		}
+		if n := again.count(t, "events", resultError); n != 0 {
+			t.Errorf("%g errors; an Event that is there already is no error:\n%s", n, again.log)
 		}
 		if len(list.Items) != 5 {
 			t.Errorf("%d Events by two leaders, want each of 5 once", len(list.Items))

@@ -2,6 +2,7 @@ package notify
 
 import (
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -64,11 +65,7 @@ func finish(r *rollback.Record) Command {
 func commands(all ...Command) []Command {
 	var once []Command
 	for _, c := range all {
-		known := false
-		for _, o := range once {
-			known = known || o.Line == c.Line
-		}
-		if !known {
+		if !slices.ContainsFunc(once, func(o Command) bool { return o.Line == c.Line }) {
 			once = append(once, c)
 		}
 	}

@@ -166,6 +166,7 @@ func (t *Teller) note(c *channel, m *matter, told rollback.Told) {
 		return
 	}
 	m.told[c.name] = before.Add(told)
+	m.compare(c)
 	m.unsaved = m.unsaved || !c.idempotent
 	if moved {
 		select {

@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"slices"
 	"time"
 
 	"github.com/upcommerce/backout/rollback"
@@ -32,6 +33,9 @@ type matter struct {
 	// says that the record does not have all of it yet.
 	told    map[string]rollback.Told
 	unsaved bool
+	// untold is what each channel has still to be told; it follows from report and
+	// told, and is looked at far more often than these change.
+	untold map[*channel][]Line
 	// grew is when the story became longer.
 	grew  time.Time
 	tries map[*channel]*try
@@ -52,15 +56,12 @@ func (m *matter) try(c *channel) *try {
 }
 
 // news returns what c has not been told.
-func (m *matter) news(c *channel) []Line {
-	var news []Line
+func (m *matter) news(c *channel) []Line { return m.untold[c] }
+
+// compare finds out what c has still to be told.
+func (m *matter) compare(c *channel) {
 	told := m.told[c.name]
-	for _, l := range c.wants(&m.report) {
-		if !told.Has(l.Key) {
-			news = append(news, l)
-		}
-	}
-	return news
+	m.untold[c] = slices.DeleteFunc(slices.Clone(c.wants(&m.report)), func(l Line) bool { return told.Has(l.Key) })
 }
 
 // refresh returns when c has to be told again although there is no news; zero for
@@ -88,7 +89,7 @@ func (t *Teller) Report(r rollback.Record) {
 	defer t.mu.Unlock()
 	m, ok := t.known[id]
 	if !ok {
-		m = &matter{told: make(map[string]rollback.Told), tries: make(map[*channel]*try)}
+		m = &matter{told: make(map[string]rollback.Told), untold: make(map[*channel][]Line), tries: make(map[*channel]*try)}
 	}
 	if len(report.Story) > len(m.report.Story) && now.Sub(m.grew) > gather {
 		m.grew = now
@@ -96,6 +97,9 @@ func (t *Teller) Report(r rollback.Record) {
 	m.report = report
 	for name, told := range r.Told {
 		m.told[name] = told.Add(m.told[name])
+	}
+	for _, c := range t.channels {
+		m.compare(c)
 	}
 	if !ok && !t.room(m, now) {
 		return

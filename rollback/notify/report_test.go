@@ -3,7 +3,9 @@ package notify
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -224,7 +226,7 @@ func shown(t *testing.T, r *Report) string {
 		fmt.Fprintf(&b, "%s outcome=%t %s: %s\n", l.Key, l.Outcome, l.Word.reason(), printable(l.Text))
 	}
 	b.WriteString("-- alerts --\n")
-	for _, a := range r.posted(after(time.Hour), false) {
+	for _, a := range r.posted(after(time.Hour), "") {
 		fmt.Fprintf(&b, "%s %s..%s\n", a.Labels["alertname"], a.StartsAt.Format(time.TimeOnly), a.EndsAt.Format(time.TimeOnly))
 	}
 	var blocks bytes.Buffer
@@ -337,6 +339,72 @@ func TestNoWordOfAnAlertIsACommandOrMarkup(t *testing.T) {
 	}
 	if got := linkable("https://evil.example/a|b>c<d"); strings.ContainsAny(got, "|<>") {
 		t.Errorf("a link can be ended from within: %s", got)
+	}
+}
+
+// TestSlackTakesTheLongestReport: what does not fit is cut, not refused.
+func TestSlackTakesTheLongestReport(t *testing.T) {
+	long := strings.Repeat("<&>", 3000)
+	r := accused(holds(rollback.Managed, long), onHold, func(r *rollback.Record) {
+		r.Namespace, r.Release = strings.Repeat("n", 63), strings.Repeat("r", 53)
+		r.Decisions[0].Do = "flux suspend " + long
+		for i := range 19 {
+			a := r.Accusations[0]
+			a.Alert, a.Summary, a.Description, a.Fingerprint = long, long, long, fmt.Sprint(i)
+			r.Accusations = append(r.Accusations, a)
+		}
+		for range 30 {
+			r.Weights = append(r.Weights, rollback.Weight{Kind: long, Name: "web", From: "20", To: "0"})
+		}
+	})
+	report := Of(r, setting())
+	server := fakeSlack()
+	for _, place := range []string{"hooks", "slack"} {
+		w := &world{hosts: map[string]http.Handler{"hooks.example": server, "slack.example": server}}
+		hook := &slackWebhook{file: file(t, hookURL), client: newClient(w)}
+		bot := &slackBot{file: file(t, botToken), api: "https://slack.example/api/", channel: "C1", client: newClient(w)}
+		var err error
+		if place == "hooks" {
+			_, err = hook.deliver(t.Context(), &report, report.Story, "")
+		} else {
+			_, err = bot.deliver(t.Context(), &report, report.Story, "")
+		}
+		if err != nil && !errors.Is(err, errMore) {
+			t.Errorf("%s: %v, refused: %v", place, err, server.Refusals())
+		}
+	}
+}
+
+// TestAnyRecordCanBeTold: records are ConfigMaps, and people edit them. What they
+// leave in one stops nobody's process.
+func TestAnyRecordCanBeTold(t *testing.T) {
+	steps := []*rollback.Step{nil, {}, step(0, time.Second), failing(20, "x"), {Failed: true}}
+	outcomes := []rollback.Outcome{"", rollback.Recovered, rollback.Restored, rollback.NotRecovered, "nonsense"}
+	holds := []*rollback.Hold{nil, {}, {Since: noon(), Ended: after(time.Hour)}}
+	decisions := []rollback.Decision{{}, acting(), {Verdict: "nonsense", Hold: true, People: true}, {Verdict: rollback.Unconfirmed}}
+	count := 0
+	for i := range len(steps) * len(steps) * len(steps) * len(steps) {
+		for j, d := range decisions {
+			r := accused(d)
+			n := i
+			for _, s := range []**rollback.Step{&r.Shed, &r.Rollback, &r.Raise, &r.Verify} {
+				*s = steps[n%len(steps)]
+				n /= len(steps)
+			}
+			r.Outcome, r.Hold = outcomes[(i+j)%len(outcomes)], holds[(i+j)%len(holds)]
+			if i%2 == 0 {
+				r.Accusations, r.Weights = nil, []rollback.Weight{{}}
+			}
+			if i%3 == 0 {
+				r.Decisions = nil
+			}
+			report := Of(r, setting())
+			_, _, _ = report.blocks(), report.fallback(), report.posted(after(time.Hour), "")
+			count++
+		}
+	}
+	if count < 2000 {
+		t.Errorf("%d records were tried", count)
 	}
 }
 

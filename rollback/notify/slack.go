@@ -7,6 +7,9 @@ import (
 	"github.com/slack-go/slack"
 )
 
+// maxText is a little less than what Slack takes in a message, in runes.
+const maxText = 39_000
+
 // escape makes a text mean nothing to Slack: neither mentions nor links nor
 // markup. Endpoints that only resemble Slack know mentions without brackets, too.
 func escape(s string) string {
@@ -31,7 +34,7 @@ func replaceFold(s, from, to string) string {
 
 // fallback is the text for notifications, screen readers, and endpoints that know
 // no blocks.
-func (r *Report) fallback() string { return escape(r.Text()) }
+func (r *Report) fallback() string { return short(escape(r.Text()), maxText) }
 
 // blocks returns the report in Slack's Block Kit. Whatever is not ours stands in
 // plain text, which Slack does not read as markup.
@@ -39,11 +42,11 @@ func (r *Report) blocks() []slack.Block {
 	blocks := []slack.Block{slack.NewHeaderBlock(plainText(r.mark() + short(r.Title, maxTitle-len(r.mark()))))}
 	section := func(text string) {
 		if text != "" {
-			blocks = append(blocks, slack.NewSectionBlock(plainText(text), nil, nil))
+			blocks = append(blocks, slack.NewSectionBlock(plainText(short(text, maxSection)), nil, nil))
 		}
 	}
 	section(labelled("Seen", r.seenLines()))
-	section(labelled("Done", r.Done))
+	section(labelled("Done", r.doneLines()))
 	if text := r.latest(); text != "" {
 		section("Now: " + text)
 	}
@@ -89,7 +92,7 @@ func plainText(text string) *slack.TextBlockObject {
 // code shows a command so that it can be copied. A backtick would end the block;
 // no command of ours needs one.
 func code(c Command) *slack.TextBlockObject {
-	line := strings.ReplaceAll(c.Line, "`", "'")
+	line := short(strings.ReplaceAll(c.Line, "`", "'"), maxCommand)
 	return slack.NewTextBlockObject(slack.MarkdownType, escape(c.Why)+":\n```"+escape(line)+"```", false, false)
 }
 

@@ -230,26 +230,23 @@ func denied(r *rollback.Record) bool {
 }
 
 func judged(r *rollback.Record) []Line {
-	line := Line{Word: Word(r.Outcome), Key: string(r.Outcome), Outcome: true}
+	line := Line{Word: Word(r.Outcome), Key: string(r.Outcome), At: r.Opened, Outcome: true}
+	if r.Verify.Succeeded() {
+		line.At, line.Text = r.Verify.Done, r.Verify.Note
+	}
 	switch r.Outcome {
 	case rollback.Recovered, rollback.Restored:
-		line.At, line.Text = r.Verify.Done, r.Verify.Note
 	case rollback.NotRecovered:
 		line.Help = true
-		if r.Verify.Succeeded() {
-			line.At, line.Text = r.Verify.Done, r.Verify.Note
-			break
-		}
-		line.Text = fmt.Sprintf("the pods of revision %d are not ready, long after the rollback", r.Made)
-		if r.Raise != nil {
+		if !r.Verify.Succeeded() && r.Raise != nil {
 			line.At = r.Raise.Started
-			line.Text += ": " + r.Raise.Error
+			line.Text = fmt.Sprintf("the pods of revision %d are not ready, long after the rollback: %s", r.Made, r.Raise.Error)
 		}
 	default:
 		if !r.Verify.Succeeded() {
 			return nil
 		}
-		line.Word, line.Key, line.At, line.Text = Unjudged, string(Unjudged), r.Verify.Done, r.Verify.Note
+		line.Word, line.Key = Unjudged, string(Unjudged)
 	}
 	return []Line{line}
 }

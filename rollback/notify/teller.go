@@ -163,7 +163,7 @@ func (t *Teller) Run(ctx context.Context) error {
 	working.Wait()
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTimeout)
 	defer cancel()
-	t.saveAll(last)
+	_ = t.saveAll(last) // logged; what is not noted may be told twice
 	return nil
 }
 

@@ -3,6 +3,7 @@ package notify
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -33,6 +34,8 @@ type book struct {
 	version  int
 	conflict int
 	saves    int
+	// refuses is what every write is answered with.
+	refuses error
 	// changed is called with what was saved, as Follow does.
 	changed func(rollback.Record)
 }
@@ -54,6 +57,10 @@ func (b *book) Save(ctx context.Context, r rollback.Record) (rollback.Record, er
 		return r, err
 	}
 	b.mu.Lock()
+	if b.refuses != nil {
+		defer b.mu.Unlock()
+		return r, b.refuses
+	}
 	if b.conflict > 0 {
 		b.conflict--
 		b.mu.Unlock()
@@ -317,6 +324,9 @@ func TestAThreadPerRecordOutlivesTheProcess(t *testing.T) {
 		all := slack.Messages()
 		if len(all) != 3 {
 			t.Fatalf("one message and two in its thread, got %d: %+v", len(all), all)
+		}
+		if _, err := json.Marshal(all); err != nil {
+			t.Errorf("the fake's messages cannot be shown: %v", err)
 		}
 		parent := all[0]
 		if !strings.Contains(parent.Text, ": recovered") || parent.Edits != 2 {
@@ -656,6 +666,33 @@ func TestASecretThatChangesCountsAtOnce(t *testing.T) {
 		time.Sleep(10 * time.Minute)
 		if len(slack.Messages()) == 0 {
 			t.Error("the new token is used without a restart")
+		}
+	})
+}
+
+func TestANoteThatCannotBeWrittenIsNoFlood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slack := fakeSlack()
+		b := &book{}
+		d := newDesk(t, webhookOnly(t), &world{hosts: map[string]http.Handler{"hooks.example": slack}}, b)
+		b.put(t, shifted(time.Now(), accused(acting(), rolledBack)))
+		b.mu.Lock()
+		b.refuses = errors.New("configmaps is forbidden")
+		b.mu.Unlock()
+		d.run(t)
+		time.Sleep(10 * time.Minute)
+		if n := strings.Count(d.log.String(), "is not noted"); n < 5 || n > 70 {
+			t.Errorf("%d lines in ten minutes about a note that cannot be written", n)
+		}
+		if n := len(slack.Hooked()); n != 1 {
+			t.Errorf("told %d times by a process that cannot note it, want once", n)
+		}
+		b.mu.Lock()
+		b.refuses = nil
+		b.mu.Unlock()
+		time.Sleep(time.Minute)
+		if r := b.record(rollback.Key{Namespace: "shop", Release: "web"}); len(r.Told) != 1 {
+			t.Errorf("noted once it can be: %+v", r.Told)
 		}
 	})
 }

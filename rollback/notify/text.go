@@ -7,12 +7,15 @@ import (
 	"unicode"
 )
 
-// Bounds in runes on what is shown of one report. Slack takes 3,000 in a section
-// and 150 in a header.
+// Bounds in runes on what is shown of one report. Slack takes 3,000 in a section,
+// after the escaping, and 150 in a header.
 const (
-	maxTitle  = 150
-	maxShown  = 700
-	maxAlerts = 5
+	maxTitle   = 150
+	maxSection = 3000
+	maxShown   = 700
+	maxAlerts  = 5
+	maxDone    = 10
+	maxCommand = 500
 )
 
 // printable returns s in one line without what a terminal or a reader's eye would
@@ -71,6 +74,18 @@ func (r *Report) seenLines() []string {
 	return lines
 }
 
+// doneLines tells what was done.
+func (r *Report) doneLines() []string {
+	var lines []string
+	for i, d := range r.Done {
+		if i == maxDone {
+			return append(lines, fmt.Sprintf("and %d more", len(r.Done)-i))
+		}
+		lines = append(lines, short(printable(d), maxShown/3))
+	}
+	return lines
+}
+
 // latest is what stands now: what help is needed for, or what was done last; "" if
 // nothing was.
 func (r *Report) latest() string {
@@ -100,7 +115,7 @@ func (r *Report) Text() string {
 	for _, s := range r.seenLines() {
 		line("seen: %s", s)
 	}
-	for _, d := range r.Done {
+	for _, d := range r.doneLines() {
 		line("done: %s", d)
 	}
 	if text := r.latest(); text != "" {
@@ -111,7 +126,7 @@ func (r *Report) Text() string {
 	}
 	line("why: %s", r.why())
 	for _, c := range r.Next {
-		line("%s: %s", c.Why, c.Line)
+		line("%s: %s", c.Why, short(c.Line, maxCommand))
 	}
 	for _, l := range r.links() {
 		line("%s: %s", l.name, l.url)

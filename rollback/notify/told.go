@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/upcommerce/backout/rollback"
@@ -13,28 +14,68 @@ import (
 // told within it may be told again by the next leader, if this one is killed.
 const noteInterval = time.Second
 
+// noteRest is how long no write is tried after one that failed.
+const noteRest = 10 * time.Second
+
 // noteTimeout limits one write, and all that are made at the end.
 const noteTimeout = 3 * time.Second
 
 // notes writes what was told until ctx ends.
 func (t *Teller) notes(ctx context.Context) {
-	tick := time.NewTicker(noteInterval)
+	tick, look := time.NewTicker(noteInterval), time.NewTicker(refreshInterval)
 	defer tick.Stop()
+	defer look.Stop()
+	var rest time.Time
 	for {
 		select {
 		case <-tick.C:
 		case <-t.moved:
+		case <-look.C:
+			t.forgetGone(ctx)
 		case <-ctx.Done():
 			return
 		}
-		t.saveAll(ctx)
+		if now := time.Now(); now.After(rest) && t.saveAll(ctx) != nil {
+			rest = now.Add(noteRest)
+		}
 	}
 }
 
-func (t *Teller) saveAll(ctx context.Context) {
+// forgetGone forgets open records that somebody has deleted, which nobody tells of:
+// else an alert about one would be refreshed for ever.
+func (t *Teller) forgetGone(ctx context.Context) {
+	for _, id := range t.refreshed() {
+		limited, cancel := context.WithTimeout(ctx, noteTimeout)
+		records, err := t.ledger.Records(limited, id.key)
+		cancel()
+		if err != nil || slices.ContainsFunc(records, func(r rollback.Record) bool { return identify(&r) == id }) {
+			continue
+		}
+		t.mu.Lock()
+		delete(t.known, id)
+		t.mu.Unlock()
+	}
+}
+
+// refreshed returns what some channel is told again and again.
+func (t *Teller) refreshed() []identity {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var ids []identity
+	for id, m := range t.known {
+		if slices.ContainsFunc(t.channels, func(c *channel) bool { return !m.refresh(c).IsZero() }) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// saveAll writes what is not written. It returns the first error that is worth a
+// rest: what conflicts with a step is tried again soon.
+func (t *Teller) saveAll(ctx context.Context) error {
 	for id, told := range t.unsaved() {
 		if ctx.Err() != nil || t.leads() != nil {
-			return
+			return nil
 		}
 		limited, cancel := context.WithTimeout(ctx, noteTimeout)
 		err := t.save(limited, id, told)
@@ -42,10 +83,13 @@ func (t *Teller) saveAll(ctx context.Context) {
 		switch {
 		case err == nil:
 			t.saved(id, told)
-		case !errors.Is(err, rollback.ErrConflict) && ctx.Err() == nil:
+		case errors.Is(err, rollback.ErrConflict):
+		case ctx.Err() == nil:
 			t.log.WarnContext(ctx, "what was told is not noted; trying again", "namespace", id.key.Namespace, "release", id.key.Release, "error", err)
+			return err
 		}
 	}
+	return nil
 }
 
 // unsaved returns what is to be written.

@@ -18,8 +18,8 @@ type Canary struct {
 	Clump int
 	// Latency is how long requests take on both tracks.
 	Latency Lognormal
-	// Onset is from the start of the canary's pods until it turns bad.
-	Onset time.Duration
+	// Begins is when the canary's pods start, Onset when it turns bad, after the start of the trial.
+	Begins, Onset time.Duration
 	// Fault is what is wrong with the canary from Onset on.
 	Fault Fault
 	// Restarts is when one of the pods, a stable one first, starts its counters anew; zero for never.
@@ -105,8 +105,10 @@ func (p Population) Draw(r *rand.Rand) Canary {
 		Latency:    Lognormal{Median: time.Duration(between(r, 0.01, 0.4) * float64(time.Second)), Sigma: 0.3 + 0.7*r.Float64()},
 		Fault:      p.Fault,
 	}
+	c.Begins = time.Duration(r.Float64() * float64(15*time.Second)) // evaluations know nothing of it
+	c.Onset = c.Begins
 	if r.IntN(2) == 0 {
-		c.Onset = 5 * time.Minute
+		c.Onset += 5 * time.Minute
 	}
 	if r.IntN(10) == 0 {
 		c.Restarts = time.Duration(r.Float64() * float64(30*time.Minute))

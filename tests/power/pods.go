@@ -14,7 +14,8 @@ import (
 // missed is the share of scrapes that fail.
 const missed = 0.002
 
-// Signals is what the pods of a run export. What a run does not look at costs it nothing.
+// Signals is what the pods of a run export beside requests: which of them fail, and how long they take. What a run does not look at
+// costs it nothing.
 type Signals struct{ Errors, Latency bool }
 
 // counter is one counter of a pod, and what Prometheus has stored of it.
@@ -55,7 +56,7 @@ func pods(src *rand.Rand, c Canary, release string, history time.Duration) []*po
 		p := &pod{canary: c, src: src, start: -history, rate: c.Rate * (1 - c.Share) / c.Share / float64(c.StablePods)}
 		track, version := "stable", "v1"
 		if i >= c.StablePods {
-			p.isCanary, p.start, p.rate = true, 0, c.Rate/float64(c.CanaryPods)
+			p.isCanary, p.start, p.rate = true, c.Begins, c.Rate/float64(c.CanaryPods)
 			track, version = "canary", "v2"
 		}
 		p.restarts = c.Restarts > 0 && (i == 0 || i == c.StablePods)
@@ -86,9 +87,9 @@ func (p *pod) export(target labels.Labels) {
 
 // live lets the pod serve until end and be scraped, and returns what was stored.
 func (p *pod) live(scrape, end time.Duration, s Signals) []*counter {
-	var counters []*counter
+	counters := []*counter{p.served}
 	if s.Errors {
-		counters = append(counters, p.served, p.failed)
+		counters = append(counters, p.failed)
 	}
 	if s.Latency {
 		counters = append(append(counters, p.buckets...), p.seconds)
@@ -132,10 +133,12 @@ func (p *pod) serve(from, to time.Duration, s Signals) {
 		c.Fault = Fault{}
 	}
 	requests := p.rate * (to - from).Seconds()
+	failing := 0.0
 	if s.Errors {
-		p.failed.count += p.draw(requests*c.errorShare(), c.Clump)
-		p.served.count += p.draw(requests*(1-c.errorShare()), 1)
+		failing = c.errorShare()
 	}
+	p.failed.count += p.draw(requests*failing, c.Clump)
+	p.served.count += p.draw(requests*(1-failing), 1)
 	if s.Latency {
 		p.time(requests, c)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/rulefmt"
 	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
@@ -29,7 +31,7 @@ func NewPrometheus() (*Prometheus, error) {
 		return nil, fmt.Errorf("make a directory for the storage: %w", err)
 	}
 	o := tsdb.DefaultOptions()
-	o.WALSegmentSize = -1                               // nothing has to outlive the process
+	o.WALSegmentSize = -1                                // nothing has to outlive the process
 	o.MinBlockDuration = (24 * time.Hour).Milliseconds() // series are written one after the other
 	o.MaxBlockDuration = o.MinBlockDuration
 	db, err := tsdb.Open(dir, nil, nil, o, nil)
@@ -94,24 +96,44 @@ func (p *Prometheus) query(ctx context.Context, expr string, s span) (promql.Mat
 
 // record writes what a recording rule has made, and where a series ends, that it does: without it an evaluation would still see
 // the last sample for five minutes.
-func (p *Prometheus) record(ctx context.Context, name string, extra map[string]string, m promql.Matrix, s span) error {
+func (p *Prometheus) record(ctx context.Context, rule rulefmt.Rule, m promql.Matrix, s span) error {
 	app := p.db.Appender(ctx)
-	for _, series := range m {
-		b := labels.NewBuilder(series.Metric).Set(labels.MetricName, name)
-		for k, v := range extra {
-			b.Set(k, v)
-		}
-		l, every := b.Labels(), s.every.Milliseconds()
+	every := s.every.Milliseconds()
+	for _, series := range relabel(rule, m) {
 		for i, f := range series.Floats {
-			_, err := app.Append(0, l, f.T, f.F)
+			_, err := app.Append(0, series.Metric, f.T, f.F)
 			ends := i+1 == len(series.Floats) || series.Floats[i+1].T > f.T+every
 			if err == nil && ends && f.T+every <= s.last.UnixMilli() {
-				_, err = app.Append(0, l, f.T+every, math.Float64frombits(value.StaleNaN))
+				_, err = app.Append(0, series.Metric, f.T+every, math.Float64frombits(value.StaleNaN))
 			}
 			if err != nil {
-				return fmt.Errorf("record %s: %w", l, err)
+				return fmt.Errorf("record %s: %w", series.Metric, err)
 			}
 		}
 	}
 	return app.Commit()
+}
+
+// relabel gives series the labels of a rule. What an expression has from different series at different times becomes one.
+func relabel(rule rulefmt.Rule, m promql.Matrix) promql.Matrix {
+	var relabelled promql.Matrix
+	at := map[string]int{}
+	for _, series := range m {
+		b := labels.NewBuilder(series.Metric).Set(labels.MetricName, rule.Record)
+		for k, v := range rule.Labels {
+			b.Set(k, v)
+		}
+		l := b.Labels()
+		i, ok := at[l.String()]
+		if !ok {
+			i = len(relabelled)
+			at[l.String()] = i
+			relabelled = append(relabelled, promql.Series{Metric: l})
+		}
+		relabelled[i].Floats = append(relabelled[i].Floats, series.Floats...)
+	}
+	for _, series := range relabelled {
+		slices.SortFunc(series.Floats, func(a, b promql.FPoint) int { return cmp.Compare(a.T, b.T) })
+	}
+	return relabelled
 }

@@ -51,7 +51,7 @@ func (p *Prometheus) Evaluate(ctx context.Context, rules Rules, s span) (Evaluat
 			continue
 		}
 		e[r.Record] = append(e[r.Record], m...)
-		if err := p.record(ctx, r.Record, r.Labels, m, s); err != nil {
+		if err := p.record(ctx, r, m, s); err != nil {
 			return nil, err
 		}
 	}

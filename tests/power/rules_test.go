@@ -2,29 +2,134 @@ package main
 
 import (
 	"context"
+	"math"
+	"math/rand/v2"
+	"net/url"
+	"strconv"
 	"testing"
 	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/rules"
 )
 
-func TestSmoke(t *testing.T) {
-	rules, err := LoadRules("../../rules/canary.rules.yml", "rivals.rules.yml")
+const shipped = "../../rules/canary.rules.yml"
+
+// Rule by rule through all evaluations is how the simulator goes; evaluation by evaluation through all rules is how Prometheus does.
+// What is recorded must be the same, and every alert must fire at the same time.
+func TestEvaluatesAsAGroupDoes(t *testing.T) {
+	ours, err := LoadRules(shipped)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, s := range []Signals{{Errors: true}, {Latency: true}} {
-		tr := Trial{Population: Population{Clumps: []int{1}}, Canaries: 100, Signals: s, Seed: 1, Lasts: 30 * time.Minute, History: 30 * time.Minute}
-		began := time.Now()
-		o, err := tr.Run(context.Background(), rules, errorRivals(), func(int) {})
-		if err != nil {
-			t.Fatal(err)
+	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	s := span{first: start, last: start.Add(12 * time.Minute), every: 15 * time.Second}
+	byRule, byTime := canariesIn(t, start), canariesIn(t, start)
+	e, err := byRule.Evaluate(t.Context(), ours, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	evaluateGroup(t, byTime, s)
+
+	fired := 0
+	for _, r := range ours {
+		if r.Alert == "" {
+			compare(t, r.Record, points(t, byRule, r.Record, s), points(t, byTime, r.Record, s))
+			continue
 		}
-		t.Log(s, time.Since(began), alarms(o))
-		n := map[string]int{}
-		for _, c := range o {
-			for a := range c.Fired {
-				n[a]++
+		first := map[string]int64{}
+		for _, series := range e[r.Alert] {
+			if len(series.Floats) > 0 {
+				first[series.Metric.Get("release")] = series.Floats[0].T
 			}
 		}
-		t.Log(n)
+		for _, series := range points(t, byTime, `ALERTS{alertstate="firing", alertname="`+r.Alert+`"}`, s) {
+			release := series.Metric.Get("release")
+			if first[release] != series.Floats[0].T {
+				t.Errorf("%s of release %s fires at %d, and for Prometheus at %d", r.Alert, release, first[release], series.Floats[0].T)
+			}
+			delete(first, release)
+			fired++
+		}
+		if len(first) > 0 {
+			t.Errorf("%s does not fire for Prometheus: %v", r.Alert, first)
+		}
+	}
+	if fired < 4 {
+		t.Errorf("only %d alerts fired: the canaries tell nothing about alerts", fired)
+	}
+}
+
+// canariesIn is a Prometheus that has scraped some canaries, good and bad, with restarts and missed scrapes.
+func canariesIn(t *testing.T, start time.Time) *Prometheus {
+	t.Helper()
+	p, err := NewPrometheus()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.Close() })
+	for i, f := range []Fault{{}, {}, {Errors: 0.04}, {Errors: 0.5}, {Slower: 3}, {Stuck: 0.2}} {
+		src := rand.New(rand.NewPCG(7, uint64(i)))
+		c := Population{Clumps: []int{1, 3}, Fault: f}.Draw(src)
+		c.Rate, c.Share, c.Restarts = 20, 0.2, 8*time.Minute
+		for _, pod := range pods(src, c, strconv.Itoa(i), time.Minute) {
+			if err := p.store(t.Context(), start, pod.live(15*time.Second, 12*time.Minute, Signals{Errors: true, Latency: true})); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return p
+}
+
+// evaluateGroup evaluates the shipped rules as Prometheus does.
+func evaluateGroup(t *testing.T, p *Prometheus, s span) {
+	t.Helper()
+	m := rules.NewManager(&rules.ManagerOptions{
+		ExternalURL:  &url.URL{},
+		QueryFunc:    rules.EngineQueryFunc(p.engine, p.db),
+		NotifyFunc:   func(context.Context, string, ...*rules.Alert) {},
+		AppendableV2: p.db,
+		Queryable:    p.db,
+	})
+	groups, errs := m.LoadGroups(s.every, labels.EmptyLabels(), "", nil, false, shipped)
+	if len(errs) > 0 {
+		t.Fatal(errs)
+	}
+	for at := s.first; !at.After(s.last); at = at.Add(s.every) {
+		for _, g := range groups {
+			g.Eval(t.Context(), at)
+			g.RestoreForState(at) // without it nothing is said of alerts
+		}
+	}
+}
+
+func points(t *testing.T, p *Prometheus, expr string, s span) promql.Matrix {
+	t.Helper()
+	m, err := p.query(t.Context(), expr, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func compare(t *testing.T, name string, got, want promql.Matrix) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Errorf("%s has %d series, and for Prometheus %d", name, len(got), len(want))
+		return
+	}
+	for i := range want {
+		if !labels.Equal(got[i].Metric, want[i].Metric) || len(got[i].Floats) != len(want[i].Floats) {
+			t.Errorf("%s has %s with %d samples, and for Prometheus %s with %d",
+				name, got[i].Metric, len(got[i].Floats), want[i].Metric, len(want[i].Floats))
+			continue
+		}
+		for j, w := range want[i].Floats {
+			if g := got[i].Floats[j]; g.T != w.T || math.Abs(g.F-w.F) > 1e-9*math.Max(1, math.Abs(w.F)) {
+				t.Errorf("%s is %g at %d, and for Prometheus %g at %d", want[i].Metric, g.F, g.T, w.F, w.T)
+				break
+			}
+		}
 	}
 }

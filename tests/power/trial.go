@@ -169,7 +169,7 @@ func judge(start time.Time, e Evaluation, rules Rules, rivals []Rival, outcomes 
 func (o *Outcome) since(start time.Time, ms int64) time.Duration {
 	d := time.Duration(ms-start.UnixMilli()) * time.Millisecond
 	if o.Canary.Fault == (Fault{}) {
-		return d
+		return d - o.Canary.Begins
 	}
 	return d - o.Canary.Onset
 }

@@ -1,10 +1,13 @@
 package rules_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -55,21 +58,28 @@ func serveShop() error {
 
 const webhookAddress = sandbox.InnerAddress + ":8080"
 
-// serveWebhook takes what is posted to it, and answers the first of it on GET: 204 while there is none.
+// delivery is one post to the webhook.
+type delivery struct {
+	// Path tells receivers apart; Token is the bearer token that came along.
+	Path, Token string
+	At          time.Time
+	Body        json.RawMessage
+}
+
+// serveWebhook takes what is posted to it, and tells all of it on GET.
 func serveWebhook() error {
-	var first atomic.Pointer[[]byte]
+	var mu sync.Mutex
+	all := []delivery{}
 	return http.ListenAndServe(webhookAddress, http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-		if q.Method == http.MethodPost {
-			if body, err := io.ReadAll(q.Body); err == nil {
-				first.CompareAndSwap(nil, &body)
-			}
+		mu.Lock()
+		defer mu.Unlock()
+		if q.Method != http.MethodPost {
+			_ = json.NewEncoder(w).Encode(all)
 			return
 		}
-		body := first.Load()
-		if body == nil {
-			w.WriteHeader(http.StatusNoContent)
-			return
+		if body, err := io.ReadAll(q.Body); err == nil {
+			token := strings.TrimPrefix(q.Header.Get("Authorization"), "Bearer ")
+			all = append(all, delivery{Path: q.URL.Path, Token: token, At: time.Now(), Body: body})
 		}
-		_, _ = w.Write(*body)
 	}))
 }

@@ -26,16 +26,23 @@ type AlertmanagerOptions struct {
 	TokenFile string
 	// GroupWait is 0, GroupInterval 1s and RepeatInterval 5m unless set.
 	GroupWait, GroupInterval, RepeatInterval time.Duration
+	// Config is the absolute path of a configuration file that is used as it is, in place of all of the above but Name; "": one is made.
+	Config string
 	// Port is the TCP port inside; 0: 9093.
 	Port int
+	// GossipPort is where its peers reach it; 0: it is alone, and has none.
+	GossipPort int
+	// Peers are those that it forms a cluster with: they tell each other what they have notified.
+	Peers []*Alertmanager
 }
 
-// Alertmanager is a real Alertmanager that runs inside, alone in its cluster.
+// Alertmanager is a real Alertmanager that runs inside.
 type Alertmanager struct {
-	child *Child
-	inner string // host:port
-	url   string
-	http  *http.Client
+	child  *Child
+	inner  string // host:port
+	gossip string // host:port, for peers
+	url    string
+	http   *http.Client
 }
 
 // Alert is what Prometheus would post to Alertmanager. A zero StartsAt is now; a zero EndsAt means that it fires until it has
@@ -72,30 +79,38 @@ func (s *Sandbox) Alertmanager(ctx context.Context, o AlertmanagerOptions) (*Ale
 		return nil, err
 	}
 	s.progress("starting " + o.Name)
-	config := filepath.Join(s.Dir(), o.Name+".yml")
-	if err := o.writeConfig(config); err != nil {
-		return nil, err
+	if o.Config == "" {
+		o.Config = filepath.Join(s.Dir(), o.Name+".yml")
+		if err := o.writeConfig(o.Config); err != nil {
+			return nil, err
+		}
 	}
-	address := net.JoinHostPort(InnerAddress, strconv.Itoa(o.Port))
-	child, err := s.Run(ctx, Process{
-		Name: o.Name,
-		Path: program,
-		Args: []string{
-			"--config.file=" + config,
-			"--storage.path=data",
-			"--web.listen-address=" + address,
-			"--cluster.listen-address=", // no gossip
-		},
-	})
+	address := func(port int) string { return net.JoinHostPort(InnerAddress, strconv.Itoa(port)) }
+	a := &Alertmanager{inner: address(o.Port), gossip: address(o.GossipPort), http: &http.Client{Timeout: 10 * time.Second}}
+	a.child, err = s.Run(ctx, Process{Name: o.Name, Path: program, Args: o.args(a)})
 	if err != nil {
 		return nil, err
 	}
-	host, err := s.Forward(ctx, address)
+	host, err := s.Forward(ctx, a.inner)
 	if err != nil {
 		return nil, err
 	}
-	a := &Alertmanager{child: child, inner: address, url: "http://" + host, http: &http.Client{Timeout: 10 * time.Second}}
+	a.url = "http://" + host
 	return a, a.awaitReady(ctx)
+}
+
+// args are Alertmanager's.
+func (o AlertmanagerOptions) args(a *Alertmanager) []string {
+	args := []string{"--config.file=" + o.Config, "--storage.path=data", "--web.listen-address=" + a.inner}
+	if o.GossipPort == 0 {
+		return append(args, "--cluster.listen-address=") // no gossip
+	}
+	args = append(args, "--cluster.listen-address="+a.gossip, "--cluster.advertise-address="+a.gossip,
+		"--cluster.settle-timeout=0s") // nobody is waited for: peers are named when they are there
+	for _, p := range o.Peers {
+		args = append(args, "--cluster.peer="+p.gossip)
+	}
+	return args
 }
 
 // writeConfig writes Alertmanager's configuration file.

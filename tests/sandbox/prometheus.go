@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -25,7 +24,8 @@ type PrometheusOptions struct {
 	ScrapeInterval, EvaluationInterval time.Duration
 	// Alertmanagers are told of alerts. Each must be of the same sandbox.
 	Alertmanagers []*Alertmanager
-	// Targets are scraped beside the storefront's pods: addresses inside, "10.244.0.1:9090", by the name of their job.
+	// Targets are scraped beside the storefront's pods, with honorLabels: addresses inside, "10.244.0.1:9090", by the name of their
+	// job.
 	Targets map[string][]string
 	// Port is the TCP port inside; 0: 9090.
 	Port int
@@ -162,7 +162,7 @@ func (p *Prometheus) awaitReady(ctx context.Context) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		err := p.ready(ctx)
+		err := ask(ctx, p.url+"/-/ready")
 		if err == nil {
 			return nil
 		}
@@ -174,20 +174,4 @@ func (p *Prometheus) awaitReady(ctx context.Context) error {
 		case <-tick.C:
 		}
 	}
-}
-
-func (p *Prometheus) ready(ctx context.Context) error {
-	q, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url+"/-/ready", nil)
-	if err != nil {
-		return err
-	}
-	r, err := http.DefaultClient.Do(q)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = r.Body.Close() }()
-	if r.StatusCode != http.StatusOK {
-		return fmt.Errorf("GET /-/ready: %s", r.Status)
-	}
-	return nil
 }

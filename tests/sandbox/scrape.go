@@ -20,7 +20,7 @@ func (o PrometheusOptions) config(kubeconfig string) ([]byte, error) {
 	}
 	scrapes := []object{m.releases(kubeconfig)}
 	for job, targets := range o.Targets {
-		scrapes = append(scrapes, object{"job_name": job, "static_configs": []object{{"targets": targets}}})
+		scrapes = append(scrapes, object{"job_name": job, "honor_labels": true, "static_configs": []object{{"targets": targets}}})
 	}
 	var alertmanagers []string
 	for _, a := range o.Alertmanagers {

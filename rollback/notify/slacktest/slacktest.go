@@ -125,9 +125,9 @@ func (s *Server) chat(w http.ResponseWriter, q *http.Request, body string) {
 	if token == "" {
 		token = form.Get("token")
 	}
-	m := Message{
-		Channel: form.Get("channel"), ThreadTS: form.Get("thread_ts"), Text: form.Get("text"),
-		Blocks: json.RawMessage(form.Get("blocks")),
+	m := Message{Channel: form.Get("channel"), ThreadTS: form.Get("thread_ts"), Text: form.Get("text")}
+	if blocks := form.Get("blocks"); blocks != "" {
+		m.Blocks = json.RawMessage(blocks)
 	}
 	code := ""
 	switch {
