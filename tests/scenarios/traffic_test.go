@@ -60,7 +60,7 @@ func stroll(t *testing.T, shoppers *stage.Shoppers) (home func()) {
 // prometheus evaluates the rules that backout ships and tells that Alertmanager.
 func prometheus(t *testing.T, st *stage.Stage, am *sandbox.Alertmanager) {
 	t.Helper()
-	if _, err := st.Prometheus(limited(t), am); err != nil {
+	if _, err := st.Prometheus(limited(t), am, nil); err != nil {
 		t.Fatal(err)
 	}
 }
