@@ -9,7 +9,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"time"
 
+	"github.com/prometheus/client_golang/api"
+	promv1 "github.com/prometheus/client_golang/api/prometheus/v1"
+
+	"github.com/upcommerce/backout/tests/panels"
 	"github.com/upcommerce/backout/tests/stage"
 )
 
@@ -42,7 +47,8 @@ func pictures() []picture {
 }
 
 // screenshots has Chromium look at the status page, as it stands after the story,
-// and writes what it saw into the folder, with the record.
+// and writes what it saw into the folder, with the record. Beside it the dashboards
+// are drawn from what Prometheus knows.
 func (s *story) screenshots(ctx context.Context, folder string) error {
 	browser, err := exec.LookPath("chromium")
 	if err != nil {
@@ -66,8 +72,15 @@ func (s *story) screenshots(ctx context.Context, folder string) error {
 			return err
 		}
 	}
+	s.bar.Begin("drawing the dashboards")
+	client, err := api.NewClient(api.Config{Address: s.prometheus.URL()})
+	if err != nil {
+		return err
+	}
 	s.bar.End()
-	return nil
+	return panels.Show(ctx, panels.Question{
+		Prometheus: promv1.NewAPI(client), Start: s.began, End: time.Now(), Scrape: time.Second,
+	}, folder, s.out)
 }
 
 func (s *story) shoot(ctx context.Context, browser, file string, p picture) error {

@@ -43,6 +43,8 @@ type story struct {
 	shoppers     *stage.Shoppers
 	timeline     *stage.Timeline
 
+	// began is since when Prometheus looks.
+	began         time.Time
 	before, after stage.Split
 	moments       moments
 }
@@ -102,6 +104,7 @@ func (s *story) prepare(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	s.began = time.Now()
 	if s.prometheus, err = s.stage.Prometheus(ctx, s.alertmanager, metrics); err != nil {
 		return err
 	}
