@@ -96,7 +96,7 @@ func (b *Board) stat(c *canvas, p Panel, at box) {
 			ink = "#111217"
 		}
 		middle := cell.x + cell.w/2
-		size := fitting(text, 38, cell.w-14)
+		size := fitting(text, 38, (cell.w-14)*0.8) // bold
 		y := cell.y + cell.h/2 + size*0.36
 		if p.Options.TextMode == "value_and_name" {
 			c.text(middle, cell.y+cell.h*0.27, style{size: 13, color: ink, anchor: "middle"}, s.Name)

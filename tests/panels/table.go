@@ -1,7 +1,9 @@
 package panels
 
 import (
+	"cmp"
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -73,7 +75,8 @@ func (p Panel) cells() (columns []string, rows [][]cell) {
 		}
 		columns = append(columns, f)
 	}
-	for _, row := range known {
+	for _, key := range slices.Sorted(maps.Keys(known)) {
+		row := known[key]
 		var cells []cell
 		for i, f := range fields {
 			v := row[f]
@@ -99,13 +102,10 @@ func (p Panel) sort(columns []string, rows [][]cell) {
 	if len(p.Options.SortBy) > 0 {
 		by = max(slices.Index(columns, p.Options.SortBy[0].DisplayName), 0)
 	}
-	slices.SortFunc(rows, func(x, y []cell) int {
+	slices.SortStableFunc(rows, func(x, y []cell) int {
 		if x[by].label {
 			return strings.Compare(x[by].text, y[by].text)
 		}
-		if x[by].value < y[by].value {
-			return -1
-		}
-		return 1
+		return cmp.Compare(x[by].value, y[by].value)
 	})
 }

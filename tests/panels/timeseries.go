@@ -105,6 +105,9 @@ func (b *Board) times(c *canvas, a axes) {
 	for t := b.Start.Truncate(every).Add(every); t.Before(b.End); t = t.Add(every) {
 		x := a.x(t)
 		c.line(x, a.at.y, x, a.at.y+a.at.h, grid, "")
+		if x < a.at.x+26 || x > a.at.x+a.at.w-22 {
+			continue // the text would leave the panel
+		}
 		c.text(x, a.at.y+a.at.h+15, style{size: 11, color: dim, anchor: "middle"}, t.UTC().Format("15:04:05"))
 	}
 }
@@ -161,7 +164,10 @@ func curve(c *canvas, a axes, s Series, l look) {
 
 // bars draws a series on top of those that are below it.
 func bars(c *canvas, a axes, s Series, l look, below map[int64]float64, step time.Duration) {
-	wide := max(a.at.w*step.Seconds()/a.end.Sub(a.start).Seconds()*0.9, 2)
+	wide := a.at.w*step.Seconds()/a.end.Sub(a.start).Seconds() + 0.3
+	if l.Custom.DrawStyle == "bars" {
+		wide = max(wide*0.9, 3)
+	}
 	for _, p := range s.Points {
 		k := p.At.UnixMilli()
 		low := a.y(below[k])
