@@ -39,7 +39,7 @@ type canvas struct{ b strings.Builder }
 func (c *canvas) put(format string, args ...any) { fmt.Fprintf(&c.b, format+"\n", args...) }
 
 func (c *canvas) rect(b box, fill string, opacity float64) {
-	c.put(`<rect x="%.1f" y="%.1f" width="%.1f" height="%.1f" fill="%s" fill-opacity="%.2f"/>`, b.x, b.y, max(b.w, 0), max(b.h, 0), fill, opacity)
+	c.put(`<rect x="%.1f" y="%.1f" width="%.1f" height="%.1f" fill="%s" fill-opacity="%.2f" shape-rendering="crispEdges"/>`, b.x, b.y, max(b.w, 0), max(b.h, 0), fill, opacity)
 }
 
 func (c *canvas) line(x1, y1, x2, y2 float64, color, more string) {

@@ -43,10 +43,10 @@ func (b *Board) timeSeries(c *canvas, p Panel, at box) {
 		a.high = *m
 	}
 	b.grid(c, a, p.FieldConfig.Defaults.Unit)
-	below := make(map[int64]float64)
+	below := stack{step: b.step(), tops: make(map[int64]float64)}
 	for _, i := range left {
 		if stacked {
-			bars(c, a, p.Series[i], looks[i], below, b.step())
+			below.bars(c, a, p.Series[i], looks[i])
 		} else {
 			curve(c, a, p.Series[i], looks[i])
 		}
@@ -162,17 +162,23 @@ func curve(c *canvas, a axes, s Series, l look) {
 	}
 }
 
+// stack is how high what was drawn already reaches, by the time in milliseconds.
+type stack struct {
+	step time.Duration
+	tops map[int64]float64
+}
+
 // bars draws a series on top of those that are below it.
-func bars(c *canvas, a axes, s Series, l look, below map[int64]float64, step time.Duration) {
-	wide := a.at.w*step.Seconds()/a.end.Sub(a.start).Seconds() + 0.3
+func (below stack) bars(c *canvas, a axes, s Series, l look) {
+	wide := a.at.w*below.step.Seconds()/a.end.Sub(a.start).Seconds() + 0.3
 	if l.Custom.DrawStyle == "bars" {
 		wide = max(wide*0.9, 3)
 	}
 	for _, p := range s.Points {
 		k := p.At.UnixMilli()
-		low := a.y(below[k])
-		below[k] += p.Value
-		high := a.y(below[k])
+		low := a.y(below.tops[k])
+		below.tops[k] += p.Value
+		high := a.y(below.tops[k])
 		if low-high > 0.2 {
 			c.rect(box{a.x(p.At) - wide/2, high, wide, low - high}, l.hue(), float64(max(l.fill, 20))/100)
 		}
