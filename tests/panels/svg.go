@@ -3,6 +3,7 @@ package panels
 import (
 	"fmt"
 	"html"
+	"math"
 	"strings"
 )
 
@@ -31,6 +32,13 @@ type box struct{ x, y, w, h float64 }
 // inset returns the box without a margin on each side.
 func (b box) inset(left, top, right, bottom float64) box {
 	return box{b.x + left, b.y + top, b.w - left - right, b.h - top - bottom}
+}
+
+// seamless returns the box from whole pixel to whole pixel, so that boxes side by
+// side neither overlap nor leave room.
+func seamless(b box) box {
+	left := math.Floor(b.x)
+	return box{left, b.y, math.Floor(b.x+b.w) - left, b.h}
 }
 
 // canvas collects an SVG.

@@ -78,7 +78,7 @@ func (b *Board) heatmap(c *canvas, p Panel, at box) {
 		}
 		for _, point := range s.Points {
 			if v := cells[i][point.At.UnixMilli()]; v > 1e-9 {
-				c.rect(box{a.x(point.At), y, min(wide, inner.x+inner.w-a.x(point.At)), high - 1}, hue("orange"), 0.15+0.85*math.Sqrt(v/max(most, 1)))
+				c.rect(seamless(box{a.x(point.At), y, min(wide, inner.x+inner.w-a.x(point.At)), high - 1}), hue("orange"), 0.15+0.85*math.Sqrt(v/max(most, 1)))
 			}
 		}
 	}

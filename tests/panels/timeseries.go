@@ -170,7 +170,7 @@ type stack struct {
 
 // bars draws a series on top of those that are below it.
 func (below stack) bars(c *canvas, a axes, s Series, l look) {
-	wide := a.at.w*below.step.Seconds()/a.end.Sub(a.start).Seconds() + 0.3
+	wide := a.at.w * below.step.Seconds() / a.end.Sub(a.start).Seconds()
 	if l.Custom.DrawStyle == "bars" {
 		wide = max(wide*0.9, 3)
 	}
@@ -180,7 +180,7 @@ func (below stack) bars(c *canvas, a axes, s Series, l look) {
 		below.tops[k] += p.Value
 		high := a.y(below.tops[k])
 		if low-high > 0.2 {
-			c.rect(box{a.x(p.At) - wide/2, high, wide, low - high}, l.hue(), float64(max(l.fill, 20))/100)
+			c.rect(seamless(box{a.x(p.At) - wide/2, high, wide, low - high}), l.hue(), float64(max(l.fill, 20))/100)
 		}
 	}
 }
