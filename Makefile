@@ -2,9 +2,10 @@
 # builds of Kubernetes at once are slower than one after the other.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help build test fast e2e faults lint fmt check demo screenshots bench warm
+.PHONY: help build test fast e2e faults lint docs fmt check demo screenshots bench warm
 
 LINT := golangci-lint
+HELM_DOCS := go tool -modfile=tools/go.mod helm-docs --chart-search-root charts/backout --log-level warning
 # Type-checked together with all of Kubernetes, these two take 9 GB: they get the linters that read one file at a time.
 HEAVY := ./cmd/sandbox ./sandbox/controlplane
 LIGHT := go list -f '{{.Dir}}' ./... | grep -vE '/(cmd/sandbox|controlplane)$$'
@@ -27,7 +28,7 @@ e2e: warm ## tests against a real Kubernetes in the sandbox, one package at a ti
 faults: warm ## every fault: killed, frozen, cut off, raced; prints the table
 	cd tests && FAULTS=all go test -count=1 -timeout 60m -v ./faults
 
-lint: warm ## golangci-lint, go vet and tidy go.mod files, of both modules
+lint: warm ## golangci-lint, go vet and tidy go.mod files, of both modules; the chart's README
 	go tool -modfile=tools/go.mod $(LINT) run
 	cd tests && light=$$($(LIGHT)) && go tool -modfile=../tools/go.mod $(LINT) run $$light
 	cd tests && go tool -modfile=../tools/go.mod $(LINT) run --fast-only $(HEAVY)
@@ -36,6 +37,12 @@ lint: warm ## golangci-lint, go vet and tidy go.mod files, of both modules
 	go mod tidy -diff
 	cd tests && go mod tidy -diff
 	cd tools && go mod tidy -diff
+	$(HELM_DOCS) --dry-run | diff charts/backout/README.md -
+
+docs: ## write anew what is made from code: tables, the chart's README
+	UPDATE=1 go test . -run 'TestReadmeConfiguration|TestMetricsTable'
+	UPDATE=1 go test ./charts -run TestReceiverRights
+	$(HELM_DOCS)
 
 fmt: ## format the Go code of both modules
 	go tool -modfile=tools/go.mod $(LINT) fmt

@@ -99,7 +99,8 @@ func TestCheck(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			webhook, ops, token := serving(t, &box{}, tt.ready)
-			command := newCommand(envconfig.MapLookuper(nil), append([]string{"backout", "check", "--webhook=" + webhook, "--ops=" + ops, "--token-file=" + token}, tt.args...))
+			args := append([]string{"backout", "check", "--webhook=" + webhook, "--ops=" + ops, "--token-file=" + token}, tt.args...)
+			command := newCommand(envconfig.MapLookuper(nil), args)
 			var out strings.Builder
 			command.SetOut(&out)
 			command.SetErr(io.Discard)
@@ -118,7 +119,8 @@ func TestCheck(t *testing.T) {
 func TestCheckOnlyObserves(t *testing.T) {
 	b := &box{}
 	webhook, ops, token := serving(t, b, nil)
-	command := newCommand(envconfig.MapLookuper(nil), []string{"backout", "check", "canary-demo/shop", "--cluster=blue", "--webhook=" + webhook, "--ops=" + ops, "--token-file=" + token})
+	args := []string{"backout", "check", "canary-demo/shop", "--cluster=blue", "--webhook=" + webhook, "--ops=" + ops, "--token-file=" + token}
+	command := newCommand(envconfig.MapLookuper(nil), args)
 	command.SetOut(io.Discard)
 	if err := command.ExecuteContext(t.Context()); err != nil {
 		t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
@@ -36,6 +37,9 @@ func operatorAPIs() []string {
 		"monitoring.coreos.com/v1alpha1", "monitoring.coreos.com/v1alpha1/AlertmanagerConfig",
 	}
 }
+
+// readChart reads the chart once.
+var readChart = sync.OnceValues(func() (*chart.Chart, error) { return loader.LoadDir("backout") })
 
 // receiver is what helm is told about the chart backout. The zero value is the release backout in the namespace backout, without values.
 type receiver struct {
@@ -72,11 +76,12 @@ func (r receiver) manifests(t *testing.T) (map[string]string, error) {
 	if err := strvals.ParseInto(r.set, values); err != nil {
 		t.Fatalf("--set %s: %v", r.set, err)
 	}
-	c, err := loader.LoadDir("backout")
+	read, err := readChart()
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.Files = append(c.Files, r.files...)
+	c := *read
+	c.Files = append(slices.Clone(c.Files), r.files...)
 	options := chartutil.ReleaseOptions{Name: "backout", Namespace: "backout", Revision: 1, IsInstall: !r.upgrade, IsUpgrade: r.upgrade}
 	if r.release != "" {
 		options.Name = r.release
@@ -84,11 +89,11 @@ func (r receiver) manifests(t *testing.T) (map[string]string, error) {
 	capabilities := chartutil.DefaultCapabilities.Copy()
 	capabilities.KubeVersion = chartutil.KubeVersion{Version: "v1.37.2", Major: "1", Minor: "37"}
 	capabilities.APIVersions = append(slices.Clone(capabilities.APIVersions), r.apis...)
-	scope, err := chartutil.ToRenderValues(c, values, options, capabilities)
+	scope, err := chartutil.ToRenderValues(&c, values, options, capabilities)
 	if err != nil {
 		return nil, err
 	}
-	return engine.Render(c, scope)
+	return engine.Render(&c, scope)
 }
 
 func (r receiver) render(t *testing.T) rendered {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	monitoringv1alpha1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1alpha1"
 	"helm.sh/helm/v3/pkg/action"
 	"helm.sh/helm/v3/pkg/chart"
@@ -95,7 +96,7 @@ func TestReceiverSwitches(t *testing.T) {
 		{"serviceMonitor.enabled=false", []string{"ServiceMonitor backout/backout"}},
 		{"alertmanagerConfig.enabled=false", []string{"AlertmanagerConfig canary-demo/backout", "Secret canary-demo/backout-token"}},
 		{"rules.enabled=false", []string{"PrometheusRule backout/backout"}},
-		{"dashboards.enabled=false", []string{"ConfigMap backout/backout-canary-health"}},
+		{"dashboards.enabled=false", []string{"ConfigMap backout/backout-backout-operations", "ConfigMap backout/backout-canary-health"}},
 		{"networkPolicy.enabled=false", []string{"NetworkPolicy backout/backout"}},
 		{"podDisruptionBudget.enabled=false", []string{"PodDisruptionBudget backout/backout"}},
 		{"tests.enabled=false", []string{"Pod backout/backout-check"}},
@@ -172,14 +173,15 @@ func TestReceiverConfigIsThatOfTheProgram(t *testing.T) {
 		if value == nil || value == "" {
 			set = append(set, "config."+key+"="+map[string]string{
 				"trafficFloor": "0.5", "stormReleases": "7", "maxLoad": "2.5", "keepRecords": "20", "maxBodyBytes": "2097152",
+				"events": "true", "webhookUrl": "http://a", "dashboardUrl": "http://a",
 			}[key])
 			if strings.HasSuffix(set[len(set)-1], "=") {
 				set[len(set)-1] += "1h"
 			}
 		}
 	}
-	set = append(set, "config.prometheusUrls={http://a:9090,http://b:9090}", "config.allow={hook,pvc}",
-		"tls.secretName=a,tls.clientCA.secretName=b", "env.BACKOUT_LATER=1")
+	set = append(set, "config.prometheusUrls={http://a:9090,http://b:9090}", "config.alertmanagerUrls={http://a:9093}", "config.allow={hook,pvc}",
+		"tls.secretName=a,tls.clientCA.secretName=b", "env.BACKOUT_LATER=later")
 	env := environmentOf(t, receiver{set: strings.Join(set, ",")}.render(t))
 	for name := range env {
 		if !slices.Contains(known, name) && name != "BACKOUT_LATER" {
@@ -189,7 +191,7 @@ func TestReceiverConfigIsThatOfTheProgram(t *testing.T) {
 	for name, want := range map[string]string{
 		"BACKOUT_RELEASES": "canary-demo/canary-demo", "BACKOUT_PROMETHEUS_URLS": "http://a:9090,http://b:9090", "BACKOUT_ALLOW": "hook,pvc",
 		"BACKOUT_MAX_BODY_BYTES": "2097152", "BACKOUT_MAX_LOAD": "2.5", "BACKOUT_OPERATION_LIMIT": "1h", "BACKOUT_MODE": "observe",
-		"BACKOUT_LATER": "1", "BACKOUT_TLS_CLIENT_CA_FILE": "/etc/backout/client-ca/ca.crt",
+		"BACKOUT_LATER": "later", "BACKOUT_TLS_CLIENT_CA_FILE": "/etc/backout/client-ca/ca.crt",
 	} {
 		if env[name] != want {
 			t.Errorf("%s=%q, want %q", name, env[name], want)
@@ -301,6 +303,9 @@ func TestReceiverRoutesStandWhereTheOperatorReadsThem(t *testing.T) {
 		credentials := hook.HTTPConfig.Authorization.Credentials
 		secret := one[*corev1.Secret](t, r, "Secret "+namespace+"/"+credentials.Name)
 		tokens = append(tokens, string(secret.Data[credentials.Key]))
+		if want := shippedRoute(t, config); !cmp.Equal(want, config.Spec) {
+			t.Errorf("the route differs from rules/alertmanagerconfig.yml (-rules +chart):\n%s", cmp.Diff(want, config.Spec))
+		}
 		route := config.Spec.Route
 		if *route.GroupWait != "0s" || len(route.Matchers) != 1 || route.Matchers[0].MatchType != "!=" || route.Matchers[0].Value != "" {
 			t.Errorf("the route is %+v; want every alert with a backout label, at once", route)
@@ -319,6 +324,21 @@ func TestReceiverRoutesStandWhereTheOperatorReadsThem(t *testing.T) {
 	if !strings.HasPrefix(string(*hook.URL), "https://") {
 		t.Errorf("with TLS Alertmanager posts to %s", *hook.URL)
 	}
+}
+
+// shippedRoute is what rules/ has for those who do without the chart.
+func shippedRoute(t *testing.T, like *monitoringv1alpha1.AlertmanagerConfig) monitoringv1alpha1.AlertmanagerConfigSpec {
+	t.Helper()
+	text, err := os.ReadFile("../rules/alertmanagerconfig.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := like.DeepCopy()
+	want.Spec = monitoringv1alpha1.AlertmanagerConfigSpec{}
+	if err := yaml.Unmarshal(text, want); err != nil {
+		t.Fatal(err)
+	}
+	return want.Spec
 }
 
 func TestReceiverCheckNamesAReleaseThatIsOptedIn(t *testing.T) {

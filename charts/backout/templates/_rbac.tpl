@@ -46,7 +46,7 @@ service:
 # Helm's revisions.
 - apiGroups: [""]
   resources: [secrets]
-  verbs: [get, list]
+  verbs: [get, list, watch]
 # backout's records, and what is paused.
 - apiGroups: [""]
   resources: [configmaps]
@@ -57,10 +57,16 @@ service:
   verbs: [list]
 - apiGroups: [apps]
   resources: [deployments, statefulsets, daemonsets]
-  verbs: [list]
+  verbs: {{ ternary "[list]" "[get, list]" (eq .Values.config.events false) }}
 - apiGroups: [discovery.k8s.io]
   resources: [endpointslices]
   verbs: [list]
+{{- if ne .Values.config.events false }}
+# What was done is told on the workloads.
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create]
+{{- end }}
 {{- range include "backout.routes" . | fromJsonArray }}
 # The canary's weight.
 - apiGroups: [{{ .group }}]
@@ -102,6 +108,11 @@ service:
 - apiGroups: [{{ .group }}]
   resources: {{ toJson .resources }}
   verbs: [create, delete]
+{{- end }}
+{{- if eq .group "networking.istio.io" }}
+- apiGroups: [{{ .group }}]
+  resources: [destinationrules]
+  verbs: [get, create, patch, delete]
 {{- end }}
 {{- end }}
 {{- range $kind := .Values.rbac.kinds }}
