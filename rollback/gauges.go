@@ -54,7 +54,10 @@ func (s *standing) Collect(to chan<- prometheus.Metric) {
 		if row.Open() {
 			open++
 		}
-		if help[row.Key] += 0; row.Calls && (row.Open() || now.Sub(row.Closed) < helpGrace) {
+		if _, known := help[row.Key]; !known {
+			help[row.Key] = 0 // told of every release, so that a call ends in a 0
+		}
+		if row.Calls && (row.Open() || now.Sub(row.Closed) < helpGrace) {
 			help[row.Key]++
 		}
 		if known, ok := newest[row.Key]; !ok || row.Opened.After(known.Opened) {
@@ -75,19 +78,19 @@ func (s *standing) Collect(to chan<- prometheus.Metric) {
 
 // registerQueue tells how much there is to do in this process.
 func (e *Engine) registerQueue(reg prometheus.Registerer) {
-	size := func(of *map[Key]struct{}) func() float64 {
+	size := func(set map[Key]struct{}) func() float64 {
 		return func() float64 {
 			e.mu.Lock()
 			defer e.mu.Unlock()
-			return float64(len(*of))
+			return float64(len(set))
 		}
 	}
 	reg.MustRegister(
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "backout_releases_due", Help: "Releases whose records wait to be looked at.",
-		}, size(&e.due)),
+		}, size(e.due)),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "backout_releases_in_work", Help: "Releases whose records are being worked on.",
-		}, size(&e.active)),
+		}, size(e.active)),
 	)
 }
