@@ -65,7 +65,10 @@ func demo(ctx context.Context) (err error) {
 	}
 	s.show(ctx)
 	if s.pictures != "" && failed == nil {
-		failed = s.screenshots(ctx, s.pictures)
+		// The dashboards first: they show the minutes before.
+		if failed = s.dashboards(ctx, s.pictures); failed == nil {
+			failed = s.screenshots(ctx, s.pictures)
+		}
 	}
 	if os.Getenv("KEEP") != "" {
 		s.lookAround(ctx)

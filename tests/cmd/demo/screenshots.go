@@ -47,8 +47,7 @@ func pictures() []picture {
 }
 
 // screenshots has Chromium look at the status page, as it stands after the story,
-// and writes what it saw into the folder, with the record. Beside it the dashboards
-// are drawn from what Prometheus knows.
+// and writes what it saw into the folder, with the record.
 func (s *story) screenshots(ctx context.Context, folder string) error {
 	browser, err := exec.LookPath("chromium")
 	if err != nil {
@@ -72,12 +71,16 @@ func (s *story) screenshots(ctx context.Context, folder string) error {
 			return err
 		}
 	}
-	s.bar.Begin("drawing the dashboards")
+	s.bar.End()
+	return nil
+}
+
+// dashboards prints what their panels show of the story, and draws them.
+func (s *story) dashboards(ctx context.Context, folder string) error {
 	client, err := api.NewClient(api.Config{Address: s.prometheus.URL()})
 	if err != nil {
 		return err
 	}
-	s.bar.End()
 	return panels.Show(ctx, panels.Question{
 		Prometheus: promv1.NewAPI(client), Start: s.began, End: time.Now(), Scrape: time.Second,
 	}, folder, s.out)
