@@ -2,7 +2,7 @@
 # builds of Kubernetes at once are slower than one after the other.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help build test fast e2e faults lint docs fmt check demo screenshots bench warm
+.PHONY: help build test fast e2e faults lint docs fmt check demo screenshots bench rules-power warm
 
 LINT := golangci-lint
 HELM_DOCS := go tool -modfile=tools/go.mod helm-docs --chart-search-root charts/backout --log-level warning
@@ -21,6 +21,7 @@ test: fast e2e ## fast, then e2e
 
 fast: ## tests that need no cluster
 	go test ./...
+	cd tests/power && go test ./...
 
 e2e: warm ## tests against a real Kubernetes in the sandbox, one package at a time
 	cd tests && go test -count=1 -p 1 -timeout 20m -v ./...
@@ -36,6 +37,9 @@ lint: warm ## golangci-lint, go vet and tidy go.mod files, of both modules; the 
 	cd tests && go vet ./...
 	go mod tidy -diff
 	cd tests && go mod tidy -diff
+	cd tests/power && go tool -modfile=../../tools/go.mod $(LINT) run
+	cd tests/power && go vet ./...
+	cd tests/power && go mod tidy -diff
 	cd tools && go mod tidy -diff
 	$(HELM_DOCS) --dry-run | diff charts/backout/README.md -
 
@@ -58,6 +62,9 @@ screenshots: warm ## play the demo, take pictures of its status page and draw it
 
 bench: warm ## shed, rollback, growth and memory beside the bare thing; prints the table
 	cd tests && go test -count=1 -timeout 10m -run '^$$' -bench . -benchtime 1x ./bench
+
+rules-power: ## how many healthy canaries the alert rules accuse, and how soon a bad one, beside others; ten minutes
+	@cd tests/power && go build -o ../.bin/power . && exec ../.bin/power
 
 # warm compiles the sandbox with all processors; `go test -p 1` would do it with one. The first time it names the
 # packages as they get done, so that nobody takes it for a hang.

@@ -41,17 +41,22 @@ type service struct {
 	warm chan struct{}
 }
 
+// newRegistry returns one with what Go and the process tell of themselves.
+func newRegistry() *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return r
+}
+
 // newService wires the parts; nothing listens or works yet, and nobody is asked.
 func newService(c config, in cluster, log *slog.Logger) (*service, error) {
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry := newRegistry()
 	in.config = newAPIRequests(registry).counted(in.config)
 	clientset, err := kubernetes.NewForConfig(in.config)
 	if err != nil {
 		return nil, fmt.Errorf("make a Kubernetes client: %w", err)
 	}
-	s := &service{config: c, host: in.config.Host, log: log, warm: make(chan struct{})}
-	s.registry = registry
+	s := &service{config: c, host: in.config.Host, registry: registry, log: log, warm: make(chan struct{})}
 	s.lease, err = ledger.NewLease(ledger.LeaseOptions{
 		Client: clientset, Namespace: in.namespace, Identity: identity(), Config: c.Lease, Registerer: registry, Log: log,
 	})
@@ -82,16 +87,7 @@ func newService(c config, in cluster, log *slog.Logger) (*service, error) {
 	if err != nil {
 		return nil, err
 	}
-	options := rollback.Options{
-		Releases: s.releases, Traffic: router, Ledger: s.records, Reporter: s.teller, Policy: c.Policy,
-		Leads: s.lease.Held, Board: board, Registerer: registry, Log: log,
-	}
-	if len(c.Prometheus.URLs) > 0 {
-		if options.Prometheus, err = prom.New(prom.Options{Config: c.Prometheus}); err != nil {
-			return nil, err
-		}
-	}
-	if s.engine, err = rollback.New(options); err != nil {
+	if s.engine, err = s.newEngine(router, board); err != nil {
 		return nil, err
 	}
 	s.server, err = handler.New(handler.Options{
@@ -99,6 +95,21 @@ func newService(c config, in cluster, log *slog.Logger) (*service, error) {
 		Ready: func(ctx context.Context) error { return s.ready(ctx, clientset) },
 	})
 	return s, err
+}
+
+// newEngine wires the engine to the parts that are there already.
+func (s *service) newEngine(router *traffic.Router, board *rollback.Board) (*rollback.Engine, error) {
+	options := rollback.Options{
+		Releases: s.releases, Traffic: router, Ledger: s.records, Reporter: s.teller, Policy: s.config.Policy,
+		Leads: s.lease.Held, Board: board, Registerer: s.registry, Log: s.log,
+	}
+	if len(s.config.Prometheus.URLs) > 0 {
+		var err error
+		if options.Prometheus, err = prom.New(prom.Options{Config: s.config.Prometheus}); err != nil {
+			return nil, err
+		}
+	}
+	return rollback.New(options)
 }
 
 // ready returns nil if the API server answers.

@@ -52,7 +52,8 @@ func TestReceiverRightsAreThoseOfTheTable(t *testing.T) {
 	r := all.operated().render(t)
 	var b strings.Builder
 	b.WriteString("# What backout may do\n\nEverything that the chart's Roles grant, on a cluster that serves every router, with `rbac.hooks`. " +
-		"Groups that a cluster does not serve are left out.\nEach right is used by a story on a real API server, none is missing, and there is no other: see `tests/chart`.\n")
+		"Groups that a cluster does not serve are left out.\nEach right is used by a story on a real API server, and none is missing there: see `tests/chart`. But for `list` on secrets and jobs: " +
+		"with it a watch begins where the API server does not stream what is there already.\n")
 	for _, role := range []struct{ key, title string }{
 		{"Role backout/backout", "In its own namespace"},
 		{"Role shop/backout-shed", "In each target's namespace: to decide, to record, and to take a canary out of the traffic"},

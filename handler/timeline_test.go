@@ -30,9 +30,12 @@ func TestScale(t *testing.T) {
 func TestStrip(t *testing.T) {
 	at := time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
 	row := rollback.Row{Closed: at.Add(time.Minute), Moments: []rollback.Moment{
-		{What: rollback.MomentFired, At: at}, {What: rollback.MomentReceived, At: at.Add(time.Second)},
-		{What: rollback.MomentZero, At: at.Add(2 * time.Second)}, {What: rollback.MomentRolledBack, At: at.Add(3 * time.Second)},
-		{What: rollback.MomentRaised, At: at.Add(4 * time.Second)}, {What: rollback.MomentJudged, At: at.Add(time.Minute)},
+		{What: rollback.MomentFired, At: at},
+		{What: rollback.MomentReceived, At: at.Add(time.Second)},
+		{What: rollback.MomentZero, At: at.Add(2 * time.Second)},
+		{What: rollback.MomentRolledBack, At: at.Add(3 * time.Second)},
+		{What: rollback.MomentRaised, At: at.Add(4 * time.Second)},
+		{What: rollback.MomentJudged, At: at.Add(time.Minute)},
 	}}
 	s := newScale([]rollback.Row{row}, at.Add(time.Hour))
 	got := s.strip(row, at.Add(time.Hour))

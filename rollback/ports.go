@@ -192,6 +192,14 @@ const (
 	AnswerUnknown Answer = "unknown"
 )
 
+// Reporter tells people. Having none is legal.
+type Reporter interface {
+	// Report takes a record as it was stored, by whichever replica; the record is
+	// not changed afterwards. It neither blocks nor fails: whatever it does about the
+	// record, it does later, and no step waits for it.
+	Report(r Record)
+}
+
 // Ledger stores records, and what people told backout to leave alone.
 type Ledger interface {
 	// Records returns all records of a release, of every life, oldest revision

@@ -5,14 +5,6 @@ import (
 	"time"
 )
 
-// Reporter tells people. Having none is legal.
-type Reporter interface {
-	// Report takes a record as it was stored, by whichever replica; the record is
-	// not changed afterwards. It neither blocks nor fails: whatever it does about the
-	// record, it does later, and no step waits for it.
-	Report(r Record)
-}
-
 // Told is what one channel was told about a record, so that the next leader
 // repeats nothing and forgets nothing.
 type Told struct {

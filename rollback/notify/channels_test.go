@@ -89,7 +89,7 @@ func alertsOf(t *testing.T, tell func(t *testing.T, d *desk, am *fakeAlertmanage
 }
 
 func TestAlertsLastAsLongAsTheMatter(t *testing.T) {
-	alertsOf(t, func(t *testing.T, d *desk, am *fakeAlertmanager, put func(rollback.Record)) {
+	alertsOf(t, func(t *testing.T, _ *desk, am *fakeAlertmanager, put func(rollback.Record)) {
 		put(accused(acting(), rolledBack))
 		time.Sleep(20 * time.Minute)
 		if f := am.firing(); !f[alertRolledBack] || f[alertNeedsHelp] {
@@ -114,7 +114,7 @@ func shiftedEnd(r rollback.Record, by time.Duration) rollback.Record {
 }
 
 func TestAShortStoryIsLongEnoughForGroupWait(t *testing.T) {
-	alertsOf(t, func(t *testing.T, d *desk, am *fakeAlertmanager, put func(rollback.Record)) {
+	alertsOf(t, func(t *testing.T, _ *desk, am *fakeAlertmanager, put func(rollback.Record)) {
 		time.Sleep(131 * time.Second)
 		put(accused(acting(), judgedAs(rollback.Recovered, "quiet"))) // heard of after its end
 		time.Sleep(4 * time.Minute)
@@ -129,7 +129,7 @@ func TestAShortStoryIsLongEnoughForGroupWait(t *testing.T) {
 }
 
 func TestHelpIsAskedForUntilItIsOver(t *testing.T) {
-	alertsOf(t, func(t *testing.T, d *desk, am *fakeAlertmanager, put func(rollback.Record)) {
+	alertsOf(t, func(t *testing.T, _ *desk, am *fakeAlertmanager, put func(rollback.Record)) {
 		put(accused(holds(rollback.Baked, "it is old"), onHold))
 		time.Sleep(time.Hour)
 		if f := am.firing(); !f[alertNeedsHelp] || f[alertRolledBack] {
@@ -223,8 +223,10 @@ func TestWebhookIsSigned(t *testing.T) {
 		begin := time.Now()
 		d.book.put(t, shifted(begin, accused(acting(), rolledBack)))
 		time.Sleep(10 * time.Second)
+		synctest.Wait()
 		d.book.put(t, shifted(begin, accused(acting(), raised)))
 		time.Sleep(10 * time.Second)
+		synctest.Wait()
 		if len(all) != 4 {
 			t.Fatalf("%d events, want accused, shed, rolled-back and raised, each once", len(all))
 		}

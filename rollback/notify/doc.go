@@ -11,10 +11,10 @@
 //	deliver.go  one delivery: deadline, back-off, what is given up
 //	storm.go    many at once become one summary
 //	told.go     what was told goes into the record
+//	channel.go  what a channel is; one file for each:
+//	  webhook_slack.go, bot_slack.go, alertmanager.go, webhook.go, events.go
 //	text.go     a report as plain text, and the escaping
 //	slack.go    a report as blocks
-//	webhook_slack.go, bot_slack.go, alertmanager.go, webhook.go, events.go
-//	            the channels
 //	post.go     HTTP, and errors without secrets
 //
 // The texts of alerts are strangers' words: they are shown, and never become part

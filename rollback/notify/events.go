@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"unicode/utf8"
 
@@ -81,10 +80,7 @@ func (e *kubernetesEvents) write(ctx context.Context, about *corev1.ObjectRefere
 // record if none can be seen.
 func (e *kubernetesEvents) about(ctx context.Context, r *Report) ([]corev1.ObjectReference, error) {
 	var found []corev1.ObjectReference
-	manifest, err := e.manifests.Manifest(ctx, r.Key(), r.Revision)
-	if err != nil && !errors.Is(err, rollback.ErrUnknownRelease) {
-		manifest = nil // the record remains
-	}
+	manifest, _ := e.manifests.Manifest(ctx, r.Key(), r.Revision) // without one the record remains
 	for _, object := range manifest {
 		kind, name := named(object)
 		uid, err := e.live(ctx, r.Namespace, kind, name)

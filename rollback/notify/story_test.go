@@ -176,7 +176,9 @@ func play(t *testing.T, c Config, w *world) []string {
 	defer done.Wait()
 	defer cancel()
 	time.Sleep(time.Second)
+	s.mu.Lock()
 	s.begin = time.Now()
+	s.mu.Unlock()
 	err = engine.Accept(t.Context(), []rollback.Alert{{
 		Labels:      map[string]string{"alertname": "CanaryErrorRatio", "backout": "rollback", "namespace": "shop", "release": "web", "version": "v3"},
 		Annotations: map[string]string{"summary": "half of the requests fail"}, Fingerprint: "e1", StartsAt: time.Now().Add(-10 * time.Second),
@@ -184,7 +186,9 @@ func play(t *testing.T, c Config, w *world) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.mu.Lock()
 	s.note("answered")
+	s.mu.Unlock()
 	time.Sleep(20 * time.Minute)
 	return s.seen()
 }

@@ -1,15 +1,18 @@
 package notify
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/slack-go/slack"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/upcommerce/backout/rollback"
@@ -118,7 +121,7 @@ func open(o Options) ([]*channel, error) {
 		if _, err := secret(c.SlackTokenFile); err != nil {
 			return nil, fmt.Errorf("BACKOUT_SLACK_TOKEN_FILE: %w", err)
 		}
-		bot := &slackBot{file: c.SlackTokenFile, api: c.SlackAPIURL, channel: c.SlackChannel, client: client}
+		bot := &slackBot{file: c.SlackTokenFile, api: strings.TrimRight(cmp.Or(c.SlackAPIURL, slack.APIURL), "/") + "/", channel: c.SlackChannel, client: client}
 		all = append(all, &channel{name: "slack-bot", wants: everything, pace: 2 * slackPace, deliver: bot.deliver})
 	}
 	if c.WebhookURL != "" {
@@ -172,7 +175,8 @@ func (t *Teller) work(ctx context.Context, c *channel) {
 	look := time.NewTicker(lookInterval)
 	defer look.Stop()
 	for {
-		for ctx.Err() == nil && t.deliverNext(ctx, c) {
+		for more := true; more && ctx.Err() == nil; {
+			more = t.deliverNext(ctx, c)
 		}
 		select {
 		case <-ctx.Done():

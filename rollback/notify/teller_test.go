@@ -46,10 +46,24 @@ func (b *book) Records(ctx context.Context, k rollback.Key) ([]rollback.Record, 
 	var of []rollback.Record
 	for _, r := range b.records {
 		if r.Key == k {
-			of = append(of, r)
+			of = append(of, again(r))
 		}
 	}
 	return of, ctx.Err()
+}
+
+// again is the record as it is read from where it is stored: it shares nothing.
+func again(r rollback.Record) rollback.Record {
+	text, err := json.Marshal(r)
+	var read rollback.Record
+	if err == nil {
+		err = json.Unmarshal(text, &read)
+	}
+	if err != nil {
+		panic(err)
+	}
+	read.Version = r.Version
+	return read
 }
 
 func (b *book) Save(ctx context.Context, r rollback.Record) (rollback.Record, error) {
@@ -75,14 +89,14 @@ func (b *book) Save(ctx context.Context, r rollback.Record) (rollback.Record, er
 	b.saves++
 	r.Version = strconv.Itoa(b.version)
 	if i < 0 {
-		b.records = append(b.records, r)
+		b.records = append(b.records, again(r))
 	} else {
-		b.records[i] = r
+		b.records[i] = again(r)
 	}
 	changed := b.changed
 	b.mu.Unlock()
 	if changed != nil {
-		changed(r)
+		changed(again(r))
 	}
 	return r, nil
 }
@@ -173,7 +187,7 @@ type desk struct {
 func newDesk(t *testing.T, c Config, w *world, b *book, change ...func(*Options)) *desk {
 	t.Helper()
 	d := &desk{book: b, registry: prometheus.NewRegistry(), log: new(bytes.Buffer)}
-	c.SlackAPIURL = "https://slack.example/api/"
+	c.SlackAPIURL = "https://slack.example/api"
 	o := Options{
 		Config: c, Cluster: "blue", StormWindow: 10 * time.Minute, Ledger: b, Registerer: d.registry, Transport: w,
 		Log: slog.New(slog.NewTextHandler(&locked{Buffer: d.log}, nil)),
@@ -639,6 +653,7 @@ func TestSecretsAreToldToNobody(t *testing.T) {
 			d.run(t)
 			d.book.put(t, shifted(time.Now(), accused(acting(), rolledBack)))
 			time.Sleep(time.Minute)
+			synctest.Wait()
 			if d.log.Len() == 0 {
 				t.Errorf("%s: what goes wrong is logged", name)
 			}
@@ -657,6 +672,7 @@ func TestASecretThatChangesCountsAtOnce(t *testing.T) {
 		d.run(t)
 		d.book.put(t, shifted(time.Now(), accused(acting(), rolledBack)))
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if got := slack.Refusals(); len(got) != 1 || got[0] != "invalid_auth" || !strings.Contains(d.log.String(), "BACKOUT_SLACK_TOKEN_FILE") {
 			t.Errorf("one try with a wrong token, and a hint: %v\n%s", got, d.log)
 		}
@@ -664,6 +680,7 @@ func TestASecretThatChangesCountsAtOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(10 * time.Minute)
+		synctest.Wait()
 		if len(slack.Messages()) == 0 {
 			t.Error("the new token is used without a restart")
 		}
@@ -681,6 +698,7 @@ func TestANoteThatCannotBeWrittenIsNoFlood(t *testing.T) {
 		b.mu.Unlock()
 		d.run(t)
 		time.Sleep(10 * time.Minute)
+		synctest.Wait()
 		if n := strings.Count(d.log.String(), "is not noted"); n < 5 || n > 70 {
 			t.Errorf("%d lines in ten minutes about a note that cannot be written", n)
 		}
@@ -691,6 +709,7 @@ func TestANoteThatCannotBeWrittenIsNoFlood(t *testing.T) {
 		b.refuses = nil
 		b.mu.Unlock()
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if r := b.record(rollback.Key{Namespace: "shop", Release: "web"}); len(r.Told) != 1 {
 			t.Errorf("noted once it can be: %+v", r.Told)
 		}

@@ -64,6 +64,9 @@ func (c *cluster) used(t *testing.T, namespace string) (used, refused map[string
 	return used, refused
 }
 
+// beginnings are rights with which a watch begins where the API server does not stream what is there already, as this one does.
+func beginnings() []string { return []string{"list jobs.batch", "list secrets"} }
+
 // allUsed checks that backout has used every right that the Role gives it in the namespace.
 func (c *cluster) allUsed(t *testing.T, namespace, role string) {
 	t.Helper()
@@ -73,7 +76,7 @@ func (c *cluster) allUsed(t *testing.T, namespace, role string) {
 	for _, r := range slices.Sorted(maps.Keys(granted)) {
 		verb, kind, _ := strings.Cut(r, " ")
 		table = append(table, kind+" "+verb)
-		if !used[r] {
+		if !used[r] && !slices.Contains(beginnings(), r) {
 			t.Errorf("namespace %s: backout may %s and never did", namespace, r)
 		}
 	}
@@ -86,8 +89,9 @@ func (c *cluster) noneMissed(t *testing.T, namespace string) {
 	t.Helper()
 	_, refused := c.used(t, namespace)
 	for _, r := range slices.Sorted(maps.Keys(refused)) {
-		// What the cluster does not serve is refused before it is said not to be there.
-		if !strings.HasSuffix(r, ".traefik.containo.us") {
+		// What the cluster does not serve is refused before it is said not to be there. And client-go asks whether the namespace
+		// of an object that is not there is: for a better error, and the answer may be no.
+		if !strings.HasSuffix(r, ".traefik.containo.us") && r != "get namespaces" {
 			t.Errorf("namespace %s: backout wanted to %s and may not", namespace, r)
 		}
 	}

@@ -30,8 +30,9 @@ type duel struct {
 	rivals   []Rival
 	faults   []fault
 	healthy  map[int]int // how many healthy canaries, by the size of clumps
-	bad      int         // how many for each fault
+	each     int         // how many bad ones for each fault
 	outcomes map[int][]Outcome
+	bad      [][]Outcome // by fault
 }
 
 // watched is how long a canary is watched, and how long its stable track has been there before.
@@ -39,7 +40,7 @@ const watched = 30 * time.Minute
 
 // errors measures failing requests.
 func (m *measurement) errors(ctx context.Context) error {
-	d := duel{title: "Errors", signals: Signals{Errors: true}, rivals: errorRivals(), healthy: map[int]int{1: 6000, 3: 3000, 10: 3000}, bad: 400}
+	d := duel{title: "Errors", signals: Signals{Errors: true}, rivals: errorRivals(), healthy: map[int]int{1: 5000, 3: 2000, 10: 2000}, each: 300}
 	for _, share := range []float64{0.03, 0.05, 0.1, 0.25, 0.5, 1} {
 		d.faults = append(d.faults, fault{fmt.Sprintf("%.0f%% fail", 100*share), Fault{Errors: share}})
 	}
@@ -48,7 +49,7 @@ func (m *measurement) errors(ctx context.Context) error {
 
 // latency measures slow requests.
 func (m *measurement) latency(ctx context.Context) error {
-	d := duel{title: "Latency", signals: Signals{Latency: true}, rivals: latencyRivals(), healthy: map[int]int{1: 3000, 3: 1000, 10: 1000}, bad: 200}
+	d := duel{title: "Latency", signals: Signals{Latency: true}, rivals: latencyRivals(), healthy: map[int]int{1: 1000, 3: 500, 10: 500}, each: 100}
 	for _, times := range []float64{1.5, 2, 4} {
 		d.faults = append(d.faults, fault{fmt.Sprintf("all take %.1f times as long", times), Fault{Slower: times}})
 	}
@@ -61,7 +62,7 @@ func (m *measurement) latency(ctx context.Context) error {
 // hour shows a hundred healthy canaries for an hour, with all alerts.
 func (m *measurement) hour(ctx context.Context) error {
 	t := Trial{Population: Population{Clumps: []int{1}}, Canaries: m.scaled(100), Signals: Signals{Errors: true, Latency: true},
-		Seed: m.seed + 1000, Lasts: time.Hour, History: watched}
+		Seed: m.next(), Lasts: time.Hour, History: watched}
 	outcomes, err := m.run(ctx, "an hour of healthy canaries", t, nil)
 	if err != nil {
 		return err
@@ -70,7 +71,13 @@ func (m *measurement) hour(ctx context.Context) error {
 	return nil
 }
 
-func (m *measurement) scaled(n int) int { return max(world, int(float64(n)*m.scale)) }
+// next is the seed of the next trial.
+func (m *measurement) next() uint64 {
+	m.seed++
+	return m.seed
+}
+
+func (m *measurement) scaled(n int) int { return max(4*world, int(float64(n)*m.scale)) }
 
 // run runs a trial and shows how far it is.
 func (m *measurement) run(ctx context.Context, what string, t Trial, rivals []Rival) ([]Outcome, error) {
@@ -88,7 +95,7 @@ func (m *measurement) fight(ctx context.Context, d *duel) error {
 	d.outcomes = map[int][]Outcome{}
 	for _, clump := range []int{1, 3, 10} {
 		t := Trial{Population: Population{Clumps: []int{clump}}, Canaries: m.scaled(d.healthy[clump]), Signals: d.signals,
-			Seed: m.seed + uint64(clump), Lasts: watched, History: watched}
+			Seed: m.next(), Lasts: watched, History: watched}
 		outcomes, err := m.run(ctx, fmt.Sprintf("%s, healthy, clumps of %d", d.title, clump), t, d.rivals)
 		if err != nil {
 			return err
@@ -96,19 +103,16 @@ func (m *measurement) fight(ctx context.Context, d *duel) error {
 		d.outcomes[clump] = outcomes
 	}
 	d.printHealthy(m.out)
-	methods := d.methods()
-	header(m.out, "bad canary", "judged by", "within 5m", "10m", "30m", "median", "95%")
+	d.bad = make([][]Outcome, len(d.faults))
 	for i, f := range d.faults {
-		t := Trial{Population: Population{Clumps: []int{1}, Fault: f.fault}, Canaries: m.scaled(d.bad), Signals: d.signals,
-			Seed: m.seed + 100 + uint64(i), Lasts: watched + 5*time.Minute, History: watched}
+		t := Trial{Population: Population{Clumps: []int{1}, Fault: f.fault}, Canaries: m.scaled(d.each), Signals: d.signals,
+			Seed: m.next(), Lasts: watched + 5*time.Minute, History: watched}
 		outcomes, err := m.run(ctx, d.title+", "+f.name, t, d.rivals)
 		if err != nil {
 			return err
 		}
-		for _, method := range methods {
-			method.print(m.out, f.name, outcomes)
-		}
+		d.bad[i] = outcomes
 	}
-	fmt.Fprintln(m.out)
+	d.printBad(m.out)
 	return nil
 }

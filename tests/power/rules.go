@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
+	"maps"
 	"time"
 
 	"github.com/prometheus/common/model"
@@ -33,7 +33,7 @@ func LoadRules(paths ...string) (Rules, error) {
 }
 
 // Evaluation is what came of evaluating rules: for each record and each alert its series. An alert's series has the times at which
-// its expression is true.
+// it fires.
 type Evaluation map[string]promql.Matrix
 
 // Evaluate evaluates all rules at every step of s and records what they make. It goes rule by rule through all steps, and not step
@@ -46,29 +46,58 @@ func (p *Prometheus) Evaluate(ctx context.Context, rules Rules, s span) (Evaluat
 		if err != nil {
 			return nil, fmt.Errorf("evaluate %s%s: %w", r.Record, r.Alert, err)
 		}
+		name, as := r.Record, r
 		if r.Alert != "" {
-			e[r.Alert] = append(e[r.Alert], pending(m, time.Duration(r.For), s)...)
-			continue
+			name, as, m = r.Alert, alerts(r), firing(m, r, s)
 		}
-		e[r.Record] = append(e[r.Record], m...)
-		if err := p.record(ctx, r, m, s); err != nil {
+		e[name] = append(e[name], m...)
+		if err := p.record(ctx, as, m, s); err != nil {
 			return nil, err
 		}
 	}
 	return e, nil
 }
 
-// pending leaves the times at which the expression has been true for as long as the alert asks.
-func pending(m promql.Matrix, wait time.Duration, s span) promql.Matrix {
-	for i := range m {
-		var since, last int64
-		m[i].Floats = slices.DeleteFunc(m[i].Floats, func(f promql.FPoint) bool {
-			if last == 0 || f.T > last+s.every.Milliseconds() {
-				since = f.T
+// firing is when an alert fires of which m has the times at which its expression is true: after it has been true for as long as the
+// rule waits, and for a while after it is true no more.
+func firing(m promql.Matrix, r rulefmt.Rule, s span) promql.Matrix {
+	wait, keep, every := time.Duration(r.For).Milliseconds(), time.Duration(r.KeepFiringFor).Milliseconds(), s.every.Milliseconds()
+	fires := make(promql.Matrix, 0, len(m))
+	for _, series := range m {
+		is := map[int64]bool{}
+		for _, f := range series.Floats {
+			is[f.T] = true
+		}
+		var points []promql.FPoint
+		var since, quiet int64 // true since, true no more since; 0: not so
+		fire := false
+		for t := s.first.UnixMilli(); t <= s.last.UnixMilli(); t += every {
+			switch {
+			case is[t]:
+				if since == 0 {
+					since = t
+				}
+				fire, quiet = fire || t-since >= wait, 0
+			case fire && quiet == 0 && keep > 0:
+				quiet = t
+			case !fire || quiet == 0 || t-quiet >= keep:
+				fire, since, quiet = false, 0, 0
 			}
-			last = f.T
-			return f.T-since < wait.Milliseconds()
-		})
+			if fire {
+				points = append(points, promql.FPoint{T: t, F: 1})
+			}
+		}
+		fires = append(fires, promql.Series{Metric: series.Metric, Floats: points})
 	}
-	return m
+	return fires
+}
+
+// alerts is the rule that would record an alert as Prometheus does: other rules may look at ALERTS.
+func alerts(r rulefmt.Rule) rulefmt.Rule {
+	l := maps.Clone(r.Labels)
+	if l == nil {
+		l = map[string]string{}
+	}
+	l["alertname"], l["alertstate"] = r.Alert, "firing"
+	return rulefmt.Rule{Record: "ALERTS", Labels: l}
 }

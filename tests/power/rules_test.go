@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"math"
-	"math/rand/v2"
 	"net/url"
 	"strconv"
 	"testing"
@@ -70,7 +69,7 @@ func canariesIn(t *testing.T, start time.Time) *Prometheus {
 	}
 	t.Cleanup(func() { _ = p.Close() })
 	for i, f := range []Fault{{}, {}, {Errors: 0.04}, {Errors: 0.5}, {Slower: 3}, {Stuck: 0.2}} {
-		src := rand.New(rand.NewPCG(7, uint64(i)))
+		src := draws(uint64(i))
 		c := Population{Clumps: []int{1, 3}, Fault: f}.Draw(src)
 		c.Rate, c.Share, c.Restarts = 20, 0.2, 8*time.Minute
 		for _, pod := range pods(src, c, strconv.Itoa(i), time.Minute) {

@@ -20,21 +20,34 @@ func header(out io.Writer, columns ...string) {
 	fmt.Fprintf(out, "\n| %s |\n|%s\n", strings.Join(columns, " | "), strings.Repeat("---|", len(columns)))
 }
 
-// methods are our rules, and each rival at its usual threshold and at the one at which it accuses as many of the healthy canaries
-// with independent requests as our rules do, but at least one in a thousand.
-func (d *duel) methods() []method {
-	all := []method{{"**these rules**", func(o Outcome) (time.Duration, bool) { return o.first() }}}
-	healthy := d.outcomes[1]
-	allowed := max(alarms(healthy), len(healthy)/1000)
+// ours is what the shipped rules say.
+func ours() method {
+	return method{"these rules", func(o Outcome) (time.Duration, bool) { return o.first() }}
+}
+
+// tuned is each rival at the threshold at which it accuses as many of the healthy canaries with independent requests as our rules
+// do, or one in a thousand if ours accuse fewer.
+func (d *duel) tuned() []method {
+	all := []method{ours()}
+	allowed := max(alarms(d.outcomes[1]), len(d.outcomes[1])/1000)
 	for _, r := range d.rivals {
-		all = append(all, r.at(r.Usual, "usual"), r.at(tune(healthy, r.Name, allowed), "tuned"))
+		all = append(all, r.at(tune(d.outcomes[1], r.Name, allowed)))
+	}
+	return all
+}
+
+// usual is each rival at the threshold that its documentation shows.
+func (d *duel) usual() []method {
+	all := []method{ours()}
+	for _, r := range d.rivals {
+		all = append(all, r.at(r.Usual))
 	}
 	return all
 }
 
 // at is the rival with a threshold.
-func (r Rival) at(threshold float64, how string) method {
-	return method{fmt.Sprintf("%s, %s: > %.3g", r.Name, how, threshold), func(o Outcome) (time.Duration, bool) {
+func (r Rival) at(threshold float64) method {
+	return method{fmt.Sprintf("%s > %.2g", r.Name, threshold), func(o Outcome) (time.Duration, bool) {
 		return o.above(r.Name, threshold)
 	}}
 }
@@ -46,12 +59,9 @@ func (d *duel) printHealthy(out io.Writer) {
 		columns = append(columns, fmt.Sprintf("clumps of %d (%d canaries)", clump, len(d.outcomes[clump])))
 	}
 	header(out, columns...)
-	methods := []method{{"**these rules**", func(o Outcome) (time.Duration, bool) { return o.first() }}}
+	methods := d.usual()
 	for _, alert := range d.alerts() {
-		methods = append(methods, method{alert, func(o Outcome) (time.Duration, bool) { return o.first(alert) }})
-	}
-	for _, r := range d.rivals {
-		methods = append(methods, r.at(r.Usual, "usual"))
+		methods = append(methods, method{"of these rules, " + alert, func(o Outcome) (time.Duration, bool) { return o.first(alert) }})
 	}
 	for _, m := range methods {
 		fmt.Fprintf(out, "| %s |", m.name)
@@ -78,20 +88,39 @@ func (d *duel) alerts() []string {
 	return slices.Sorted(maps.Keys(seen))
 }
 
-// print prints how soon a method accused bad canaries.
-func (m method) print(out io.Writer, fault string, outcomes []Outcome) {
-	n := len(outcomes)
-	t := times(outcomes, m.fired)
-	fmt.Fprintf(out, "| %s | %s |", fault, m.name)
-	for _, d := range []time.Duration{5 * time.Minute, 10 * time.Minute, 30 * time.Minute} {
-		fmt.Fprintf(out, " %.0f%% |", caught(t, n, d))
-	}
-	for _, share := range []float64{0.5, 0.95} {
-		if d, ok := quantile(t, n, share); ok {
-			fmt.Fprintf(out, " %.0f s |", d.Seconds())
-		} else {
-			fmt.Fprint(out, " never |")
+// printBad prints how soon bad canaries are accused: in each field the median and the 95th percentile of the seconds, and how many
+// percent are accused within 5, 10 and 30 minutes.
+func (d *duel) printBad(out io.Writer) {
+	for _, methods := range [][]method{d.tuned(), d.usual()} {
+		columns := []string{d.title + ": the canary"}
+		for _, m := range methods {
+			columns = append(columns, m.name)
+		}
+		header(out, columns...)
+		for i, f := range d.faults {
+			fmt.Fprintf(out, "| %s |", f.name)
+			for _, m := range methods {
+				fmt.Fprintf(out, " %s |", m.speed(d.bad[i]))
+			}
+			fmt.Fprintln(out)
 		}
 	}
-	fmt.Fprintln(out)
+}
+
+// speed is a field of that table.
+func (m method) speed(outcomes []Outcome) string {
+	n := len(outcomes)
+	t := times(outcomes, m.fired)
+	var seconds, percent []string
+	for _, share := range []float64{0.5, 0.95} {
+		s := "never"
+		if d, ok := quantile(t, n, share); ok {
+			s = fmt.Sprintf("%.0f", d.Seconds())
+		}
+		seconds = append(seconds, s)
+	}
+	for _, d := range []time.Duration{5 * time.Minute, 10 * time.Minute, 30 * time.Minute} {
+		percent = append(percent, fmt.Sprintf("%.0f", caught(t, n, d)))
+	}
+	return fmt.Sprintf("%s / %s (%s)", seconds[0], seconds[1], strings.Join(percent, " "))
 }

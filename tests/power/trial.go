@@ -34,6 +34,8 @@ type Outcome struct {
 	Fired map[string]time.Duration
 	// Rivals is, for each rival, when its score rose, and to what.
 	Rivals map[string][]rise
+
+	seed uint64
 }
 
 // rise is a new height of a score.
@@ -43,12 +45,16 @@ type rise struct {
 }
 
 // world is how many canaries one Prometheus watches.
-const world = 100
+const world = 25
 
 // Run draws the canaries of a trial, three quarters of which are scraped every 15 seconds and the others every 5, and evaluates rules over them.
 // progress is told how many are done.
 func (t Trial) Run(ctx context.Context, rules Rules, rivals []Rival, progress func(done int)) ([]Outcome, error) {
 	outcomes := make([]Outcome, t.Canaries)
+	seeds := draws(t.Seed)
+	for i := range outcomes {
+		outcomes[i].seed = seeds.Uint64()
+	}
 	var (
 		mu    sync.Mutex
 		done  int
@@ -79,7 +85,12 @@ func (t Trial) Run(ctx context.Context, rules Rules, rivals []Rival, progress fu
 	return outcomes, first
 }
 
-// watch fills outcomes with what becomes of the canaries from number first on.
+// draws is a source of random numbers, always the same for a seed.
+func draws(seed uint64) *rand.Rand {
+	return rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // a simulation has to be repeatable, and keeps no secret
+}
+
+// watch fills outcomes with what becomes of the canaries, of which the first has that number.
 func (t Trial) watch(ctx context.Context, rules Rules, rivals []Rival, first int, outcomes []Outcome) error {
 	p, err := NewPrometheus()
 	if err != nil {
@@ -93,8 +104,8 @@ func (t Trial) watch(ctx context.Context, rules Rules, rivals []Rival, first int
 	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	for i := range outcomes {
 		o := &outcomes[i]
-		src := rand.New(rand.NewPCG(t.Seed, uint64(first+i)))
-		*o = Outcome{Canary: t.Population.Draw(src), Scrape: scrape, Fired: map[string]time.Duration{}, Rivals: map[string][]rise{}}
+		src := draws(o.seed)
+		*o = Outcome{seed: o.seed, Canary: t.Population.Draw(src), Scrape: scrape, Fired: map[string]time.Duration{}, Rivals: map[string][]rise{}}
 		for _, pod := range pods(src, o.Canary, strconv.Itoa(i), t.History) {
 			if err := p.store(ctx, start, pod.live(scrape, t.Lasts, t.Signals)); err != nil {
 				return err

@@ -53,7 +53,7 @@ func (s *story) screenshots(ctx context.Context, folder string) error {
 	if err != nil {
 		return fmt.Errorf("take screenshots: %w; install it: on Debian the package is called chromium", err)
 	}
-	if err := os.MkdirAll(folder, 0o755); err != nil {
+	if err := os.MkdirAll(folder, 0o750); err != nil {
 		return err
 	}
 	for _, path := range []string{"/api/v1/records", "/api/v1/releases"} {
@@ -61,7 +61,7 @@ func (s *story) screenshots(ctx context.Context, folder string) error {
 		if err != nil || code != http.StatusOK {
 			return fmt.Errorf("read %s: %d: %w", path, code, errors.Join(err, errors.New(text)))
 		}
-		if err := os.WriteFile(filepath.Join(folder, filepath.Base(path)+".json"), []byte(text), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(folder, filepath.Base(path)+".json"), []byte(text), 0o600); err != nil {
 			return err
 		}
 	}
