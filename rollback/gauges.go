@@ -45,6 +45,7 @@ func (s *standing) Describe(to chan<- *prometheus.Desc) {
 // Collect tells how the records stand now.
 func (s *standing) Collect(to chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, value int, labels ...string) {
+		//nolint:promlinter // what d describes is in newStanding.
 		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(value), labels...)
 	}
 	now, open := time.Now(), 0

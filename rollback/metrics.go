@@ -61,6 +61,12 @@ func newMetrics(reg prometheus.Registerer, namespaces []string) *metrics {
 		}, []string{"namespace"}),
 	}
 	reg.MustRegister(m.alerts, m.ignored, m.steps, m.seconds, m.lastRollback, m.outcomes, m.watchdogs)
+	m.begin(namespaces)
+	return m
+}
+
+// begin makes every series whose labels are known, at zero.
+func (m *metrics) begin(namespaces []string) {
 	for _, namespace := range namespaces {
 		m.watchdogs.WithLabelValues(namespace)
 	}
@@ -79,5 +85,4 @@ func newMetrics(reg prometheus.Registerer, namespaces []string) *metrics {
 			m.steps.WithLabelValues(step, result)
 		}
 	}
-	return m
 }

@@ -190,7 +190,11 @@ func (b *Board) legend(c *canvas, p Panel, looks []look, at box) {
 	x := at.x + 8
 	for i, s := range p.Series {
 		name := s.Name
-		if wide := width(name, 11) + 28; x+wide > at.x+at.w {
+		room := at.w
+		if i < len(p.Series)-1 {
+			room -= 70 // for how many are left out
+		}
+		if wide := width(name, 11) + 28; x+wide > at.x+room {
 			c.text(x, at.y+11, style{size: 11, color: dim, anchor: "start"}, fmt.Sprintf("and %d more", len(p.Series)-i))
 			return
 		}
