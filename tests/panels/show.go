@@ -35,7 +35,7 @@ func Show(ctx context.Context, q Question, folder string, out io.Writer) error {
 		if folder == "" {
 			continue
 		}
-		if err := os.MkdirAll(folder, 0o755); err != nil {
+		if err := os.MkdirAll(folder, 0o750); err != nil {
 			return err
 		}
 		if err := picture(ctx, board.Draw(Caption), filepath.Join(folder, "dashboard-"+name)); err != nil {
@@ -47,7 +47,7 @@ func Show(ctx context.Context, q Question, folder string, out io.Writer) error {
 
 // picture writes an SVG, and has Chromium make a PNG of it.
 func picture(ctx context.Context, svg []byte, path string) error {
-	if err := os.WriteFile(path+".svg", svg, 0o644); err != nil {
+	if err := os.WriteFile(path+".svg", svg, 0o600); err != nil {
 		return err
 	}
 	browser, err := exec.LookPath("chromium")

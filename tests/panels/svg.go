@@ -50,7 +50,9 @@ func (c *canvas) rect(b box, fill string, opacity float64) {
 	c.put(`<rect x="%.1f" y="%.1f" width="%.1f" height="%.1f" fill="%s" fill-opacity="%.2f" shape-rendering="crispEdges"/>`, b.x, b.y, max(b.w, 0), max(b.h, 0), fill, opacity)
 }
 
-func (c *canvas) line(x1, y1, x2, y2 float64, color, more string) {
+// line draws one; stroke is its colour, or that and SVG's attributes after it.
+func (c *canvas) line(x1, y1, x2, y2 float64, stroke string) {
+	color, more, _ := strings.Cut(stroke, " ")
 	c.put(`<line x1="%.1f" y1="%.1f" x2="%.1f" y2="%.1f" stroke="%s" %s/>`, x1, y1, x2, y2, color, more)
 }
 

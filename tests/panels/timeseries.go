@@ -37,22 +37,21 @@ func (b *Board) timeSeries(c *canvas, p Panel, at box) {
 	if len(right) > 0 {
 		inner.w -= 40
 	}
-	stacked := p.FieldConfig.Defaults.Custom.Stacking != nil && p.FieldConfig.Defaults.Custom.Stacking.Mode == "normal"
-	a := axes{inner, b.Start, b.End, 0, highest(p, left, stacked)}
+	a := axes{inner, b.Start, b.End, 0, p.highest(left)}
 	if m := p.FieldConfig.Defaults.Max; m != nil {
 		a.high = *m
 	}
 	b.grid(c, a, p.FieldConfig.Defaults.Unit)
 	below := stack{step: b.step(), tops: make(map[int64]float64)}
 	for _, i := range left {
-		if stacked {
+		if p.stacked() {
 			below.bars(c, a, p.Series[i], looks[i])
 		} else {
 			curve(c, a, p.Series[i], looks[i])
 		}
 	}
 	if len(right) > 0 {
-		r := axes{inner, b.Start, b.End, 0, highest(p, right, false)}
+		r := axes{inner, b.Start, b.End, 0, p.highest(right)}
 		if m := looks[right[0]].Max; m != nil {
 			r.high = *m
 		}
@@ -67,13 +66,20 @@ func (b *Board) timeSeries(c *canvas, p Panel, at box) {
 	b.legend(c, p, looks, box{at.x, at.y + at.h - 18, at.w, 18})
 }
 
-// highest is the top of an axis: a little above the largest value.
-func highest(p Panel, which []int, stacked bool) float64 {
+// stacked reports whether each series stands on those before it.
+func (p Panel) stacked() bool {
+	c := p.FieldConfig.Defaults.Custom
+	return c != nil && c.Stacking != nil && c.Stacking.Mode == "normal"
+}
+
+// highest is the top of an axis for some of the series: a little above the largest
+// value.
+func (p Panel) highest(which []int) float64 {
 	top, sums := 0.0, map[int64]float64{}
 	for _, i := range which {
 		for _, point := range p.Series[i].Points {
 			v := point.Value
-			if stacked {
+			if p.stacked() {
 				sums[point.At.UnixMilli()] += v
 				v = sums[point.At.UnixMilli()]
 			}
@@ -90,7 +96,7 @@ func highest(p Panel, which []int, stacked bool) float64 {
 func (b *Board) grid(c *canvas, a axes, unit string) {
 	for _, tick := range ticks(a.low, a.high) {
 		y := a.y(tick)
-		c.line(a.at.x, y, a.at.x+a.at.w, y, grid, "")
+		c.line(a.at.x, y, a.at.x+a.at.w, y, grid)
 		c.text(a.at.x-6, y+4, style{size: 11, color: dim, anchor: "end"}, format(tick, unit, nil))
 	}
 	b.times(c, a)
@@ -104,7 +110,7 @@ func (b *Board) times(c *canvas, a axes) {
 	}
 	for t := b.Start.Truncate(every).Add(every); t.Before(b.End); t = t.Add(every) {
 		x := a.x(t)
-		c.line(x, a.at.y, x, a.at.y+a.at.h, grid, "")
+		c.line(x, a.at.y, x, a.at.y+a.at.h, grid)
 		if x < a.at.x+26 || x > a.at.x+a.at.w-22 {
 			continue // the text would leave the panel
 		}
@@ -116,7 +122,7 @@ func (b *Board) times(c *canvas, a axes) {
 func (b *Board) moments(c *canvas, a axes) {
 	for _, t := range b.Moments {
 		x := a.x(t)
-		c.line(x, a.at.y, x, a.at.y+a.at.h, hue("purple"), `stroke-dasharray="3 3"`)
+		c.line(x, a.at.y, x, a.at.y+a.at.h, hue("purple")+` stroke-dasharray="3 3"`)
 		c.put(`<path d="M%.1f %.1f l-4 6 h8 z" fill="%s"/>`, x, a.at.y+a.at.h, hue("purple"))
 	}
 }
