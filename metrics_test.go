@@ -90,8 +90,7 @@ func described(t *testing.T, d *prometheus.Desc) metric {
 // kindOf asks the registry what is registered under the description of a metric that has no series.
 func kindOf(t *testing.T, r *prometheus.Registry, m metric) dto.MetricType {
 	t.Helper()
-	//nolint:promlinter // the name is one that is registered.
-	err := r.Register(prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: m.name, Help: m.help}, m.labels))
+	err := r.Register(prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: m.name, Help: m.help}, m.labels)) //nolint:promlinter // These are the names to be linted.
 	var known prometheus.AlreadyRegisteredError
 	if !errors.As(err, &known) {
 		t.Fatalf("%s is registered and not known: %v", m.name, err)

@@ -23,7 +23,7 @@ import (
 // anywhere else.
 //
 //go:embed page
-var files embed.FS //nolint:gochecknoglobals // go:embed knows no other place.
+var files embed.FS
 
 // policy is the Content-Security-Policy of every page: what an alert says can
 // never become a script, a style or a request to elsewhere.

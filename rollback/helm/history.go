@@ -163,8 +163,12 @@ func (c *Client) describe(ctx context.Context, k rollback.Key, heads []head) (ro
 	reading.SetLimit(maxReads)
 	for i, h := range heads {
 		reading.Go(func() error {
+			var declared rollback.Manifest
 			var err error
-			history[i], err = c.revision(ctx, k, h, i == 0)
+			history[i], declared, err = c.revision(ctx, k, h)
+			if i == 0 && declared != nil {
+				c.manifests.add(h.cacheKey(), declared) // the next thing that is asked for
+			}
 			return err
 		})
 	}
@@ -178,33 +182,30 @@ func (c *Client) describe(ctx context.Context, k rollback.Key, heads []head) (ro
 // one can be a megabyte.
 const maxReads = 4
 
-// revision returns what is known of a revision, or reads it. The manifest of the
-// newest is kept: it is the next thing that is asked for.
-func (c *Client) revision(ctx context.Context, k rollback.Key, h head, newest bool) (rollback.Revision, error) {
+// revision returns what is known of a revision, or reads it and returns its manifest
+// too, if it has one that can be built.
+func (c *Client) revision(ctx context.Context, k rollback.Key, h head) (rollback.Revision, rollback.Manifest, error) {
 	if known, ok := c.digests.Get(h.cacheKey()); ok {
-		return known.(rollback.Revision), nil
+		return known.(rollback.Revision), nil, nil
 	}
 	rev := rollback.Revision{Number: h.number, UID: h.uid, Status: h.status, Claim: h.claim}
 	stored, err := read(c.store(k.Namespace), h.name)
 	switch {
 	case ctx.Err() != nil:
-		return rev, ctx.Err()
+		return rev, nil, ctx.Err()
 	case errors.Is(err, errCorrupt):
 		c.log.WarnContext(ctx, "revision not readable", "namespace", k.Namespace, "release", k.Release, "revision", h.number, "error", err)
-		return rev, nil
+		return rev, nil, nil
 	case err != nil:
-		return rev, fmt.Errorf("read revision %d of %s: %w", h.number, k, err)
+		return rev, nil, fmt.Errorf("read revision %d of %s: %w", h.number, k, err)
 	}
 	declared, err := objects(stored.Manifest)
-	if err == nil && newest {
-		c.manifests.add(h.cacheKey(), declared)
-	}
 	if err != nil {
 		declared = nil // Helm could not go back to it either
 	}
 	rev = described(k, rev, stored, declared)
 	c.digests.Add(h.cacheKey(), rev)
-	return rev, nil
+	return rev, declared, nil
 }
 
 // errCorrupt says that a Secret has the labels of a revision and cannot be

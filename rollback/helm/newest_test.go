@@ -51,7 +51,7 @@ func TestNewest(t *testing.T) {
 func TestTheNewestRevisionIsTheStored(t *testing.T) {
 	for name, happens := range map[string]func(t *testing.T, c *cluster){
 		"a revision was made":    func(t *testing.T, c *cluster) { c.revision(t, 4, release.StatusDeployed, manifest("v4", "20")) },
-		"its status has changed": func(t *testing.T, c *cluster) { c.relabel(3, "failed") },
+		"its status has changed": func(_ *testing.T, c *cluster) { c.relabel(3, "failed") },
 		"it is gone": func(_ *testing.T, c *cluster) {
 			c.mu.Lock()
 			defer c.mu.Unlock()
