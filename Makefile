@@ -56,9 +56,9 @@ check: lint test ## everything that a change has to pass
 demo: warm ## a bad canary is rolled back before your eyes; KEEP=1 leaves it open
 	@cd tests && go build -buildvcs=false -o .bin/demo ./cmd/demo && exec .bin/demo
 
-screenshots: warm ## play the demo and take pictures of its status page into bin/screenshots; needs Chromium
+screenshots: warm ## play the demo, take pictures of its status page and draw its dashboards, into bin/screenshots; needs Chromium
 	@cd tests && go build -buildvcs=false -o .bin/demo ./cmd/demo && SCREENSHOTS=$(CURDIR)/bin/screenshots .bin/demo
-	cp bin/screenshots/status-page.png docs/
+	cp bin/screenshots/status-page.png bin/screenshots/dashboard-*.png docs/
 
 bench: warm ## shed, rollback, growth and memory beside the bare thing; prints the table
 	cd tests && go test -count=1 -timeout 10m -run '^$$' -bench . -benchtime 1x ./bench

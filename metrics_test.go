@@ -16,6 +16,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	dto "github.com/prometheus/client_model/go"
 	"k8s.io/client-go/rest"
+
+	"github.com/upcommerce/backout/rollback"
 )
 
 // metric is one of backout's own, as its program registers it.
@@ -38,6 +40,8 @@ func ownMetrics(t *testing.T) []metric {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// What is told of a record has no series before there is one.
+	s.engine.Notice(rollback.Record{Key: rollback.Key{Namespace: "canary-demo", Release: "canary-demo"}, Revision: 2})
 	families, err := s.registry.Gather()
 	if err != nil {
 		t.Fatal(err)

@@ -20,6 +20,8 @@ func TestTheRulesCommand(t *testing.T) {
 		{args: "--preset istio", has: "istio_requests_total{"},
 		{args: "--set z=4.5,requests=100", has: "vector(4.5)"},
 		{args: "--set z=4.5 --set requests=100", has: "vector(100)"},
+		{args: "--own", has: "alert: BackoutDown"},
+		{args: "--own --preset istio", fails: "[own preset]"},
 		{args: "--preset haproxy", fails: strings.Join(rules.Presets(), ", ")},
 		{args: "--set zz=1", fails: "z, z_slow"},
 		{args: "--set z=high", fails: "--set z=high: want a number"},

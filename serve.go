@@ -50,11 +50,12 @@ func newRegistry() *prometheus.Registry {
 
 // newService wires the parts; nothing listens or works yet, and nobody is asked.
 func newService(c config, in cluster, log *slog.Logger) (*service, error) {
+	registry := newRegistry()
+	in.config = newAPIRequests(registry).counted(in.config)
 	clientset, err := kubernetes.NewForConfig(in.config)
 	if err != nil {
 		return nil, fmt.Errorf("make a Kubernetes client: %w", err)
 	}
-	registry := newRegistry()
 	s := &service{config: c, host: in.config.Host, registry: registry, log: log, warm: make(chan struct{})}
 	s.lease, err = ledger.NewLease(ledger.LeaseOptions{
 		Client: clientset, Namespace: in.namespace, Identity: identity(), Config: c.Lease, Registerer: registry, Log: log,

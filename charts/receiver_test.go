@@ -96,7 +96,7 @@ func TestReceiverSwitches(t *testing.T) {
 		{"serviceMonitor.enabled=false", []string{"ServiceMonitor backout/backout"}},
 		{"alertmanagerConfig.enabled=false", []string{"AlertmanagerConfig canary-demo/backout", "Secret canary-demo/backout-token"}},
 		{"rules.enabled=false", []string{"PrometheusRule backout/backout"}},
-		{"dashboards.enabled=false", []string{"ConfigMap backout/backout-canary-health"}},
+		{"dashboards.enabled=false", []string{"ConfigMap backout/backout-backout-operations", "ConfigMap backout/backout-canary-health"}},
 		{"networkPolicy.enabled=false", []string{"NetworkPolicy backout/backout"}},
 		{"podDisruptionBudget.enabled=false", []string{"PodDisruptionBudget backout/backout"}},
 		{"tests.enabled=false", []string{"Pod backout/backout-check"}},

@@ -4,12 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
 // admit reads one alert and refuses what may not be touched, before anything is
 // asked of the cluster.
 func (e *Engine) admit(ctx context.Context, alert Alert, now time.Time) (Key, Accusation, bool) {
+	if e.watchdog(alert) {
+		return Key{}, Accusation{}, false
+	}
 	k, acc, err := alert.Read(now)
 	reason, why := e.policy.refuses(alert, k, err)
 	if reason == "" {
@@ -25,6 +29,21 @@ func (e *Engine) admit(ctx context.Context, alert Alert, now time.Time) (Key, Ac
 	e.log.WarnContext(ctx, "alert refused", "verdict", NotAllowed, "namespace", k.Namespace,
 		"release", k.Release, "alert", name, "reason", why)
 	return k, acc, false
+}
+
+// watchdog counts a watchdog, by the namespace that it stands for, and reports
+// whether it was one that may be counted: any other is read as every alert is, and
+// refused.
+func (e *Engine) watchdog(alert Alert) bool {
+	namespace := alert.Labels[labelNamespace]
+	if alert.Labels[labelLevel] != levelWatchdog || !e.policy.SameCluster(alert.Labels[labelCluster]) ||
+		!slices.Contains(e.policy.Namespaces(), namespace) {
+		return false
+	}
+	if !alert.Resolved {
+		e.metrics.watchdogs.WithLabelValues(namespace).Inc()
+	}
+	return true
 }
 
 // refuses says why an alert, read as k with that error, leads to no decision, in a

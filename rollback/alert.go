@@ -55,6 +55,10 @@ const (
 	LevelRollback Level = "rollback"
 )
 
+// levelWatchdog is what an alert has in the place of a level that fires always: it
+// accuses nobody and shows that alerts get here.
+const levelWatchdog = "watchdog"
+
 func (l Level) rank() int {
 	switch l {
 	case LevelObserve:

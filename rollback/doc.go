@@ -34,6 +34,7 @@
 //	state.go    how far a record has come, and its moments
 //	explain.go  a record told to people; facts.go has the single lines
 //	board.go    every record at a glance, releases under guard, refusals
+//	metrics.go  what is counted; gauges.go has what is read off the board
 //	foresee.go  what an alert would lead to now
 //
 // The package needs only the standard library and client_golang. Helm,

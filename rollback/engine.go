@@ -104,13 +104,16 @@ func New(o Options) (*Engine, error) {
 	if o.Leads == nil {
 		o.Leads = func() error { return nil }
 	}
-	return &Engine{
+	e := &Engine{
 		releases: o.Releases, traffic: o.Traffic, ledger: o.Ledger, prometheus: o.Prometheus,
-		reporter: o.Reporter, leads: o.Leads, policy: o.Policy, board: o.Board, metrics: newMetrics(o.Registerer), log: o.Log,
+		reporter: o.Reporter, leads: o.Leads, policy: o.Policy, board: o.Board, metrics: newMetrics(o.Registerer, o.Policy.Namespaces()), log: o.Log,
 		webhooks: make(chan struct{}, maxWebhooks), seed: maphash.MakeSeed(),
 		urgent: make(map[Key]urgency), due: make(map[Key]struct{}), active: make(map[Key]struct{}),
 		timers: make(map[Key]*time.Timer), woken: make(chan struct{}, 1), led: make(chan struct{}, 1),
-	}, nil
+	}
+	o.Registerer.MustRegister(newStanding(o.Board))
+	e.registerQueue(o.Registerer)
+	return e, nil
 }
 
 // Run works on open records until ctx ends, beginning with those that an earlier

@@ -17,6 +17,7 @@ type metrics struct {
 	seconds      *prometheus.HistogramVec
 	lastRollback *prometheus.GaugeVec
 	outcomes     *prometheus.CounterVec
+	watchdogs    *prometheus.CounterVec
 }
 
 // Why an alert was not for backout.
@@ -27,7 +28,7 @@ const (
 	ignoredCluster    = "other-cluster"
 )
 
-func newMetrics(reg prometheus.Registerer) *metrics {
+func newMetrics(reg prometheus.Registerer, namespaces []string) *metrics {
 	m := &metrics{
 		alerts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "backout_alerts_total",
@@ -54,8 +55,21 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "backout_rollback_outcomes_total",
 			Help: "Rollbacks judged, by whether they helped.",
 		}, []string{"outcome"}),
+		watchdogs: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "backout_watchdogs_total",
+			Help: "Watchdog alerts received, by the guarded namespace whose route they came by.",
+		}, []string{"namespace"}),
 	}
-	reg.MustRegister(m.alerts, m.ignored, m.steps, m.seconds, m.lastRollback, m.outcomes)
+	reg.MustRegister(m.alerts, m.ignored, m.steps, m.seconds, m.lastRollback, m.outcomes, m.watchdogs)
+	m.begin(namespaces)
+	return m
+}
+
+// begin makes every series whose labels are known, at zero.
+func (m *metrics) begin(namespaces []string) {
+	for _, namespace := range namespaces {
+		m.watchdogs.WithLabelValues(namespace)
+	}
 	for _, o := range []Outcome{Recovered, Restored, NotRecovered} {
 		m.outcomes.WithLabelValues(string(o))
 	}
@@ -71,5 +85,4 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			m.steps.WithLabelValues(step, result)
 		}
 	}
-	return m
 }

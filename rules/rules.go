@@ -20,7 +20,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-//go:embed thresholds.yml objects.yml tracks.yml errors.yml latency.yml health.yml traffic.yml sources/*.yml
+//go:embed backout.rules.yml thresholds.yml objects.yml tracks.yml errors.yml latency.yml health.yml traffic.yml sources/*.yml
 var files embed.FS
 
 // DefaultPreset is the one that canary.rules.yml is made of.
@@ -91,6 +91,16 @@ func Assemble(o Options) ([]byte, error) {
 		return nil, err
 	}
 	return encode(o.Preset, all)
+}
+
+// Own returns the rule file about backout itself, which is the same for all
+// presets.
+func Own() ([]byte, error) {
+	b, err := files.ReadFile("backout.rules.yml")
+	if err != nil {
+		return nil, fmt.Errorf("read the rules about backout itself: %w", err)
+	}
+	return b, nil
 }
 
 // ruleFile is a Prometheus rule file; group is one of its groups. Rules are kept as

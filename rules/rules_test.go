@@ -117,6 +117,12 @@ func checkAlert(t *testing.T, r rule) {
 	if r.KeepFiringFor == "" {
 		t.Error("without keep_firing_for its end races the rollback")
 	}
+	checkPlaybook(t, r)
+}
+
+// checkPlaybook checks that the alert leads to a page of its own that says what people ask.
+func checkPlaybook(t *testing.T, r rule) {
+	t.Helper()
 	playbook := filepath.Join("playbooks", r.Alert+".md")
 	if !strings.HasSuffix(r.Annotations["runbook_url"], "/rules/"+filepath.ToSlash(playbook)) {
 		t.Errorf("runbook_url %q does not lead to %s", r.Annotations["runbook_url"], playbook)
@@ -149,7 +155,7 @@ func TestEveryPlaybookHasAnAlertAndEveryAlertAUnitTest(t *testing.T) {
 		all.Write(b)
 	}
 	alerts := map[string]bool{}
-	for _, r := range parse(t, assemble(t, rules.Options{})) {
+	for _, r := range slices.Concat(parse(t, assemble(t, rules.Options{})), own(t)) {
 		if r.Alert == "" {
 			continue
 		}

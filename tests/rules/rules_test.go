@@ -12,7 +12,7 @@ import (
 	"github.com/upcommerce/backout/tests/sandbox"
 )
 
-// A test file says which preset it is about: rule_files has PRESET.rules.yml, or canary.rules.yml for the finished file. All of them
+// A test file says which preset it is about: rule_files has PRESET.rules.yml, canary.rules.yml for the finished file, or backout.rules.yml for those about backout itself. All of them
 // are made here, and not read where they are committed: what is tested is what the fragments make.
 func TestRulesDoWhatTheirUnitTestsSay(t *testing.T) {
 	promtool := buildPromtool(t)
@@ -21,6 +21,11 @@ func TestRulesDoWhatTheirUnitTestsSay(t *testing.T) {
 		write(t, filepath.Join(dir, preset+".rules.yml"), assemble(t, preset))
 	}
 	write(t, filepath.Join(dir, "canary.rules.yml"), assemble(t, rules.DefaultPreset))
+	own, err := rules.Own()
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "backout.rules.yml"), own)
 	files, err := filepath.Glob(filepath.Join("..", "..", "rules", "*.test.yml"))
 	if err != nil || len(files) == 0 {
 		t.Fatalf("found no unit tests: %v", err)

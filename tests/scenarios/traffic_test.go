@@ -58,11 +58,13 @@ func stroll(t *testing.T, shoppers *stage.Shoppers) (home func()) {
 }
 
 // prometheus evaluates the rules that backout ships and tells that Alertmanager.
-func prometheus(t *testing.T, st *stage.Stage, am *sandbox.Alertmanager) {
+func prometheus(t *testing.T, st *stage.Stage, am *sandbox.Alertmanager) *sandbox.Prometheus {
 	t.Helper()
-	if _, err := st.Prometheus(limited(t), am); err != nil {
+	p, err := st.Prometheus(limited(t), am, nil)
+	if err != nil {
 		t.Fatal(err)
 	}
+	return p
 }
 
 // splits checks how the versions share the traffic.
@@ -120,7 +122,7 @@ func TestTheWholeChain(t *testing.T) {
 			if err := st.Sandbox.GatewayAPI(limited(t)); err != nil {
 				t.Fatal(err)
 			}
-			prometheus(t, st, alertmanager(t, st, 0, b))
+			prom, began := prometheus(t, st, alertmanager(t, st, 0, b)), time.Now()
 			shoppers := shop(t, st, routing...)
 			splits(t, st, "v2", percent/100.0)
 			home := stroll(t, shoppers)
@@ -145,6 +147,7 @@ func TestTheWholeChain(t *testing.T) {
 				t.Errorf("outcome %q, %+v; want it recovered", r.Outcome, r.Verify)
 			}
 			blameless(t, shoppers, r.Shed.Done)
+			dashboardsTell(t, prom, began)
 		})
 	}
 }

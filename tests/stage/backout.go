@@ -33,6 +33,14 @@ type Backout struct {
 	client       *http.Client
 }
 
+// webhookAddress and opsAddress are where the backout of that number listens inside.
+func webhookAddress(number int) string { return address(8080, number) }
+func opsAddress(number int) string     { return address(9090, number) }
+
+func address(port, number int) string {
+	return net.JoinHostPort(sandbox.InnerAddress, strconv.Itoa(port+10*number))
+}
+
 // BackoutPath is the backout program, for those who run it themselves.
 func (s *Stage) BackoutPath() string { return s.programs.backout }
 
@@ -45,11 +53,10 @@ func (s *Stage) Backout(ctx context.Context, number int, env map[string]string) 
 	if err := os.WriteFile(tokenFile, []byte(Token+"\n"), 0o600); err != nil {
 		return nil, fmt.Errorf("write the token: %w", err)
 	}
-	address := func(port int) string { return net.JoinHostPort(sandbox.InnerAddress, strconv.Itoa(port+10*number)) }
 	all := map[string]string{
 		"KUBECONFIG":         s.Sandbox.InnerKubeconfig(),
-		"BACKOUT_LISTEN":     address(8080),
-		"BACKOUT_OPS_LISTEN": address(9090),
+		"BACKOUT_LISTEN":     webhookAddress(number),
+		"BACKOUT_OPS_LISTEN": opsAddress(number),
 		"BACKOUT_TOKEN_FILE": tokenFile,
 		"BACKOUT_RELEASES":   Namespace + "/*",
 		"BACKOUT_LOG_FORMAT": "text",
@@ -66,13 +73,13 @@ func (s *Stage) Backout(ctx context.Context, number int, env map[string]string) 
 		return nil, err
 	}
 	b := &Backout{
-		Child: child, Inside: "http://" + address(8080) + "/api/v1/alerts", TokenFile: tokenFile,
+		Child: child, Inside: "http://" + webhookAddress(number) + "/api/v1/alerts", TokenFile: tokenFile,
 		client: &http.Client{Timeout: 15 * time.Second},
 	}
-	if b.webhook, err = s.Sandbox.Forward(ctx, address(8080)); err != nil {
+	if b.webhook, err = s.Sandbox.Forward(ctx, webhookAddress(number)); err != nil {
 		return nil, err
 	}
-	if b.ops, err = s.Sandbox.Forward(ctx, address(9090)); err != nil {
+	if b.ops, err = s.Sandbox.Forward(ctx, opsAddress(number)); err != nil {
 		return nil, err
 	}
 	return b, b.awaitReady(ctx)

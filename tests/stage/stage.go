@@ -157,11 +157,20 @@ func AskPrometheus() map[string]string {
 }
 
 // Prometheus runs one that evaluates the rules which backout ships and tells that
-// Alertmanager.
-func (s *Stage) Prometheus(ctx context.Context, am *sandbox.Alertmanager) (*sandbox.Prometheus, error) {
+// Alertmanager. It scrapes both, the first backout of the stage, and
+// kube-state-metrics if there is one.
+func (s *Stage) Prometheus(ctx context.Context, am *sandbox.Alertmanager, ksm *sandbox.KubeStateMetrics) (*sandbox.Prometheus, error) {
+	rules := filepath.Join(s.programs.repository(), "rules")
+	targets := map[string][]string{
+		"alertmanager": {strings.TrimPrefix(am.Inner(), "http://")},
+		"backout":      {opsAddress(0)},
+	}
+	if ksm != nil {
+		targets["kube-state-metrics"] = []string{ksm.Target()}
+	}
 	return s.Sandbox.Prometheus(ctx, sandbox.PrometheusOptions{
-		RuleFiles:     []string{filepath.Join(s.programs.repository(), "rules", "canary.rules.yml")},
-		Alertmanagers: []*sandbox.Alertmanager{am}, Port: prometheusPort,
+		RuleFiles:     []string{filepath.Join(rules, "canary.rules.yml"), filepath.Join(rules, "backout.rules.yml")},
+		Alertmanagers: []*sandbox.Alertmanager{am}, Port: prometheusPort, Targets: targets,
 	})
 }
 

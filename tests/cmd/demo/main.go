@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/upcommerce/backout/tests/progress"
+	"github.com/upcommerce/backout/tests/sandbox"
 	"github.com/upcommerce/backout/tests/stage"
 )
 
@@ -49,7 +50,12 @@ func demo(ctx context.Context) (err error) {
 			err = fmt.Errorf("close the sandbox: %w", left)
 		}
 	}()
-	s := story{stage: st, bar: bar, out: os.Stdout}
+	s := story{stage: st, bar: bar, out: os.Stdout, pictures: os.Getenv("SCREENSHOTS")}
+	if s.pictures != "" {
+		if _, err := sandbox.Build(ctx, sandbox.KubeStateMetricsProgram(), bar.Begin); err != nil {
+			return err
+		}
+	}
 	playing, cancel := context.WithTimeout(ctx, playLimit)
 	defer cancel()
 	failed := s.play(playing)
@@ -58,8 +64,11 @@ func demo(ctx context.Context) (err error) {
 		return ctx.Err()
 	}
 	s.show(ctx)
-	if folder := os.Getenv("SCREENSHOTS"); folder != "" && failed == nil {
-		failed = s.screenshots(ctx, folder)
+	if s.pictures != "" && failed == nil {
+		// The dashboards first: they show the minutes before.
+		if failed = s.dashboards(ctx, s.pictures); failed == nil {
+			failed = s.screenshots(ctx, s.pictures)
+		}
 	}
 	if os.Getenv("KEEP") != "" {
 		s.lookAround(ctx)

@@ -9,7 +9,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"time"
 
+	"github.com/prometheus/client_golang/api"
+	promv1 "github.com/prometheus/client_golang/api/prometheus/v1"
+
+	"github.com/upcommerce/backout/tests/panels"
 	"github.com/upcommerce/backout/tests/stage"
 )
 
@@ -68,6 +73,17 @@ func (s *story) screenshots(ctx context.Context, folder string) error {
 	}
 	s.bar.End()
 	return nil
+}
+
+// dashboards prints what their panels show of the story, and draws them.
+func (s *story) dashboards(ctx context.Context, folder string) error {
+	client, err := api.NewClient(api.Config{Address: s.prometheus.URL()})
+	if err != nil {
+		return err
+	}
+	return panels.Show(ctx, panels.Question{
+		Prometheus: promv1.NewAPI(client), Start: s.began, End: time.Now(), Scrape: time.Second,
+	}, folder, s.out)
 }
 
 func (s *story) shoot(ctx context.Context, browser, file string, p picture) error {

@@ -34,6 +34,8 @@ type story struct {
 	stage *stage.Stage
 	bar   *progress.Progress
 	out   io.Writer
+	// pictures is the folder for pictures, "" if none are taken.
+	pictures string
 
 	backout      *stage.Backout
 	alertmanager *sandbox.Alertmanager
@@ -41,6 +43,8 @@ type story struct {
 	shoppers     *stage.Shoppers
 	timeline     *stage.Timeline
 
+	// began is since when Prometheus looks.
+	began         time.Time
 	before, after stage.Split
 	moments       moments
 }
@@ -94,7 +98,14 @@ func (s *story) prepare(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if s.prometheus, err = s.stage.Prometheus(ctx, s.alertmanager); err != nil {
+	var metrics *sandbox.KubeStateMetrics
+	if s.pictures != "" {
+		if metrics, err = s.stage.Sandbox.KubeStateMetrics(ctx, sandbox.KubeStateMetricsOptions{}); err != nil {
+			return err
+		}
+	}
+	s.began = time.Now()
+	if s.prometheus, err = s.stage.Prometheus(ctx, s.alertmanager, metrics); err != nil {
 		return err
 	}
 	s.bar.Begin("helm: installing canary-demo, v1 with the canary v2")
