@@ -10,6 +10,7 @@
 //	decide.go   Decide: facts in, Decision out; pure
 //	weigh.go      is the accused revision to blame
 //	permit.go     how much may be done to it
+//	argocd.go     is it Argo CD's
 //	storm.go      are many releases accused at once
 //	grounds.go    what was asked and found, for people
 //	verdict.go  the closed set of words for why
@@ -20,6 +21,7 @@
 //	steps.go    walks a record's steps; each is resumable
 //	attempt.go  one attempt at a step, and when the next one is due
 //	judge.go    reads the facts and has Decide decide on them
+//	urgent.go   the shed right after its decision, on what was read meanwhile
 //	shed.go     the canary's weight to zero
 //	back.go     the Helm rollback
 //	raise.go    the target's weight, once its pods are ready

@@ -119,13 +119,8 @@ func deployer(o *unstructured.Unstructured, back string) rollback.Owner {
 			}
 		}
 	}
-	// app:group/kind:namespace/name. What only inherited the annotation, as objects
-	// that an operator made of this one do, bears the name of another object.
-	id := strings.Split(o.GetAnnotations()[argoTracking], ":")
-	if len(id) == 3 && id[0] != "" && strings.HasSuffix(id[1], "/"+o.GetKind()) && strings.HasSuffix(id[2], "/"+o.GetName()) {
-		return rollback.Owner{Tool: "Argo CD", Object: "Application " + id[0], Do: "argocd app rollback " + id[0]}
-	}
-	return rollback.Owner{}
+	owner, _ := rollback.ArgoCD(o.GetAnnotations()[argoTracking], o.GetKind(), o.GetName())
+	return owner
 }
 
 // canaries reads the Canaries and Rollouts of the namespace. Where these kinds

@@ -20,6 +20,12 @@ func next(r *rollback.Record, s State) []Command {
 	lift := Command{"to give the canary its weight back", command("backout", "release", r.Key.String())}
 	switch s {
 	case OnHold:
+		for _, w := range r.Weights {
+			if w.Applier != "" {
+				lift.Why += "; before the next upgrade, which " + printable(w.Applier) + " applies server-side and which is refused as a conflict until then"
+				break
+			}
+		}
 		return commands(byHand(holding(r), lift), lift, look)
 	case AwaitingRollback, LeftAlone, InStorm:
 		return commands(byHand(r.Decision(), look), look)

@@ -137,6 +137,9 @@ func cases() map[string]rollback.Record {
 		"by_hand": accused(rollback.Decision{Verdict: rollback.Act, Shed: true, Hold: true, Do: "backout release shop/web", Reason: "ann asks for the canary to be taken out of the traffic"}, onHold, func(r *rollback.Record) {
 			r.Accusations[0] = rollback.Accusation{Alert: "hold", By: "ann", Level: rollback.LevelShed, Fingerprint: "by-hand", Summary: "looks odd", StartsAt: noon(), Received: noon()}
 		}),
+		"act_held_applied": accused(rollback.Decision{
+			Verdict: rollback.Act, Reason: "revision 7 is accused", Shed: true, Hold: true, Do: "backout release shop/web",
+		}, onHold, func(r *rollback.Record) { r.Weights[0].Applier = "helm" }),
 		"held_over": accused(holds(rollback.Baked, "revision 7 has been running for more than 24h0m0s"), onHold, over(time.Hour), func(r *rollback.Record) {
 			r.Hold.Ended, r.Hold.Lifted, r.Hold.Why = after(time.Hour), true, "somebody gave the canary a weight of 5 on Ingress/web-canary"
 		}),

@@ -42,11 +42,8 @@ func ownerOf(live *unstructured.Unstructured) rollback.Owner {
 	if name := annotations[rolloutsAnnotation]; name != "" {
 		return shifter("argoproj.io/v1alpha1", "Rollout", namespace, name)
 	}
-	// "app:group/kind:namespace/name". An object that an operator made of another one
-	// inherits the annotation, and bears the other one's name.
-	id := strings.Split(annotations[argoCDAnnotation], ":")
-	if len(id) == 3 && strings.HasSuffix(id[1], "/"+live.GetKind()) && strings.HasSuffix(id[2], "/"+live.GetName()) {
-		return rollback.Owner{Tool: "Argo CD", Object: "Application " + id[0], Do: "argocd app rollback " + id[0]}
+	if owner, ok := rollback.ArgoCD(annotations[argoCDAnnotation], live.GetKind(), live.GetName()); ok {
+		return owner
 	}
 	for _, flux := range []struct{ prefix, kind, resource string }{
 		{fluxHelm, "HelmRelease", "helmrelease"}, {fluxKustomize, "Kustomization", "kustomization"},
