@@ -12,6 +12,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/selection"
+
+	"github.com/upcommerce/backout/rollback"
 )
 
 // endpoint is one address behind a Service that takes traffic.
@@ -21,7 +23,7 @@ type endpoint struct {
 
 // unready says which of the heirs could not take the canary's traffic, and why; ""
 // if all could. Those that could not be asked about are in the error only.
-func (r *Router) unready(ctx context.Context, namespace string, burdens []burden) (string, error) {
+func (r *Router) unready(ctx context.Context, namespace string, burdens []burden, early *asked) (string, error) {
 	heirs := names{}
 	subsets := make(map[string]map[string]string)
 	for _, b := range burdens {
@@ -35,7 +37,7 @@ func (r *Router) unready(ctx context.Context, namespace string, burdens []burden
 	if len(heirs) == 0 {
 		return "", nil
 	}
-	ready, pods, err := r.ready(ctx, namespace, heirs, subsets)
+	ready, pods, err := r.ready(ctx, namespace, heirs, subsets, early)
 	for _, b := range burdens {
 		_, asked := pods[labels.FormatLabels(b.subset)]
 		if b.heir == "" || ready == nil || b.subset != nil && !asked {
@@ -66,14 +68,18 @@ func serves(ready []endpoint, b burden, subset names) bool {
 // ready returns the endpoints of the Services that take traffic, and the pods of
 // each subset. What could not be read is nil, or missing among the subsets, and the
 // error says why.
-func (r *Router) ready(ctx context.Context, namespace string, services names, subsets map[string]map[string]string) ([]endpoint, map[string]names, error) {
+func (r *Router) ready(ctx context.Context, namespace string, services names, subsets map[string]map[string]string, early *asked) ([]endpoint, map[string]names, error) {
 	var ready []endpoint
 	var errs []error
 	pods := make(map[string]names)
 	var mu sync.Mutex
 	var all sync.WaitGroup
 	all.Go(func() {
-		found, err := r.endpoints(ctx, namespace, services)
+		found, ok := early.about(services)
+		var err error
+		if !ok {
+			found, err = r.endpoints(ctx, namespace, services)
+		}
 		mu.Lock()
 		defer mu.Unlock()
 		ready, errs = found, append(errs, err)
@@ -90,6 +96,46 @@ func (r *Router) ready(ctx context.Context, namespace string, services names, su
 	}
 	all.Wait()
 	return ready, pods, errors.Join(errs...)
+}
+
+// asked are endpoints that were asked for before it was known which matter.
+type asked struct {
+	services names
+	done     chan struct{}
+	found    []endpoint
+	err      error
+}
+
+// ask asks for the endpoints of the Services that the manifest declares beside the
+// canary's: most heirs are among them, and nobody has to wait for the routes to know.
+func (r *Router) ask(ctx context.Context, namespace string, m rollback.Manifest) *asked {
+	a := &asked{services: names{}, done: make(chan struct{})}
+	c := canaryOf(m)
+	for _, s := range servicesOf(m) {
+		if !c.services[s.name] {
+			a.services[s.name] = true
+		}
+	}
+	if len(a.services) == 0 {
+		close(a.done)
+		return a
+	}
+	go func() {
+		defer close(a.done)
+		a.found, a.err = r.endpoints(ctx, namespace, a.services)
+	}()
+	return a
+}
+
+// about returns the answer, if it is about all of the Services.
+func (a *asked) about(services names) ([]endpoint, bool) {
+	for s := range services {
+		if !a.services[s] {
+			return nil, false
+		}
+	}
+	<-a.done
+	return a.found, a.err == nil
 }
 
 func (r *Router) endpoints(ctx context.Context, namespace string, services names) ([]endpoint, error) {

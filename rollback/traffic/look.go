@@ -44,13 +44,14 @@ type sights []sight
 
 // Look reads the live routing objects that lead to the canary, and the endpoints of
 // the Services that would take its traffic. It changes nothing. Requests go out
-// side by side, in two rounds. What was seen is returned together with the error
+// side by side, in one round where the release declares those Services, else in two. What was seen is returned together with the error
 // of what could not be read. A route that is gone is left out.
 //
 // The canary's own routing objects are read as they are stored now; endpoints and
 // other routing objects as the API server has them at hand.
 func (r *Router) Look(ctx context.Context, k rollback.Key, m rollback.Manifest) (rollback.Routing, error) {
 	seen := rollback.Routing{Load: 1, Owner: declaredOwner(k, m)}
+	early := r.ask(ctx, k.Namespace, m)
 	routes, err := r.routes(ctx, k, m)
 	found, seeErr := r.see(ctx, k, routes)
 	if err == nil && seeErr == nil {
@@ -73,7 +74,7 @@ func (r *Router) Look(ctx context.Context, k rollback.Key, m rollback.Manifest) 
 	if seen.NoStable != "" {
 		return seen, err
 	}
-	unready, unreadyErr := r.unready(ctx, k.Namespace, burdens)
+	unready, unreadyErr := r.unready(ctx, k.Namespace, burdens, early)
 	seen.NoStable = unready
 	return seen, errors.Join(err, unreadyErr)
 }
