@@ -76,8 +76,11 @@ func TestRoutingOfAnHAPair(t *testing.T) {
 	others := map[string]string{"alertname": "BothTracksFail", "severity": "warning", "namespace": "shop", "release": "shop"}
 	watchdog := map[string]string{"alertname": "BackoutWatchdog", "backout": "watchdog", "severity": "none", "namespace": "shop"}
 	alerts := []sandbox.Alert{
-		{Labels: accusation("v3", "shop")}, {Labels: accusation("v4", "shop")}, {Labels: accusation("v3", "cart")},
-		{Labels: others}, {Labels: watchdog},
+		{Labels: accusation("v3", "shop")},
+		{Labels: accusation("v4", "shop")},
+		{Labels: accusation("v3", "cart")},
+		{Labels: others},
+		{Labels: watchdog},
 	}
 	fired := time.Now()
 	for _, am := range []*sandbox.Alertmanager{first, second} {
