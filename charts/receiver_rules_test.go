@@ -38,9 +38,12 @@ func rulesIn(t *testing.T, file string) []monitoringv1.Rule {
 
 // The rules exist once, in rules/: what the chart ships is what promtool tests.
 func TestReceiverShipsTheRulesAsTheyAre(t *testing.T) {
-	app := rulesIn(t, "canary.rules.yml")
-	if diff := cmp.Diff([]monitoringv1.RuleGroup{{Name: "canary", Rules: app}}, shipped(t, "")); diff != "" {
+	app, own := rulesIn(t, "canary.rules.yml"), monitoringv1.RuleGroup{Name: "backout", Rules: rulesIn(t, "backout.rules.yml")}
+	if diff := cmp.Diff([]monitoringv1.RuleGroup{{Name: "canary", Rules: app}, own}, shipped(t, "")); diff != "" {
 		t.Errorf("the chart's rules differ from rules/canary.rules.yml (-rules +chart):\n%s", diff)
+	}
+	if got := shipped(t, "rules.own=false"); len(got) != 1 || got[0].Name != "canary" {
+		t.Errorf("rules.own=false leaves %d groups, want the canaries' alone", len(got))
 	}
 	// Another preset has another source in the place of the app's, and all the rest.
 	source := rulesIn(t, "sources/app.yml")
@@ -56,7 +59,7 @@ func TestReceiverShipsTheRulesAsTheyAre(t *testing.T) {
 		name := filepath.Base(path)
 		want := slices.Concat(app[:at], rulesIn(t, "sources/"+name), app[at+len(source):])
 		got := shipped(t, "rules.preset="+strings.TrimSuffix(name, ".yml"))
-		if diff := cmp.Diff([]monitoringv1.RuleGroup{{Name: "canary", Rules: want}}, got); diff != "" {
+		if diff := cmp.Diff([]monitoringv1.RuleGroup{{Name: "canary", Rules: want}, own}, got); diff != "" {
 			t.Errorf("the chart's rules differ from rules/ with %s (-rules +chart):\n%s", name, diff)
 		}
 	}

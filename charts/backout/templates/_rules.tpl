@@ -1,7 +1,11 @@
-{{/* The rule files of the preset, in the order of evaluation, as a JSON list: that of rules/README.md. */}}
+{{/* The rule files of the preset, in the order of evaluation, as a JSON list: that of rules/README.md; then those about backout itself. */}}
 {{- define "backout.ruleFiles" -}}
 {{- $source := printf "sources/%s.yml" .Values.rules.preset -}}
-{{- toJson (list "thresholds.yml" "objects.yml" $source "tracks.yml" "errors.yml" "latency.yml" "health.yml" "traffic.yml") -}}
+{{- $files := list "thresholds.yml" "objects.yml" $source "tracks.yml" "errors.yml" "latency.yml" "health.yml" "traffic.yml" -}}
+{{- if .Values.rules.own -}}
+{{- $files = append $files "backout.rules.yml" -}}
+{{- end -}}
+{{- toJson $files -}}
 {{- end -}}
 
 {{/*
