@@ -61,8 +61,10 @@ func (m *measurement) latency(ctx context.Context) error {
 
 // hour shows a hundred healthy canaries for an hour, with all alerts.
 func (m *measurement) hour(ctx context.Context) error {
-	t := Trial{Population: Population{Clumps: []int{1}}, Canaries: m.scaled(100), Signals: Signals{Errors: true, Latency: true},
-		Seed: m.next(), Lasts: time.Hour, History: watched}
+	t := Trial{
+		Population: Population{Clumps: []int{1}}, Canaries: m.scaled(100), Signals: Signals{Errors: true, Latency: true},
+		Seed: m.next(), Lasts: time.Hour, History: watched,
+	}
 	outcomes, err := m.run(ctx, "an hour of healthy canaries", t, nil)
 	if err != nil {
 		return err
@@ -94,8 +96,10 @@ func (m *measurement) run(ctx context.Context, what string, t Trial, rivals []Ri
 func (m *measurement) fight(ctx context.Context, d *duel) error {
 	d.outcomes = map[int][]Outcome{}
 	for _, clump := range []int{1, 3, 10} {
-		t := Trial{Population: Population{Clumps: []int{clump}}, Canaries: m.scaled(d.healthy[clump]), Signals: d.signals,
-			Seed: m.next(), Lasts: watched, History: watched}
+		t := Trial{
+			Population: Population{Clumps: []int{clump}}, Canaries: m.scaled(d.healthy[clump]), Signals: d.signals,
+			Seed: m.next(), Lasts: watched, History: watched,
+		}
 		outcomes, err := m.run(ctx, fmt.Sprintf("%s, healthy, clumps of %d", d.title, clump), t, d.rivals)
 		if err != nil {
 			return err
@@ -105,8 +109,10 @@ func (m *measurement) fight(ctx context.Context, d *duel) error {
 	d.printHealthy(m.out)
 	d.bad = make([][]Outcome, len(d.faults))
 	for i, f := range d.faults {
-		t := Trial{Population: Population{Clumps: []int{1}, Fault: f.fault}, Canaries: m.scaled(d.each), Signals: d.signals,
-			Seed: m.next(), Lasts: watched + 5*time.Minute, History: watched}
+		t := Trial{
+			Population: Population{Clumps: []int{1}, Fault: f.fault}, Canaries: m.scaled(d.each), Signals: d.signals,
+			Seed: m.next(), Lasts: watched + 5*time.Minute, History: watched,
+		}
 		outcomes, err := m.run(ctx, d.title+", "+f.name, t, d.rivals)
 		if err != nil {
 			return err

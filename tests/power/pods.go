@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
 	"gonum.org/v1/gonum/stat/distuv"
@@ -74,7 +75,7 @@ func bounds() []float64 {
 
 func (p *pod) export(target labels.Labels) {
 	series := func(name, label, v string) labels.Labels {
-		return labels.NewBuilder(target).Set(labels.MetricName, name).Set(label, v).Labels()
+		return labels.NewBuilder(target).Set(model.MetricNameLabel, name).Set(label, v).Labels()
 	}
 	p.served = &counter{labels: series("http_requests_total", "code", "200"), lazy: true}
 	p.failed = &counter{labels: series("http_requests_total", "code", "500"), lazy: true}
@@ -82,7 +83,7 @@ func (p *pod) export(target labels.Labels) {
 		le := labels.FormatOpenMetricsFloat(b)
 		p.buckets = append(p.buckets, &counter{labels: series("http_request_duration_seconds_bucket", "le", le)})
 	}
-	p.seconds = &counter{labels: labels.NewBuilder(target).Set(labels.MetricName, "http_request_duration_seconds_sum").Labels()}
+	p.seconds = &counter{labels: labels.NewBuilder(target).Set(model.MetricNameLabel, "http_request_duration_seconds_sum").Labels()}
 }
 
 // live lets the pod serve until end and be scraped, and returns what was stored.
@@ -105,18 +106,29 @@ func (p *pod) live(scrape, end time.Duration, s Signals) []*counter {
 		last = at
 		ok := p.src.Float64() >= missed
 		for _, c := range counters {
-			c.scrape(at, ok)
+			if ok {
+				c.scrape(at)
+			} else {
+				c.vanish(at)
+			}
 		}
 	}
 	return counters
 }
 
-// scrape stores the count, or that there is none any more.
-func (c *counter) scrape(at time.Duration, ok bool) {
-	if ok && (!c.lazy || c.count > 0) {
-		c.store(at, c.count)
-		c.exposed = true
-	} else if c.exposed {
+// scrape stores the count; a lazy counter is there from its first count on.
+func (c *counter) scrape(at time.Duration) {
+	if c.lazy && c.count == 0 {
+		c.vanish(at)
+		return
+	}
+	c.store(at, c.count)
+	c.exposed = true
+}
+
+// vanish stores that there is no count any more.
+func (c *counter) vanish(at time.Duration) {
+	if c.exposed {
 		c.store(at, math.Float64frombits(value.StaleNaN))
 		c.exposed = false
 	}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/rulefmt"
 	"github.com/prometheus/prometheus/model/value"
@@ -119,7 +120,7 @@ func relabel(rule rulefmt.Rule, m promql.Matrix) promql.Matrix {
 	var relabelled promql.Matrix
 	at := map[string]int{}
 	for _, series := range m {
-		b := labels.NewBuilder(series.Metric).Set(labels.MetricName, rule.Record)
+		b := labels.NewBuilder(series.Metric).Set(model.MetricNameLabel, rule.Record)
 		for k, v := range rule.Labels {
 			b.Set(k, v)
 		}
