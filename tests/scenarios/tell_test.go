@@ -222,7 +222,9 @@ func TestChannelsMoveNoTrafficLater(t *testing.T) {
 		env  func() (map[string]string, error)
 	}{
 		{"none", func() (map[string]string, error) { return map[string]string{"BACKOUT_EVENTS": "false"}, nil }},
-		{"slow", in.Slow}, {"dead", in.Dead}, {"answering", in.Answering},
+		{"slow", in.Slow},
+		{"dead", in.Dead},
+		{"answering", in.Answering},
 	} {
 		env, err := kind.env()
 		if err != nil {
