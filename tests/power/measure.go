@@ -40,7 +40,7 @@ const watched = 30 * time.Minute
 
 // errors measures failing requests.
 func (m *measurement) errors(ctx context.Context) error {
-	d := duel{title: "Errors", signals: Signals{Errors: true}, rivals: errorRivals(), healthy: map[int]int{1: 5000, 3: 2000, 10: 2000}, each: 300}
+	d := duel{title: "Errors", signals: Signals{Errors: true}, rivals: errorRivals(), healthy: map[int]int{1: 2500, 3: 1000, 10: 500}, each: 150}
 	for _, share := range []float64{0.03, 0.05, 0.1, 0.25, 0.5, 1} {
 		d.faults = append(d.faults, fault{fmt.Sprintf("%.0f%% fail", 100*share), Fault{Errors: share}})
 	}
@@ -49,7 +49,7 @@ func (m *measurement) errors(ctx context.Context) error {
 
 // latency measures slow requests.
 func (m *measurement) latency(ctx context.Context) error {
-	d := duel{title: "Latency", signals: Signals{Latency: true}, rivals: latencyRivals(), healthy: map[int]int{1: 1000, 3: 500, 10: 500}, each: 100}
+	d := duel{title: "Latency", signals: Signals{Latency: true}, rivals: latencyRivals(), healthy: map[int]int{1: 500, 3: 200, 10: 200}, each: 50}
 	for _, times := range []float64{1.5, 2, 4} {
 		d.faults = append(d.faults, fault{fmt.Sprintf("all take %.1f times as long", times), Fault{Slower: times}})
 	}
@@ -59,10 +59,10 @@ func (m *measurement) latency(ctx context.Context) error {
 	return m.fight(ctx, &d)
 }
 
-// hour shows a hundred healthy canaries for an hour, with all alerts.
+// hour shows some healthy canaries for an hour, with all alerts.
 func (m *measurement) hour(ctx context.Context) error {
 	t := Trial{
-		Population: Population{Clumps: []int{1}}, Canaries: m.scaled(100), Signals: Signals{Errors: true, Latency: true},
+		Population: Population{Clumps: []int{1}}, Canaries: m.scaled(60), Signals: Signals{Errors: true, Latency: true},
 		Seed: m.next(), Lasts: time.Hour, History: watched,
 	}
 	outcomes, err := m.run(ctx, "an hour of healthy canaries", t, nil)
