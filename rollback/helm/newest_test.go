@@ -107,3 +107,16 @@ func (s *apiServer) relabel(number int, status string) {
 	o.SetLabels(set)
 	s.put("secrets/"+secret(number), o)
 }
+
+// TestARollbackIsGuardedByTheStore: somebody has begun an upgrade that the API server's
+// cache has not heard of yet.
+func TestARollbackIsGuardedByTheStore(t *testing.T) {
+	c := newCluster(t)
+	plan := c.plan(t, 1)
+	c.behind = c.copy()
+	c.relabel(3, "pending-upgrade")
+	c.forget()
+	if _, err := c.RollBack(t.Context(), plan); err == nil || len(c.writes) > 0 {
+		t.Errorf("nothing is written while an upgrade is in flight: got %v after %v", err, c.writes)
+	}
+}
