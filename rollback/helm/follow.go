@@ -63,7 +63,7 @@ func (f *followed) heads(k rollback.Key) []head {
 func (c *Client) Follow(ctx context.Context, namespaces []string, allows func(rollback.Key) bool) error {
 	// client-go tells on its own logger what is told here.
 	ctx = klog.NewContext(ctx, klog.New(nil))
-	changed := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[rollback.Key]())
+	changed := workqueue.NewTyped[rollback.Key]()
 	var all sync.WaitGroup
 	for _, namespace := range namespaces {
 		informer, err := c.informer(ctx, namespace, func(k rollback.Key) {
@@ -161,7 +161,7 @@ func releaseOf(o any) (rollback.Key, bool) {
 }
 
 // readAhead reads the releases that have changed.
-func (c *Client) readAhead(ctx context.Context, changed workqueue.TypedRateLimitingInterface[rollback.Key]) {
+func (c *Client) readAhead(ctx context.Context, changed workqueue.TypedInterface[rollback.Key]) {
 	for {
 		k, over := changed.Get()
 		if over {
