@@ -2,7 +2,7 @@
 # builds of Kubernetes at once are slower than one after the other.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help build test fast e2e faults lint docs fmt check demo screenshots bench rules-power warm
+.PHONY: help build test fast e2e faults lint docs fmt check demo upcommerce screenshots bench rules-power warm
 
 LINT := golangci-lint
 HELM_DOCS := go tool -modfile=tools/go.mod helm-docs --chart-search-root charts/backout --log-level warning
@@ -55,6 +55,9 @@ check: lint test ## everything that a change has to pass
 
 demo: warm ## a bad canary is rolled back before your eyes; KEEP=1 leaves it open
 	@cd tests && go build -buildvcs=false -o .bin/demo ./cmd/demo && exec .bin/demo
+
+upcommerce: warm ## the UpCommerce exercise from start to finish, on a sandbox or where UPCOMMERCE_URL is; writes answers.yml
+	@cd tests && go build -buildvcs=false -o .bin/upcommerce ./cmd/upcommerce && exec .bin/upcommerce ../answers.yml
 
 screenshots: warm ## play the demo, take pictures of its status page and draw its dashboards, into bin/screenshots; needs Chromium
 	@cd tests && go build -buildvcs=false -o .bin/demo ./cmd/demo && SCREENSHOTS=$(CURDIR)/bin/screenshots .bin/demo

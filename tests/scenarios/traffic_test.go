@@ -60,7 +60,7 @@ func stroll(t *testing.T, shoppers *stage.Shoppers) (home func()) {
 // prometheus evaluates the rules that backout ships and tells that Alertmanager.
 func prometheus(t *testing.T, st *stage.Stage, am *sandbox.Alertmanager) *sandbox.Prometheus {
 	t.Helper()
-	p, err := st.Prometheus(limited(t), am, nil)
+	p, err := st.Prometheus(limited(t), stage.Monitoring{Alertmanager: am})
 	if err != nil {
 		t.Fatal(err)
 	}

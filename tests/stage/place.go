@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
 )
 
 // Place is a namespace with a host name of its own, so that several storefronts
@@ -31,12 +31,9 @@ func (s *Stage) usual() Place { return Place{Namespace: Namespace, Host: Host, s
 // values, each as helm's --set-string takes it, or --set if it begins with a
 // colon. It does not wait for pods.
 func (p Place) Install(ctx context.Context, release string, values ...string) error {
-	chart := filepath.Join(p.stage.programs.repository(), "charts", "canary-demo")
-	args := []string{
-		"upgrade", "--install", release, chart, "--namespace", p.Namespace, "--create-namespace",
-		"--values", filepath.Join(chart, "values-storefront.yaml"),
-		"--set-string", "image.repository=" + StorefrontImage + ",ingress.host=" + p.Host,
-	}
+	args := append([]string{"upgrade", "--install", release, p.stage.Chart(), "--namespace", p.Namespace, "--create-namespace"},
+		p.stage.ChartArguments()...)
+	args = append(args, "--set-string", "ingress.host="+p.Host)
 	for _, value := range values {
 		if plain, ok := strings.CutPrefix(value, ":"); ok {
 			args = append(args, "--set", plain)
@@ -48,10 +45,16 @@ func (p Place) Install(ctx context.Context, release string, values ...string) er
 	return err
 }
 
-// AwaitRollout waits until every Deployment of the namespace has been rolled out.
+// AwaitRollout waits until every Deployment of the place has been rolled out.
 func (p Place) AwaitRollout(ctx context.Context) error {
+	return AwaitRollout(ctx, p.stage.Client, p.Namespace)
+}
+
+// AwaitRollout waits until every Deployment of a namespace of any cluster has been
+// rolled out.
+func AwaitRollout(ctx context.Context, client kubernetes.Interface, namespace string) error {
 	for {
-		waiting, err := p.unready(ctx)
+		waiting, err := unready(ctx, client, namespace)
 		if err == nil && len(waiting) == 0 {
 			return nil
 		}
@@ -64,8 +67,8 @@ func (p Place) AwaitRollout(ctx context.Context) error {
 }
 
 // unready names the Deployments that are not rolled out.
-func (p Place) unready(ctx context.Context) ([]string, error) {
-	list, err := p.stage.Client.AppsV1().Deployments(p.Namespace).List(ctx, metav1.ListOptions{})
+func unready(ctx context.Context, client kubernetes.Interface, namespace string) ([]string, error) {
+	list, err := client.AppsV1().Deployments(namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return nil, err
 	}

@@ -36,8 +36,9 @@ type Visit struct {
 	// Code is the status, 0 if there was no answer; Err says why.
 	Code int
 	Err  error
-	// Backend is the Service that the router chose, Version what the page says.
-	Backend, Version string
+	// Backend is the Service that the router chose, if the router says so. Version
+	// and Color are what the page says.
+	Backend, Version, Color string
 }
 
 // Failed reports whether the shopper did not get the page.
@@ -54,8 +55,8 @@ func (v Visit) String() string {
 // Shoppers send requests to the storefront through the router, as people outside
 // would.
 type Shoppers struct {
-	client *http.Client
-	url    string
+	client    *http.Client
+	url, host string
 
 	mu     sync.Mutex
 	visits []Visit
@@ -66,43 +67,38 @@ func (s *Stage) Shoppers() *Shoppers { return s.usual().Shoppers() }
 
 // Shoppers returns some of this place's who have not begun.
 func (p Place) Shoppers() *Shoppers {
-	return &Shoppers{url: "http://" + p.Host + "/", client: &http.Client{
-		Timeout: visitLimit,
-		Transport: &http.Transport{
-			// Whatever the host is called, the router is where it lives.
-			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-				return p.stage.Sandbox.Dial(ctx, routerAddress)
-			},
-			MaxIdleConnsPerHost: 64,
-		},
+	return newShoppers("http://"+p.Host, p.Host, func(ctx context.Context, _, _ string) (net.Conn, error) {
+		// Whatever the host is called, the router is where it lives.
+		return p.stage.Sandbox.Dial(ctx, routerAddress)
+	})
+}
+
+// ShoppersAt returns some who go to a storefront anywhere: to the address of its
+// router, "http://192.0.2.1:30080", for the host that its route asks for.
+func ShoppersAt(url, host string) *Shoppers {
+	return newShoppers(strings.TrimSuffix(url, "/"), host, (&net.Dialer{Timeout: visitLimit}).DialContext)
+}
+
+func newShoppers(url, host string, dial func(context.Context, string, string) (net.Conn, error)) *Shoppers {
+	return &Shoppers{url: url, host: host, client: &http.Client{
+		Timeout:   visitLimit,
+		Transport: &http.Transport{DialContext: dial, MaxIdleConnsPerHost: 64},
 	}}
 }
 
-var pageVersion = regexp.MustCompile(`Hello from version (\S+?)[<\s]`)
+// What a page of the storefront says of itself.
+var (
+	pageVersion = regexp.MustCompile(`Hello from version (\S+?)[<\s]`)
+	pageColor   = regexp.MustCompile(`background-color: ([#\w]+)`)
+)
 
 // Visit sends one request and notes it.
 func (s *Shoppers) Visit(ctx context.Context) Visit {
 	v := Visit{At: time.Now()}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url, nil)
-	if err != nil {
-		v.Err = err
-		return v
-	}
-	response, err := s.client.Do(request)
+	var text []byte
+	v.Code, v.Backend, text, v.Err = s.get(ctx, "/")
 	v.Took = time.Since(v.At)
-	if err != nil {
-		v.Err = err
-	} else {
-		text, err := io.ReadAll(response.Body)
-		_ = response.Body.Close()
-		v.Code, v.Err, v.Backend = response.StatusCode, err, response.Header.Get(backendHeader)
-		if match := pageVersion.FindSubmatch(text); match != nil {
-			v.Version = string(match[1])
-		}
-		if err != nil {
-			v.Code = 0
-		}
-	}
+	v.Version, v.Color = said(pageVersion, text), said(pageColor, text)
 	if ctx.Err() != nil && v.Err != nil {
 		return v // nobody's failure: the shopper was called home
 	}
@@ -110,6 +106,40 @@ func (s *Shoppers) Visit(ctx context.Context) Visit {
 	defer s.mu.Unlock()
 	s.visits = append(s.visits, v)
 	return v
+}
+
+// Read returns what the storefront answers at a path, and the status; it is not
+// noted as a visit. No answer is an error, any status is none.
+func (s *Shoppers) Read(ctx context.Context, path string) (code int, text string, err error) {
+	code, _, b, err := s.get(ctx, path)
+	return code, string(b), err
+}
+
+// get returns code 0 with every error.
+func (s *Shoppers) get(ctx context.Context, path string) (code int, backend string, text []byte, err error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+path, nil)
+	if err != nil {
+		return 0, "", nil, err
+	}
+	request.Host = s.host
+	response, err := s.client.Do(request)
+	if err != nil {
+		return 0, "", nil, err
+	}
+	defer func() { _ = response.Body.Close() }()
+	backend = response.Header.Get(backendHeader)
+	if text, err = io.ReadAll(response.Body); err != nil {
+		return 0, backend, nil, err
+	}
+	return response.StatusCode, backend, text, nil
+}
+
+// said returns what a page says, "" if it does not.
+func said(what *regexp.Regexp, page []byte) string {
+	if match := what.FindSubmatch(page); match != nil {
+		return string(match[1])
+	}
+	return ""
 }
 
 // Stroll sends rate requests a second, evenly spread, until ctx ends, and returns

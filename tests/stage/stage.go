@@ -8,11 +8,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -49,13 +47,14 @@ const StorefrontImage = "uonyeka/canary-demo"
 const BackoutImage = "backout"
 
 // Open builds what is missing and opens a sandbox, which the caller closes. It
-// installs nothing. A nil progress is silent.
-func Open(ctx context.Context, progress func(string)) (*Stage, error) {
+// installs nothing. A nil progress is silent. Nobody has pushed the images that are
+// named, with their tags, as gone.
+func Open(ctx context.Context, progress func(string), gone ...string) (*Stage, error) {
 	p, err := build(ctx, progress)
 	if err != nil {
 		return nil, err
 	}
-	sb, err := sandbox.Open(ctx, sandbox.Options{Progress: progress, Images: p.images()})
+	sb, err := sandbox.Open(ctx, sandbox.Options{Progress: progress, Images: p.images(), Unpullable: gone})
 	if err != nil {
 		return nil, err
 	}
@@ -66,8 +65,7 @@ func Open(ctx context.Context, progress func(string)) (*Stage, error) {
 	return st, nil
 }
 
-// Start is Open for tests: the sandbox is closed when the test ends. Nobody has
-// pushed the images that are named, with their tags, as gone.
+// Start is Open for tests: the sandbox is closed when the test ends.
 func Start(t testing.TB, gone ...string) *Stage {
 	t.Helper()
 	p, err := build(t.Context(), func(text string) { t.Log(text) })
@@ -140,39 +138,21 @@ func (s *Stage) Helm(ctx context.Context, args ...string) (string, error) {
 	return out.String(), nil
 }
 
+// Chart is the path of the storefront's chart, and ChartArguments are what helm is
+// told to have it run the storefront of this repository.
+func (s *Stage) Chart() string {
+	return filepath.Join(s.programs.repository(), "charts", "canary-demo")
+}
+
+// ChartArguments come before all other values.
+func (s *Stage) ChartArguments() []string {
+	return []string{
+		"--values", filepath.Join(s.Chart(), "values-storefront.yaml"), "--set-string", "image.repository=" + StorefrontImage,
+	}
+}
+
 // HelmPath is the helm program, for people who look around.
 func (s *Stage) HelmPath() string { return s.programs.helm }
-
-// prometheusPort is one that backout's ops listener does not use.
-const prometheusPort = 9190
-
-// AskPrometheus returns the environment of a backout that asks the stage's
-// Prometheus, and judges whether it helped once the shipped rules can be quiet
-// again.
-func AskPrometheus() map[string]string {
-	return map[string]string{
-		"BACKOUT_PROMETHEUS_URLS": "http://" + net.JoinHostPort(sandbox.InnerAddress, strconv.Itoa(prometheusPort)),
-		"BACKOUT_VERIFY_LIMIT":    "3m",
-	}
-}
-
-// Prometheus runs one that evaluates the rules which backout ships and tells that
-// Alertmanager. It scrapes both, the first backout of the stage, and
-// kube-state-metrics if there is one.
-func (s *Stage) Prometheus(ctx context.Context, am *sandbox.Alertmanager, ksm *sandbox.KubeStateMetrics) (*sandbox.Prometheus, error) {
-	rules := filepath.Join(s.programs.repository(), "rules")
-	targets := map[string][]string{
-		"alertmanager": {strings.TrimPrefix(am.Inner(), "http://")},
-		"backout":      {opsAddress(0)},
-	}
-	if ksm != nil {
-		targets["kube-state-metrics"] = []string{ksm.Target()}
-	}
-	return s.Sandbox.Prometheus(ctx, sandbox.PrometheusOptions{
-		RuleFiles:     []string{filepath.Join(rules, "canary.rules.yml"), filepath.Join(rules, "backout.rules.yml")},
-		Alertmanagers: []*sandbox.Alertmanager{am}, Port: prometheusPort, Targets: targets,
-	})
-}
 
 // Install installs the storefront as the release, or upgrades it, in the usual
 // place.

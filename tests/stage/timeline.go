@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
 )
 
 // Kind is what an Event on a timeline is about.
@@ -59,18 +60,26 @@ func watched() []schema.GroupVersionResource {
 	}
 }
 
-// Watch returns a timeline that is written until ctx ends. What is there already
-// is noted as known and is no event. HTTPRoutes are watched if the Gateway API is
-// installed.
-func (s *Stage) Watch(ctx context.Context) (*Timeline, error) {
-	client, err := dynamic.NewForConfig(s.Sandbox.RESTConfig())
+// Watch returns a timeline of the usual place.
+func (s *Stage) Watch(ctx context.Context) (*Timeline, error) { return s.usual().Watch(ctx) }
+
+// Watch returns a timeline of the place.
+func (p Place) Watch(ctx context.Context) (*Timeline, error) {
+	return Watch(ctx, p.stage.Sandbox.RESTConfig(), p.Namespace)
+}
+
+// Watch returns a timeline of a namespace of any cluster that is written until ctx
+// ends. What is there already is noted as known and is no event. HTTPRoutes are
+// watched if the Gateway API is installed.
+func Watch(ctx context.Context, config *rest.Config, namespace string) (*Timeline, error) {
+	client, err := dynamic.NewForConfig(config)
 	if err != nil {
 		return nil, fmt.Errorf("make a dynamic client: %w", err)
 	}
 	t := &Timeline{last: make(map[string]string), news: make(chan struct{})}
 	var watches []watch.Interface
 	for _, kind := range watched() {
-		objects := client.Resource(kind).Namespace(Namespace)
+		objects := client.Resource(kind).Namespace(namespace)
 		known, err := objects.List(ctx, metav1.ListOptions{})
 		if apierrors.IsNotFound(err) {
 			continue

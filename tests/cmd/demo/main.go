@@ -50,7 +50,7 @@ func demo(ctx context.Context) (err error) {
 			err = fmt.Errorf("close the sandbox: %w", left)
 		}
 	}()
-	s := story{stage: st, bar: bar, out: os.Stdout, pictures: os.Getenv("SCREENSHOTS")}
+	s := scene{stage: st, bar: bar, out: os.Stdout, pictures: os.Getenv("SCREENSHOTS")}
 	if s.pictures != "" {
 		if _, err := sandbox.Build(ctx, sandbox.KubeStateMetricsProgram(), bar.Begin); err != nil {
 			return err

@@ -48,7 +48,7 @@ func pictures() []picture {
 
 // screenshots has Chromium look at the status page, as it stands after the story,
 // and writes what it saw into the folder, with the record.
-func (s *story) screenshots(ctx context.Context, folder string) error {
+func (s *scene) screenshots(ctx context.Context, folder string) error {
 	browser, err := exec.LookPath("chromium")
 	if err != nil {
 		return fmt.Errorf("take screenshots: %w; install it: on Debian the package is called chromium", err)
@@ -76,7 +76,7 @@ func (s *story) screenshots(ctx context.Context, folder string) error {
 }
 
 // dashboards prints what their panels show of the story, and draws them.
-func (s *story) dashboards(ctx context.Context, folder string) error {
+func (s *scene) dashboards(ctx context.Context, folder string) error {
 	client, err := api.NewClient(api.Config{Address: s.prometheus.URL()})
 	if err != nil {
 		return err
@@ -86,7 +86,7 @@ func (s *story) dashboards(ctx context.Context, folder string) error {
 	}, folder, s.out)
 }
 
-func (s *story) shoot(ctx context.Context, browser, file string, p picture) error {
+func (s *scene) shoot(ctx context.Context, browser, file string, p picture) error {
 	profile, err := os.MkdirTemp("", "demo-chromium-")
 	if err != nil {
 		return err

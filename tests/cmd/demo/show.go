@@ -3,9 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
-	"text/tabwriter"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -15,11 +13,15 @@ import (
 
 // show prints how the story ended: the moments in order, the split, the release's
 // history, the weight and the record, as anybody can read them.
-func (s *story) show(ctx context.Context) {
-	if s.timeline == nil {
+func (s *scene) show(ctx context.Context) {
+	if s.canary == nil {
 		return
 	}
-	s.table()
+	if len(s.canary.Moments) > 0 {
+		var table strings.Builder
+		s.canary.Moments.Table(&table)
+		s.section("What happened, in seconds from the first bad request", table.String())
+	}
 	if s.after.Total > 0 {
 		s.section("The traffic, measured", "before  "+s.before.String()+"\nafter   "+s.after.String())
 	}
@@ -37,23 +39,7 @@ func (s *story) show(ctx context.Context) {
 	}
 }
 
-// table prints the moments in the order in which they happened.
-func (s *story) table() {
-	if len(s.moments) == 0 {
-		return
-	}
-	ordered := slices.Clone(s.moments)
-	slices.SortStableFunc(ordered, func(a, b moment) int { return a.at.Compare(b.at) })
-	var text strings.Builder
-	t := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
-	for _, m := range ordered {
-		fmt.Fprintf(t, "%s\t%s\t%s\n", s.since(m), m.kind, m.text)
-	}
-	_ = t.Flush()
-	s.section("What happened, in seconds from the first bad request", text.String())
-}
-
-func (s *story) section(title, text string) {
+func (s *scene) section(title, text string) {
 	fmt.Fprintf(s.out, "\n%s\n", title)
 	for line := range strings.Lines(strings.Trim(text, "\n")) {
 		fmt.Fprintf(s.out, "  %s\n", strings.TrimRight(line, "\n"))
@@ -61,7 +47,7 @@ func (s *story) section(title, text string) {
 }
 
 // lookAround says how to use what is held open.
-func (s *story) lookAround(ctx context.Context) {
+func (s *scene) lookAround(ctx context.Context) {
 	fmt.Fprintf(s.out, `
 The sandbox stays open until Ctrl-C. In another terminal:
   export KUBECONFIG=%s

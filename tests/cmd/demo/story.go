@@ -5,20 +5,20 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"time"
 
 	"github.com/upcommerce/backout/rollback"
 	"github.com/upcommerce/backout/tests/progress"
 	"github.com/upcommerce/backout/tests/sandbox"
 	"github.com/upcommerce/backout/tests/stage"
+	"github.com/upcommerce/backout/tests/story"
 )
 
-// The story's revisions: v2 is installed, v3 is bad, and backout's rollback is
-// the third.
+// The story's revisions: v2 is installed, v3 is bad.
 const (
-	goodRevision   = 1
-	badRevision    = 2
-	backToRevision = "3 deployed"
+	goodRevision = 1
+	badRevision  = 2
 )
 
 // The shoppers, and the share of the bad canary's requests that fails.
@@ -29,8 +29,8 @@ const (
 	measured          = 1000
 )
 
-// story is one run of the demo.
-type story struct {
+// scene is one run of the demo.
+type scene struct {
 	stage *stage.Stage
 	bar   *progress.Progress
 	out   io.Writer
@@ -40,17 +40,16 @@ type story struct {
 	backout      *stage.Backout
 	alertmanager *sandbox.Alertmanager
 	prometheus   *sandbox.Prometheus
-	shoppers     *stage.Shoppers
-	timeline     *stage.Timeline
+	// canary is the bad one; nil until all is prepared.
+	canary *story.Canary
 
 	// began is since when Prometheus looks.
 	began         time.Time
 	before, after stage.Split
-	moments       moments
 }
 
 // play returns nil only if everything happened, in the right order.
-func (s *story) play(ctx context.Context) error {
+func (s *scene) play(ctx context.Context) error {
 	if err := s.prepare(ctx); err != nil {
 		return err
 	}
@@ -66,14 +65,15 @@ func (s *story) play(ctx context.Context) error {
 	strolled := make(chan struct{})
 	go func() {
 		defer close(strolled)
-		s.shoppers.Stroll(strolling, shoppersPerSecond)
+		s.canary.Shoppers.Stroll(strolling, shoppersPerSecond)
 	}()
 	if err := s.stage.Install(ctx, stage.Release, append(stage.Canary("v3", "yellow", canaryPercent), stage.Failing(badShare))...); err != nil {
 		return err
 	}
-	if err := s.watch(ctx); err != nil {
-		return err
+	if err := s.canary.Follow(ctx); err != nil {
+		return fmt.Errorf("%w; backout's log:\n%s", err, readFile(s.backout.Child.Log()))
 	}
+	s.canary.LookBack()
 	home()
 	<-strolled
 	s.bar.Begin(fmt.Sprintf("measuring the split over %d requests", measured))
@@ -87,7 +87,7 @@ func (s *story) play(ctx context.Context) error {
 }
 
 // prepare installs v1 and v2, waits for their pods, and measures the split.
-func (s *story) prepare(ctx context.Context) (err error) {
+func (s *scene) prepare(ctx context.Context) (err error) {
 	s.bar.Begin("starting backout")
 	if s.backout, err = s.stage.Backout(ctx, 0, stage.AskPrometheus()); err != nil {
 		return err
@@ -105,7 +105,7 @@ func (s *story) prepare(ctx context.Context) (err error) {
 		}
 	}
 	s.began = time.Now()
-	if s.prometheus, err = s.stage.Prometheus(ctx, s.alertmanager, metrics); err != nil {
+	if s.prometheus, err = s.stage.Prometheus(ctx, stage.Monitoring{Alertmanager: s.alertmanager, KubeStateMetrics: metrics}); err != nil {
 		return err
 	}
 	s.bar.Begin("helm: installing canary-demo, v1 with the canary v2")
@@ -116,59 +116,36 @@ func (s *story) prepare(ctx context.Context) (err error) {
 	if err := s.stage.AwaitRollout(ctx); err != nil {
 		return err
 	}
-	s.shoppers = s.stage.Shoppers()
-	if err := s.shoppers.AwaitOpen(ctx, "v1", "v2"); err != nil {
+	shoppers := s.stage.Shoppers()
+	if err := shoppers.AwaitOpen(ctx, "v1", "v2"); err != nil {
 		return err
 	}
 	s.bar.Begin(fmt.Sprintf("measuring the split over %d requests", measured))
 	s.before = s.stage.Shoppers().Split(ctx, measured)
-	s.timeline, err = s.stage.Watch(ctx)
-	return err
+	timeline, err := s.stage.Watch(ctx)
+	if err != nil {
+		return err
+	}
+	s.canary = &story.Canary{
+		Key: rollback.Key{Namespace: stage.Namespace, Release: stage.Release}, Revision: badRevision,
+		Client: s.stage.Client, Timeline: timeline, Shoppers: shoppers, Alerts: s.prometheus.Alerts, Out: s.out,
+	}
+	return nil
+}
+
+func readFile(path string) string {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
 }
 
 // judge checks that what was seen is the story.
-func (s *story) judge(ctx context.Context) error {
-	var errs []error
-	zero, zeroed := s.moments.first(sawZero)
-	made, rolledBack := s.moments.first(sawRolledBack)
-	if !zeroed || !rolledBack || made.at.Before(zero.at) {
-		errs = append(errs, errors.New("the canary's weight was not zero before the rollback was done"))
-	}
-	for _, v := range s.shoppers.Visits() {
-		switch {
-		case !v.Failed():
-		case v.Backend != stage.CanaryService:
-			errs = append(errs, fmt.Errorf("a shopper's request failed that was not the bad canary's: %s", v))
-		case zeroed && v.At.After(zero.at.Add(time.Second)):
-			errs = append(errs, fmt.Errorf("a request reached the bad canary a second after its weight was zero: %s", v))
-		}
-	}
+func (s *scene) judge(ctx context.Context) error {
+	err := s.canary.Judge(ctx, goodRevision)
 	if !s.after.Within("v2", canaryPercent/100.0) {
-		errs = append(errs, fmt.Errorf("v2 does not serve %d%% again: %s", canaryPercent, s.after))
+		err = errors.Join(err, fmt.Errorf("v2 does not serve %d%% again: %s", canaryPercent, s.after))
 	}
-	r, err := s.record(ctx)
-	if err != nil {
-		return errors.Join(append(errs, err)...)
-	}
-	if !r.Rollback.Succeeded() || r.Target != goodRevision || !r.Raise.Succeeded() {
-		errs = append(errs, fmt.Errorf("the record does not tell of a rollback to revision %d: %s", goodRevision, r.Summary()))
-	}
-	if r.Outcome != rollback.Recovered {
-		errs = append(errs, fmt.Errorf("backout does not call it recovered but %q: %s", r.Outcome, r.Summary()))
-	}
-	return errors.Join(errs...)
-}
-
-// record returns the record about v3's revision.
-func (s *story) record(ctx context.Context) (rollback.Record, error) {
-	records, err := s.backout.Records(ctx, stage.Release)
-	if err != nil {
-		return rollback.Record{}, err
-	}
-	for _, r := range records {
-		if r.Revision == badRevision {
-			return r, nil
-		}
-	}
-	return rollback.Record{}, fmt.Errorf("backout has no record about revision %d", badRevision)
+	return err
 }

@@ -1,0 +1,105 @@
+package upcommerce
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/upcommerce/backout/tests/stage"
+)
+
+// tries is how many requests are sent until each version has answered once: with a
+// canary at 20% it is too few once in 10^38 times.
+const tries = 400
+
+// Pages checks that the storefront serves each version's page, and in its colour.
+func Pages(ctx context.Context, s *stage.Shoppers, colours map[string]string) error {
+	seen := make(map[string]bool)
+	for range tries {
+		v := s.Visit(ctx)
+		if v.Failed() {
+			return fmt.Errorf("GET / is answered %s, want 200", v)
+		}
+		want, known := colours[v.Version]
+		if !known {
+			return fmt.Errorf("the page does not say \"Hello from version\" with one of %v, but %q", colours, v.Version)
+		}
+		if v.Color != want {
+			return fmt.Errorf("the page of %s has the background-color %q, want %s", v.Version, v.Color, want)
+		}
+		if seen[v.Version] = true; len(seen) == len(colours) {
+			return nil
+		}
+	}
+	return fmt.Errorf("of %d pages, versions %v were seen, want %v", tries, seen, colours)
+}
+
+// Metrics checks that each version exports the exercise's metrics at /metrics.
+func Metrics(ctx context.Context, s *stage.Shoppers, versions ...string) error {
+	left := make(map[string]bool)
+	for _, v := range versions {
+		left[v] = true
+	}
+	for range tries {
+		code, text, err := s.Read(ctx, "/metrics")
+		if err != nil || code != http.StatusOK {
+			return fmt.Errorf("GET /metrics is answered %d, want 200: %w", code, errors.Join(err, errors.New(firstLine(text))))
+		}
+		for _, metric := range []string{"http_requests_total{", "process_cpu_seconds_total ", "process_resident_memory_bytes "} {
+			if !strings.Contains(text, "\n"+metric) {
+				return fmt.Errorf("/metrics has no %s", strings.Trim(metric, " {"))
+			}
+		}
+		for v := range left {
+			if strings.Contains(text, fmt.Sprintf("version=%q", v)) {
+				delete(left, v)
+			}
+		}
+		if len(left) == 0 {
+			return nil
+		}
+	}
+	return fmt.Errorf("of %d answers at /metrics, none has the label version for %v", tries, left)
+}
+
+// Split sends requests and checks that the version's share is one that a fair split
+// would give in 99.9% of all cases. It returns the split in any case.
+func Split(ctx context.Context, s *stage.Shoppers, version string) (stage.Split, error) {
+	split := s.Split(ctx, measured)
+	if !split.Within(version, percent/100.0) {
+		return split, fmt.Errorf("%s does not get %d%% of the traffic: %s", version, percent, split)
+	}
+	return split, nil
+}
+
+// The promise: 99.9% of the requests, over 30 days.
+const (
+	target    = 0.999
+	budget    = 30 * 24 * 3600 * (1 - target) // seconds
+	remaining = `100 * (1 - 15 * (sum_over_time((
+  sum(rate(http_requests_total{namespace="canary-demo",code=~"5.."}[1m]))
+  / (sum(rate(http_requests_total{namespace="canary-demo"}[1m])) > 0)
+)[30d:15s]) or vector(0)) / 2592)`
+)
+
+// ErrorBudget returns what is left of a month's error budget, in percent: the share
+// of requests that failed, summed over the time there was traffic, are the seconds that
+// are used up. It returns an error if Prometheus knows of no traffic, or if more is
+// used than there was.
+func ErrorBudget(ctx context.Context, g *Ground) (float64, error) {
+	if _, err := g.ask(ctx, `sum(http_requests_total{namespace="canary-demo"}) > 0`); err != nil {
+		return 0, err
+	}
+	left, err := g.ask(ctx, remaining)
+	if err == nil && (left <= 0 || left > 100) {
+		err = fmt.Errorf("%.3f%% of the month's %.0f seconds are left, want some and not more than all", left, budget)
+	}
+	return left, err
+}
+
+func firstLine(text string) string {
+	line, _, _ := strings.Cut(text, "\n")
+	return line
+}

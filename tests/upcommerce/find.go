@@ -1,0 +1,171 @@
+package upcommerce
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/api"
+	promv1 "github.com/prometheus/client_golang/api/prometheus/v1"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/upcommerce/backout/tests/progress"
+	"github.com/upcommerce/backout/tests/sandbox"
+	"github.com/upcommerce/backout/tests/stage"
+)
+
+// host is what the exercise's Ingress answers.
+const host = "canary-demo.local"
+
+// Find returns the ground that the environment names, and how to leave it. Without
+// UPCOMMERCE_URL it opens a sandbox. The variables are those of FromEnvironment.
+func Find(ctx context.Context, bar *progress.Progress) (*Ground, func() error, error) {
+	if os.Getenv("UPCOMMERCE_URL") != "" {
+		g, err := FromEnvironment(ctx)
+		return g, func() error { return nil }, err
+	}
+	if _, err := sandbox.Build(ctx, sandbox.KubeStateMetricsProgram(), bar.Begin); err != nil {
+		return nil, nil, err
+	}
+	st, err := stage.Open(ctx, bar.Begin, Unpullable())
+	if err != nil {
+		return nil, nil, err
+	}
+	g, err := OnSandbox(ctx, st, bar)
+	if err != nil {
+		return nil, nil, errors.Join(err, st.Sandbox.Close())
+	}
+	return g, st.Sandbox.Close, nil
+}
+
+// Unpullable is the image that OnSandbox wants to be gone.
+func Unpullable() string { return stage.StorefrontImage + ":" + NoImage }
+
+// OnSandbox starts backout and monitoring on a sandbox, and returns it as the ground
+// of the exercise and of the promise.
+func OnSandbox(ctx context.Context, st *stage.Stage, bar *progress.Progress) (*Ground, error) {
+	bar.Begin("starting backout and monitoring")
+	env := stage.AskPrometheus()
+	maps.Copy(env, map[string]string{
+		"BACKOUT_RELEASES": strings.Join(append(Places(), Namespace), "/*,") + "/*",
+		// Two bad canaries of one release in a few minutes, and many releases that are
+		// bad at once, are what the exercise wants.
+		"BACKOUT_COOLDOWN": "1s", "BACKOUT_STORM_RELEASES": "100",
+	})
+	b, err := st.Backout(ctx, 0, env)
+	if err != nil {
+		return nil, err
+	}
+	am, err := st.Sandbox.Alertmanager(ctx, sandbox.AlertmanagerOptions{WebhookURL: b.Inside, TokenFile: b.TokenFile})
+	if err != nil {
+		return nil, err
+	}
+	metrics, err := st.Sandbox.KubeStateMetrics(ctx, sandbox.KubeStateMetricsOptions{})
+	if err != nil {
+		return nil, err
+	}
+	p, err := st.Prometheus(ctx, stage.Monitoring{
+		Alertmanager: am, KubeStateMetrics: metrics, Thresholds: map[string]float64{"ready_seconds": ReadySeconds},
+	})
+	if err != nil {
+		return nil, err
+	}
+	router, err := st.Sandbox.RouterURL(ctx)
+	if err != nil {
+		return nil, err
+	}
+	g := &Ground{
+		Config: st.Sandbox.RESTConfig(), Helm: st.Helm, Chart: st.Chart(), Arguments: st.ChartArguments(),
+		Shoppers: func() *stage.Shoppers { return stage.ShoppersAt(router, host) },
+		Host:     host, Address: sandbox.InnerAddress, Scrape: time.Second,
+		Beside: func(ctx context.Context) ([]Seconds, error) { return Promise(ctx, st, p, bar) },
+	}
+	return g, g.meet(ctx, p.URL(), fmt.Sprintf("The sandbox, on %d processors", runtime.NumCPU()))
+}
+
+// FromEnvironment returns the cluster that KUBECONFIG leads to. UPCOMMERCE_URL is the
+// address of whatever routes to the storefront there, "http://192.168.49.2",
+// UPCOMMERCE_HOST what its Ingress answers (canary-demo.local), UPCOMMERCE_PROMETHEUS
+// Prometheus' address (http://localhost:9090), UPCOMMERCE_IMAGE the repository of the
+// storefront's image, for tags v1, v2 and v3 (storefront), and UPCOMMERCE_ARGUMENTS what
+// helm is told besides, with spaces between.
+func FromEnvironment(ctx context.Context) (*Ground, error) {
+	where := os.Getenv("UPCOMMERCE_URL")
+	router, err := url.Parse(where)
+	if err != nil || router.Host == "" {
+		return nil, fmt.Errorf("UPCOMMERCE_URL=%s is no address; it is that of the router, as in http://192.168.49.2", where)
+	}
+	loading := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(clientcmd.NewDefaultClientConfigLoadingRules(), nil)
+	config, err := loading.ClientConfig()
+	if err != nil {
+		return nil, fmt.Errorf("read the kubeconfig: %w; KUBECONFIG names it", err)
+	}
+	chart, err := filepath.Abs(filepath.Join("..", "charts", "canary-demo"))
+	if err != nil {
+		return nil, err
+	}
+	name := cmp.Or(os.Getenv("UPCOMMERCE_HOST"), host)
+	arguments := []string{
+		"--values", filepath.Join(chart, "values-storefront.yaml"),
+		"--set-string", "image.repository=" + cmp.Or(os.Getenv("UPCOMMERCE_IMAGE"), "storefront"),
+	}
+	g := &Ground{
+		Config: config, Helm: helm, Chart: chart, Arguments: append(arguments, strings.Fields(os.Getenv("UPCOMMERCE_ARGUMENTS"))...),
+		Shoppers: func() *stage.Shoppers { return stage.ShoppersAt(where, name) },
+		Host:     name, Address: router.Hostname(), Scrape: 15 * time.Second,
+	}
+	raw, err := loading.RawConfig()
+	if err != nil {
+		return nil, fmt.Errorf("read the kubeconfig: %w", err)
+	}
+	return g, g.meet(ctx, cmp.Or(os.Getenv("UPCOMMERCE_PROMETHEUS"), "http://localhost:9090"), "The cluster of the context "+raw.CurrentContext)
+}
+
+// helm runs the helm of the PATH.
+func helm(ctx context.Context, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, "helm", args...)
+	var out, errOut bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errOut
+	if err := cmd.Run(); err != nil {
+		return out.String(), fmt.Errorf("helm %s: %w\n%s", strings.Join(args, " "), err, errOut.String())
+	}
+	return out.String(), nil
+}
+
+// meet finds Prometheus, and writes down what there is.
+func (g *Ground) meet(ctx context.Context, prometheus, name string) error {
+	client, err := api.NewClient(api.Config{Address: prometheus})
+	if err != nil {
+		return fmt.Errorf("make a client for Prometheus: %w", err)
+	}
+	g.Prometheus = promv1.NewAPI(client)
+	build, err := g.Prometheus.Buildinfo(ctx)
+	if err != nil {
+		return fmt.Errorf("ask Prometheus at %s for its version: %w; UPCOMMERCE_PROMETHEUS names it", prometheus, err)
+	}
+	discover, err := discovery.NewDiscoveryClientForConfig(g.Config)
+	if err != nil {
+		return fmt.Errorf("make a Kubernetes client: %w", err)
+	}
+	server, err := discover.ServerVersion()
+	if err != nil {
+		return fmt.Errorf("ask the cluster for its version: %w", err)
+	}
+	helm, err := g.Helm(ctx, "version", "--short")
+	if err != nil {
+		return err
+	}
+	g.On = []string{name + "; Kubernetes " + server.GitVersion + ", Helm " + strings.TrimSpace(helm) + ", Prometheus " + build.Version}
+	return nil
+}
