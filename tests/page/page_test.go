@@ -65,6 +65,19 @@ func TestEveryBlockIsMarked(t *testing.T) {
 	}
 }
 
+// Whether it is run here or not, bash can read it.
+func TestEveryBlockIsBash(t *testing.T) {
+	_, _, blocks := read(t)
+	for _, b := range blocks {
+		cmd := exec.CommandContext(t.Context(), "bash", "-n")
+		cmd.Stdin = strings.NewReader(b.commands + "\n")
+		// A heredoc that does not end is a warning.
+		if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
+			t.Errorf("docs/upcommerce.md, line %d: %v\n%s", b.line, err, out)
+		}
+	}
+}
+
 func TestPagesThatAreWrong(t *testing.T) {
 	for _, tt := range []struct{ name, page, want string }{
 		{"no mark", "Text.\n\n    ls\n", "line 3: a block without a mark"},
