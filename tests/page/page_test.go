@@ -184,9 +184,10 @@ func environment(t *testing.T, st *stage.Stage) []string {
 	if err := errors.Join(errRouter, errPrometheus); err != nil {
 		t.Fatal(err)
 	}
-	return []string{
-		"PATH=" + bin + ":" + os.Getenv("PATH"), "HOME=" + home, "KUBECONFIG=" + st.Sandbox.Kubeconfig(),
-		"UPCOMMERCE_URL=" + router, "UPCOMMERCE_HOST=canary-demo.local", "UPCOMMERCE_IMAGE=" + stage.StorefrontImage,
-		"UPCOMMERCE_PROMETHEUS=http://" + prometheus, "PROMETHEUS_INSIDE=http://" + prometheusAddress(), "GATEWAY=" + sandbox.GatewayName,
-	}
+	return append(os.Environ(),
+		"PATH="+bin+":"+os.Getenv("PATH"), "KUBECONFIG="+st.Sandbox.Kubeconfig(), "KUBECACHEDIR="+home,
+		"HELM_CACHE_HOME="+home, "HELM_CONFIG_HOME="+home, "HELM_DATA_HOME="+home,
+		"UPCOMMERCE_URL="+router, "UPCOMMERCE_HOST=canary-demo.local", "UPCOMMERCE_IMAGE="+stage.StorefrontImage,
+		"UPCOMMERCE_PROMETHEUS=http://"+prometheus, "PROMETHEUS_INSIDE=http://"+prometheusAddress(), "GATEWAY="+sandbox.GatewayName,
+	)
 }
