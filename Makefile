@@ -46,6 +46,7 @@ lint: warm ## golangci-lint, go vet and tidy go.mod files, of both modules; the 
 docs: ## write anew what is made from code: tables, the chart's README
 	UPDATE=1 go test . -run 'TestReadmeConfiguration|TestMetricsTable'
 	UPDATE=1 go test ./charts -run TestReceiverRights
+	cd tests && UPDATE=1 go test ./upcommerce -run 'TestTheReadmeHasTheSeconds|TestThePictureShowsTheSeconds'
 	$(HELM_DOCS)
 
 fmt: ## format the Go code of both modules
