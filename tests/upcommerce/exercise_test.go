@@ -198,10 +198,10 @@ func checks(t *testing.T, g *upcommerce.Ground) {
 		}
 	})
 	t.Run("the error budget is not used up", func(t *testing.T) {
-		if left, err := upcommerce.ErrorBudget(t.Context(), g); err != nil {
+		if b, err := upcommerce.ErrorBudget(t.Context(), g); err != nil {
 			t.Error(err)
 		} else {
-			t.Logf("%.3f%% are left", left)
+			t.Logf("%.3f%% of %v seconds are left", b.Left, b.Seconds)
 		}
 	})
 }

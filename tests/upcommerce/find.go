@@ -94,6 +94,9 @@ func OnSandbox(ctx context.Context, st *stage.Stage, bar *progress.Progress) (*G
 	if err := g.meet(ctx, p.URL(), fmt.Sprintf("The sandbox, on %d processors", runtime.NumCPU())); err != nil {
 		return nil, err
 	}
+	g.Environment = map[string]string{
+		"KUBECONFIG": st.Sandbox.Kubeconfig(), "UPCOMMERCE_URL": router, "UPCOMMERCE_PROMETHEUS": p.URL(), "UPCOMMERCE_IMAGE": stage.StorefrontImage,
+	}
 	g.On = append(g.On, "The image "+stage.StorefrontImage+" is the storefront of this repository, under the original's name.")
 	return g, nil
 }

@@ -196,12 +196,12 @@ func (r *run) afterwards(ctx context.Context) error {
 	if err := r.split(ctx, "v2"); err != nil {
 		return err
 	}
-	left, err := ErrorBudget(ctx, r.Ground)
+	b, err := ErrorBudget(ctx, r.Ground)
 	if err != nil {
 		return err
 	}
-	r.say("error budget: %.3f%% of the month's %.0f seconds are left", left, budget)
-	r.answers.put("error_budget.monthly_error_budget_seconds", rounded(budget), "(1 - 0.999) * 30 * 24 * 3600")
-	r.answers.put("error_budget.remaining_error_budget_percentage", rounded(left), remaining)
+	r.say("error budget: %.3f%% of the month's %v seconds are left", b.Left, b.Seconds)
+	r.answers.put("error_budget.monthly_error_budget_seconds", rounded(b.Seconds), b.Source)
+	r.answers.put("error_budget.remaining_error_budget_percentage", rounded(b.Left), b.Query)
 	return r.dashboards(ctx, r.began)
 }
