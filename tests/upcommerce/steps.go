@@ -64,7 +64,7 @@ func (r *run) monitor(ctx context.Context) error {
 func (r *run) scraped(ctx context.Context, up string) error {
 	n, err := r.ask(ctx, up)
 	if err == nil && n != 4 {
-		err = fmt.Errorf("Prometheus scrapes %.0f pods, want 4", n)
+		err = fmt.Errorf("there are %.0f pods that Prometheus scrapes, want 4", n)
 	}
 	return err
 }
@@ -84,7 +84,7 @@ func (r *run) rules(ctx context.Context) (int, error) {
 		}
 	}
 	if n == 0 {
-		return 0, errors.New("Prometheus has no rule about canaries; is there a PrometheusRule of backout's that it selects?")
+		return 0, errors.New("no rule of Prometheus' is about canaries; is there a PrometheusRule of backout's that it selects?")
 	}
 	return n, nil
 }

@@ -40,10 +40,12 @@ func WriteFaults(w io.Writer, all []Seconds) {
 
 // Markdown returns the same table for a page.
 func Markdown(all []Seconds) string {
-	row := func(cells []string) string { return "| " + strings.Join(cells, " | ") + " |\n" }
-	text := row(header()) + "|" + strings.Repeat("---|", len(header())) + "\n"
+	var text strings.Builder
+	row := func(cells []string) { fmt.Fprintf(&text, "| %s |\n", strings.Join(cells, " | ")) }
+	row(header())
+	fmt.Fprintln(&text, "|"+strings.Repeat("---|", len(header())))
 	for _, s := range all {
-		text += row(s.cells())
+		row(s.cells())
 	}
-	return text
+	return text.String()
 }
