@@ -18,6 +18,8 @@
 //	accuse.go     its accusations, a bounded number of episodes
 //	step.go       one action on the cluster, as far as it has come
 //	engine.go   one worker per release, one leader of all replicas
+//	queue.go      which release is worked on when
+//	amend.go      changes a stored record, whoever else writes it
 //	admit.go    refuses what may not be touched
 //	accept.go   stores what is accused, before anything is done about it
 //	steps.go    walks a record's steps; each is resumable
