@@ -87,7 +87,7 @@ func writeManifest(dir string, image v1.Image, refs []reference.NamedTagged) err
 	blob := func(h v1.Hash) string { return "blobs/" + h.Algorithm + "/" + h.Hex }
 	entry := tarball.Descriptor{Config: blob(manifest.Config.Digest)}
 	for _, ref := range refs {
-		entry.RepoTags = append(entry.RepoTags, reference.FamiliarString(ref))
+		entry.RepoTags = append(entry.RepoTags, ref.String()) // whole: Podman puts a short name under localhost/
 	}
 	for _, l := range manifest.Layers {
 		entry.Layers = append(entry.Layers, blob(l.Digest))
