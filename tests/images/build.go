@@ -33,7 +33,7 @@ func Build(ctx context.Context, root, arch string, s Spec) (v1.Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	text, err := os.ReadFile(program) //nolint:gosec // it was written by compile
+	text, err := os.ReadFile(program)
 	if err != nil {
 		return nil, fmt.Errorf("read the program: %w", err)
 	}

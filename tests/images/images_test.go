@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 func built(t *testing.T) string {
 	t.Helper()
 	archives.Do(func() {
-		if archives.dir, archives.err = os.MkdirTemp("", "images-test-"); archives.err != nil {
+		if archives.dir, archives.err = os.MkdirTemp("", "images-test-"); archives.err != nil { //nolint:usetesting // it outlives the test that comes first
 			return
 		}
 		archives.err = run(t.Context(), []string{"-root", repository, "-out", archives.dir}, &archives.said, os.Stderr)
