@@ -56,7 +56,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	}
 	for _, s := range specs {
 		began := time.Now()
-		fmt.Fprintf(progress, "%s: compiling for linux/%s\n", s.Name, *arch)
+		fmt.Fprintf(progress, "%s: compiling for linux/%s; the first time takes minutes\n", s.Name, *arch)
 		image, err := Build(ctx, *root, *arch, s)
 		if err != nil {
 			return fmt.Errorf("build image %s: %w", s.Name, err)
@@ -66,7 +66,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 		if err := WriteArchive(file, image, s.Refs); err != nil {
 			return fmt.Errorf("write %s: %w", file, err)
 		}
-		if err := tell(out, file, image, s); err != nil {
+		if err := tell(out, *root, file, image, s); err != nil {
 			return err
 		}
 		fmt.Fprintf(progress, "%s: done in %.1fs\n", s.Name, time.Since(began).Seconds())
@@ -75,8 +75,8 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	return nil
 }
 
-// tell says what is in the archive.
-func tell(out io.Writer, file string, image v1.Image, s Spec) error {
+// tell says what is in the archive, and where it is from the repository's root.
+func tell(out io.Writer, root, file string, image v1.Image, s Spec) error {
 	digest, err := image.Digest()
 	if err != nil {
 		return fmt.Errorf("read the digest of %s: %w", s.Name, err)
@@ -85,7 +85,10 @@ func tell(out io.Writer, file string, image v1.Image, s Spec) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "%s  %.1f MB\n  %s\n", filepath.Clean(file), float64(info.Size())/1e6, digest)
+	if inside, err := filepath.Rel(root, file); err == nil && filepath.IsLocal(inside) {
+		file = inside
+	}
+	fmt.Fprintf(out, "%s  %.1f MB\n  %s\n", file, float64(info.Size())/1e6, digest)
 	for _, ref := range s.Refs {
 		fmt.Fprintf(out, "  %s\n", reference.FamiliarString(ref))
 	}
