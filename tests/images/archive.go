@@ -26,9 +26,9 @@ const (
 // WriteArchive writes image under all of refs to path, whole or not at all.
 //
 // The archive is what `docker save` writes since Docker 25: an OCI image layout for containerd, which kind and minikube hand it to, and for Docker with
-// containerd's image store; manifest.json over the same blobs for Docker without it, which reads nothing else. It is not compressed as a whole: ctr
-// does not take that. It has one architecture, since manifest.json knows no more.
-func WriteArchive(path string, image v1.Image, refs []reference.NamedTagged) (err error) {
+// containerd's image store; manifest.json over the same blobs for Docker without it, which reads nothing else. It is not compressed as a whole: minikube
+// may load nothing from such a one, and not say so (kubernetes/minikube#21678). It has one architecture, since manifest.json knows no more.
+func WriteArchive(path string, image v1.Image, refs []reference.NamedTagged) error {
 	dir, err := os.MkdirTemp("", "images-")
 	if err != nil {
 		return fmt.Errorf("make a place for the layout: %w", err)
