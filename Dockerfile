@@ -1,5 +1,6 @@
 # syntax=docker/dockerfile:1
-# backout, the webhook receiver. Build in the root of the repository: docker build -t backout .
+# backout, the webhook receiver. Build in the root of the repository: docker build -t backout:0.1.0 .
+# `make images` builds the same without Docker; a test holds the two together.
 FROM --platform=$BUILDPLATFORM golang:1.26 AS build
 WORKDIR /src
 ENV GOMODCACHE=/cache/mod GOCACHE=/cache/build
@@ -12,6 +13,11 @@ RUN --mount=type=cache,target=/cache \
 
 # Nothing but the program and the authorities for HTTPS.
 FROM scratch
+LABEL org.opencontainers.image.title="backout"
+LABEL org.opencontainers.image.description="Takes bad canaries out of the traffic and rolls their Helm releases back"
+LABEL org.opencontainers.image.source="https://github.com/upcommerce/backout"
+LABEL org.opencontainers.image.licenses="Apache-2.0"
+LABEL org.opencontainers.image.version="0.1.0"
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 COPY --from=build /out/backout /backout
 # A number, so that runAsNonRoot can be checked without /etc/passwd.

@@ -2,7 +2,7 @@
 # builds of Kubernetes at once are slower than one after the other.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help build test fast e2e faults lint docs fmt check demo upcommerce screenshots bench rules-power warm
+.PHONY: help build images test fast e2e faults lint docs fmt check demo upcommerce screenshots bench rules-power warm
 
 LINT := golangci-lint
 HELM_DOCS := go tool -modfile=tools/go.mod helm-docs --chart-search-root charts/backout --log-level warning
@@ -17,19 +17,23 @@ build: ## bin/backout and bin/storefront, static
 	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o bin/backout .
 	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o bin/storefront ./app
 
+images: ## bin/images: backout and the storefront as archives for minikube, kind and docker load; ARCH=arm64 for such nodes
+	@cd tests/images && go build -o ../.bin/images . && exec ../.bin/images $(if $(ARCH),-arch $(ARCH))
+
 test: fast e2e ## fast, then e2e
 
 fast: ## tests that need no cluster
 	go test ./...
 	cd tests/power && go test ./...
 
-e2e: warm ## tests against a real Kubernetes in the sandbox, one package at a time
+e2e: warm ## tests against a real Kubernetes in the sandbox, one package at a time; the images in containerd
+	cd tests/images && go test -count=1 -timeout 20m -v ./...
 	cd tests && go test -count=1 -p 1 -timeout 20m -v ./...
 
 faults: warm ## every fault: killed, frozen, cut off, raced; prints the table
 	cd tests && FAULTS=all go test -count=1 -timeout 60m -v ./faults
 
-lint: warm ## golangci-lint, go vet and tidy go.mod files, of both modules; the chart's README
+lint: warm ## golangci-lint, go vet and tidy go.mod files, of every module; the chart's README
 	go tool -modfile=tools/go.mod $(LINT) run
 	cd tests && light=$$($(LIGHT)) && go tool -modfile=../tools/go.mod $(LINT) run $$light
 	cd tests && go tool -modfile=../tools/go.mod $(LINT) run --fast-only $(HEAVY)
@@ -40,12 +44,16 @@ lint: warm ## golangci-lint, go vet and tidy go.mod files, of both modules; the 
 	cd tests/power && go tool -modfile=../../tools/go.mod $(LINT) run
 	cd tests/power && go vet ./...
 	cd tests/power && go mod tidy -diff
+	cd tests/images && go tool -modfile=../../tools/go.mod $(LINT) run
+	cd tests/images && go vet ./...
+	cd tests/images && go mod tidy -diff
 	cd tools && go mod tidy -diff
 	$(HELM_DOCS) --dry-run | diff charts/backout/README.md -
 
 docs: ## write anew what is made from code: tables, the chart's README
 	UPDATE=1 go test . -run 'TestReadmeConfiguration|TestMetricsTable'
 	UPDATE=1 go test ./charts -run TestReceiverRights
+	cd tests && UPDATE=1 go test ./upcommerce -run 'TestTheReadmeHasTheSeconds|TestThePictureShowsTheSeconds'
 	cd tests && UPDATE=1 go test -count=1 ./page -run TestEveryBlockIsMarked
 	$(HELM_DOCS)
 

@@ -14,8 +14,12 @@
 //	storm.go      are many releases accused at once
 //	grounds.go    what was asked and found, for people
 //	verdict.go  the closed set of words for why
-//	record.go   what is stored about one accused revision
+//	record.go   what is stored about one accused revision; summary.go tells it in a line
+//	accuse.go     its accusations, a bounded number of episodes
+//	step.go       one action on the cluster, as far as it has come
 //	engine.go   one worker per release, one leader of all replicas
+//	queue.go      which release is worked on when
+//	amend.go      changes a stored record, whoever else writes it
 //	admit.go    refuses what may not be touched
 //	accept.go   stores what is accused, before anything is done about it
 //	steps.go    walks a record's steps; each is resumable

@@ -3,21 +3,14 @@ package rollback
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 )
-
-// maxAccusations bounds a record; an episode beyond it is only counted.
-const maxAccusations = 20
 
 // maxDecisions bounds the decisions kept: the first one and the newest.
 const maxDecisions = 20
 
 // maxDangers bounds what a look ahead stores.
 const maxDangers = 20
-
-// repeatInterval is how often a repeated delivery of a known episode is written.
-const repeatInterval = 30 * time.Second
 
 // Record is what backout knows about one accused revision. It is stored as YAML
 // in a ConfigMap of the release's namespace.
@@ -155,32 +148,6 @@ func (w Weight) String() string {
 	return fmt.Sprintf("%s/%s %s -> %s", w.Kind, w.Name, w.From, w.To)
 }
 
-// Step is one action on the cluster. A step that was started is a claim: it is
-// finished whatever later alerts say.
-type Step struct {
-	Started  time.Time `json:"started"`
-	Done     time.Time `json:"done,omitzero"`
-	Attempts int       `json:"attempts,omitempty"`
-	// Error is the last attempt's; "" after success.
-	Error string `json:"error,omitempty"`
-	// Failed says that no further attempt is made: a person has to look.
-	Failed bool `json:"failed,omitempty"`
-	// Next is when the next attempt is due, after one that failed.
-	Next time.Time `json:"next,omitzero"`
-	// Note is what a person would want to know about a step that was done.
-	Note string `json:"note,omitempty"`
-}
-
-// Finished reports whether s needs no further attempt; a nil step was never
-// started.
-func (s *Step) Finished() bool { return s != nil && (!s.Done.IsZero() || s.Failed) }
-
-// tried reports whether s was attempted, as far as the record knows.
-func (s *Step) tried() bool { return s != nil && (s.Attempts > 0 || s.Finished()) }
-
-// Succeeded reports whether s was done without failing.
-func (s *Step) Succeeded() bool { return s != nil && !s.Done.IsZero() && !s.Failed }
-
 // Decision returns the one in force; the zero Decision if none was taken.
 func (r *Record) Decision() Decision {
 	if len(r.Decisions) == 0 {
@@ -203,69 +170,6 @@ func (r *Record) Decide(d Decision) bool {
 	}
 	r.Decisions = append(r.Decisions, d)
 	return true
-}
-
-// Accuse adds a to the record, or refreshes the episode that it repeats. It
-// reports whether the record has to be written.
-func (r *Record) Accuse(a Accusation) bool {
-	i := slices.IndexFunc(r.Accusations, func(b Accusation) bool { return b.Episode() == a.Episode() })
-	if i < 0 && a.Resolved.IsZero() {
-		return r.open(a)
-	}
-	if i < 0 {
-		return false
-	}
-	known := &r.Accusations[i]
-	if !a.Resolved.IsZero() {
-		if !known.Resolved.IsZero() {
-			return false
-		}
-		known.Resolved = a.Resolved
-		return true
-	}
-	if known.Resolved.IsZero() && a.LastSeen.Sub(known.LastSeen) < repeatInterval {
-		return false
-	}
-	if known.answer() == AnswerQuiet && !r.Shed.tried() {
-		known.Confirmation = nil // it fires on: Prometheus is asked again
-	}
-	known.LastSeen, known.Resolved = a.LastSeen, time.Time{}
-	return true
-}
-
-// open adds an unknown episode. A full record gives up its weakest accusation
-// for a stronger one and otherwise only counts.
-func (r *Record) open(a Accusation) bool {
-	if len(r.Accusations) < maxAccusations {
-		r.Accusations = append(r.Accusations, a)
-		return true
-	}
-	r.Uncounted++
-	weakest := 0
-	for i, b := range r.Accusations {
-		if r.weight(b) < r.weight(r.Accusations[weakest]) {
-			weakest = i
-		}
-	}
-	if r.weight(r.Accusations[weakest]) < r.weight(a) {
-		r.Accusations[weakest] = a
-	}
-	return true
-}
-
-// weight orders accusations by how much is lost with them. What is over weighs
-// nothing, or an alert that comes and goes would use up the record's room; but it
-// stays if a step was begun for it.
-func (r *Record) weight(a Accusation) int {
-	if !a.Resolved.IsZero() && !r.Claimed() {
-		return 0
-	}
-	return a.Level.rank()
-}
-
-// Holds reports whether the record knows this episode.
-func (r *Record) Holds(e Episode) bool {
-	return slices.ContainsFunc(r.Accusations, func(a Accusation) bool { return a.Episode() == e })
 }
 
 // Claimed reports whether a step that changes the cluster was started.
@@ -295,11 +199,6 @@ func Condemned(records []Record) map[string]bool {
 	return condemned
 }
 
-// steps returns the steps in their order; those that were not begun are nil.
-func (r *Record) steps() []*Step {
-	return []*Step{r.Check, r.Shed, r.Rollback, r.Raise, r.Verify}
-}
-
 // leftAtZero reports whether a shed was done that nothing in the record will end. A
 // hold that was over before it does not count.
 func (r *Record) leftAtZero() bool {
@@ -318,56 +217,4 @@ func (r *Record) clone() Record {
 		c.Shed = &shed
 	}
 	return c
-}
-
-// conflicts says of each held weight what whoever applies its object server-side will
-// meet, and what to do about it.
-func (r *Record) conflicts() []string {
-	var texts []string
-	for _, w := range r.Weights {
-		if w.Applier != "" {
-			texts = append(texts, fmt.Sprintf("%s applies %s/%s server-side: its next upgrade is refused as a conflict with field manager backout, unless somebody runs before it: %s",
-				w.Applier, w.Kind, w.Name, Case{Key: r.Key}.lift()))
-		}
-	}
-	return texts
-}
-
-// Summary tells the record in one line for people.
-func (r *Record) Summary() string {
-	d := r.Decision()
-	parts := []string{fmt.Sprintf("revision %d of %s: %s", r.Revision, r.Key, d.Verdict)}
-	if r.Shed.Succeeded() {
-		for _, w := range r.Weights {
-			parts = append(parts, w.String())
-		}
-	}
-	if r.Rollback.Succeeded() {
-		parts = append(parts, fmt.Sprintf("rolled back to revision %d as revision %d", r.Target, r.Made))
-	}
-	if r.Outcome != "" {
-		parts = append(parts, string(r.Outcome))
-	}
-	if r.Hold.Lasts() {
-		parts = append(parts, "held at zero")
-		parts = append(parts, r.conflicts()...)
-	}
-	for _, s := range r.steps() {
-		switch {
-		case s != nil && s.Failed:
-			parts = append(parts, s.Error)
-		case s != nil && !s.Finished() && s.Error != "":
-			parts = append(parts, "not yet: "+s.Error)
-		case s != nil && s.Note != "":
-			parts = append(parts, s.Note)
-		}
-	}
-	text := strings.Join(parts, "; ")
-	if d.Reason != "" {
-		text += " (" + d.Reason + ")"
-	}
-	if d.People && d.Do != "" && r.Closed.IsZero() {
-		text += "; by hand: " + d.Do
-	}
-	return text
 }

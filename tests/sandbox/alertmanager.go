@@ -55,13 +55,16 @@ type Alert struct {
 	GeneratorURL string
 }
 
-// alertmanagerProgram is the Alertmanager that the module in tests/alertmanager pins.
+// AlertmanagerVersion is that of the Alertmanager which the module in tests/alertmanager pins.
+const AlertmanagerVersion = "0.31.1"
+
+// alertmanagerProgram is that Alertmanager. Unstamped, it does not know its version.
 func alertmanagerProgram() Binary {
 	return Binary{
 		Name:    "alertmanager",
 		Module:  "tests/alertmanager",
 		Package: "github.com/prometheus/alertmanager/cmd/alertmanager",
-		LDFlags: "-s -w",
+		LDFlags: "-s -w -X github.com/prometheus/common/version.Version=" + AlertmanagerVersion,
 	}
 }
 

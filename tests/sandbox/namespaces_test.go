@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -73,12 +74,19 @@ func TestRefusalNamesCauseRemedyAndAlternative(t *testing.T) {
 	}
 }
 
-func TestVersionIsTheOneThatGoModRequires(t *testing.T) {
-	mod, err := os.ReadFile(filepath.Join("..", "go.mod"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !strings.Contains(string(mod), "\tk8s.io/kubernetes "+KubernetesVersion+"\n") {
-		t.Errorf("KubernetesVersion is %s; go.mod requires another k8s.io/kubernetes", KubernetesVersion)
+func TestVersionsAreThoseThatGoModRequires(t *testing.T) {
+	for _, v := range []struct{ module, requirement string }{
+		{".", "k8s.io/kubernetes " + KubernetesVersion},
+		{"alertmanager", "github.com/prometheus/alertmanager v" + AlertmanagerVersion},
+		// Prometheus' modules are numbered v0.MAJORMINOR.PATCH.
+		{"prometheus", "github.com/prometheus/prometheus v0." + strings.Replace(PrometheusVersion, ".", "", 1)},
+	} {
+		mod, err := os.ReadFile(filepath.Join("..", v.module, "go.mod"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if requirement := regexp.MustCompile(`\t` + regexp.QuoteMeta(v.requirement) + `( // indirect)?\n`); !requirement.Match(mod) {
+			t.Errorf("the go.mod of tests/%s does not require %s", v.module, v.requirement)
+		}
 	}
 }

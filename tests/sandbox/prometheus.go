@@ -42,13 +42,16 @@ type Prometheus struct {
 // would take to build them.
 const prometheusTags = "remove_all_sd,enable_kubernetes_sd"
 
-// prometheusProgram is the Prometheus that the module in tests/prometheus pins.
+// PrometheusVersion is that of the Prometheus which the module in tests/prometheus pins, by its other numbering: v0.316.0 is 3.16.0.
+const PrometheusVersion = "3.16.0"
+
+// prometheusProgram is the Prometheus that the module in tests/prometheus pins. Unstamped, it does not know its version.
 func prometheusProgram() Binary {
 	return Binary{
 		Name:    "prometheus",
 		Module:  "tests/prometheus",
 		Package: "github.com/prometheus/prometheus/cmd/prometheus",
-		LDFlags: "-s -w",
+		LDFlags: "-s -w -X github.com/prometheus/common/version.Version=" + PrometheusVersion,
 		Tags:    prometheusTags,
 	}
 }

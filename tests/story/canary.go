@@ -161,7 +161,7 @@ func (c *Canary) lookAtPrometheus(ctx context.Context) {
 // see notes what the API server committed.
 func (c *Canary) see(ctx context.Context, e stage.Event) error {
 	switch {
-	case e.Kind == stage.SawRecord:
+	case e.Kind == stage.SawRecord && e.Name == ledger.Name(c.Key.Release, c.Revision):
 		record, err := c.Record(ctx)
 		if err != nil {
 			return err

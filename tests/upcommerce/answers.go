@@ -102,6 +102,17 @@ func (a *Answers) promise() []*yaml.Node {
 	}, list}
 }
 
+// ReadFaults returns what the promise was measured with, as an answers file has it.
+func ReadFaults(text []byte) ([]Seconds, error) {
+	var file struct {
+		Faults []Seconds `yaml:"rollback_by_alert"`
+	}
+	if err := yaml.Unmarshal(text, &file); err != nil {
+		return nil, fmt.Errorf("read the answers: %w", err)
+	}
+	return file.Faults, nil
+}
+
 // Write writes the answers into the file, whole or not at all.
 func (a *Answers) Write(file string) error {
 	text, err := a.Encode()

@@ -74,31 +74,6 @@ func Split(ctx context.Context, s *stage.Shoppers, version string) (stage.Split,
 	return split, nil
 }
 
-// The promise: 99.9% of the requests, over 30 days.
-const (
-	target    = 0.999
-	budget    = 30 * 24 * 3600 * (1 - target) // seconds
-	remaining = `100 * (1 - 15 * (sum_over_time((
-  sum(rate(http_requests_total{namespace="canary-demo",code=~"5.."}[1m]))
-  / (sum(rate(http_requests_total{namespace="canary-demo"}[1m])) > 0)
-)[30d:15s]) or vector(0)) / 2592)`
-)
-
-// ErrorBudget returns what is left of a month's error budget, in percent: the share
-// of requests that failed, summed over the time there was traffic, are the seconds that
-// are used up. It returns an error if Prometheus knows of no traffic, or if more is
-// used than there was.
-func ErrorBudget(ctx context.Context, g *Ground) (float64, error) {
-	if _, err := g.ask(ctx, `sum(http_requests_total{namespace="canary-demo"}) > 0`); err != nil {
-		return 0, err
-	}
-	left, err := g.ask(ctx, remaining)
-	if err == nil && (left <= 0 || left > 100) {
-		err = fmt.Errorf("%.3f%% of the month's %.0f seconds are left, want some and not more than all", left, budget)
-	}
-	return left, err
-}
-
 func firstLine(text string) string {
 	line, _, _ := strings.Cut(text, "\n")
 	return line

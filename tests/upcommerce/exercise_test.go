@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/upcommerce/backout/tests/progress"
@@ -44,6 +45,62 @@ func TestTheCommittedAnswersAreWhole(t *testing.T) {
 	if number("error_budget.monthly_error_budget_seconds") != 2592 {
 		t.Error("0.1% of 30 days are 2592 seconds")
 	}
+}
+
+// The README's table is that of answers.yml; UPDATE=1 rewrites it.
+func TestTheReadmeHasTheSeconds(t *testing.T) {
+	const begin, end = "<!-- seconds -->", "<!-- /seconds -->"
+	file := filepath.Join("..", "..", "README.md")
+	readme, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, ok := strings.Cut(string(readme), begin)
+	table, after, closed := strings.Cut(rest, end)
+	if !ok || !closed {
+		t.Fatalf("README.md has its seconds between %s and %s", begin, end)
+	}
+	want := "\n\n" + upcommerce.Markdown(seconds(t)) + "\n"
+	if table == want {
+		return
+	}
+	if os.Getenv("UPDATE") == "" {
+		t.Fatalf("README.md has another table than answers.yml; UPDATE=1 rewrites it:\n%s", want)
+	}
+	if err := os.WriteFile(file, []byte(before+begin+want+end+after), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// docs/seconds.svg draws what answers.yml says; UPDATE=1 draws it anew.
+func TestThePictureShowsTheSeconds(t *testing.T) {
+	want, err := upcommerce.Picture(seconds(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join("..", "..", "docs", "seconds.svg")
+	if os.Getenv("UPDATE") != "" {
+		if err := os.WriteFile(file, want, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := os.ReadFile(file); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("docs/seconds.svg is not drawn from answers.yml (%v); UPDATE=1 draws it anew", err)
+	}
+}
+
+// seconds are the committed ones, by kind of fault.
+func seconds(t *testing.T) []upcommerce.Seconds {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "..", "answers.yml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	faults, err := upcommerce.ReadFaults(text)
+	if err != nil || len(faults) == 0 {
+		t.Fatalf("answers.yml has no seconds by kind of fault: %v", err)
+	}
+	return faults
 }
 
 // A file that is not the exercise's is refused, with what is wrong.
@@ -141,10 +198,10 @@ func checks(t *testing.T, g *upcommerce.Ground) {
 		}
 	})
 	t.Run("the error budget is not used up", func(t *testing.T) {
-		if left, err := upcommerce.ErrorBudget(t.Context(), g); err != nil {
+		if b, err := upcommerce.ErrorBudget(t.Context(), g); err != nil {
 			t.Error(err)
 		} else {
-			t.Logf("%.3f%% are left", left)
+			t.Logf("%.3f%% of %v seconds are left", b.Left, b.Seconds)
 		}
 	})
 }

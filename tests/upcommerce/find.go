@@ -91,7 +91,14 @@ func OnSandbox(ctx context.Context, st *stage.Stage, bar *progress.Progress) (*G
 		Host:     host, Address: sandbox.InnerAddress, Scrape: time.Second,
 		Beside: func(ctx context.Context) ([]Seconds, error) { return Promise(ctx, st, p, bar) },
 	}
-	return g, g.meet(ctx, p.URL(), fmt.Sprintf("The sandbox, on %d processors", runtime.NumCPU()))
+	if err := g.meet(ctx, p.URL(), fmt.Sprintf("The sandbox, on %d processors", runtime.NumCPU())); err != nil {
+		return nil, err
+	}
+	g.Environment = map[string]string{
+		"KUBECONFIG": st.Sandbox.Kubeconfig(), "UPCOMMERCE_URL": router, "UPCOMMERCE_PROMETHEUS": p.URL(), "UPCOMMERCE_IMAGE": stage.StorefrontImage,
+	}
+	g.On = append(g.On, "The image "+stage.StorefrontImage+" is the storefront of this repository, under the original's name.")
+	return g, nil
 }
 
 // FromEnvironment returns the cluster that KUBECONFIG leads to. UPCOMMERCE_URL is the
@@ -166,6 +173,15 @@ func (g *Ground) meet(ctx context.Context, prometheus, name string) error {
 	if err != nil {
 		return err
 	}
-	g.On = []string{name + "; Kubernetes " + server.GitVersion + ", Helm " + strings.TrimSpace(helm) + ", Prometheus " + build.Version}
+	g.On = []string{name + "; Kubernetes " + server.GitVersion + ", Helm " + strings.TrimSpace(helm) + ", Prometheus " + build.Version + g.alertmanager(ctx) + "."}
 	return nil
+}
+
+// alertmanager is its version, if Prometheus scrapes it.
+func (g *Ground) alertmanager(ctx context.Context) string {
+	found, err := g.vector(ctx, "alertmanager_build_info")
+	if err != nil || len(found) == 0 {
+		return ""
+	}
+	return ", Alertmanager " + string(found[0].Metric["version"])
 }

@@ -54,6 +54,9 @@ type Ground struct {
 	// Prometheus is asked; Scrape is how often it scrapes.
 	Prometheus promv1.API
 	Scrape     time.Duration
+	// Environment are the variables by which FromEnvironment finds it again; nil where
+	// it was found by them.
+	Environment map[string]string
 	// Beside is done while the traffic of v1 and v2 is measured for five minutes; nil:
 	// nothing.
 	Beside func(ctx context.Context) ([]Seconds, error)

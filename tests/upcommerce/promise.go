@@ -4,12 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math"
-	"strings"
 	"sync"
 	"sync/atomic"
-	"text/tabwriter"
 	"time"
 
 	promv1 "github.com/prometheus/client_golang/api/prometheus/v1"
@@ -202,22 +199,4 @@ func (s *faultyShop) sum(ctx context.Context, c *story.Canary) (Seconds, error) 
 		*into = since(m.At)
 	}
 	return sum, nil
-}
-
-// WriteFaults writes the table of what bad canaries cost.
-func WriteFaults(w io.Writer, all []Seconds) {
-	var text strings.Builder
-	t := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "a canary that\tcounted from\talert firing\tweight zero\trolled back\tlast bad request\tbad requests\talert")
-	for _, s := range all {
-		last := "none"
-		if s.Bad > 0 {
-			last = fmt.Sprintf("%.1f s", s.Last)
-		}
-		fmt.Fprintf(t, "%s\t%s\t%.1f s\t%.1f s\t%.1f s\t%s\t%d of %d\t%s\n", s.Fault, s.From, s.Firing, s.Zero, s.RolledBack, last, s.Bad, s.Requests, s.Alert)
-	}
-	_ = t.Flush()
-	for line := range strings.Lines(text.String()) {
-		_, _ = io.WriteString(w, "   "+line)
-	}
 }

@@ -64,7 +64,7 @@ func (r *run) monitor(ctx context.Context) error {
 func (r *run) scraped(ctx context.Context, up string) error {
 	n, err := r.ask(ctx, up)
 	if err == nil && n != 4 {
-		err = fmt.Errorf("Prometheus scrapes %.0f pods, want 4", n)
+		err = fmt.Errorf("there are %.0f pods that Prometheus scrapes, want 4", n)
 	}
 	return err
 }
@@ -84,7 +84,7 @@ func (r *run) rules(ctx context.Context) (int, error) {
 		}
 	}
 	if n == 0 {
-		return 0, errors.New("Prometheus has no rule about canaries; is there a PrometheusRule of backout's that it selects?")
+		return 0, errors.New("no rule of Prometheus' is about canaries; is there a PrometheusRule of backout's that it selects?")
 	}
 	return n, nil
 }
@@ -196,12 +196,12 @@ func (r *run) afterwards(ctx context.Context) error {
 	if err := r.split(ctx, "v2"); err != nil {
 		return err
 	}
-	left, err := ErrorBudget(ctx, r.Ground)
+	b, err := ErrorBudget(ctx, r.Ground)
 	if err != nil {
 		return err
 	}
-	r.say("error budget: %.3f%% of the month's %.0f seconds are left", left, budget)
-	r.answers.put("error_budget.monthly_error_budget_seconds", rounded(budget), "(1 - 0.999) * 30 * 24 * 3600")
-	r.answers.put("error_budget.remaining_error_budget_percentage", rounded(left), remaining)
+	r.say("error budget: %.3f%% of the month's %v seconds are left", b.Left, b.Seconds)
+	r.answers.put("error_budget.monthly_error_budget_seconds", rounded(b.Seconds), b.Source)
+	r.answers.put("error_budget.remaining_error_budget_percentage", rounded(b.Left), b.Query)
 	return r.dashboards(ctx, r.began)
 }

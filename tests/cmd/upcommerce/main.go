@@ -1,15 +1,18 @@
 // Command upcommerce does the UpCommerce exercise from start to finish, shows what
 // each step proves, and writes the answers. Without anything in the environment it
 // does so on a sandbox of its own. With UPCOMMERCE_URL it does so on the cluster that
-// KUBECONFIG leads to, which has to have what docs/upcommerce.md installs.
+// KUBECONFIG leads to, which has to have what docs/upcommerce.md installs. With KEEP=1
+// the sandbox stays open until Ctrl-C.
 package main
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"github.com/upcommerce/backout/tests/progress"
@@ -49,5 +52,18 @@ func exercise(ctx context.Context) (err error) {
 		return err
 	}
 	fmt.Printf("\nThe answers are in %s.\n", os.Args[1])
+	if os.Getenv("KEEP") != "" && ground.Environment != nil {
+		lookAround(ground)
+		<-ctx.Done()
+	}
 	return nil
+}
+
+// lookAround says how to use what is held open.
+func lookAround(g *upcommerce.Ground) {
+	fmt.Println("\nThe sandbox stays open until Ctrl-C. In another terminal:")
+	for _, name := range slices.Sorted(maps.Keys(g.Environment)) {
+		fmt.Printf("  export %s=%s\n", name, g.Environment[name])
+	}
+	fmt.Printf("  kubectl get pods,ingresses,configmaps -n %s\n  cd tests && go test -count=1 -v -run TestARunningDeployment ./upcommerce\n", upcommerce.Namespace)
 }
