@@ -57,7 +57,7 @@ spec:
 	return strings.Join(all, "\n---")
 }
 
-// object reads one of the Operator's; nil: there is none. With selected it has to have the label of kube-prometheus-stack.
+// object reads one of the Operator's; nil: there is none. One without the label that kube-prometheus-stack selects by ends the test.
 func (o *operator) object(ctx context.Context, t *testing.T, version, plural, namespace, name string) *unstructured.Unstructured {
 	t.Helper()
 	found, err := o.objects.Resource(schema.GroupVersionResource{Group: "monitoring.coreos.com", Version: version, Resource: plural}).

@@ -19,8 +19,8 @@ import (
 	"github.com/upcommerce/backout/tests/stage"
 )
 
-// patience bounds one block: the longest waits for an alert.
-const patience = 2 * time.Minute
+// patience bounds one block: the longest ones wait for an alert, or compile tests.
+const patience = 3 * time.Minute
 
 // repository is where the page wants its commands to be run.
 func repository(t *testing.T) string {
@@ -123,8 +123,9 @@ func TestThePageRuns(t *testing.T) {
 	}
 	o := &operator{Stage: st, objects: objects}
 	bash := startShell(t, repository(t), environment(t, st))
-	if _, err := bash.run(t.Context(), "kubectl apply -f - <<'END'\n"+definitions()+"\nEND\nkubectl wait --for=condition=Established crd --all"); err != nil {
-		t.Fatal(err)
+	define := "kubectl apply -f - <<'END'\n" + definitions() + "\nEND\nkubectl wait --for=condition=Established crd --all"
+	if out, err := bash.run(t.Context(), define); err != nil {
+		t.Fatalf("%v\n%s", err, out)
 	}
 	if err := st.Sandbox.GatewayAPI(t.Context()); err != nil {
 		t.Fatal(err)
