@@ -65,7 +65,7 @@ check: lint test ## everything that a change has to pass
 demo: warm ## a bad canary is rolled back before your eyes; KEEP=1 leaves it open
 	@cd tests && go build -buildvcs=false -o .bin/demo ./cmd/demo && exec .bin/demo
 
-upcommerce: warm ## the UpCommerce exercise from start to finish, on a sandbox or where UPCOMMERCE_URL is; writes answers.yml
+upcommerce: $(if $(UPCOMMERCE_URL),,warm) ## the UpCommerce exercise from start to finish, on a sandbox or where UPCOMMERCE_URL is; writes answers.yml
 	@cd tests && go build -buildvcs=false -o .bin/upcommerce ./cmd/upcommerce && exec .bin/upcommerce ../answers.yml
 
 screenshots: warm ## play the demo, take pictures of its status page and draw its dashboards, into bin/screenshots; needs Chromium
