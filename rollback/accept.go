@@ -56,6 +56,8 @@ type heard struct {
 	paused string
 	// records are those that were stored a moment ago, before the lock.
 	records []Record
+	// glanced says that all this is what was at hand, as glance returns it.
+	glanced bool
 }
 
 // identify reads the histories of the accused releases and whether they are
@@ -68,7 +70,7 @@ func (e *Engine) identify(ctx context.Context, accused map[Key][]Accusation) ([]
 		errs  []error
 	)
 	each(slices.Collect(maps.Keys(accused)), func(k Key) {
-		seen, err := e.look(ctx, k, e.ledger.Recent)
+		seen, err := e.hear(ctx, k, accused[k])
 		mu.Lock()
 		defer mu.Unlock()
 		switch {
@@ -77,36 +79,10 @@ func (e *Engine) identify(ctx context.Context, accused map[Key][]Accusation) ([]
 		case err != nil:
 			errs = append(errs, fmt.Errorf("store the alerts about %s: %w", k, err))
 		default:
-			seen.accs = accused[k]
 			known = append(known, seen)
-			e.count(seen)
 		}
 	})
 	return known, errors.Join(errs...)
-}
-
-// count notes the release for a storm, once for each episode that can be about its
-// newest revision: neither repeats nor what is stale make one.
-func (e *Engine) count(h heard) {
-	for _, a := range h.accs {
-		c := Case{Key: h.key, History: h.history, Records: h.records, Policy: e.policy, Now: a.Received}
-		switch c.weigh(a).verdict { //nolint:exhaustive // the others accuse nobody.
-		case Act, Unknown, Settling:
-			e.storms.note(h.key, firstReceived(h.records, a))
-		}
-	}
-}
-
-// firstReceived returns when the episode was first heard of.
-func firstReceived(records []Record, a Accusation) time.Time {
-	for _, r := range records {
-		for _, known := range r.Accusations {
-			if known.Episode() == a.Episode() {
-				return known.Received
-			}
-		}
-	}
-	return a.Received
 }
 
 // each calls do for every item, maxStores at a time, and returns when all are
@@ -127,22 +103,36 @@ func each[T any](items []T, do func(T)) {
 // store writes the accusations of one release into the record of its accused
 // revision.
 func (e *Engine) store(ctx context.Context, h heard) error {
+	err := e.storeLocked(ctx, h)
+	if errors.Is(err, errGlance) {
+		var seen heard
+		if seen, err = e.look(ctx, h.key, e.ledger.Recent); err == nil {
+			seen.accs = h.accs
+			e.count(seen)
+			err = e.storeLocked(ctx, seen)
+		}
+	}
+	if errors.Is(err, ErrUnknownRelease) {
+		e.unknown(ctx, h.key, h.accs, err.Error())
+		return nil
+	}
+	return err
+}
+
+// storeLocked is store for one look at the release. It returns errGlance, having
+// stored nothing, if that was a glance and is not enough.
+func (e *Engine) storeLocked(ctx context.Context, h heard) error {
 	mu := e.lock(h.key)
 	mu.Lock()
 	defer mu.Unlock()
 	for attempt := 0; ; attempt++ {
 		err := e.storeOnce(ctx, h)
-		if errors.Is(err, ErrConflict) && attempt < maxConflicts {
-			if h.records, err = e.ledger.Records(ctx, h.key); err != nil {
-				return err
-			}
-			continue
+		if !errors.Is(err, ErrConflict) || attempt == maxConflicts {
+			return err
 		}
-		if errors.Is(err, ErrUnknownRelease) {
-			e.unknown(ctx, h.key, h.accs, err.Error())
-			return nil
+		if h.records, err = e.ledger.Records(ctx, h.key); err != nil {
+			return err
 		}
-		return err
 	}
 }
 
@@ -167,7 +157,7 @@ func (e *Engine) storeOnce(ctx context.Context, h heard) error {
 	}
 	changed, here := false, 0
 	for _, acc := range h.accs {
-		elsewhere, err := e.refresh(ctx, records, h.history, acc)
+		elsewhere, err := e.refresh(ctx, h, acc)
 		if err != nil {
 			return err
 		}
@@ -184,11 +174,14 @@ func (e *Engine) storeOnce(ctx context.Context, h heard) error {
 		Storm: e.storms.besides(h.key, e.policy, now), Policy: e.policy, Now: now,
 	}
 	decided, err := e.decide(&record, c)
-	if err != nil {
+	if err != nil && !h.glanced {
 		return err
 	}
+	if !h.enough(record, decided) {
+		return errGlance
+	}
 	if decided {
-		u := e.prepare(ctx, record, c)
+		u := e.prepare(ctx, record, c, h)
 		defer close(u.stored)
 		if record, err = e.ledger.Save(ctx, record); err != nil {
 			return err
@@ -238,14 +231,17 @@ func (e *Engine) begin(ctx context.Context, r Record, alert string) {
 
 // refresh writes an episode that an older revision's record acts on into that
 // record. It reports whether there is one.
-func (e *Engine) refresh(ctx context.Context, records []Record, history History, acc Accusation) (bool, error) {
-	c := Case{History: history, Records: records, Policy: e.policy, Now: acc.Received}
+func (e *Engine) refresh(ctx context.Context, h heard, acc Accusation) (bool, error) {
+	c := Case{History: h.history, Records: h.records, Policy: e.policy, Now: acc.Received}
 	number, ok := c.handledBy(acc)
 	if !ok {
 		return false, nil
 	}
-	rev, _ := history.Named(number)
-	older, _ := find(records, rev.UID)
+	if h.glanced {
+		return true, errGlance
+	}
+	rev, _ := h.history.Named(number)
+	older, _ := find(h.records, rev.UID)
 	if older.Accuse(acc) {
 		if _, err := e.ledger.Save(ctx, older); err != nil {
 			return true, err

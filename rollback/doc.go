@@ -17,6 +17,7 @@
 //	record.go   what is stored about one accused revision
 //	engine.go   one worker per release, one leader of all replicas
 //	admit.go    refuses what may not be touched
+//	glance.go   what is at hand when an alert comes, and its confirmation
 //	accept.go   stores what is accused, before anything is done about it
 //	steps.go    walks a record's steps; each is resumable
 //	attempt.go  one attempt at a step, and when the next one is due
