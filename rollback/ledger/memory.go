@@ -3,6 +3,7 @@ package ledger
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -29,9 +30,18 @@ type memory struct {
 	size int
 	// synced are the namespaces of which everything was told.
 	synced  map[string]bool
-	records map[rollback.Key]map[string]*corev1.ConfigMap
+	// records are by the name of their ConfigMap.
+	records map[rollback.Key]map[string]kept
 	// news is closed, and replaced, at every change.
 	news chan struct{}
+}
+
+// kept is one record as it is stored.
+type kept struct {
+	version string
+	// text is what is stored, unless there was no room for it.
+	text string
+	fits bool
 }
 
 // keep takes what a watch has brought, in the order in which it was stored.
@@ -74,24 +84,24 @@ func (m *memory) replace(namespace string, all []*corev1.ConfigMap) {
 func (m *memory) put(cm *corev1.ConfigMap) {
 	k := about(cm).key
 	m.remove(k, cm.Name)
-	kept := &corev1.ConfigMap{}
-	kept.Namespace, kept.Name, kept.ResourceVersion = cm.Namespace, cm.Name, cm.ResourceVersion
-	if text := cm.Data[recordKey]; m.size+len(text) <= memorySize {
-		kept.Data = map[string]string{recordKey: text}
+	text := cm.Data[recordKey]
+	one := kept{version: cm.ResourceVersion, fits: m.size+len(text) <= memorySize}
+	if one.fits {
+		one.text = text
 		m.size += len(text)
 	}
 	if m.records == nil {
-		m.records = make(map[rollback.Key]map[string]*corev1.ConfigMap)
+		m.records = make(map[rollback.Key]map[string]kept)
 	}
 	if m.records[k] == nil {
-		m.records[k] = make(map[string]*corev1.ConfigMap)
+		m.records[k] = make(map[string]kept)
 	}
-	m.records[k][cm.Name] = kept
+	m.records[k][cm.Name] = one
 }
 
 func (m *memory) remove(k rollback.Key, name string) {
 	if was, ok := m.records[k][name]; ok {
-		m.size -= len(was.Data[recordKey])
+		m.size -= len(was.text)
 		delete(m.records[k], name)
 	}
 	if len(m.records[k]) == 0 {
@@ -106,19 +116,17 @@ func (m *memory) tell() {
 	}
 }
 
-// of returns what is kept of a release, and whether that is everything that was told
-// of it. What is returned is never changed.
-func (m *memory) of(k rollback.Key) ([]*corev1.ConfigMap, bool) {
+// of returns what is kept of a release, by the names of the ConfigMaps, and whether
+// that is everything that was told of it.
+func (m *memory) of(k rollback.Key) (map[string]kept, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	all := make([]*corev1.ConfigMap, 0, len(m.records[k]))
-	for _, cm := range m.records[k] {
-		if cm.Data == nil {
+	for _, one := range m.records[k] {
+		if !one.fits {
 			return nil, false
 		}
-		all = append(all, cm)
 	}
-	return all, m.synced[k.Namespace]
+	return maps.Clone(m.records[k]), m.synced[k.Namespace]
 }
 
 // reached waits until a record was told of as it was stored in that version, or
@@ -129,12 +137,10 @@ func (m *memory) reached(ctx context.Context, r rollback.Record) bool {
 		if m.news == nil {
 			m.news = make(chan struct{})
 		}
-		news, cm := m.news, m.records[r.Key][Name(r.Release, r.Revision)]
+		news, told := m.news, m.records[r.Key][Name(r.Release, r.Revision)].version
 		m.mu.Unlock()
-		if cm != nil {
-			if order, err := resourceversion.CompareResourceVersion(cm.ResourceVersion, r.Version); err == nil && order >= 0 {
-				return true
-			}
+		if order, err := resourceversion.CompareResourceVersion(told, r.Version); err == nil && order >= 0 {
+			return true
 		}
 		select {
 		case <-news:
@@ -148,12 +154,14 @@ func (m *memory) reached(ctx context.Context, r rollback.Record) bool {
 // oldest revision first, and whether all of them are known. It asks nobody: while
 // Follow does not run, or cannot watch, what it returns is as old as that.
 func (l *Ledger) RecordsAtHand(k rollback.Key) ([]rollback.Record, bool) {
-	kept, all := l.memory.of(k)
-	if !all {
+	all, known := l.memory.of(k)
+	if !known {
 		return nil, false
 	}
-	records := make([]rollback.Record, 0, len(kept))
-	for _, cm := range kept {
+	records := make([]rollback.Record, 0, len(all))
+	for name, one := range all {
+		cm := &corev1.ConfigMap{Data: map[string]string{recordKey: one.text}}
+		cm.Namespace, cm.Name, cm.ResourceVersion = k.Namespace, name, one.version
 		r, err := decode(cm)
 		if err != nil {
 			return nil, false // whoever reads it tells of it
