@@ -180,17 +180,21 @@ func (e *Engine) storeOnce(ctx context.Context, h heard) error {
 	if !h.enough(record, decided) {
 		return errGlance
 	}
-	if decided {
+	switch {
+	case decided && record.pointless():
+		record.Closed = now
+		record, err = e.ledger.Save(ctx, record)
+	case decided:
 		u := e.prepare(ctx, record, c, h)
 		defer close(u.stored)
-		if record, err = e.ledger.Save(ctx, record); err != nil {
-			return err
+		if record, err = e.ledger.Save(ctx, record); err == nil {
+			u.stored <- record
 		}
-		u.stored <- record
-	} else if changed {
-		if record, err = e.ledger.Save(ctx, record); err != nil {
-			return err
-		}
+	case changed:
+		record, err = e.ledger.Save(ctx, record)
+	}
+	if err != nil {
+		return err
 	}
 	verdict := record.Decision().Verdict
 	if !decided && record.Claimed() {
@@ -226,7 +230,16 @@ func (e *Engine) begin(ctx context.Context, r Record, alert string) {
 	d := r.Decision()
 	e.log.InfoContext(ctx, "accusation stored", "namespace", r.Namespace, "release", r.Release,
 		"revision", r.Revision, "alert", alert, "verdict", d.Verdict, "target", d.Target, "reason", d.Reason)
-	e.Watch(r.Key)
+	if r.Closed.IsZero() {
+		e.Watch(r.Key)
+	}
+}
+
+// pointless reports whether nothing has to be done or asked about the record, ever: it
+// was never acted on, and its alerts are about another revision or were acted on there.
+func (r *Record) pointless() bool {
+	untouched := r.Shed == nil && r.Rollback == nil && r.Hold == nil && r.Check == nil
+	return untouched && (r.Decision().Verdict == Stale || r.Decision().Verdict == Handled)
 }
 
 // refresh writes an episode that an older revision's record acts on into that

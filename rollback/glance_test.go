@@ -220,3 +220,56 @@ func TestWhatIsFollowedIsActedOnAtOnce(t *testing.T) {
 		})
 	}
 }
+
+// TestAnAlertAboutAnotherRevisionIsStoredAndDone: nobody has to look at its record
+// again, but for the old ones beside it.
+func TestAnAlertAboutAnotherRevisionIsStoredAndDone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		p := policy()
+		p.KeepRecords = 1
+		opened(t, c, acting(), func(r *rollback.Record) {
+			r.Revision, r.UID, r.Content, r.Opened, r.Closed = 9, "uid-of-another-life", "c0", time.Now().Add(-time.Hour), time.Now().Add(-time.Hour)
+		})
+		a := alert("rollback")
+		a.Labels["revision"] = "1"
+		written := c.versions
+		accept(t, newEngine(t, c, p, following), a)
+		r, _ := c.record(shop(), 2)
+		if r.Decision().Verdict != rollback.Stale || r.Closed.IsZero() || c.versions != written+1 {
+			t.Errorf("%s, closed %v, after %d writes; want it stored once, and closed", r.Summary(), r.Closed, c.versions-written)
+		}
+		leader := newEngine(t, c, p)
+		run(t, leader)
+		time.Sleep(time.Second)
+		leader.Notice(r)
+		time.Sleep(time.Second)
+		if _, ok := c.record(shop(), 9); ok {
+			t.Error("the old record beside it is still there; want it to go when one is closed, by whichever replica")
+		}
+	})
+}
+
+// TestAnAlertAboutAnotherRevisionClosesNothingThatWasBegun: the zero of an earlier
+// decision is still looked after.
+func TestAnAlertAboutAnotherRevisionClosesNothingThatWasBegun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		c.weight = "0"
+		opened(t, c, rollback.Decision{Verdict: rollback.Act, Shed: true}, func(r *rollback.Record) {
+			now := time.Now()
+			r.Accusations[0].Revision = 1
+			r.Shed = &rollback.Step{Started: now, Done: now, Attempts: 1}
+			r.Weights = []rollback.Weight{{Kind: "Ingress", Name: "shop-canary", From: "20", To: "0"}}
+		})
+		e := newEngine(t, c, policy())
+		a := alert("shed")
+		a.Labels["revision"] = "1"
+		accept(t, e, a)
+		run(t, e)
+		time.Sleep(time.Minute)
+		if r, _ := c.record(shop(), 2); !r.Closed.IsZero() || !r.Hold.Lasts() {
+			t.Errorf("%s, closed %v; want the zero held", r.Summary(), r.Closed)
+		}
+	})
+}
