@@ -136,24 +136,14 @@ func (e *Engine) storeLocked(ctx context.Context, h heard) error {
 	}
 }
 
-func (e *Engine) unknown(ctx context.Context, k Key, accs []Accusation, why string) {
-	e.metrics.alerts.WithLabelValues(string(UnknownRelease)).Add(float64(len(accs)))
-	e.board.refuse(Refusal{
-		Key: k, Verdict: UnknownRelease, Alert: accs[0].Alert, Reason: clip(why, maxSummary), Count: len(accs), Last: accs[0].Received,
-	})
-	e.log.WarnContext(ctx, "alert refused", "verdict", UnknownRelease, "namespace", k.Namespace,
-		"release", k.Release, "alert", accs[0].Alert, "reason", why)
-}
-
 // storeOnce changes in the release's records what the accusations change, and
 // writes it. ErrConflict means that somebody else wrote since they were read.
 func (e *Engine) storeOnce(ctx context.Context, h heard) error {
-	records := h.records
 	now := h.accs[0].Received
 	accused := h.history.Accused()
-	record, known := find(records, accused.UID)
+	record, known := find(h.records, accused.UID)
 	if !known {
-		record = fresh(h.key, accused, records, now)
+		record = fresh(h.key, accused, h.records, now)
 	}
 	changed, here := false, 0
 	for _, acc := range h.accs {
@@ -166,11 +156,11 @@ func (e *Engine) storeOnce(ctx context.Context, h heard) error {
 			changed = record.Accuse(acc) || changed
 		}
 	}
-	if !known && len(record.Accusations) == 0 {
+	if !known && len(record.Accusations) == 0 && !h.glanced {
 		return nil // handled at an older revision, or resolved before it was heard of
 	}
 	c := Case{
-		Key: h.key, Accusations: record.Accusations, History: h.history, Records: records, Paused: h.paused,
+		Key: h.key, Accusations: record.Accusations, History: h.history, Records: h.records, Paused: h.paused,
 		Storm: e.storms.besides(h.key, e.policy, now), Policy: e.policy, Now: now,
 	}
 	decided, err := e.decide(&record, c)
@@ -181,30 +171,45 @@ func (e *Engine) storeOnce(ctx context.Context, h heard) error {
 		return errGlance
 	}
 	switch {
-	case decided && record.pointless():
-		record.Closed = now
-		record, err = e.ledger.Save(ctx, record)
 	case decided:
-		u := e.prepare(ctx, record, c, h)
-		defer close(u.stored)
-		if record, err = e.ledger.Save(ctx, record); err == nil {
-			u.stored <- record
-		}
+		record, err = e.storeDecision(ctx, record, c, h)
 	case changed:
 		record, err = e.ledger.Save(ctx, record)
 	}
 	if err != nil {
 		return err
 	}
-	verdict := record.Decision().Verdict
-	if !decided && record.Claimed() {
-		verdict = Handled
-	}
-	e.metrics.alerts.WithLabelValues(string(verdict)).Add(float64(here))
 	if decided {
+		e.metrics.alerts.WithLabelValues(string(record.Decision().Verdict)).Add(float64(here))
 		e.begin(ctx, record, h.accs[0].Alert)
+		return nil
 	}
+	e.metrics.alerts.WithLabelValues(string(record.repeated())).Add(float64(here))
 	return nil
+}
+
+// repeated returns the verdict about alerts that led to no new decision.
+func (r *Record) repeated() Verdict {
+	if r.Claimed() {
+		return Handled
+	}
+	return r.Decision().Verdict
+}
+
+// storeDecision stores a record with a new decision, and prepares the shed that may
+// follow it meanwhile.
+func (e *Engine) storeDecision(ctx context.Context, r Record, c Case, h heard) (Record, error) {
+	if r.pointless() {
+		r.Closed = c.Now
+		return e.ledger.Save(ctx, r)
+	}
+	u := e.prepare(ctx, r, c, h)
+	defer close(u.stored)
+	r, err := e.ledger.Save(ctx, r)
+	if err == nil {
+		u.stored <- r
+	}
+	return r, err
 }
 
 // decide takes the decision about a record whose rollback was not begun, and

@@ -29,7 +29,7 @@ type memory struct {
 	// size is that of all texts, in bytes.
 	size int
 	// synced are the namespaces of which everything was told.
-	synced  map[string]bool
+	synced map[string]bool
 	// records are by the name of their ConfigMap.
 	records map[rollback.Key]map[string]kept
 	// news is closed, and replaced, at every change.
