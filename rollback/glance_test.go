@@ -2,6 +2,7 @@ package rollback_test
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -84,6 +85,27 @@ func TestAnAlertIsFiledAtTheNewestRevision(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestAnAlertIsFiledAtTheLifeThatIs: the release was installed anew, up to the same
+// number.
+func TestAnAlertIsFiledAtTheLifeThatIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		c.freeze()
+		anew := slices.Clone(c.history[shop()])
+		for i := range anew {
+			anew[i].UID, anew[i].Deployed = anew[i].UID+"-anew", anew[i].Deployed.Add(30*time.Second)
+		}
+		c.history[shop()] = anew
+		e := newEngine(t, c, policy())
+		run(t, e)
+		accept(t, e, alert("shed"))
+		time.Sleep(time.Minute)
+		if r, _ := c.record(shop(), 2); r.UID != "uid-2-anew" || !r.Shed.Succeeded() || len(c.raised) != 1 {
+			t.Errorf("%s (%s), weights %v; want the record to be about what is installed now", r.Summary(), r.UID, c.raised)
+		}
+	})
 }
 
 // TestAnAlertIsFiledOnceMoreWhenTheWriteConflicts: what the older revision's record
