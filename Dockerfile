@@ -9,7 +9,7 @@ RUN --mount=type=cache,target=/cache go mod download
 COPY . .
 ARG TARGETOS TARGETARCH
 RUN --mount=type=cache,target=/cache \
-    CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH go build -trimpath -ldflags="-s -w" -o /out/backout .
+    CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH go build -trimpath -tags=nomsgpack -ldflags="-s -w" -o /out/backout .
 
 # Nothing but the program and the authorities for HTTPS.
 FROM scratch

@@ -14,7 +14,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## bin/backout and bin/storefront, static
-	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o bin/backout .
+	CGO_ENABLED=0 go build -trimpath -tags=nomsgpack -ldflags='-s -w' -o bin/backout .
 	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o bin/storefront ./app
 
 images: ## bin/images: backout and the storefront as archives for minikube, kind and docker load; ARCH=arm64 for such nodes

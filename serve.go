@@ -52,7 +52,7 @@ func newRegistry() *prometheus.Registry {
 func newService(c config, in cluster, log *slog.Logger) (*service, error) {
 	registry := newRegistry()
 	in.config = newAPIRequests(registry).counted(in.config)
-	clientset, err := kubernetes.NewForConfig(in.config)
+	clientset, err := kubernetes.NewForConfig(helm.Typed(in.config))
 	if err != nil {
 		return nil, fmt.Errorf("make a Kubernetes client: %w", err)
 	}

@@ -56,6 +56,8 @@ type heard struct {
 	paused string
 	// records are those that were stored a moment ago, before the lock.
 	records []Record
+	// glanced says that all this is what was at hand, as glance returns it.
+	glanced bool
 }
 
 // identify reads the histories of the accused releases and whether they are
@@ -68,7 +70,7 @@ func (e *Engine) identify(ctx context.Context, accused map[Key][]Accusation) ([]
 		errs  []error
 	)
 	each(slices.Collect(maps.Keys(accused)), func(k Key) {
-		seen, err := e.look(ctx, k, e.ledger.Recent)
+		seen, err := e.hear(ctx, k, accused[k])
 		mu.Lock()
 		defer mu.Unlock()
 		switch {
@@ -77,36 +79,10 @@ func (e *Engine) identify(ctx context.Context, accused map[Key][]Accusation) ([]
 		case err != nil:
 			errs = append(errs, fmt.Errorf("store the alerts about %s: %w", k, err))
 		default:
-			seen.accs = accused[k]
 			known = append(known, seen)
-			e.count(seen)
 		}
 	})
 	return known, errors.Join(errs...)
-}
-
-// count notes the release for a storm, once for each episode that can be about its
-// newest revision: neither repeats nor what is stale make one.
-func (e *Engine) count(h heard) {
-	for _, a := range h.accs {
-		c := Case{Key: h.key, History: h.history, Records: h.records, Policy: e.policy, Now: a.Received}
-		switch c.weigh(a).verdict { //nolint:exhaustive // the others accuse nobody.
-		case Act, Unknown, Settling:
-			e.storms.note(h.key, firstReceived(h.records, a))
-		}
-	}
-}
-
-// firstReceived returns when the episode was first heard of.
-func firstReceived(records []Record, a Accusation) time.Time {
-	for _, r := range records {
-		for _, known := range r.Accusations {
-			if known.Episode() == a.Episode() {
-				return known.Received
-			}
-		}
-	}
-	return a.Received
 }
 
 // each calls do for every item, maxStores at a time, and returns when all are
@@ -127,47 +103,51 @@ func each[T any](items []T, do func(T)) {
 // store writes the accusations of one release into the record of its accused
 // revision.
 func (e *Engine) store(ctx context.Context, h heard) error {
+	err := e.storeLocked(ctx, h)
+	if errors.Is(err, errGlance) {
+		var seen heard
+		if seen, err = e.look(ctx, h.key, e.ledger.Recent); err == nil {
+			seen.accs = h.accs
+			e.count(seen)
+			err = e.storeLocked(ctx, seen)
+		}
+	}
+	if errors.Is(err, ErrUnknownRelease) {
+		e.unknown(ctx, h.key, h.accs, err.Error())
+		return nil
+	}
+	return err
+}
+
+// storeLocked is store for one look at the release. It returns errGlance, having
+// stored nothing, if that was a glance and is not enough.
+func (e *Engine) storeLocked(ctx context.Context, h heard) error {
 	mu := e.lock(h.key)
 	mu.Lock()
 	defer mu.Unlock()
 	for attempt := 0; ; attempt++ {
 		err := e.storeOnce(ctx, h)
-		if errors.Is(err, ErrConflict) && attempt < maxConflicts {
-			if h.records, err = e.ledger.Records(ctx, h.key); err != nil {
-				return err
-			}
-			continue
+		if !errors.Is(err, ErrConflict) || attempt == maxConflicts {
+			return err
 		}
-		if errors.Is(err, ErrUnknownRelease) {
-			e.unknown(ctx, h.key, h.accs, err.Error())
-			return nil
+		if h.records, err = e.ledger.Records(ctx, h.key); err != nil {
+			return err
 		}
-		return err
 	}
-}
-
-func (e *Engine) unknown(ctx context.Context, k Key, accs []Accusation, why string) {
-	e.metrics.alerts.WithLabelValues(string(UnknownRelease)).Add(float64(len(accs)))
-	e.board.refuse(Refusal{
-		Key: k, Verdict: UnknownRelease, Alert: accs[0].Alert, Reason: clip(why, maxSummary), Count: len(accs), Last: accs[0].Received,
-	})
-	e.log.WarnContext(ctx, "alert refused", "verdict", UnknownRelease, "namespace", k.Namespace,
-		"release", k.Release, "alert", accs[0].Alert, "reason", why)
 }
 
 // storeOnce changes in the release's records what the accusations change, and
 // writes it. ErrConflict means that somebody else wrote since they were read.
 func (e *Engine) storeOnce(ctx context.Context, h heard) error {
-	records := h.records
 	now := h.accs[0].Received
 	accused := h.history.Accused()
-	record, known := find(records, accused.UID)
+	record, known := find(h.records, accused.UID)
 	if !known {
-		record = fresh(h.key, accused, records, now)
+		record = fresh(h.key, accused, h.records, now)
 	}
 	changed, here := false, 0
 	for _, acc := range h.accs {
-		elsewhere, err := e.refresh(ctx, records, h.history, acc)
+		elsewhere, err := e.refresh(ctx, h, acc)
 		if err != nil {
 			return err
 		}
@@ -176,38 +156,60 @@ func (e *Engine) storeOnce(ctx context.Context, h heard) error {
 			changed = record.Accuse(acc) || changed
 		}
 	}
-	if !known && len(record.Accusations) == 0 {
+	if !known && len(record.Accusations) == 0 && !h.glanced {
 		return nil // handled at an older revision, or resolved before it was heard of
 	}
 	c := Case{
-		Key: h.key, Accusations: record.Accusations, History: h.history, Records: records, Paused: h.paused,
+		Key: h.key, Accusations: record.Accusations, History: h.history, Records: h.records, Paused: h.paused,
 		Storm: e.storms.besides(h.key, e.policy, now), Policy: e.policy, Now: now,
 	}
 	decided, err := e.decide(&record, c)
+	if err != nil && !h.glanced {
+		return err
+	}
+	if !h.enough(record, decided) {
+		return errGlance
+	}
+	switch {
+	case decided:
+		record, err = e.storeDecision(ctx, record, c, h)
+	case changed:
+		record, err = e.ledger.Save(ctx, record)
+	}
 	if err != nil {
 		return err
 	}
 	if decided {
-		u := e.prepare(ctx, record, c)
-		defer close(u.stored)
-		if record, err = e.ledger.Save(ctx, record); err != nil {
-			return err
-		}
-		u.stored <- record
-	} else if changed {
-		if record, err = e.ledger.Save(ctx, record); err != nil {
-			return err
-		}
-	}
-	verdict := record.Decision().Verdict
-	if !decided && record.Claimed() {
-		verdict = Handled
-	}
-	e.metrics.alerts.WithLabelValues(string(verdict)).Add(float64(here))
-	if decided {
+		e.metrics.alerts.WithLabelValues(string(record.Decision().Verdict)).Add(float64(here))
 		e.begin(ctx, record, h.accs[0].Alert)
+		return nil
 	}
+	e.metrics.alerts.WithLabelValues(string(record.repeated())).Add(float64(here))
 	return nil
+}
+
+// repeated returns the verdict about alerts that led to no new decision.
+func (r *Record) repeated() Verdict {
+	if r.Claimed() {
+		return Handled
+	}
+	return r.Decision().Verdict
+}
+
+// storeDecision stores a record with a new decision, and prepares the shed that may
+// follow it meanwhile.
+func (e *Engine) storeDecision(ctx context.Context, r Record, c Case, h heard) (Record, error) {
+	if r.pointless() {
+		r.Closed = c.Now
+		return e.ledger.Save(ctx, r)
+	}
+	u := e.prepare(ctx, r, c, h)
+	defer close(u.stored)
+	r, err := e.ledger.Save(ctx, r)
+	if err == nil {
+		u.stored <- r
+	}
+	return r, err
 }
 
 // decide takes the decision about a record whose rollback was not begun, and
@@ -233,19 +235,31 @@ func (e *Engine) begin(ctx context.Context, r Record, alert string) {
 	d := r.Decision()
 	e.log.InfoContext(ctx, "accusation stored", "namespace", r.Namespace, "release", r.Release,
 		"revision", r.Revision, "alert", alert, "verdict", d.Verdict, "target", d.Target, "reason", d.Reason)
-	e.Watch(r.Key)
+	if r.Closed.IsZero() {
+		e.Watch(r.Key)
+	}
+}
+
+// pointless reports whether nothing has to be done or asked about the record, ever: it
+// was never acted on, and its alerts are about another revision or were acted on there.
+func (r *Record) pointless() bool {
+	untouched := r.Shed == nil && r.Rollback == nil && r.Hold == nil && r.Check == nil
+	return untouched && (r.Decision().Verdict == Stale || r.Decision().Verdict == Handled)
 }
 
 // refresh writes an episode that an older revision's record acts on into that
 // record. It reports whether there is one.
-func (e *Engine) refresh(ctx context.Context, records []Record, history History, acc Accusation) (bool, error) {
-	c := Case{History: history, Records: records, Policy: e.policy, Now: acc.Received}
+func (e *Engine) refresh(ctx context.Context, h heard, acc Accusation) (bool, error) {
+	c := Case{History: h.history, Records: h.records, Policy: e.policy, Now: acc.Received}
 	number, ok := c.handledBy(acc)
 	if !ok {
 		return false, nil
 	}
-	rev, _ := history.Named(number)
-	older, _ := find(records, rev.UID)
+	if h.glanced {
+		return true, errGlance
+	}
+	rev, _ := h.history.Named(number)
+	older, _ := find(h.records, rev.UID)
 	if older.Accuse(acc) {
 		if _, err := e.ledger.Save(ctx, older); err != nil {
 			return true, err

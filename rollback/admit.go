@@ -63,3 +63,13 @@ func (p Policy) refuses(alert Alert, k Key, err error) (reason, why string) {
 	}
 	return "", ""
 }
+
+// unknown refuses alerts about a release that does not exist.
+func (e *Engine) unknown(ctx context.Context, k Key, accs []Accusation, why string) {
+	e.metrics.alerts.WithLabelValues(string(UnknownRelease)).Add(float64(len(accs)))
+	e.board.refuse(Refusal{
+		Key: k, Verdict: UnknownRelease, Alert: accs[0].Alert, Reason: clip(why, maxSummary), Count: len(accs), Last: accs[0].Received,
+	})
+	e.log.WarnContext(ctx, "alert refused", "verdict", UnknownRelease, "namespace", k.Namespace,
+		"release", k.Release, "alert", accs[0].Alert, "reason", why)
+}

@@ -21,6 +21,7 @@
 //	queue.go      which release is worked on when
 //	amend.go      changes a stored record, whoever else writes it
 //	admit.go    refuses what may not be touched
+//	glance.go   what is at hand when an alert comes, and its confirmation
 //	accept.go   stores what is accused, before anything is done about it
 //	steps.go    walks a record's steps; each is resumable
 //	attempt.go  one attempt at a step, and when the next one is due

@@ -146,7 +146,8 @@ func (e *Engine) Notice(r Record) {
 	if last := r.accusedAt(); !last.IsZero() && r.Decision().Verdict.accuses() {
 		e.storms.note(r.Key, last)
 	}
-	if r.Closed.IsZero() && e.leads() == nil {
+	// One that was closed just now may be one too many.
+	if (r.Closed.IsZero() || time.Since(r.Closed) < sweepInterval) && e.leads() == nil {
 		e.Watch(r.Key)
 	}
 }

@@ -29,7 +29,7 @@ type cluster struct {
 
 	rollbacks int
 	// Errors to answer with, taken from the front.
-	shedErrors, rollbackErrors, saveErrors, recordErrors, checkErrors []error
+	shedErrors, rollbackErrors, saveErrors, recordErrors, checkErrors, pauseErrors []error
 	// beforeShed runs between the reading and the writing of a weight.
 	beforeShed, beforeRaise func()
 	// afterShed runs once a shed is done; looks counts the calls of Ready.
@@ -43,6 +43,10 @@ type cluster struct {
 	readTime, saveTime, lookTime time.Duration
 	// behind has Recent know nothing yet.
 	behind bool
+	// Nothing is at hand if unfollowed; else what is there, or, if frozen, what was
+	// there then.
+	unfollowed bool
+	frozen     *cluster
 	// meanwhile runs while Helm works, before the new revision is written.
 	meanwhile func()
 
@@ -102,13 +106,42 @@ func (c *cluster) History(ctx context.Context, k rollback.Key) (rollback.History
 	return slices.Clone(h), nil
 }
 
+func (c *cluster) HistoryAtHand(k rollback.Key) (rollback.History, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.frozen != nil {
+		return c.frozen.HistoryAtHand(k)
+	}
+	return slices.Clone(c.history[k]), !c.unfollowed && len(c.history[k]) > 0
+}
+
+func (c *cluster) RecordsAtHand(k rollback.Key) ([]rollback.Record, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.frozen != nil {
+		return c.frozen.RecordsAtHand(k)
+	}
+	return c.copies(k), !c.unfollowed
+}
+
+// freeze has what is at hand stay as it is now.
+func (c *cluster) freeze() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.frozen = &cluster{history: map[rollback.Key]rollback.History{}, records: map[rollback.Key][]rollback.Record{}}
+	for k, h := range c.history {
+		c.frozen.history[k] = slices.Clone(h)
+		c.frozen.records[k] = c.copies(k)
+	}
+}
+
 func (c *cluster) Newest(ctx context.Context, k rollback.Key, revision rollback.Revision) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if h := c.history[k]; len(h) == 0 || h[0].UID != revision.UID || h[0].Number != revision.Number {
+	if h := c.history[k]; len(h) == 0 || h[0].UID != revision.UID || h[0].Number != revision.Number || h[0].Status == rollback.StatusUninstalling {
 		return rollback.ErrMoved
 	}
 	return nil
@@ -203,6 +236,11 @@ func (c *cluster) Look(ctx context.Context, _ rollback.Key, _ rollback.Manifest)
 	routing.Seen = true
 	routing.Weights = []rollback.Weight{{Kind: "Ingress", Name: "shop-canary", From: c.weight, To: c.weight}}
 	return routing, ctx.Err()
+}
+
+// Glance does what Look does.
+func (c *cluster) Glance(ctx context.Context, k rollback.Key, m rollback.Manifest) (rollback.Routing, error) {
+	return c.Look(ctx, k, m)
 }
 
 func (c *cluster) Firing(ctx context.Context, _ rollback.Key, _ rollback.Accusation, at time.Time) rollback.Confirmation {
@@ -309,6 +347,11 @@ func (c *cluster) Recent(ctx context.Context, k rollback.Key) ([]rollback.Record
 	return c.Records(ctx, k)
 }
 
+// Since returns what Records does.
+func (c *cluster) Since(ctx context.Context, r rollback.Record) ([]rollback.Record, error) {
+	return c.Records(ctx, r.Key)
+}
+
 // Record fails as Records does.
 func (c *cluster) Record(ctx context.Context, k rollback.Key, revision int) (rollback.Record, bool, error) {
 	records, err := c.Records(ctx, k)
@@ -386,6 +429,9 @@ func (c *cluster) Delete(_ context.Context, r rollback.Record) error {
 func (c *cluster) Paused(ctx context.Context, _ rollback.Key) (string, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if err := take(&c.pauseErrors); err != nil {
+		return "", err
+	}
 	return c.paused, ctx.Err()
 }
 

@@ -99,7 +99,7 @@ func (e *Engine) conclude(ctx context.Context, f Forecast, c Case) (Forecast, er
 	} else {
 		r.confirm(e.askWithin(ctx, askLong, *r, c.with(*r)))
 	}
-	c.Routing = e.routing(ctx, *r, c.with(*r))
+	c.Routing = e.routing(ctx, *r, c.with(*r), e.traffic.Look)
 	f.Routing = c.Routing
 	d, grounds := Deliberate(c.with(*r))
 	if d.Rollback {

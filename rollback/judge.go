@@ -28,29 +28,35 @@ func (e *Engine) look(ctx context.Context, k Key, records func(context.Context, 
 }
 
 // facts reads what a decision about the record depends on. It returns
-// ErrUnknownRelease if the release is gone, and ErrMoved if its newest revision is
-// not the record's.
+// ErrUnknownRelease if the release is gone, and ErrMoved, with what was read, if its
+// newest revision is not the record's.
 func (e *Engine) facts(ctx context.Context, r Record) (Case, error) {
 	seen, err := e.look(ctx, r.Key, e.ledger.Records)
 	if err != nil {
 		return Case{}, err
-	}
-	if seen.history.Accused().UID != r.UID {
-		return Case{}, ErrMoved
 	}
 	now := time.Now().UTC()
 	c := Case{
 		Key: r.Key, History: seen.history, Records: seen.records, Paused: seen.paused,
 		Storm: e.storms.besides(r.Key, e.policy, now), Policy: e.policy, Now: now,
 	}
+	if seen.history.Accused().UID != r.UID {
+		return c, ErrMoved
+	}
 	return c.with(r), nil
 }
 
 // judge takes the decision about a record whose rollback was not begun, on what
 // the cluster and Prometheus say now. A release that has moved on makes the record
-// stale.
+// stale; what was filed there though it is about the newest revision goes to its
+// record first.
 func (e *Engine) judge(ctx context.Context, r Record) (Record, error) {
 	c, err := e.facts(ctx, r)
+	if errors.Is(err, ErrMoved) {
+		if err := e.refile(ctx, r, c); err != nil {
+			return r, err
+		}
+	}
 	if errors.Is(err, ErrMoved) || errors.Is(err, ErrUnknownRelease) {
 		now := time.Now().UTC()
 		return e.amend(ctx, r, func(r *Record) bool { return r.moveOn(now) })
@@ -58,7 +64,7 @@ func (e *Engine) judge(ctx context.Context, r Record) (Record, error) {
 	if err != nil {
 		return r, err
 	}
-	seen := e.see(ctx, r, c)
+	seen := e.see(ctx, r, c, e.traffic.Look)
 	now := time.Now().UTC()
 	if trial := r.clone(); !trial.judge(c, seen, now) {
 		return r, nil
@@ -86,28 +92,37 @@ type insight struct {
 	routing *Routing
 	// grounds are what was decided on with them.
 	grounds *Grounds
+	// paused says who switched backout off, where a glance has not told; blind is why
+	// that is not known.
+	paused string
+	blind  error
+	// unchanged is asked right before the shed, if not nil.
+	unchanged func(context.Context) error
 }
 
+// looking is Look of a Traffic, or its Glance.
+type looking func(ctx context.Context, k Key, m Manifest) (Routing, error)
+
 // see asks Prometheus and looks at the live routes, side by side.
-func (e *Engine) see(ctx context.Context, r Record, c Case) insight {
+func (e *Engine) see(ctx context.Context, r Record, c Case, look looking) insight {
 	var seen insight
 	var asking sync.WaitGroup
 	asking.Go(func() { seen.answers = e.ask(ctx, r, c) })
-	seen.routing = e.routing(ctx, r, c)
+	seen.routing = e.routing(ctx, r, c, look)
 	asking.Wait()
 	return seen
 }
 
 // routing looks at the live route before a shed. What cannot be read keeps nobody
 // from shedding; it is logged and left out.
-func (e *Engine) routing(ctx context.Context, r Record, c Case) *Routing {
+func (e *Engine) routing(ctx context.Context, r Record, c Case, look looking) *Routing {
 	if r.Shed.tried() || !Decide(c).Shed {
 		return nil
 	}
 	manifest, err := e.releases.Manifest(ctx, r.Key, r.Revision)
 	var routing Routing
 	if err == nil {
-		routing, err = e.traffic.Look(ctx, r.Key, manifest)
+		routing, err = look(ctx, r.Key, manifest)
 	}
 	if err != nil {
 		e.log.WarnContext(ctx, "live route not readable before the shed", "namespace", r.Namespace,

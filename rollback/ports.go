@@ -12,8 +12,11 @@ type Releases interface {
 	// History returns the release's revisions. It returns ErrUnknownRelease if
 	// there are none.
 	History(ctx context.Context, k Key) (History, error)
+	// HistoryAtHand returns what is known of that without asking anybody, and whether it is
+	// known. It may be outdated by any time.
+	HistoryAtHand(k Key) (History, bool)
 	// Newest returns nil if that revision, by number and UID, is still the
-	// release's newest, and ErrMoved if it is not. It is cheaper than History, and
+	// release's newest, and ErrMoved if it is not, or is being uninstalled. It is cheaper than History, and
 	// asked right before a weight is written.
 	Newest(ctx context.Context, k Key, revision Revision) error
 	// Manifest returns the objects of a revision as Helm rendered them.
@@ -123,14 +126,17 @@ type Traffic interface {
 	// Look reads the live routing objects that the manifest declares, and the
 	// endpoints of the other backends. It changes nothing.
 	Look(ctx context.Context, k Key, m Manifest) (Routing, error)
+	// Glance does what Look does, for a ShedSeen that follows at once: a route that
+	// gives the canary traffic may have been read some milliseconds ago.
+	Glance(ctx context.Context, k Key, m Manifest) (Routing, error)
 	// Shed sets the canary's weight to zero on every live routing object that
 	// the manifest declares, and returns the weights as they were and are. It
 	// is idempotent: what is zero is not written. A manifest without a canary
 	// route yields no weights and no error. After an object was read and before it
 	// is written it asks still, and writes nothing if that returns an error.
 	Shed(ctx context.Context, k Key, m Manifest, still func(context.Context) error) ([]Weight, error)
-	// ShedSeen does what Shed does, on what Look has read a moment ago: only what was
-	// changed since is read again.
+	// ShedSeen does what Shed does, on what Look or Glance has read a moment ago: only
+	// what was changed since is read again.
 	ShedSeen(ctx context.Context, k Key, seen Routing, still func(context.Context) error) ([]Weight, error)
 	// Hold returns a function that sets the canary's weight to zero in one
 	// decoded object of the manifest; other objects it leaves alone. It reads
@@ -208,6 +214,12 @@ type Ledger interface {
 	// Recent returns the same faster, and possibly some milliseconds old: for what
 	// ends in a Save, which refuses what is built on an older state.
 	Recent(ctx context.Context, k Key) ([]Record, error)
+	// RecordsAtHand returns what is known of them without asking anybody, and whether all of
+	// them are known. It may be outdated by any time.
+	RecordsAtHand(k Key) ([]Record, bool)
+	// Since returns all records of a release as they are stored now, or were at some
+	// time after r, which Save has returned, was stored. It is cheaper than Records.
+	Since(ctx context.Context, r Record) ([]Record, error)
 	// Record returns the record of one revision as it is stored now, and whether
 	// there is one.
 	Record(ctx context.Context, k Key, revision int) (Record, bool, error)

@@ -13,14 +13,19 @@ import (
 // old it ever is, as long as it is open, condemns content that the history still
 // has, or tells that the newest revision is backout's own.
 func Prunable(records []Record, h History, p Policy, now time.Time) []Record {
+	return slices.DeleteFunc(late(records, p, now), func(r Record) bool { return r.needed(h) })
+}
+
+// late returns the closed records that are beyond the policy's number or older than
+// its limit.
+func late(records []Record, p Policy, now time.Time) []Record {
 	newest := slices.Clone(records)
 	slices.SortStableFunc(newest, func(a, b Record) int {
 		return cmp.Or(b.Opened.Compare(a.Opened), cmp.Compare(b.Revision, a.Revision))
 	})
 	var old []Record
 	for i, r := range newest {
-		late := i >= p.KeepRecords || now.Sub(r.Opened) > p.KeepRecordsFor
-		if late && !r.Closed.IsZero() && !r.needed(h) {
+		if !r.Closed.IsZero() && (i >= p.KeepRecords || now.Sub(r.Opened) > p.KeepRecordsFor) {
 			old = append(old, r)
 		}
 	}
@@ -40,7 +45,7 @@ func (r *Record) needed(h History) bool {
 // next record.
 func (e *Engine) prune(ctx context.Context, k Key) {
 	records, err := e.ledger.Records(ctx, k)
-	if err != nil || len(records) == 0 {
+	if err != nil || len(late(records, e.policy, time.Now())) == 0 {
 		return
 	}
 	history, err := e.releases.History(ctx, k)

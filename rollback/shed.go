@@ -16,7 +16,7 @@ func (e *Engine) shed(ctx context.Context, r Record, seen insight) (progress, er
 	started := time.Now().UTC()
 	var weights []Weight
 	var err error
-	if still := e.still(r.Key, r.revision()); seen.routing != nil && seen.routing.Seen != nil {
+	if still := both(e.still(r.Key, r.revision()), seen.unchanged); seen.routing != nil && seen.routing.Seen != nil {
 		weights, err = e.traffic.ShedSeen(ctx, r.Key, *seen.routing, still)
 	} else {
 		weights, err = e.zero(ctx, r, still)

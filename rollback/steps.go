@@ -16,7 +16,8 @@ const (
 )
 
 // settle walks every open record of the release and returns when to look again,
-// 0 if nothing waits. A replica that does not lead walks none.
+// 0 if nothing waits. Where none is open, old ones go. A replica that does not lead
+// walks none.
 func (e *Engine) settle(ctx context.Context, k Key) time.Duration {
 	if e.leads() != nil {
 		return 0
@@ -26,10 +27,12 @@ func (e *Engine) settle(ctx context.Context, k Key) time.Duration {
 		return e.later(ctx, k, "read the records", err)
 	}
 	var soonest time.Duration
+	open := false
 	for _, r := range records {
 		if !r.Closed.IsZero() {
 			continue
 		}
+		open = true
 		again, err := e.attend(ctx, r)
 		if err != nil {
 			again = e.later(ctx, k, "walk the steps", err)
@@ -37,6 +40,9 @@ func (e *Engine) settle(ctx context.Context, k Key) time.Duration {
 		if again > 0 && (soonest == 0 || again < soonest) {
 			soonest = again
 		}
+	}
+	if !open && len(late(records, e.policy, time.Now())) > 0 {
+		e.prune(ctx, k)
 	}
 	return soonest
 }

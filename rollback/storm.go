@@ -59,3 +59,31 @@ func (r *Record) accusedAt() time.Time {
 	}
 	return last
 }
+
+// count notes the release for a storm, once for each episode that can be about its
+// newest revision: neither repeats nor what is stale make one. It reports whether
+// there is any.
+func (e *Engine) count(h heard) bool {
+	accused := false
+	for _, a := range h.accs {
+		c := Case{Key: h.key, History: h.history, Records: h.records, Policy: e.policy, Now: a.Received}
+		switch c.weigh(a).verdict { //nolint:exhaustive // the others accuse nobody.
+		case Act, Unknown, Settling:
+			e.storms.note(h.key, firstReceived(h.records, a))
+			accused = true
+		}
+	}
+	return accused
+}
+
+// firstReceived returns when the episode was first heard of.
+func firstReceived(records []Record, a Accusation) time.Time {
+	for _, r := range records {
+		for _, known := range r.Accusations {
+			if known.Episode() == a.Episode() {
+				return known.Received
+			}
+		}
+	}
+	return a.Received
+}

@@ -2,6 +2,7 @@ package rollback
 
 import (
 	"context"
+	"sync"
 	"time"
 )
 
@@ -13,6 +14,8 @@ const freshness = 250 * time.Millisecond
 // has to know.
 type urgency struct {
 	facts Case
+	// glanced says that the facts are those of a glance.
+	glanced bool
 	// stored gives the record once it is stored; closed without one, it was not.
 	stored chan Record
 	// seen gives what see found, once.
@@ -22,8 +25,8 @@ type urgency struct {
 // prepare sees what a shed has to know, and has it remembered, while the decision is
 // being stored: the shed need not wait for both, one after the other. It changes
 // nothing. The caller says how the storing ended.
-func (e *Engine) prepare(ctx context.Context, r Record, c Case) urgency {
-	u := urgency{facts: c, stored: make(chan Record, 1), seen: make(chan insight, 1)}
+func (e *Engine) prepare(ctx context.Context, r Record, c Case, h heard) urgency {
+	u := urgency{facts: c, glanced: h.glanced, stored: make(chan Record, 1), seen: make(chan insight, 1)}
 	e.mu.Lock()
 	e.urgent[r.Key] = u
 	e.mu.Unlock()
@@ -32,7 +35,7 @@ func (e *Engine) prepare(ctx context.Context, r Record, c Case) urgency {
 		// The request that brought the alert may end before.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepTimeout)
 		defer cancel()
-		u.seen <- e.see(ctx, r, c)
+		u.seen <- e.seeFirst(ctx, r, u)
 	}()
 	return u
 }
@@ -63,16 +66,39 @@ func (e *Engine) shedFirst(ctx context.Context, k Key) {
 	if !ok {
 		return
 	}
-	if err := e.shedNow(ctx, stored, u.facts, <-u.seen); err != nil {
+	seen := <-u.seen
+	err := seen.blind
+	if err == nil {
+		err = e.shedNow(ctx, stored, u, seen)
+	}
+	if err != nil {
 		e.later(ctx, k, stepShed, err)
 	}
 }
 
+// seeFirst sees what the first shed has to know, the live route as it is at hand, and
+// whether people have paused the release if a glance has not told.
+func (e *Engine) seeFirst(ctx context.Context, r Record, u urgency) insight {
+	var paused string
+	var err error
+	var asking sync.WaitGroup
+	if u.glanced {
+		asking.Go(func() { paused, err = e.ledger.Paused(ctx, r.Key) })
+	}
+	seen := e.see(ctx, r, u.facts, e.traffic.Glance)
+	asking.Wait()
+	seen.paused, seen.blind = paused, err
+	return seen
+}
+
 // shedNow sheds, if that is still what is decided with what was seen beside the
 // facts. The claim is stored already; what Prometheus said is stored together with
-// what was done.
-func (e *Engine) shedNow(ctx context.Context, stored Record, facts Case, seen insight) error {
-	now := time.Now().UTC()
+// what was done. Facts of a glance are looked at once more right before it is done.
+func (e *Engine) shedNow(ctx context.Context, stored Record, u urgency, seen insight) error {
+	now, facts := time.Now().UTC(), u.facts
+	if u.glanced {
+		facts.Paused = seen.paused
+	}
 	decide := func(r *Record) bool {
 		changed := r.judge(facts, seen, now)
 		if !r.Decision().Shed && !r.Shed.tried() {
@@ -92,6 +118,9 @@ func (e *Engine) shedNow(ctx context.Context, stored Record, facts Case, seen in
 		return nil
 	}
 	seen.grounds = r.Grounds
+	if u.glanced {
+		seen.unchanged = e.confirm(stored, r, facts, seen, now)
+	}
 	_, err := e.shed(ctx, r, seen)
 	return err
 }

@@ -53,11 +53,33 @@ func TestFollow(t *testing.T) {
 		}
 	}
 
+	atHand := func(want int, rule string) {
+		t.Helper()
+		c.mu.Lock()
+		c.forget()
+		c.lists = 0
+		c.mu.Unlock()
+		got, ok := c.HistoryAtHand(web())
+		if !ok || got.Accused().Number != want {
+			t.Errorf("%s: got %v, %v", rule, got, ok)
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if len(c.reads)+c.lists > 0 {
+			t.Errorf("%s: %d revisions read and %d lists, want none", rule, len(c.reads), c.lists)
+		}
+	}
+	atHand(4, "what is followed is at hand")
+	if got, ok := c.HistoryAtHand(rollback.Key{Namespace: "pay", Release: "web"}); ok {
+		t.Errorf("what is not followed is not at hand: got %v", got)
+	}
+
 	// Nobody has told of this one yet.
 	c.revision(t, 5, release.StatusDeployed, manifest("v5", "20"))
 	if got, err := c.History(t.Context(), web()); err != nil || got.Accused().Number != 5 {
 		t.Errorf("the newest revision is the stored one, 5: got %v, %v", got, err)
 	}
+	atHand(4, "what nobody has told of is not at hand")
 	if got, err := c.History(t.Context(), rollback.Key{Namespace: "pay", Release: "web"}); err != nil || len(got) != 5 {
 		t.Errorf("what is not followed is read: got %v, %v", got, err)
 	}

@@ -156,6 +156,23 @@ func (c *Client) History(ctx context.Context, k rollback.Key) (rollback.History,
 	return c.describe(ctx, k, heads)
 }
 
+// HistoryAtHand returns the release's revisions, newest first, as Follow was last told
+// of them, if every one of them was read before; and whether it was. It asks nobody:
+// while Follow does not run, or cannot watch, what it returns is as old as that.
+func (c *Client) HistoryAtHand(k rollback.Key) (rollback.History, bool) {
+	heads := c.followed.heads(k)
+	history := make(rollback.History, 0, len(heads))
+	for _, h := range heads {
+		known, ok := c.digests.Get(h.cacheKey())
+		if !ok {
+			return nil, false
+		}
+		history = append(history, known.(rollback.Revision))
+	}
+	c.sight(k, heads)
+	return history, len(history) > 0
+}
+
 // describe returns what is known of the revisions, and reads what is not.
 func (c *Client) describe(ctx context.Context, k rollback.Key, heads []head) (rollback.History, error) {
 	history := make(rollback.History, len(heads))

@@ -13,7 +13,8 @@ import (
 )
 
 // Newest returns nil if that revision, by number and UID, is still the release's
-// newest, and rollback.ErrMoved if it is gone, another one, or no longer the newest.
+// newest, and rollback.ErrMoved if it is gone, another one, no longer the newest, or
+// being uninstalled.
 //
 // It reads two Secrets by name: a list would wait until the API server's cache has
 // caught up with its store, up to a tenth of a second.
@@ -24,10 +25,18 @@ func (c *Client) Newest(ctx context.Context, k rollback.Key, revision rollback.R
 		return fmt.Errorf("revision %d of %s is gone: %w", revision.Number, k, rollback.ErrMoved)
 	case own != nil && string(own.UID) != revision.UID:
 		return fmt.Errorf("revision %d of %s is of another life: %w", revision.Number, k, rollback.ErrMoved)
+	case own != nil && uninstalled(own):
+		return fmt.Errorf("%s is being uninstalled: %w", k, rollback.ErrMoved)
 	case next:
 		return fmt.Errorf("%s is at revision %d or later: %w", k, revision.Number+1, rollback.ErrMoved)
 	}
 	return err
+}
+
+// uninstalled reports whether Helm uninstalls the release, or did and kept its history.
+func uninstalled(secret *metav1.PartialObjectMetadata) bool {
+	status := rollback.Status(secret.Labels["status"])
+	return status == rollback.StatusUninstalling || status == rollback.StatusUninstalled
 }
 
 // newest reads the metadata of a revision, nil if it is not there, and whether there

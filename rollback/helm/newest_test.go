@@ -46,6 +46,21 @@ func TestNewest(t *testing.T) {
 	}
 }
 
+// TestNewestIsNotWhatIsUninstalled: its routes are about to go.
+func TestNewestIsNotWhatIsUninstalled(t *testing.T) {
+	for _, status := range []rollback.Status{rollback.StatusUninstalling, rollback.StatusUninstalled} {
+		c := newCluster(t)
+		history, err := c.History(t.Context(), web())
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.relabel(3, string(status))
+		if err := c.Newest(t.Context(), web(), history.Accused()); !errors.Is(err, rollback.ErrMoved) {
+			t.Errorf("nothing is written for a release that is %s: got %v", status, err)
+		}
+	}
+}
+
 // TestTheNewestRevisionIsTheStored: the API server's cache, which is asked first, may
 // not have heard of it.
 func TestTheNewestRevisionIsTheStored(t *testing.T) {

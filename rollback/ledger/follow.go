@@ -70,7 +70,7 @@ func (l *Ledger) follow(ctx context.Context, namespace string, changed func(roll
 			return events, err
 		},
 	}, l.client)
-	sink := &sink{told: make(map[string]told), gone: l.gone, tell: func(cm *corev1.ConfigMap) {
+	sink := &sink{namespace: namespace, memory: &l.memory, told: make(map[string]told), gone: l.gone, tell: func(cm *corev1.ConfigMap) {
 		r, err := decode(cm)
 		if err != nil {
 			log.WarnContext(ctx, "a record cannot be followed", "error", err)
@@ -87,11 +87,13 @@ func (l *Ledger) follow(ctx context.Context, namespace string, changed func(roll
 	})
 }
 
-// sink is where a Reflector puts what it reads. It passes ConfigMaps on and keeps
-// none of them: the records of a thousand releases take more memory than backout may.
+// sink is where a Reflector puts what it reads of one namespace. It passes ConfigMaps
+// on and keeps none of them but in the memory, which is bounded.
 type sink struct {
-	tell func(*corev1.ConfigMap)
-	gone func(k rollback.Key, revision int)
+	namespace string
+	memory    *memory
+	tell      func(*corev1.ConfigMap)
+	gone      func(k rollback.Key, revision int)
 	// told is what was last told, by name: when a watch begins anew, it brings
 	// everything again.
 	told map[string]told
@@ -107,6 +109,14 @@ type told struct {
 var _ cache.ReflectorStore = (*sink)(nil)
 
 func (s *sink) Add(object any) error {
+	if cm, ok := object.(*corev1.ConfigMap); ok {
+		s.memory.keep(cm)
+	}
+	return s.pass(object)
+}
+
+// pass tells of a record, unless that was told already.
+func (s *sink) pass(object any) error {
 	if cm, ok := object.(*corev1.ConfigMap); ok && s.told[name(cm)].version != cm.ResourceVersion {
 		s.told[name(cm)] = about(cm)
 		s.tell(cm)
@@ -131,6 +141,7 @@ func (s *sink) Update(object any) error { return s.Add(object) }
 
 func (s *sink) Delete(object any) error {
 	if cm, ok := object.(*corev1.ConfigMap); ok {
+		s.memory.drop(cm)
 		s.forget(name(cm))
 	}
 	return nil
@@ -145,11 +156,16 @@ func (s *sink) forget(name string) {
 
 func (s *sink) Replace(objects []any, _ string) error {
 	there := make(map[string]bool, len(objects))
+	var all []*corev1.ConfigMap
 	for _, object := range objects {
 		if cm, ok := object.(*corev1.ConfigMap); ok {
 			there[name(cm)] = true
+			all = append(all, cm)
 		}
-		if err := s.Add(object); err != nil {
+	}
+	s.memory.replace(s.namespace, all)
+	for _, object := range objects {
+		if err := s.pass(object); err != nil {
 			return err
 		}
 	}

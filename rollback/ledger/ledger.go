@@ -2,6 +2,7 @@
 //
 //	ledger.go  records, one ConfigMap per accused revision
 //	follow.go  tells of every change of a record
+//	memory.go  keeps what follow.go has told, for whoever cannot wait
 //	pauses.go  what people told backout to leave alone
 //	lease.go   which replica leads
 //	lock.go    the Lease that says so, and what it tells about this replica
@@ -78,6 +79,7 @@ type Ledger struct {
 	own        string
 	gone       func(k rollback.Key, revision int)
 	log        *slog.Logger
+	memory     memory
 }
 
 // New returns a ledger. It asks nothing of the API server.

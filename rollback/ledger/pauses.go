@@ -74,8 +74,12 @@ func (s Scope) annotation() string {
 
 // Paused returns in one line what is paused of what k is part of, and who paused
 // it, since when and why; "" if backout may act. The two ConfigMaps are read at
-// once. What is known to be paused is told even if the other one cannot be read.
+// once; in backout's own namespace it is one. What is known to be paused is told even
+// if the other one cannot be read.
 func (l *Ledger) Paused(ctx context.Context, k rollback.Key) (string, error) {
+	if k.Namespace == l.own {
+		return l.paused(ctx, Scope{}, Scope{Namespace: k.Namespace}, Scope{Namespace: k.Namespace, Release: k.Release})
+	}
 	var everywhere, here string
 	var errs [2]error
 	var reads sync.WaitGroup

@@ -248,3 +248,19 @@ func TestPausedReadsAtOnce(t *testing.T) {
 		t.Errorf("the two ConfigMaps are read side by side: %v", err)
 	}
 }
+
+// TestPausedInBackoutsOwnNamespace: all three stand in one ConfigMap there, and it is
+// read once.
+func TestPausedInBackoutsOwnNamespace(t *testing.T) {
+	client := fake.NewClientset(annotated("backout", map[string]string{
+		"backout.dev/paused-everywhere": "by ann", "backout.dev/paused": "by bob", "backout.dev/paused.web": "by cyd",
+	}))
+	got, err := newLedger(client, "backout").Paused(t.Context(), rollback.Key{Namespace: "backout", Release: "web"})
+	want := "everything is paused: by ann; namespace backout is paused: by bob; release backout/web is paused: by cyd"
+	if got != want || err != nil {
+		t.Errorf("want %q, got %q, %v", want, got, err)
+	}
+	if n := len(client.Actions()); n != 1 {
+		t.Errorf("%d requests, want 1", n)
+	}
+}

@@ -45,6 +45,9 @@ func (s *shop) History(context.Context, rollback.Key) (rollback.History, error) 
 	return slices.Clone(s.history), nil
 }
 
+// HistoryAtHand knows nothing.
+func (*shop) HistoryAtHand(rollback.Key) (rollback.History, bool) { return nil, false }
+
 func (s *shop) Newest(_ context.Context, _ rollback.Key, r rollback.Revision) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -77,6 +80,10 @@ func (s *shop) RollBack(_ context.Context, p rollback.Plan) (int, error) {
 func (s *shop) Recover(context.Context, rollback.Key, rollback.Revision) error { return nil }
 
 func (s *shop) Ready(context.Context, rollback.Key, int) (bool, string, error) { return true, "", nil }
+
+func (s *shop) Glance(ctx context.Context, k rollback.Key, m rollback.Manifest) (rollback.Routing, error) {
+	return s.Look(ctx, k, m)
+}
 
 func (s *shop) Look(context.Context, rollback.Key, rollback.Manifest) (rollback.Routing, error) {
 	s.mu.Lock()
@@ -116,6 +123,13 @@ func (s *shop) Raise(ctx context.Context, _ rollback.Key, _ rollback.Manifest, s
 		return nil, err
 	}
 	return s.set("20"), nil
+}
+
+// RecordsAtHand knows nothing.
+func (*shop) RecordsAtHand(rollback.Key) ([]rollback.Record, bool) { return nil, false }
+
+func (s *shop) Since(ctx context.Context, r rollback.Record) ([]rollback.Record, error) {
+	return s.Records(ctx, r.Key)
 }
 
 func (s *shop) Recent(ctx context.Context, k rollback.Key) ([]rollback.Record, error) {

@@ -30,6 +30,8 @@ type apiServer struct {
 	patches   int
 	// meanwhile is called before each patch, with mu held: somebody else's write.
 	meanwhile func(patch int)
+	// behind is what lists that may be old are answered with, if not nil.
+	behind map[string]*networkingv1.Ingress
 	// refuse is a status code with which every patch is answered, if not 0.
 	refuse int
 }
@@ -69,7 +71,7 @@ func (s *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer s.mu.Unlock()
 	rest, ok := strings.CutPrefix(r.URL.Path, "/apis/networking.k8s.io/v1/namespaces/")
 	if ok && strings.HasSuffix(rest, "/ingresses") {
-		s.list(w)
+		s.list(w, r)
 		return
 	}
 	namespace, name, named := strings.Cut(rest, "/ingresses/")
@@ -102,9 +104,13 @@ func (s *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // list answers with all Ingresses: the tests have one namespace.
-func (s *apiServer) list(w http.ResponseWriter) {
+func (s *apiServer) list(w http.ResponseWriter, r *http.Request) {
+	ingresses := s.ingresses
+	if s.behind != nil && r.URL.Query().Get("resourceVersion") == "0" {
+		ingresses = s.behind
+	}
 	all := networkingv1.IngressList{TypeMeta: metav1.TypeMeta{APIVersion: "networking.k8s.io/v1", Kind: "IngressList"}}
-	for _, i := range s.ingresses {
+	for _, i := range ingresses {
 		all.Items = append(all.Items, *i)
 	}
 	answer(w, http.StatusOK, all)

@@ -232,7 +232,7 @@ func (r *Router) portions(ctx context.Context, k rollback.Key, m rollback.Manife
 	routes, err := r.routes(ctx, k, m)
 	found, errs := make(map[string]float64), []error{err}
 	for _, o := range routes {
-		live, neighbours, err := r.read(ctx, k, o)
+		live, neighbours, err := r.stored(ctx, k, o)
 		if err != nil {
 			errs = append(errs, err)
 			continue

@@ -90,6 +90,10 @@ func newStage(sb *sandbox.Sandbox, p programs) (*Stage, error) {
 // programs are the paths of what a stage runs.
 type programs struct{ helm, backout, storefront string }
 
+// releaseTags are those of the Makefile and the Dockerfile: they leave out gin's
+// MessagePack, which is a twelfth of the program.
+const releaseTags = "nomsgpack"
+
 // build builds what is missing, also what a sandbox builds only when it is asked
 // for: no limit of a story counts minutes of compiling. helm is the program that
 // people use, at the version that go.mod pins.
@@ -105,7 +109,7 @@ func build(ctx context.Context, progress func(string)) (p programs, err error) {
 		binary sandbox.Binary
 	}{
 		{&p.helm, sandbox.Binary{Name: "helm", Module: "tests", Package: "helm.sh/helm/v3/cmd/helm", LDFlags: stripped}},
-		{&p.backout, sandbox.Binary{Name: "backout", Module: ".", Package: ".", LDFlags: stripped}},
+		{&p.backout, sandbox.Binary{Name: "backout", Module: ".", Package: ".", LDFlags: stripped, Tags: releaseTags}},
 		{&p.storefront, sandbox.Binary{Name: "storefront", Module: ".", Package: "./app", LDFlags: stripped}},
 	} {
 		if *b.path, err = sandbox.Build(ctx, b.binary, progress); err != nil {
