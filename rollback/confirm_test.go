@@ -19,7 +19,7 @@ func TestAnAlertThatPrometheusDeniesTouchesNothing(t *testing.T) {
 		run(t, e)
 		received := time.Now().UTC()
 		accept(t, e, alert("rollback"))
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		if r, _ := c.record(shop(), 2); c.rollbacks != 0 || len(c.raised) != 0 || r.Decision().Verdict != rollback.Unconfirmed {
 			t.Errorf("%d rollbacks, weights %v, %s; want nothing touched", c.rollbacks, c.raised, r.Summary())
 		}
@@ -36,11 +36,11 @@ func TestNoDataIsNotBadData(t *testing.T) {
 		e := newEngine(t, c, policy(), asking(c))
 		run(t, e)
 		accept(t, e, alert("rollback"))
-		time.Sleep(time.Second)
+		pass(time.Second)
 		if c.weight != "0" {
 			t.Errorf("weight %s with a Prometheus out of reach; the shed does not wait for it", c.weight)
 		}
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		r, _ := c.record(shop(), 2)
 		if c.rollbacks != 0 || r.Decision().Verdict != rollback.Unknown || !r.Decision().People || !r.Hold.Lasts() {
 			t.Errorf("%d rollbacks, %s; want a hold and people", c.rollbacks, r.Summary())
@@ -58,11 +58,11 @@ func TestARollbackWaitsForPrometheusToComeBack(t *testing.T) {
 		e := newEngine(t, c, policy(), asking(c))
 		run(t, e)
 		accept(t, e, alert("rollback"))
-		time.Sleep(10 * time.Second)
-		if c.rollbacks != 0 || c.weight != "0" {
-			t.Fatalf("%d rollbacks, weight %s while Prometheus is away; want none, and 0", c.rollbacks, c.weight)
+		pass(10 * time.Second)
+		if rollbacks, weight := c.done(); rollbacks != 0 || weight != "0" {
+			t.Fatalf("%d rollbacks, weight %s while Prometheus is away; want none, and 0", rollbacks, weight)
 		}
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if c.rollbacks != 1 {
 			t.Errorf("%d rollbacks after Prometheus confirmed the alert, want 1", c.rollbacks)
 		}
@@ -82,7 +82,7 @@ func TestAShedWaitsForPrometheusAQuarterOfASecond(t *testing.T) {
 		var took time.Duration
 		c.afterShed = func() { took = time.Since(begun) }
 		accept(t, e, alert("rollback"))
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if took == 0 || took > 250*time.Millisecond {
 			t.Errorf("the shed came after %s (0 is never) with a Prometheus that does not answer, want at most 250ms", took)
 		}
@@ -108,7 +108,7 @@ func TestWhetherItHelpedIsJudged(t *testing.T) {
 				e := newEngine(t, cl, policy(), asking(cl))
 				run(t, e)
 				accept(t, e, alert("rollback"))
-				time.Sleep(time.Hour)
+				pass(time.Hour)
 				if r, _ := cl.record(shop(), 2); r.Outcome != c.want || r.Closed.IsZero() {
 					t.Errorf("outcome %q, %s; want %q and the record closed", r.Outcome, r.Summary(), c.want)
 				}
@@ -124,10 +124,10 @@ func TestWithoutPrometheusTheResolveIsTheHint(t *testing.T) {
 		run(t, e)
 		a := alert("rollback")
 		accept(t, e, a)
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		a.Resolved = true
 		accept(t, e, a)
-		time.Sleep(5 * time.Minute)
+		pass(5 * time.Minute)
 		if r, _ := c.record(shop(), 2); r.Outcome != rollback.Restored || r.Closed.IsZero() {
 			t.Errorf("outcome %q, %s; want it restored, unproven", r.Outcome, r.Summary())
 		}
@@ -142,13 +142,13 @@ func TestAShedThatWasNotNotedIsNotForgottenWhenTheAlertResolves(t *testing.T) {
 		first := newEngine(t, c, policy())
 		a := alert("rollback")
 		accept(t, first, a)
-		c.weight = "0"
-		time.Sleep(7 * time.Second)
+		c.now(func(c *cluster) { c.weight = "0" })
+		pass(7 * time.Second)
 		a.Resolved = true
 		e := newEngine(t, c, policy())
 		accept(t, e, a)
 		run(t, e)
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if r, _ := c.record(shop(), 2); c.rollbacks != 1 || !r.Shed.Succeeded() {
 			t.Errorf("%d rollbacks, %s; want what was claimed to be finished", c.rollbacks, r.Summary())
 		}
@@ -162,7 +162,7 @@ func TestAShedThatWasNeverBegunIsNotClaimed(t *testing.T) {
 		e := newEngine(t, c, policy(), asking(c))
 		run(t, e)
 		accept(t, e, alert("rollback"))
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if r, _ := c.record(shop(), 2); r.Shed != nil {
 			t.Errorf("the record claims a shed that Prometheus prevented: %+v", r.Shed)
 		}

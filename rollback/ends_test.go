@@ -41,7 +41,7 @@ func upgrading(c *cluster) { c.history[shop()][0].Status = rollback.StatusPendin
 func TestAHoldIsConfirmedBeforeItsShed(t *testing.T) {
 	story(t, func(t *testing.T, c *cluster, e *rollback.Engine) {
 		accept(t, e, alert("rollback"))
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		if r, _ := c.record(shop(), 2); len(c.raised) != 0 || r.Decision().Verdict != rollback.Unconfirmed {
 			t.Errorf("weights %v, %s; want nothing touched for an alert that Prometheus denies", c.raised, r.Summary())
 		}
@@ -51,13 +51,13 @@ func TestAHoldIsConfirmedBeforeItsShed(t *testing.T) {
 func TestContentThatWasHeldIsNoTarget(t *testing.T) {
 	story(t, func(t *testing.T, c *cluster, e *rollback.Engine) {
 		accept(t, e, alert("shed"))
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		c.upgrade("v4", "Upgrade complete")
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		bad := alert("rollback")
 		bad.Labels["version"] = "v4"
 		accept(t, e, bad)
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if r, _ := c.record(shop(), 3); r.Target != 1 {
 			t.Errorf("%s; want to go back to v2: v3 was held", r.Summary())
 		}
@@ -67,7 +67,7 @@ func TestContentThatWasHeldIsNoTarget(t *testing.T) {
 func TestAShedWithoutARollbackIsTriedOn(t *testing.T) {
 	story(t, func(t *testing.T, c *cluster, e *rollback.Engine) {
 		accept(t, e, alert("shed"))
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		if r, _ := c.record(shop(), 2); c.weight != "0" || !r.Hold.Lasts() {
 			t.Errorf("weight %s, %s; want the shed done once the router can be written again", c.weight, r.Summary())
 		}
@@ -81,11 +81,11 @@ func TestAShedWithoutARollbackIsTriedOn(t *testing.T) {
 func TestHelmsOwnWriteIsNoPersons(t *testing.T) {
 	story(t, func(t *testing.T, c *cluster, e *rollback.Engine) {
 		accept(t, e, alert("shed"))
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		c.change(func() { c.set("20") }) // Helm gets to the Ingress
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		c.change(func() { c.history[shop()][0].Status = rollback.StatusDeployed })
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if r, _ := c.record(shop(), 2); c.weight != "0" || !r.Hold.Lasts() {
 			t.Errorf("weight %s, %s; want the hold to outlast the upgrade", c.weight, r.Summary())
 		}
@@ -95,7 +95,7 @@ func TestHelmsOwnWriteIsNoPersons(t *testing.T) {
 func TestWhatPrometheusDeniesAfterTheShedIsRaisedAgain(t *testing.T) {
 	story(t, func(t *testing.T, c *cluster, e *rollback.Engine) {
 		accept(t, e, alert("rollback"))
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if r, _ := c.record(shop(), 2); c.weight != "20" || c.rollbacks != 0 || r.Closed.IsZero() {
 			t.Errorf("weight %s, %d rollbacks, %s; want the weight back", c.weight, c.rollbacks, r.Summary())
 		}
@@ -103,7 +103,7 @@ func TestWhatPrometheusDeniesAfterTheShedIsRaisedAgain(t *testing.T) {
 		again := alert("rollback")
 		again.Fingerprint = "e9"
 		accept(t, e, again)
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if c.rollbacks != 1 {
 			t.Errorf("%d rollbacks for a later alert that is confirmed, want 1", c.rollbacks)
 		}
@@ -116,12 +116,12 @@ func TestWhatPrometheusDeniesAfterTheShedIsRaisedAgain(t *testing.T) {
 func TestAHoldCanFollowWhatWasRaisedAgain(t *testing.T) {
 	story(t, func(t *testing.T, c *cluster, e *rollback.Engine) {
 		accept(t, e, alert("shed"))
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		c.change(func() { c.answers = []rollback.Confirmation{answer(rollback.AnswerFiring)} })
 		again := alert("shed")
 		again.Fingerprint = "e9"
 		accept(t, e, again)
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		if r, _ := c.record(shop(), 2); c.weight != "0" || !r.Hold.Lasts() || !r.Closed.IsZero() {
 			t.Errorf("weight %s, %s; want the second shed held, and watched", c.weight, r.Summary())
 		}
@@ -135,14 +135,14 @@ func TestNoZeroIsLeftBehindUnwatched(t *testing.T) {
 	story(t, func(t *testing.T, c *cluster, e *rollback.Engine) {
 		c.beforeRollback = func() { c.change(func() { c.paused = "everything is paused by ann" }) }
 		accept(t, e, alert("rollback"))
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		c.upgrade("v4", "Upgrade complete")
-		time.Sleep(10 * time.Minute)
+		pass(10 * time.Minute)
 		if c.weight != "0" || c.rollbacks != 0 {
 			t.Errorf("weight %s, %d rollbacks while paused; want nothing touched after the shed", c.weight, c.rollbacks)
 		}
 		c.change(func() { c.paused = "" })
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if r, _ := c.record(shop(), 2); c.weight != "20" || r.Closed.IsZero() {
 			t.Errorf("weight %s, %s; want v4's weight raised once backout goes on", c.weight, r.Summary())
 		}
@@ -152,14 +152,14 @@ func TestNoZeroIsLeftBehindUnwatched(t *testing.T) {
 func TestAPauseStopsARollbackThatWasBegun(t *testing.T) {
 	story(t, func(t *testing.T, c *cluster, e *rollback.Engine) {
 		accept(t, e, alert("rollback"))
-		time.Sleep(time.Second)
+		pass(time.Second)
 		c.change(func() { c.paused = "paused by ann" })
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if c.rollbacks != 0 || c.history[shop()][0].Status.Pending() {
 			t.Fatalf("%d rollbacks, revision %d is %s while paused; want none, and nothing pending", c.rollbacks, c.history[shop()][0].Number, c.history[shop()][0].Status)
 		}
 		c.change(func() { c.paused, c.interrupted = "", 0 })
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if c.rollbacks != 1 {
 			t.Errorf("%d rollbacks after backout was resumed, want 1", c.rollbacks)
 		}
@@ -169,13 +169,13 @@ func TestAPauseStopsARollbackThatWasBegun(t *testing.T) {
 func TestAPauseDoesNotForgetAHold(t *testing.T) {
 	story(t, func(t *testing.T, c *cluster, e *rollback.Engine) {
 		accept(t, e, alert("rollback"))
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		c.change(func() { c.paused = "paused by ann" })
 		accept(t, e, alert("rollback"))
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		c.change(func() { c.paused = "" })
 		accept(t, e, alert("rollback"))
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		if r, _ := c.record(shop(), 2); r.Decision().Verdict != rollback.Baked || !r.Hold.Lasts() || c.weight != "0" {
 			t.Errorf("%s; want the hold as it was before the pause", r.Summary())
 		}
@@ -185,9 +185,9 @@ func TestAPauseDoesNotForgetAHold(t *testing.T) {
 func TestAStuckUpgradeIsAPersonsToMend(t *testing.T) {
 	story(t, func(t *testing.T, c *cluster, e *rollback.Engine) {
 		accept(t, e, alert("rollback"))
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		c.change(func() { c.set("5") })
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if r, _ := c.record(shop(), 2); c.weight != "5" || !r.Decision().People {
 			t.Errorf("weight %s, %s; want the person's 5 on an upgrade that hangs for hours", c.weight, r.Summary())
 		}
@@ -202,7 +202,7 @@ func TestAnAlertThatIsRepeatedMakesNoStorm(t *testing.T) {
 		alerts := crowd(c, 5)
 		for range 8 {
 			accept(t, e, alerts...)
-			time.Sleep(5 * time.Minute)
+			pass(5 * time.Minute)
 		}
 		if c.rollbacks != 5 {
 			t.Errorf("%d rollbacks after 40 minutes of the same five alerts; want the storm to be over after 10", c.rollbacks)
@@ -220,7 +220,7 @@ func TestStaleAlertsMakeNoStorm(t *testing.T) {
 			stale[i].Labels["version"] = "v2"
 		}
 		accept(t, e, append(stale, alert("rollback"))...)
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if c.rollbacks != 1 {
 			t.Errorf("%d rollbacks beside four alerts about replaced versions, want 1", c.rollbacks)
 		}
@@ -230,7 +230,7 @@ func TestStaleAlertsMakeNoStorm(t *testing.T) {
 func TestALookAheadThatNeverWorksCallsForAPerson(t *testing.T) {
 	story(t, func(t *testing.T, c *cluster, e *rollback.Engine) {
 		accept(t, e, alert("rollback"))
-		time.Sleep(6 * time.Hour)
+		pass(6 * time.Hour)
 		r, _ := c.record(shop(), 2)
 		if c.checks > 40 || r.Decision().Verdict != rollback.Unsafe || !r.Decision().People || !strings.Contains(r.Decision().Reason, "failed calling webhook") {
 			t.Errorf("%d looks ahead, %s; want a bound, a hold, and the reason told", c.checks, r.Summary())
@@ -245,14 +245,14 @@ func TestALookAheadThatNeverWorksCallsForAPerson(t *testing.T) {
 func TestAnAccusationThatComesToNothingDoesNotStopTheRaise(t *testing.T) {
 	story(t, func(t *testing.T, c *cluster, e *rollback.Engine) {
 		accept(t, e, alert("rollback"))
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		c.change(func() { c.answers = []rollback.Confirmation{answer(rollback.AnswerQuiet)} })
 		later := alert("rollback")
 		later.Labels["version"], later.Fingerprint = "v2", "e2"
 		accept(t, e, later)
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		c.change(func() { c.ready = true })
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if c.weight != "20" {
 			r, _ := c.record(shop(), 2)
 			t.Errorf("weight %s, %+v; want v2's weight raised: Prometheus denied the alert about it", c.weight, r.Raise)
@@ -272,7 +272,7 @@ func TestAReplicaThatDoesNotLeadShedsBesideAnOpenRecord(t *testing.T) {
 		bad := alert("rollback")
 		bad.Labels["version"] = "v4"
 		accept(t, e, bad)
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if c.weight != "0" {
 			t.Errorf("weight %s; want the canary shed by whoever stored the alert", c.weight)
 		}
@@ -285,9 +285,9 @@ func TestPrometheusIsAskedForAsLongAsAnAlertSettles(t *testing.T) {
 		delete(early.Labels, "version")
 		early.StartsAt = time.Now().Add(-10 * time.Minute)
 		accept(t, e, early)
-		time.Sleep(3 * time.Minute)
+		pass(3 * time.Minute)
 		c.change(func() { c.answers = []rollback.Confirmation{answer(rollback.AnswerQuiet)} })
-		time.Sleep(20 * time.Minute)
+		pass(20 * time.Minute)
 		if r, _ := c.record(shop(), 2); len(c.raised) != 0 || r.Decision().Verdict != rollback.Unconfirmed {
 			t.Errorf("weights %v, %s; want Prometheus asked again, and believed", c.raised, r.Summary())
 		}
@@ -305,13 +305,13 @@ func TestAPersonsOrderIsNoAlert(t *testing.T) {
 		run(t, e)
 		a := alert("rollback")
 		accept(t, e, a)
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if r, _ := c.record(shop(), 2); r.Hold.Lasts() {
 			t.Errorf("%s; want the hold over once the release was rolled back", r.Summary())
 		}
 		a.Resolved = true
 		accept(t, e, a)
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		if r, _ := c.record(shop(), 2); r.Outcome != rollback.Restored {
 			t.Errorf("outcome %q; want the alert's resolve to count, and nothing else", r.Outcome)
 		}
@@ -321,12 +321,12 @@ func TestAPersonsOrderIsNoAlert(t *testing.T) {
 func TestReleaseByHandWinsOverWhatWaits(t *testing.T) {
 	story(t, func(t *testing.T, c *cluster, e *rollback.Engine) {
 		accept(t, e, alert("rollback"))
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		hand := rollback.Hand{Releases: c, Traffic: c, Ledger: c, Who: "ann"}
 		if _, err := hand.Release(t.Context(), shop()); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if r, _ := c.record(shop(), 2); c.weight != "20" || !r.Hold.Lifted {
 			t.Errorf("weight %s (%v), %s, hold %+v; want what ann released to stay released", c.weight, c.raised, r.Summary(), r.Hold)
 		}
@@ -354,9 +354,9 @@ func TestOrdersAreRefusedDuringARollback(t *testing.T) {
 func TestShedIsLookedAtAgainOnceStablePodsAreBack(t *testing.T) {
 	story(t, func(t *testing.T, c *cluster, e *rollback.Engine) {
 		accept(t, e, alert("shed"))
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		c.change(func() { c.routing.NoStable = "" })
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if c.weight != "0" {
 			t.Errorf("weight %s after the stable pods are back, want 0", c.weight)
 		}
@@ -372,7 +372,7 @@ func TestAnOptOutLeavesNothingPending(t *testing.T) {
 		p := policy()
 		p.Releases = nil
 		run(t, newEngine(t, c, p))
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if got := c.history[shop()][0].Status; got != rollback.StatusFailed {
 			t.Errorf("our own revision 3 is %s after the release was opted out, want failed", got)
 		}
@@ -390,7 +390,7 @@ func TestARecordThatIsDeletedAndOpenedAnewIsAnother(t *testing.T) {
 			c.set("20")
 		}
 		accept(t, e, alert("shed"))
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if r, _ := c.record(shop(), 2); c.weight != "0" || !r.Hold.Lasts() {
 			t.Errorf("weight %s, %s; want the new record's own shed done", c.weight, r.Summary())
 		}

@@ -95,7 +95,7 @@ func TestAnAlertShedsRollsBackAndRaises(t *testing.T) {
 		if _, ok := c.record(shop(), 2); !ok {
 			t.Error("Accept returned before the record was stored")
 		}
-		time.Sleep(15 * time.Minute)
+		pass(15 * time.Minute)
 
 		r, _ := c.record(shop(), 2)
 		if !r.Shed.Succeeded() || !r.Rollback.Succeeded() || !r.Raise.Succeeded() || !r.Verify.Succeeded() || r.Closed.IsZero() {
@@ -120,7 +120,7 @@ func TestTheWeightStaysZeroUntilTheTargetIsReady(t *testing.T) {
 		e := newEngine(t, c, policy())
 		run(t, e)
 		accept(t, e, alert("rollback"))
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		if c.weight != "0" {
 			t.Fatalf("weight %s with pods that are not ready", c.weight)
 		}
@@ -133,7 +133,7 @@ func TestTheWeightStaysZeroUntilTheTargetIsReady(t *testing.T) {
 		if r, _ := c.record(shop(), 2); r.Outcome != rollback.NotRecovered || !strings.Contains(r.Summary(), "waiting for the canary's pod") {
 			t.Errorf("%s; want people to be told after an hour without ready pods", r.Summary())
 		}
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if c.weight != "20" {
 			t.Errorf("weight %s after the pods got ready, want 20", c.weight)
 		}
@@ -153,14 +153,14 @@ func TestTheSameAlertAnyNumberOfTimesGivesOneRollback(t *testing.T) {
 		var senders sync.WaitGroup
 		for i := range 50 {
 			senders.Go(func() {
-				time.Sleep(time.Duration(i) * 100 * time.Millisecond)
+				pass(time.Duration(i) * 100 * time.Millisecond)
 				accept(t, engines[i%2], same)
 			})
 		}
 		senders.Wait()
-		time.Sleep(20 * time.Minute)
+		pass(20 * time.Minute)
 		accept(t, engines[0], same)
-		time.Sleep(20 * time.Minute)
+		pass(20 * time.Minute)
 		if c.rollbacks != 1 {
 			t.Errorf("%d rollbacks, want exactly 1", c.rollbacks)
 		}
@@ -194,7 +194,7 @@ func TestWhatIsNotAllowedTouchesNothing(t *testing.T) {
 				e := newEngine(t, c, p)
 				run(t, e)
 				accept(t, e, a)
-				time.Sleep(time.Hour)
+				pass(time.Hour)
 				if c.rollbacks != 0 || len(c.raised) != 0 || len(c.records) != 0 {
 					t.Errorf("%d rollbacks, weights %v, %d records: want none", c.rollbacks, c.raised, len(c.records))
 				}
@@ -210,7 +210,7 @@ func TestObserveModeRecordsAndTouchesNothing(t *testing.T) {
 		e := newEngine(t, c, p)
 		run(t, e)
 		accept(t, e, alert("rollback"))
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		if c.rollbacks != 0 || len(c.raised) != 0 {
 			t.Errorf("%d rollbacks, weights %v in observe mode", c.rollbacks, c.raised)
 		}
@@ -241,7 +241,7 @@ func TestAFailingShedDoesNotKeepTheRollbackBack(t *testing.T) {
 		e := newEngine(t, c, policy())
 		run(t, e)
 		accept(t, e, alert("rollback"))
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if r, _ := c.record(shop(), 2); !r.Shed.Failed || !r.Rollback.Succeeded() {
 			t.Errorf("want a failed shed and a rollback all the same: %s", r.Summary())
 		}
@@ -255,12 +255,12 @@ func TestTheReleaseMovingOnEndsTheRecord(t *testing.T) {
 		e := newEngine(t, c, policy())
 		run(t, e)
 		accept(t, e, alert("rollback"))
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		if c.weight != "0" || c.rollbacks != 0 {
 			t.Errorf("weight %s, %d rollbacks during an upgrade: want 0 and none", c.weight, c.rollbacks)
 		}
 		c.upgrade("v4", "Upgrade complete")
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		r, _ := c.record(shop(), 2)
 		if r.Decision().Verdict != rollback.Stale || r.Closed.IsZero() || c.rollbacks != 0 {
 			t.Errorf("%s, %d rollbacks: v4 is to be left alone", r.Summary(), c.rollbacks)
@@ -275,11 +275,11 @@ func TestAnUpgradeInFlightIsWaitedFor(t *testing.T) {
 		e := newEngine(t, c, policy())
 		run(t, e)
 		accept(t, e, alert("rollback"))
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		c.mu.Lock()
 		c.history[shop()][0].Status = rollback.StatusDeployed
 		c.mu.Unlock()
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		if c.rollbacks != 1 {
 			t.Errorf("%d rollbacks after the upgrade ended, want 1", c.rollbacks)
 		}
@@ -326,7 +326,7 @@ func TestANewProcessGoesOnWhereTheLastOneStood(t *testing.T) {
 					t.Fatal(err)
 				}
 				run(t, newEngine(t, c, policy()))
-				time.Sleep(15 * time.Minute)
+				pass(15 * time.Minute)
 				got, _ := c.record(shop(), 2)
 				if c.rollbacks != 1 || c.weight != "20" || !got.Rollback.Succeeded() || got.Closed.IsZero() {
 					t.Errorf("%d rollbacks, weight %s, %s: want one rollback, the target's weight, a closed record", c.rollbacks, c.weight, got.Summary())
@@ -343,10 +343,17 @@ func TestStoppingFinishesTheStepInHand(t *testing.T) {
 		e := newEngine(t, c, policy())
 		stop := run(t, e)
 		accept(t, e, alert("rollback"))
-		time.Sleep(2 * time.Second)
+		pass(2 * time.Second)
 		stop()
 		if r, _ := c.record(shop(), 2); !r.Rollback.Succeeded() {
 			t.Errorf("the process was told to stop in the middle of a rollback and left it: %+v", r.Rollback)
 		}
 	})
+}
+
+// pass lets time pass, in a bubble, and everything happen that is due by then. What the
+// engine has written may be read without a lock afterwards.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
 }

@@ -275,6 +275,21 @@ func (c *cluster) Ready(ctx context.Context, _ rollback.Key, _ int) (bool, strin
 	return c.ready, "waiting for the canary's pod", nil
 }
 
+// now changes the cluster while an engine may look at it.
+func (c *cluster) now(change func(*cluster)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	change(c)
+}
+
+// done is how many rollbacks there were and the canary's weight, while an engine may
+// go on.
+func (c *cluster) done() (rollbacks int, weight string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.rollbacks, c.weight
+}
+
 func (c *cluster) set(weight string) {
 	c.weight = weight
 	c.raised = append(c.raised, weight)

@@ -48,7 +48,7 @@ func TestForeseeIsWhatHappens(t *testing.T) {
 				}
 				run(t, e)
 				accept(t, e, alert(c.level))
-				time.Sleep(time.Minute)
+				pass(time.Minute)
 				r, ok := cl.record(shop(), 2)
 				if !ok {
 					t.Fatal("the alert led to no record")
@@ -94,7 +94,7 @@ func TestForeseeAfterTheRollback(t *testing.T) {
 		e := newEngine(t, c, policy())
 		run(t, e)
 		accept(t, e, alert("rollback"))
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		forecasts, err := e.Foresee(t.Context(), []rollback.Alert{alert("rollback")})
 		if err != nil || len(forecasts) != 1 {
 			t.Fatalf("got %v, %v", forecasts, err)

@@ -60,7 +60,7 @@ backout_records_open 1
 			}
 		}
 		tells("1")
-		time.Sleep(5 * time.Hour)
+		pass(5 * time.Hour)
 		tells("0")
 	})
 }

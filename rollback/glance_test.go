@@ -44,7 +44,7 @@ func TestAGlanceIsConfirmedBeforeAShed(t *testing.T) {
 					e := newEngine(t, c, policy(), leads)
 					run(t, e)
 					accept(t, e, alert("rollback"))
-					time.Sleep(time.Minute)
+					pass(time.Minute)
 					r, _ := c.record(shop(), 2)
 					if len(c.raised) != 0 || c.rollbacks != 0 {
 						t.Errorf("weights %v, %d rollbacks, %s; want nothing touched", c.raised, c.rollbacks, r.Summary())
@@ -67,14 +67,14 @@ func TestAnAlertIsFiledAtTheNewestRevision(t *testing.T) {
 				c := newCluster()
 				c.freeze()
 				c.upgrade("v4", "Upgrade complete")
-				time.Sleep(time.Second)
+				pass(time.Second)
 				e := newEngine(t, c, policy())
 				run(t, e)
 				a := alert("shed")
 				delete(a.Labels, "version")
 				a.Labels[label] = map[string]string{"version": "v4", "revision": "3"}[label]
 				accept(t, e, a)
-				time.Sleep(time.Minute)
+				pass(time.Minute)
 				r, _ := c.record(shop(), 3)
 				if r.UID != "uid-3" || r.Decision().Verdict != rollback.Act || !r.Shed.Succeeded() {
 					t.Errorf("%s (%s); want revision 3 accused, and its canary out of the traffic", r.Summary(), r.UID)
@@ -101,7 +101,7 @@ func TestAnAlertIsFiledAtTheLifeThatIs(t *testing.T) {
 		e := newEngine(t, c, policy())
 		run(t, e)
 		accept(t, e, alert("shed"))
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if r, _ := c.record(shop(), 2); r.UID != "uid-2-anew" || !r.Shed.Succeeded() || len(c.raised) != 1 {
 			t.Errorf("%s (%s), weights %v; want the record to be about what is installed now", r.Summary(), r.UID, c.raised)
 		}
@@ -115,14 +115,14 @@ func TestAnAlertIsFiledOnceMoreWhenTheWriteConflicts(t *testing.T) {
 		c := newCluster()
 		c.freeze()
 		c.upgrade("v4", "Upgrade complete")
-		time.Sleep(time.Second)
+		pass(time.Second)
 		c.saveErrors = []error{nil, rollback.ErrConflict, rollback.ErrConflict}
 		e := newEngine(t, c, policy())
 		run(t, e)
 		a := alert("shed")
 		a.Labels["version"] = "v4"
 		accept(t, e, a)
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if r, ok := c.record(shop(), 3); !ok || !r.Shed.Succeeded() {
 			t.Errorf("%s; want revision 3 accused, and its canary out of the traffic", r.Summary())
 		}
@@ -137,7 +137,7 @@ func TestAGlancePutsNoAlertOff(t *testing.T) {
 			c := newCluster()
 			c.freeze()
 			c.upgrade("v4", "Upgrade complete")
-			time.Sleep(time.Second)
+			pass(time.Second)
 			a := alert("rollback")
 			delete(a.Labels, "version")
 			a.StartsAt = time.Now().Add(-2 * time.Minute)
@@ -186,7 +186,7 @@ func TestAShedIsNotDoneForAClosedRecord(t *testing.T) {
 		e := newEngine(t, c, policy(), following)
 		run(t, e)
 		accept(t, e, alert("shed"))
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if len(c.raised) != 0 {
 			t.Errorf("weights %v; want none touched for a record that is closed", c.raised)
 		}
@@ -200,10 +200,10 @@ func TestAnAlertOfBeforeAnUpgradeStaysWhereItIs(t *testing.T) {
 		c := newCluster()
 		e := newEngine(t, c, policy())
 		accept(t, e, alert("rollback"))
-		time.Sleep(time.Second)
+		pass(time.Second)
 		c.upgrade("v4", "Upgrade complete")
 		run(t, e)
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		if r, ok := c.record(shop(), 3); ok || len(c.raised) != 0 {
 			t.Errorf("weights %v, %s; want no record of revision 3", c.raised, r.Summary())
 		}
@@ -217,7 +217,7 @@ func TestNobodyShedsWhoDoesNotKnowOfPauses(t *testing.T) {
 		e := newEngine(t, c, policy(), following)
 		run(t, e)
 		accept(t, e, alert("shed"))
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if r, _ := c.record(shop(), 2); len(c.raised) != 0 || r.Shed.Succeeded() {
 			t.Errorf("weights %v, %s; want the shed left to who can tell", c.raised, r.Summary())
 		}
@@ -263,9 +263,9 @@ func TestAnAlertAboutAnotherRevisionIsStoredAndDone(t *testing.T) {
 		}
 		leader := newEngine(t, c, p)
 		run(t, leader)
-		time.Sleep(time.Second)
+		pass(time.Second)
 		leader.Notice(r)
-		time.Sleep(time.Second)
+		pass(time.Second)
 		if _, ok := c.record(shop(), 9); ok {
 			t.Error("the old record beside it is still there; want it to go when one is closed, by whichever replica")
 		}
@@ -289,7 +289,7 @@ func TestAnAlertAboutAnotherRevisionClosesNothingThatWasBegun(t *testing.T) {
 		a.Labels["revision"] = "1"
 		accept(t, e, a)
 		run(t, e)
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if r, _ := c.record(shop(), 2); !r.Closed.IsZero() || !r.Hold.Lasts() {
 			t.Errorf("%s, closed %v; want the zero held", r.Summary(), r.Closed)
 		}

@@ -15,7 +15,7 @@ func held(t *testing.T, c *cluster) *rollback.Engine {
 	e := newEngine(t, c, policy())
 	run(t, e)
 	accept(t, e, alert("shed"))
-	time.Sleep(time.Minute)
+	pass(time.Minute)
 	if r, _ := c.record(shop(), 2); c.weight != "0" || !r.Hold.Lasts() || !r.Closed.IsZero() {
 		t.Fatalf("weight %s, %s; want the canary held at zero", c.weight, r.Summary())
 	}
@@ -29,9 +29,9 @@ func TestAPersonWhoRaisesAHeldWeightWins(t *testing.T) {
 		c.mu.Lock()
 		c.set("5")
 		c.mu.Unlock()
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		accept(t, e, alert("shed"))
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		r, _ := c.record(shop(), 2)
 		if c.weight != "5" || r.Hold.Lasts() || r.Closed.IsZero() {
 			t.Errorf("weight %s, %s; want the person's 5 and the hold ended", c.weight, r.Summary())
@@ -50,14 +50,14 @@ func TestOtherContentEndsAHold(t *testing.T) {
 		c.ready = false
 		c.mu.Unlock()
 		c.upgrade("v4", "Upgrade complete")
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if c.weight != "0" {
 			t.Fatalf("weight %s before v4's pods are ready", c.weight)
 		}
 		c.mu.Lock()
 		c.ready = true
 		c.mu.Unlock()
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		r, _ := c.record(shop(), 2)
 		if c.weight != "20" || r.Hold.Lasts() || !strings.Contains(r.Hold.Why, "revision 3 has other content") {
 			t.Errorf("weight %s, %+v; want v4's own weight and the hold ended", c.weight, r.Hold)
@@ -74,13 +74,13 @@ func TestAHoldGoesOnAtTheNextStepOfARamp(t *testing.T) {
 		c.history[shop()][0].Content = "c3"
 		c.set("50") // the ramp's next weight, as Helm writes it
 		c.mu.Unlock()
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		r, _ := c.record(shop(), 3)
 		if c.weight != "0" || !r.Hold.Lasts() || c.rollbacks != 0 {
 			t.Fatalf("weight %s, %s; want revision 3 held for the content of revision 2", c.weight, r.Summary())
 		}
 		accept(t, e, alert("rollback"))
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		if r, _ := c.record(shop(), 2); r.Hold.Lasts() || !strings.Contains(r.Hold.Why, "goes on at revision 3") {
 			t.Errorf("the hold of revision 2: %+v; want it to name where it goes on", r.Hold)
 		}
@@ -92,7 +92,7 @@ func TestAHoldGivesWayToAnAlertThatAsksForMore(t *testing.T) {
 		c := newCluster()
 		e := held(t, c)
 		accept(t, e, alert("rollback"))
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		if r, _ := c.record(shop(), 2); c.rollbacks != 1 || r.Hold.Lasts() || r.Closed.IsZero() {
 			t.Errorf("%d rollbacks, %s; want the strongest accusation to win", c.rollbacks, r.Summary())
 		}
@@ -106,7 +106,7 @@ func TestWhatIsUnsafeIsHeldAndTold(t *testing.T) {
 		e := newEngine(t, c, policy())
 		run(t, e)
 		accept(t, e, alert("rollback"))
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		r, _ := c.record(shop(), 2)
 		if c.rollbacks != 0 || c.weight != "0" || r.Decision().Verdict != rollback.Unsafe || !r.Hold.Lasts() {
 			t.Errorf("%d rollbacks, weight %s, %s; want the canary held and nothing rolled back", c.rollbacks, c.weight, r.Summary())
@@ -127,7 +127,7 @@ func TestWithoutStablePodsTheWeightStaysAndTheRollbackGoesOn(t *testing.T) {
 		e := newEngine(t, c, policy())
 		run(t, e)
 		accept(t, e, alert("rollback"))
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		r, _ := c.record(shop(), 2)
 		for _, weight := range c.raised {
 			if weight == "0" {
@@ -147,7 +147,7 @@ func TestAPauseStopsWhatWasNotBegun(t *testing.T) {
 		e := newEngine(t, c, policy())
 		run(t, e)
 		accept(t, e, alert("rollback"))
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		if r, ok := c.record(shop(), 2); !ok || r.Decision().Verdict != rollback.Paused || c.rollbacks != 0 || len(c.raised) != 0 {
 			t.Fatalf("%d rollbacks, weights %v, %s; want a record and nothing else", c.rollbacks, c.raised, r.Summary())
 		}
@@ -155,7 +155,7 @@ func TestAPauseStopsWhatWasNotBegun(t *testing.T) {
 		c.paused = ""
 		c.mu.Unlock()
 		accept(t, e, alert("rollback"))
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if c.rollbacks != 1 {
 			t.Errorf("%d rollbacks after backout was resumed and the alert repeated, want 1", c.rollbacks)
 		}

@@ -19,7 +19,7 @@ func TestAReplicaThatDoesNotLeadShedsWhatItStored(t *testing.T) {
 		e := newEngine(t, c, policy(), following)
 		run(t, e)
 		accept(t, e, alert("rollback"))
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		if c.weight != "0" || c.rollbacks != 0 || c.checks != 0 {
 			t.Errorf("weight %s, %d rollbacks; want the shed and nothing else", c.weight, c.rollbacks)
 		}
@@ -35,7 +35,7 @@ func TestTheLeaderGoesOnWithWhatAnotherReplicaStored(t *testing.T) {
 		accept(t, other, alert("rollback"))
 		r, _ := c.record(shop(), 2)
 		leader.Notice(r)
-		time.Sleep(time.Second)
+		pass(time.Second)
 		if c.rollbacks != 1 {
 			t.Errorf("%d rollbacks a second after the leader noticed the record, want 1", c.rollbacks)
 		}
@@ -56,13 +56,13 @@ func TestANewLeaderFindsWhatTheOldOneLeft(t *testing.T) {
 			}
 		})
 		run(t, e)
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		if len(c.raised) != 0 {
 			t.Fatalf("weights %v written by a replica that neither leads nor stored the alert", c.raised)
 		}
 		leads.Store(true)
 		e.Lead()
-		time.Sleep(time.Second)
+		pass(time.Second)
 		if c.rollbacks != 1 {
 			t.Errorf("%d rollbacks a second after the lead was taken over, want 1", c.rollbacks)
 		}
@@ -89,7 +89,7 @@ func TestALeaderThatLosesTheLeaseStopsWriting(t *testing.T) {
 				run(t, e)
 				when(c, func() { lost.Store(true) })
 				accept(t, e, alert("rollback"))
-				time.Sleep(time.Hour)
+				pass(time.Hour)
 				r, _ := c.record(shop(), 2)
 				if r.Rollback.Finished() || slices.Contains(c.raised, "20") {
 					t.Errorf("%+v, weights %v; want neither the record nor the weight written after the lease was lost", r.Rollback, c.raised)
@@ -121,7 +121,7 @@ func TestAStormIsNotTheCanaries(t *testing.T) {
 		e := newEngine(t, c, policy())
 		run(t, e)
 		accept(t, e, crowd(c, 5)...)
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if c.rollbacks != 0 || len(c.raised) != 0 {
 			t.Errorf("%d rollbacks, weights %v in a storm of 5 releases; want nothing touched", c.rollbacks, c.raised)
 		}
@@ -130,7 +130,7 @@ func TestAStormIsNotTheCanaries(t *testing.T) {
 				t.Errorf("%s is decided again at %s, want when the storm is over, 10 minutes after %s", k, r.Decision().Again, r.Opened)
 			}
 		}
-		time.Sleep(15 * time.Minute)
+		pass(15 * time.Minute)
 		if c.rollbacks != 5 {
 			t.Errorf("%d rollbacks after the storm, with alerts that nobody resolved; want them decided again", c.rollbacks)
 		}
@@ -143,7 +143,7 @@ func TestFourReleasesAreNoStorm(t *testing.T) {
 		e := newEngine(t, c, policy())
 		run(t, e)
 		accept(t, e, crowd(c, 4)...)
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if c.rollbacks != 4 {
 			t.Errorf("%d rollbacks, want 4", c.rollbacks)
 		}

@@ -22,7 +22,7 @@ func TestARollbackOutlastsAnAPIServerThatIsAway(t *testing.T) {
 		e := newEngine(t, c, policy())
 		run(t, e)
 		accept(t, e, alert("rollback"))
-		time.Sleep(5 * time.Minute)
+		pass(5 * time.Minute)
 		if r, _ := c.record(shop(), 2); c.rollbacks != 1 || !r.Rollback.Succeeded() {
 			t.Errorf("%d rollbacks after attempts that changed nothing: %s; want 1", c.rollbacks, r.Summary())
 		}
@@ -38,7 +38,7 @@ func TestTheBackOffOfARollbackIsKept(t *testing.T) {
 		e := newEngine(t, c, policy())
 		run(t, e)
 		accept(t, e, alert("rollback"))
-		time.Sleep(2 * time.Minute)
+		pass(2 * time.Minute)
 		if r, _ := c.record(shop(), 2); r.Rollback.Attempts > 12 {
 			t.Errorf("%d attempts in two minutes: looking for open records is no reason to try early", r.Rollback.Attempts)
 		}
@@ -54,7 +54,7 @@ func TestARollbackThatNeverWorksEndsWithTheCommandToRun(t *testing.T) {
 		e := newEngine(t, c, policy())
 		run(t, e)
 		accept(t, e, alert("rollback"))
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		r, _ := c.record(shop(), 2)
 		if !r.Rollback.Failed || r.Closed.IsZero() || !strings.Contains(r.Rollback.Error, "helm rollback canary-demo 1 -n canary-demo") {
 			t.Errorf("%s; want a failed step that tells what to run", r.Summary())
@@ -69,7 +69,7 @@ func TestARevisionThatSomebodyElseMadeIsLeftAlone(t *testing.T) {
 		e := newEngine(t, c, policy())
 		run(t, e)
 		accept(t, e, alert("rollback"))
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		r, _ := c.record(shop(), 2)
 		if c.rollbacks != 0 || !r.Rollback.Failed || r.Closed.IsZero() || !strings.Contains(r.Rollback.Error, "somebody else made revision 3") {
 			t.Errorf("%d rollbacks, %s; want none and the reason told", c.rollbacks, r.Summary())
@@ -84,7 +84,7 @@ func TestTheSameRollbackByAnotherReplicaIsNoFailure(t *testing.T) {
 		e := newEngine(t, c, policy())
 		run(t, e)
 		accept(t, e, alert("rollback"))
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if r, _ := c.record(shop(), 2); !r.Rollback.Succeeded() || r.Made != 3 {
 			t.Errorf("%s; want revision 3 taken for the planned rollback", r.Summary())
 		}
@@ -109,7 +109,7 @@ func TestARollbackThatFailsAgainAndAgainCallsForAPerson(t *testing.T) {
 		e := newEngine(t, c, policy())
 		run(t, e)
 		accept(t, e, alert("rollback"))
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		r, _ := c.record(shop(), 2)
 		if !r.Rollback.Failed || len(c.history[shop()]) > 8 || !strings.Contains(r.Rollback.Error, "helm rollback canary-demo 1 -n canary-demo") {
 			t.Errorf("%d revisions: %s; want a few attempts and the command to run", len(c.history[shop()]), r.Rollback.Error)
@@ -127,7 +127,7 @@ func TestARollbackThatWasInterruptedIsRecoveredAndDone(t *testing.T) {
 		e := newEngine(t, c, policy())
 		run(t, e)
 		accept(t, e, alert("rollback"))
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		r, _ := c.record(shop(), 2)
 		if c.rollbacks != 1 || r.Made != 5 || !r.Rollback.Succeeded() || !slices.Equal(c.recovered, []int{3, 4}) {
 			t.Errorf("%d rollbacks, recovered %v, %s; want revisions 3 and 4 marked as failed, and 5 made", c.rollbacks, c.recovered, r.Summary())
@@ -147,7 +147,7 @@ func TestSomebodyElsesPendingRevisionIsNeverRecovered(t *testing.T) {
 		e := newEngine(t, c, policy())
 		run(t, e)
 		accept(t, e, alert("rollback"))
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		r, _ := c.record(shop(), 2)
 		if len(c.recovered) != 0 || c.rollbacks != 0 || !strings.Contains(r.Rollback.Error, "somebody else made revision 3") {
 			t.Errorf("recovered %v, %d rollbacks, %s; want somebody else's rollback left alone and reported", c.recovered, c.rollbacks, r.Summary())
@@ -183,7 +183,7 @@ func TestAWriteThatFailsAfterAShedIsRepeated(t *testing.T) {
 		run(t, e)
 		c.afterShed = func() { c.recordErrors = []error{errors.New("timeout"), errors.New("timeout")} }
 		accept(t, e, alert("rollback"))
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if r, _ := c.record(shop(), 2); !r.Rollback.Succeeded() || c.weight != "20" {
 			t.Errorf("%s, weight %s; want the story to end as ever", r.Summary(), c.weight)
 		}
@@ -197,16 +197,16 @@ func TestNoWeightIsRaisedOnARevisionThatIsHeld(t *testing.T) {
 		e := newEngine(t, c, policy())
 		run(t, e)
 		accept(t, e, alert("rollback"))
-		time.Sleep(10 * time.Minute)
+		pass(10 * time.Minute)
 		// v2, which backout went back to, is accused as well.
 		second := alert("rollback")
 		second.Labels["version"], second.Fingerprint = "v2", "e2"
 		accept(t, e, second)
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		c.mu.Lock()
 		c.ready = true
 		c.mu.Unlock()
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		r, _ := c.record(shop(), 3)
 		if r.Decision().Verdict != rollback.Own || c.weight != "0" {
 			t.Errorf("%s, weight %s; want the hold to stand at 0", r.Summary(), c.weight)
@@ -221,13 +221,13 @@ func TestAFailedRollbacksRevisionIsBackoutsOwn(t *testing.T) {
 		e := newEngine(t, c, policy())
 		run(t, e)
 		accept(t, e, alert("rollback"))
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		again := alert("rollback")
 		delete(again.Labels, "version")
 		again.Fingerprint = "e2"
 		c.meanwhile = nil
 		accept(t, e, again)
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		newest := c.history[shop()][0].Number
 		if r, _ := c.record(shop(), newest); r.Decision().Verdict != rollback.Own || c.rollbacks != 0 {
 			t.Errorf("%s, %d rollbacks; want the half-done revision to be left to a person", r.Summary(), c.rollbacks)
@@ -245,7 +245,7 @@ func TestSomebodyElsesRevisionIsNotTakenForAFailedRollback(t *testing.T) {
 		e := newEngine(t, c, policy())
 		run(t, e)
 		accept(t, e, alert("rollback"))
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if r, _ := c.record(shop(), 2); strings.Contains(r.Rollback.Error, "helm rollback") {
 			t.Errorf("people are told to roll back somebody else's fix: %s", r.Rollback.Error)
 		}
@@ -258,7 +258,7 @@ func TestARecordOfAReleaseThatIsNoLongerOptedInIsClosed(t *testing.T) {
 		opened(t, c, acting(), nil)
 		p.Releases = []string{"canary-demo/shop"}
 		run(t, newEngine(t, c, p))
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		r, _ := c.record(shop(), 2)
 		if c.rollbacks != 0 || len(c.raised) != 0 || r.Closed.IsZero() || r.Decision().Verdict != rollback.NotAllowed {
 			t.Errorf("%d rollbacks, weights %v, %s; want nothing touched", c.rollbacks, c.raised, r.Summary())
@@ -278,7 +278,7 @@ func TestObserveModeFinishesNothing(t *testing.T) {
 				opened(t, c, acting(), change)
 				p.Mode = rollback.ModeObserve
 				run(t, newEngine(t, c, p))
-				time.Sleep(time.Hour)
+				pass(time.Hour)
 				if c.rollbacks != 0 || len(c.raised) != 0 {
 					t.Errorf("%d rollbacks, weights %v in observe mode", c.rollbacks, c.raised)
 				}
@@ -294,9 +294,9 @@ func TestAWaitingReleaseIsLookedAtOnceASecond(t *testing.T) {
 		e := newEngine(t, c, policy())
 		run(t, e)
 		accept(t, e, alert("rollback"))
-		time.Sleep(30 * time.Minute)
-		c.looks = 0
-		time.Sleep(time.Minute)
+		pass(30 * time.Minute)
+		c.now(func(c *cluster) { c.looks = 0 })
+		pass(time.Minute)
 		if c.looks > 90 {
 			t.Errorf("%d looks in a minute after half an hour of waiting", c.looks)
 		}
@@ -310,11 +310,11 @@ func TestAReleaseThatIsGoneClosesItsRecord(t *testing.T) {
 		e := newEngine(t, c, policy())
 		run(t, e)
 		accept(t, e, alert("rollback"))
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		c.mu.Lock()
 		delete(c.history, shop())
 		c.mu.Unlock()
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if r, _ := c.record(shop(), 2); r.Closed.IsZero() {
 			t.Errorf("%s; want the record closed after helm uninstall", r.Summary())
 		}
@@ -330,11 +330,11 @@ func TestASettlingAlertIsNotForgottenBesideAShed(t *testing.T) {
 		delete(early.Labels, "version")
 		early.StartsAt = time.Now().Add(-10 * time.Minute)
 		accept(t, e, alert("shed"), early)
-		time.Sleep(time.Minute)
-		if c.rollbacks != 0 || c.weight != "0" {
-			t.Fatalf("%d rollbacks, weight %s before the revision has settled; want a shed only", c.rollbacks, c.weight)
+		pass(time.Minute)
+		if rollbacks, weight := c.done(); rollbacks != 0 || weight != "0" {
+			t.Fatalf("%d rollbacks, weight %s before the revision has settled; want a shed only", rollbacks, weight)
 		}
-		time.Sleep(10 * time.Minute)
+		pass(10 * time.Minute)
 		if c.rollbacks != 1 {
 			t.Errorf("%d rollbacks after the revision has settled and the alert still fires, want 1", c.rollbacks)
 		}
@@ -348,11 +348,11 @@ func TestTheWeightIsKeptAtZeroWhileAnUpgradeIsInFlight(t *testing.T) {
 		e := newEngine(t, c, policy())
 		run(t, e)
 		accept(t, e, alert("rollback"))
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		c.mu.Lock()
 		c.set("20") // Helm gets to the Ingress
 		c.mu.Unlock()
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		if c.weight != "0" {
 			t.Errorf("weight %s during the upgrade, want 0", c.weight)
 		}
@@ -393,12 +393,12 @@ func TestNoWeightIsRaisedOnWhatSomebodyElseDeployed(t *testing.T) {
 				e := newEngine(t, c, policy())
 				run(t, e)
 				accept(t, e, alert("rollback"))
-				time.Sleep(time.Minute)
+				pass(time.Minute)
 				change(c)
 				c.mu.Lock()
 				c.ready = true
 				c.mu.Unlock()
-				time.Sleep(time.Minute)
+				pass(time.Minute)
 				r, _ := c.record(shop(), 2)
 				if c.weight != "0" || !r.Raise.Failed || r.Closed.IsZero() {
 					t.Errorf("weight %s, %s; want it left to whoever deployed, and the record closed", c.weight, r.Summary())
@@ -415,7 +415,7 @@ func TestGivingUpLeavesNothingPending(t *testing.T) {
 		e := newEngine(t, c, policy())
 		run(t, e)
 		accept(t, e, alert("rollback"))
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		r, _ := c.record(shop(), 2)
 		if newest := c.history[shop()][0]; newest.Status.Pending() || !r.Rollback.Failed || newest.Number > 8 {
 			t.Errorf("revision %d is %s, %s; want it marked as failed and people called", newest.Number, newest.Status, r.Summary())
@@ -430,7 +430,7 @@ func TestWhatSomebodyElseMadeWhileNobodyLedIsLeftAlone(t *testing.T) {
 		opened(t, c, acting(), func(r *rollback.Record) { r.Rollback, r.Target = &rollback.Step{Started: time.Now()}, 1 })
 		c.upgrade("v4", "Upgrade complete")
 		run(t, newEngine(t, c, policy()))
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		r, _ := c.record(shop(), 2)
 		if c.rollbacks != 0 || r.Made != 0 || !r.Rollback.Failed || len(c.raised) != 0 {
 			t.Errorf("%d rollbacks, weights %v, %s; want v4 left alone", c.rollbacks, c.raised, r.Summary())
@@ -454,7 +454,7 @@ func TestAnUpgradeInTheMomentBeforeAZeroIsLeftAlone(t *testing.T) {
 			e := newEngine(t, c, policy())
 			run(t, e)
 			accept(t, e, alert("rollback"))
-			time.Sleep(time.Hour)
+			pass(time.Hour)
 			if r, _ := c.record(shop(), 2); c.weight != "30" || c.rollbacks != 0 || r.Closed.IsZero() {
 				t.Errorf("%s: weight %s, %d rollbacks, %s; want v4 and its weight left alone", name, c.weight, c.rollbacks, r.Summary())
 			}
@@ -474,7 +474,7 @@ func TestAnUpgradeInTheMomentBeforeTheRaiseIsLeftAlone(t *testing.T) {
 		e := newEngine(t, c, policy())
 		run(t, e)
 		accept(t, e, alert("rollback"))
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		if r, _ := c.record(shop(), 2); c.weight != "5" || r.Closed.IsZero() {
 			t.Errorf("weight %s, %s; want v4's own 5", c.weight, r.Summary())
 		}

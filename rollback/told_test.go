@@ -53,7 +53,7 @@ func TestStepsKeepWhatWasTold(t *testing.T) {
 		e := newEngine(t, c, policy())
 		run(t, e)
 		accept(t, e, alert("rollback"))
-		time.Sleep(15 * time.Minute)
+		pass(15 * time.Minute)
 		r, _ := c.record(shop(), 2)
 		if r.Told["slack-bot"].Place != "C1:1.2" || !r.Verify.Succeeded() {
 			t.Errorf("told %+v, %s; want both what was told and every step", r.Told, r.Summary())

@@ -22,7 +22,7 @@ func TestAShedIsPreparedWhileItsRecordIsStored(t *testing.T) {
 				var took atomic.Int64
 				c.afterShed = func() { took.Store(int64(time.Since(begun))) }
 				accept(t, e, alert("shed"))
-				time.Sleep(time.Minute)
+				pass(time.Minute)
 				if got := time.Duration(took.Load()); got != 100*time.Millisecond {
 					t.Errorf("the shed came after %s (0 is never); want it when the record was stored, with nothing to wait for", got)
 				}
@@ -44,16 +44,16 @@ func TestAShedWaitsForNoRollbackOfAnotherRelease(t *testing.T) {
 		run(t, e)
 		alerts := crowd(c, 12)
 		accept(t, e, alerts[:8]...)
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		accept(t, e, alerts[8:]...)
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		for _, a := range alerts {
 			k := rollback.Key{Namespace: a.Labels["namespace"], Release: a.Labels["release"]}
 			if r, _ := c.record(k, 2); !r.Shed.Succeeded() || r.Rollback.Finished() {
 				t.Errorf("%s: want every canary out of the traffic while eight rollbacks are on their way", r.Summary())
 			}
 		}
-		time.Sleep(10 * time.Minute)
+		pass(10 * time.Minute)
 		if c.rollbacks != 12 {
 			t.Errorf("%d rollbacks, want 12 in the end", c.rollbacks)
 		}
@@ -72,7 +72,7 @@ func TestWhatIsDecidedOnAnOldStateIsNotStored(t *testing.T) {
 		e := newEngine(t, c, policy())
 		run(t, e)
 		accept(t, e, alert("rollback"))
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		if r, _ := c.record(shop(), 2); len(c.raised) != 0 || c.rollbacks != 0 || r.Closed.IsZero() {
 			t.Errorf("weights %v, %d rollbacks, %s; a person has lifted the hold, and the API server's cache has not heard of it yet",
 				c.raised, c.rollbacks, r.Summary())

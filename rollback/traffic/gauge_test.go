@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -304,13 +305,20 @@ func TestGaugeFollows(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				client := cluster(t, append(of(t, "web", canaryService, route80(fmt.Sprintf(split, 80, 20))), of(t, "blog", strings.ReplaceAll(ingressWeight("10"), "shop-canary", "blog-canary"))...)...)
 				opted := map[string]bool{"web": true, "blog": true}
-				g := gaugeOf(t, client, func(k rollback.Key) bool { return opted[k.Release] })
+				var mu sync.Mutex
+				g := gaugeOf(t, client, func(k rollback.Key) bool {
+					mu.Lock()
+					defer mu.Unlock()
+					return opted[k.Release]
+				})
 				stop := g.run(t)
 				before := map[string]float64{"web HTTPRoute/shop": 20, "blog Ingress/blog-canary": 10}
 				if diff := cmp.Diff(before, g.shows(t)); diff != "" {
 					t.Errorf("at once (-want +got):\n%s", diff)
 				}
+				mu.Lock()
 				c.change(t, client, opted)
+				mu.Unlock()
 				time.Sleep(gaugeInterval)
 				synctest.Wait()
 				if diff := cmp.Diff(c.want, g.shows(t)); diff != "" {
@@ -396,10 +404,9 @@ func TestGaugeLeavesOutWhatItCannotList(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				istio := strings.ReplaceAll(virtualService+`http: [{route: [{destination: {host: shop}, weight: 3}, {destination: {host: shop-canary}, weight: 1}]}]}}`, "/v1,", "/v1beta1,")
 				client := cluster(t, of(t, "web", canaryService, ingressWeight("20"), istio)...)
-				refusal := c.refusal
-				client.PrependReactor("list", "virtualservices", func(clienttesting.Action) (bool, runtime.Object, error) {
-					return refusal != nil, nil, refusal
-				})
+				var refusal answer
+				refusal.set(c.refusal)
+				client.PrependReactor("list", "virtualservices", refusal.react)
 				g := gaugeOf(t, client, web)
 				g.namespaces = []string{"shop", "empty"}
 				defer g.run(t)()
@@ -414,7 +421,7 @@ func TestGaugeLeavesOutWhatItCannotList(t *testing.T) {
 				if g.log.Len() > 0 {
 					t.Errorf("what is most likely not in use is no news: logged %s", g.log.String())
 				}
-				refusal = nil
+				refusal.set(nil)
 				time.Sleep(gaugeInterval)
 				synctest.Wait()
 				if diff := cmp.Diff(map[string]float64{"web Ingress/shop-canary": 20, "web VirtualService/shop": 25}, g.shows(t)); diff != "" {
@@ -446,10 +453,8 @@ func TestGaugeWithoutServices(t *testing.T) {
 func TestGaugeOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client := cluster(t, of(t, "web", canaryService, ingressWeight("20"))...)
-		var outage error
-		client.PrependReactor("list", "ingresses", func(clienttesting.Action) (bool, runtime.Object, error) {
-			return outage != nil, nil, outage
-		})
+		var outage answer
+		client.PrependReactor("list", "ingresses", outage.react)
 		g := gaugeOf(t, client, web)
 		defer g.run(t)()
 		want := map[string]float64{"web Ingress/shop-canary": 20}
@@ -467,7 +472,7 @@ func TestGaugeOutage(t *testing.T) {
 			{"it comes back", nil, gaugeInterval, want, 1},
 			{"another outage is said again", errors.New("the API server is away"), gaugeInterval, want, 2},
 		} {
-			outage = c.outage
+			outage.set(c.outage)
 			time.Sleep(c.after)
 			synctest.Wait()
 			if diff := cmp.Diff(c.want, g.shows(t)); diff != "" {
@@ -521,4 +526,23 @@ func TestGaugeReadsLists(t *testing.T) {
 			}
 		})
 	}
+}
+
+// answer is an error that lists are answered with, if there is one. It may change
+// while the gauge runs.
+type answer struct {
+	mu  sync.Mutex
+	err error
+}
+
+func (a *answer) set(err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.err = err
+}
+
+func (a *answer) react(clienttesting.Action) (bool, runtime.Object, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.err != nil, nil, a.err
 }

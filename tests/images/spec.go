@@ -8,6 +8,8 @@ type Spec struct {
 	Name string
 	// Package is the program's source, from the root of the repository.
 	Package string
+	// Tags are build tags, with commas between them.
+	Tags string
 	// Dockerfile makes the same image, from the root of the repository.
 	Dockerfile string
 	// Refs are the names under which the archive is loaded, at least one.
@@ -36,7 +38,7 @@ func Specs(root string) ([]Spec, error) {
 	}
 	return []Spec{
 		{
-			Name: "backout", Package: ".", Dockerfile: "Dockerfile", Refs: n.backout, Ports: []int{8080, 9090}, Roots: true,
+			Name: "backout", Package: ".", Tags: "nomsgpack", Dockerfile: "Dockerfile", Refs: n.backout, Ports: []int{8080, 9090}, Roots: true,
 			Labels: map[string]string{
 				labels + "title":       "backout",
 				labels + "description": "Takes bad canaries out of the traffic and rolls their Helm releases back",
