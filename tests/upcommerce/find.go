@@ -173,15 +173,15 @@ func (g *Ground) meet(ctx context.Context, prometheus, name string) error {
 	if err != nil {
 		return err
 	}
-	g.On = []string{name + "; Kubernetes " + server.GitVersion + ", Helm " + strings.TrimSpace(helm) + ", Prometheus " + build.Version + g.alertmanager(ctx) + "."}
+	g.On = []string{name + "; Kubernetes " + server.GitVersion + ", Helm " + strings.TrimSpace(helm) + ", Prometheus " + build.Version + "."}
 	return nil
 }
 
-// alertmanager is its version, if Prometheus scrapes it.
-func (g *Ground) alertmanager(ctx context.Context) string {
+// scraped names what Prometheus knows the version of by having scraped it.
+func (g *Ground) scraped(ctx context.Context) []string {
 	found, err := g.vector(ctx, "alertmanager_build_info")
 	if err != nil || len(found) == 0 {
-		return ""
+		return nil
 	}
-	return ", Alertmanager " + string(found[0].Metric["version"])
+	return []string{"Alertmanager " + string(found[0].Metric["version"]) + "."}
 }

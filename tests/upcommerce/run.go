@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -49,7 +50,6 @@ type step struct {
 // the answers. It stops at the first step that fails.
 func Do(ctx context.Context, g *Ground, out io.Writer, bar *progress.Progress) (*Answers, error) {
 	r := &run{Ground: g, out: out, bar: bar, began: time.Now(), home: func() {}}
-	r.answers.On = g.On
 	defer func() { r.home() }()
 	for i, s := range []step{
 		{"v1 with the canary v2", "both versions serve their pages and metrics, 80:20", r.install8020},
@@ -66,7 +66,7 @@ func Do(ctx context.Context, g *Ground, out io.Writer, bar *progress.Progress) (
 		}
 		bar.End()
 	}
-	r.answers.At = time.Now()
+	r.answers.At, r.answers.On = time.Now(), append(slices.Clone(g.On), g.scraped(ctx)...)
 	r.observe()
 	return &r.answers, nil
 }

@@ -23,7 +23,7 @@ func (r *run) monitor(ctx context.Context) error {
 	began := time.Now()
 	r.bar.Begin("waiting for Prometheus to scrape both tracks")
 	up := fmt.Sprintf("sum(up{namespace=%q,release=%q})", Namespace, Release)
-	if err := eventually(ctx, func() error { return r.scraped(ctx, up) }); err != nil {
+	if err := eventually(ctx, func() error { return r.allScraped(ctx, up) }); err != nil {
 		return fmt.Errorf("%w; is there a ServiceMonitor that this Prometheus selects?", err)
 	}
 	rules, err := r.rules(ctx)
@@ -61,7 +61,7 @@ func (r *run) monitor(ctx context.Context) error {
 	return r.dashboards(ctx, began)
 }
 
-func (r *run) scraped(ctx context.Context, up string) error {
+func (r *run) allScraped(ctx context.Context, up string) error {
 	n, err := r.ask(ctx, up)
 	if err == nil && n != 4 {
 		err = fmt.Errorf("there are %.0f pods that Prometheus scrapes, want 4", n)
