@@ -62,6 +62,9 @@ func OnSandbox(ctx context.Context, st *stage.Stage, bar *progress.Progress) (*G
 		// Two bad canaries of one release in a few minutes, and many releases that are
 		// bad at once, are what the exercise wants.
 		"BACKOUT_COOLDOWN": "1s", "BACKOUT_STORM_RELEASES": "100",
+		// It is alone, and nobody starts it again if it cannot renew its lease while the
+		// machine is busy with all of this.
+		"BACKOUT_LEASE_DURATION": "60s", "BACKOUT_LEASE_RENEW": "40s",
 	})
 	b, err := st.Backout(ctx, 0, env)
 	if err != nil {
@@ -89,6 +92,7 @@ func OnSandbox(ctx context.Context, st *stage.Stage, bar *progress.Progress) (*G
 		Config: st.Sandbox.RESTConfig(), Helm: st.Helm, Chart: st.Chart(), Arguments: st.ChartArguments(),
 		Shoppers: func() *stage.Shoppers { return stage.ShoppersAt(router, host) },
 		Host:     host, Address: sandbox.InnerAddress, Scrape: time.Second,
+		Ended:  b.Child.Done(),
 		Beside: func(ctx context.Context) ([]Seconds, error) { return Promise(ctx, st, p, bar) },
 	}
 	if err := g.meet(ctx, p.URL(), fmt.Sprintf("The sandbox, on %d processors", runtime.NumCPU())); err != nil {

@@ -57,6 +57,8 @@ type Ground struct {
 	// Environment are the variables by which FromEnvironment finds it again; nil where
 	// it was found by them.
 	Environment map[string]string
+	// Ended is closed when backout has ended, where that can be seen; else nil.
+	Ended <-chan struct{}
 	// Beside is done while the traffic of v1 and v2 is measured for five minutes; nil:
 	// nothing.
 	Beside func(ctx context.Context) ([]Seconds, error)

@@ -51,6 +51,15 @@ type step struct {
 func Do(ctx context.Context, g *Ground, out io.Writer, bar *progress.Progress) (*Answers, error) {
 	r := &run{Ground: g, out: out, bar: bar, began: time.Now(), home: func() {}}
 	defer func() { r.home() }()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		select {
+		case <-g.Ended:
+			cancel(errors.New("backout has ended by itself"))
+		case <-ctx.Done():
+		}
+	}()
 	for i, s := range []step{
 		{"v1 with the canary v2", "both versions serve their pages and metrics, 80:20", r.install8020},
 		{"Monitoring", "Prometheus scrapes both tracks and judges them, and both dashboards have what they ask for", r.monitor},
