@@ -85,6 +85,7 @@ func Promise(ctx context.Context, st *stage.Stage, p *sandbox.Prometheus, bar *p
 		running.Go(func() {
 			if all[i], errs[i] = shop.measure(ctx); errs[i] != nil {
 				errs[i] = fmt.Errorf("a canary that %s: %w", f.name, errs[i])
+				return
 			}
 			bar.Begin(fmt.Sprintf("%d of %d bad canaries are backed out", ended.Add(1), len(faults())))
 		})

@@ -56,7 +56,7 @@ func Do(ctx context.Context, g *Ground, out io.Writer, bar *progress.Progress) (
 	go func() {
 		select {
 		case <-g.Ended:
-			cancel(errors.New("backout has ended by itself"))
+			cancel(errors.New("backout has ended by itself, while the exercise was going on"))
 		case <-ctx.Done():
 		}
 	}()

@@ -22,9 +22,10 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := exercise(ctx)
+	interrupted := ctx.Err() != nil
 	stop()
 	switch {
-	case errors.Is(err, context.Canceled):
+	case err != nil && interrupted:
 		fmt.Fprintln(os.Stderr, "upcommerce: interrupted; no answers were written")
 		os.Exit(130)
 	case err != nil:
