@@ -80,10 +80,18 @@ func (c *Canary) Follow(ctx context.Context) error {
 			}
 		}
 		seen = len(events)
-		if _, ok := c.Moments.First(c.Until); ok {
+		if c.over() {
 			return nil
 		}
 	}
+}
+
+// over reports whether the last moment that is waited for was seen, and the rollback
+// before it: watches of different kinds do not keep each other's order.
+func (c *Canary) over() bool {
+	_, ended := c.Moments.First(c.Until)
+	_, rolledBack := c.Moments.First(SawRolledBack)
+	return ended && rolledBack
 }
 
 // Record returns the record about the canary's revision.
