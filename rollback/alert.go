@@ -1,6 +1,7 @@
 package rollback
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/url"
@@ -8,19 +9,18 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 )
 
-// The labels by which an alert speaks to backout, and the annotations that are
-// kept. They select; they never command.
+// The labels of an alert that backout reads, and the annotations that it keeps. They
+// select a release and a level; they never contain a command.
 const (
-	labelLevel     = "backout"
-	labelNamespace = "namespace"
+	LabelLevel     = "backout"
+	LabelNamespace = "namespace"
 	labelRelease   = "release"
-	labelCluster   = "cluster"
+	LabelCluster   = "cluster"
 	labelRevision  = "revision"
 	labelVersion   = "version"
-	labelAlertname = "alertname"
+	LabelAlertname = "alertname"
 
 	annotationSummary     = "summary"
 	annotationDescription = "description"
@@ -28,11 +28,11 @@ const (
 
 // Bounds in runes on the texts that are copied from an alert into a record.
 const (
-	maxName    = 128
-	maxSummary = 300
-	// maxDescription is for the values that an alert tells.
+	MaxName    = 128
+	MaxSummary = 300
+	// maxDescription leaves room for the values that a description reports.
 	maxDescription = 600
-	// maxLink bounds an address in bytes; a longer one is left out.
+	// maxLink bounds a URL in bytes; a longer one is left out.
 	maxLink = 2000
 )
 
@@ -45,19 +45,24 @@ type Key struct {
 // String returns namespace/release.
 func (k Key) String() string { return k.Namespace + "/" + k.Release }
 
-// Level is how much an alert asks for.
+// Compare orders keys by namespace, then by release.
+func (k Key) Compare(o Key) int {
+	return cmp.Or(strings.Compare(k.Namespace, o.Namespace), strings.Compare(k.Release, o.Release))
+}
+
+// Level is how much an alert requests.
 type Level string
 
-// The levels, weakest first. The strongest accusation of a record wins.
+// The levels, weakest first. The strongest signal of a record counts.
 const (
 	LevelObserve  Level = "observe"
 	LevelShed     Level = "shed"
 	LevelRollback Level = "rollback"
 )
 
-// levelWatchdog is what an alert has in the place of a level that fires always: it
-// accuses nobody and shows that alerts get here.
-const levelWatchdog = "watchdog"
+// LevelWatchdog is, instead of a level, the value of the label of an alert that always fires: it is
+// about no release and shows that alerts reach backout.
+const LevelWatchdog = "watchdog"
 
 func (l Level) rank() int {
 	switch l {
@@ -72,12 +77,12 @@ func (l Level) rank() int {
 	}
 }
 
-// Alert is one alert of a webhook, as Alertmanager sent it.
+// Alert is one alert of a webhook request, as Alertmanager sent it.
 type Alert struct {
 	Labels      map[string]string
 	Annotations map[string]string
-	// Fingerprint is Alertmanager's hash of the label set. With StartsAt it
-	// names one episode of the alert.
+	// Fingerprint is Alertmanager's hash of the label set. With StartsAt it identifies one
+	// episode of the alert.
 	Fingerprint string
 	StartsAt    time.Time
 	Resolved    bool
@@ -85,59 +90,17 @@ type Alert struct {
 	GeneratorURL string
 }
 
-// Accusation is what one alert says against a release, reduced to what backout
-// uses. It is stored in the record.
-type Accusation struct {
-	Alert string `json:"alert"`
-	// By is the person who gave this order; "" for an alert.
-	By          string `json:"by,omitempty"`
-	Level       Level  `json:"level"`
-	Fingerprint string `json:"fingerprint"`
-	// Revision and Version are what the alert names, 0 and "" if it does not.
-	Revision int    `json:"revision,omitempty"`
-	Version  string `json:"version,omitempty"`
-	Summary  string `json:"summary,omitempty"`
-	// Description is the alert's own, with its values; Link leads to its expression.
-	// Both are for people only.
-	Description string `json:"description,omitempty"`
-	Link        string `json:"link,omitempty"`
-	// StartsAt is since when the alert fires.
-	StartsAt time.Time `json:"startsAt"`
-	// Received is when backout first heard of this episode, LastSeen when it was
-	// last repeated (written at most every 30 s).
-	Received time.Time `json:"received"`
-	LastSeen time.Time `json:"lastSeen"`
-	// Resolved is when Alertmanager said that the alert is over; zero while it
-	// fires.
-	Resolved time.Time `json:"resolved,omitzero"`
-	// Confirmation is what Prometheus said about it as of its receipt; nil as long
-	// as it was not asked.
-	Confirmation *Confirmation `json:"confirmation,omitempty"`
-}
-
-// Episode names one firing of one alert, however often it is delivered.
-type Episode struct {
-	Fingerprint string
-	StartsAt    time.Time
-}
-
-// Episode returns the identity of a's firing.
-func (a Accusation) Episode() Episode {
-	return Episode{Fingerprint: a.Fingerprint, StartsAt: a.StartsAt.UTC()}
-}
-
-// ErrNotOurs says that an alert carries no backout label: it is meant for
-// somebody else.
+// ErrNotOurs says that an alert has no backout label: it is meant for another receiver.
 var ErrNotOurs = errors.New("the alert has no backout label")
 
-// LabelError says which label of an alert cannot be used, and why.
+// LabelError says which label of an alert is invalid, and which values are valid.
 type LabelError struct {
 	Label, Value, Want string
 }
 
-// Error names the label, its value and what would be right.
+// Error names the label, its value and the valid values.
 func (e *LabelError) Error() string {
-	return fmt.Sprintf("label %s=%q: want %s; correct the alert rule", e.Label, clip(e.Value, maxName), e.Want)
+	return fmt.Sprintf("label %s=%q: want %s; correct the alert rule", e.Label, Clip(e.Value, MaxName), e.Want)
 }
 
 var (
@@ -149,33 +112,33 @@ var (
 
 const maxReleaseName = 53
 
-// Read turns an alert received at now into the release it accuses and the
-// accusation. It returns ErrNotOurs if there is no backout label, and a
-// *LabelError if a label can name nothing that exists; a key that it returns with
-// an error is a valid one or empty. It does not check whether the release may be
-// touched: that is Policy.Allows.
-func (a Alert) Read(now time.Time) (Key, Accusation, error) {
-	level, ours := a.Labels[labelLevel]
+// Read returns the release that an alert received at now is about, and its signal. It
+// returns ErrNotOurs if the alert has no backout label, and a *LabelError if a label has
+// a value that names nothing that can exist; a key that it returns with an error is valid
+// or empty. It does not check whether backout may change the release: that is
+// Policy.Refuse.
+func (a Alert) Read(now time.Time) (Key, Signal, error) {
+	level, ours := a.Labels[LabelLevel]
 	if !ours {
-		return Key{}, Accusation{}, ErrNotOurs
+		return Key{}, Signal{}, ErrNotOurs
 	}
-	key := Key{Namespace: a.Labels[labelNamespace], Release: a.Labels[labelRelease]}
+	key := Key{Namespace: a.Labels[LabelNamespace], Release: a.Labels[labelRelease]}
 	if !namespacePattern.MatchString(key.Namespace) {
-		return Key{}, Accusation{}, &LabelError{labelNamespace, key.Namespace, "the name of a namespace"}
+		return Key{}, Signal{}, &LabelError{LabelNamespace, key.Namespace, "the name of a namespace"}
 	}
 	if len(key.Release) > maxReleaseName || !releasePattern.MatchString(key.Release) {
-		return Key{}, Accusation{}, &LabelError{labelRelease, key.Release, "the name of a Helm release"}
+		return Key{}, Signal{}, &LabelError{labelRelease, key.Release, "the name of a Helm release"}
 	}
 	if Level(level).rank() == 0 {
-		return key, Accusation{}, &LabelError{labelLevel, level, "rollback, shed or observe"}
+		return key, Signal{}, &LabelError{LabelLevel, level, "rollback, shed or observe"}
 	}
-	acc := Accusation{
-		Alert:       clip(a.Labels[labelAlertname], maxName),
+	signal := Signal{
+		Alert:       Clip(a.Labels[LabelAlertname], MaxName),
 		Level:       Level(level),
-		Fingerprint: clip(a.Fingerprint, maxName),
-		Version:     clip(a.Labels[labelVersion], maxName),
-		Summary:     clip(a.Annotations[annotationSummary], maxSummary),
-		Description: clip(a.Annotations[annotationDescription], maxDescription),
+		Fingerprint: Clip(a.Fingerprint, MaxName),
+		Version:     Clip(a.Labels[labelVersion], MaxName),
+		Summary:     Clip(a.Annotations[annotationSummary], MaxSummary),
+		Description: Clip(a.Annotations[annotationDescription], maxDescription),
 		Link:        link(a.GeneratorURL),
 		StartsAt:    a.StartsAt.UTC(),
 		Received:    now.UTC(),
@@ -184,17 +147,18 @@ func (a Alert) Read(now time.Time) (Key, Accusation, error) {
 	if rev, named := a.Labels[labelRevision]; named {
 		n, err := strconv.Atoi(rev)
 		if err != nil || n < 1 {
-			return key, Accusation{}, &LabelError{labelRevision, rev, "a Helm revision, a whole number from 1"}
+			return key, Signal{}, &LabelError{labelRevision, rev, "a Helm revision, a whole number from 1"}
 		}
-		acc.Revision = n
+		signal.Revision = n
 	}
 	if a.Resolved {
-		acc.Resolved = now.UTC()
+		signal.Resolved = now.UTC()
 	}
-	return key, acc, nil
+	return key, signal, nil
 }
 
-// link returns an address that people can follow, "" if text is none.
+// link returns the URL that an operator can follow, without a password; "" if text is not
+// an HTTP URL.
 func link(text string) string {
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || len(text) > maxLink {
@@ -202,21 +166,4 @@ func link(text string) string {
 	}
 	u.User = nil
 	return u.String()
-}
-
-// clip bounds s to n runes and replaces what a terminal, a log or a reader's eye
-// would be misled by: control characters, line separators and changes of
-// direction.
-func clip(s string, n int) string {
-	s = strings.ToValidUTF8(s, "?")
-	s = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || unicode.In(r, unicode.Bidi_Control, unicode.Zl, unicode.Zp) {
-			return ' '
-		}
-		return r
-	}, s)
-	if runes := []rune(s); len(runes) > n {
-		return string(runes[:n-1]) + "…"
-	}
-	return s
 }

@@ -11,10 +11,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/rollbacktest"
 )
 
-// goodAlert accuses shop/shop-canary; with changes labels, and a label with the
-// value "-" is left out.
+// goodAlert returns an alert about shop/shop-canary. with changes labels; it removes those
+// with the value "-".
 func goodAlert(with map[string]string) rollback.Alert {
 	labels := map[string]string{
 		"alertname": "CanaryErrors", "backout": "rollback", "namespace": "shop", "release": "shop-canary",
@@ -26,31 +27,30 @@ func goodAlert(with map[string]string) rollback.Alert {
 	}
 	return rollback.Alert{
 		Labels: labels, Annotations: map[string]string{"summary": "half of the requests fail"},
-		Fingerprint: "9c5d6a1e0b7f2d34", StartsAt: now().Add(-time.Minute),
+		Fingerprint: "9c5d6a1e0b7f2d34", StartsAt: rollbacktest.Now().Add(-time.Minute),
 	}
 }
 
-func TestAlertRead(t *testing.T) {
+func TestLabelsOfAnAlertSelectReleaseAndLevel(t *testing.T) {
 	alert := goodAlert(map[string]string{"revision": "7", "version": "v3", "cluster": "blue", "severity": "page"})
-	key, got, err := alert.Read(now())
+	key, got, err := alert.Read(rollbacktest.Now())
 	if err != nil {
-		t.Fatalf("an alert with all labels right is read: %v", err)
+		t.Fatalf("an alert with valid labels is accepted: %v", err)
 	}
 	if want := (rollback.Key{Namespace: "shop", Release: "shop-canary"}); key != want {
-		t.Errorf("the labels namespace and release name the release: got %s, want %s", key, want)
+		t.Errorf("the labels namespace and release select the release: got %s, want %s", key, want)
 	}
-	want := rollback.Accusation{
+	want := rollback.Signal{
 		Alert: "CanaryErrors", Level: rollback.LevelRollback, Fingerprint: "9c5d6a1e0b7f2d34",
 		Revision: 7, Version: "v3", Summary: "half of the requests fail",
-		StartsAt: now().Add(-time.Minute), Received: now(), LastSeen: now(),
+		StartsAt: rollbacktest.Now().Add(-time.Minute), Received: rollbacktest.Now(), LastSeen: rollbacktest.Now(),
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("the accusation is what the labels say (-want +got):\n%s", diff)
+		t.Errorf("the signal contains the labels, the summary and the times of the alert (-want +got):\n%s", diff)
 	}
 }
 
-// TestAlertLinks: what people can follow is kept, without a password.
-func TestAlertLinks(t *testing.T) {
+func TestOnlyHTTPLinksAreKeptWithoutAPassword(t *testing.T) {
 	for given, want := range map[string]string{
 		"https://prometheus/graph?g0.expr=up&g0.tab=1":    "https://prometheus/graph?g0.expr=up&g0.tab=1",
 		"https://ann:secret@prometheus/graph":             "https://prometheus/graph",
@@ -61,18 +61,18 @@ func TestAlertLinks(t *testing.T) {
 	} {
 		alert := goodAlert(nil)
 		alert.GeneratorURL = given
-		if _, got, err := alert.Read(now()); err != nil || got.Link != want {
-			t.Errorf("%.60q is kept as %q, want %q (%v)", given, got.Link, want, err)
+		if _, got, err := alert.Read(rollbacktest.Now()); err != nil || got.Link != want {
+			t.Errorf("a link is kept if an operator can follow it, without a password: %.60q became %q, want %q (%v)", given, got.Link, want, err)
 		}
 	}
 }
 
-func TestAlertReadTimes(t *testing.T) {
-	abroad := time.FixedZone("", 2*60*60)
+func TestTimesOfAnAlertAreStoredInUTC(t *testing.T) {
+	zone := time.FixedZone("", 2*60*60)
 	alert := goodAlert(nil)
-	alert.StartsAt = alert.StartsAt.In(abroad)
+	alert.StartsAt = alert.StartsAt.In(zone)
 	alert.Resolved = true
-	_, got, err := alert.Read(now().In(abroad))
+	_, got, err := alert.Read(rollbacktest.Now().In(zone))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,36 +80,36 @@ func TestAlertReadTimes(t *testing.T) {
 		"startsAt": got.StartsAt, "received": got.Received, "lastSeen": got.LastSeen, "resolved": got.Resolved,
 	} {
 		if at.Location() != time.UTC {
-			t.Errorf("%s is stored in UTC, whatever zone the sender writes; got %s", name, at)
+			t.Errorf("%s is stored in UTC, whatever zone the sender uses; got %s", name, at)
 		}
 	}
-	if !got.Resolved.Equal(now()) {
-		t.Errorf("a resolved alert is over when that was heard: got %s, want %s", got.Resolved, now())
+	if !got.Resolved.Equal(rollbacktest.Now()) {
+		t.Errorf("an alert is resolved from the time of receipt: got %s, want %s", got.Resolved, rollbacktest.Now())
 	}
 }
 
-func TestAlertReadNotOurs(t *testing.T) {
+func TestAnAlertWithoutTheBackoutLabelIsNotOurs(t *testing.T) {
 	alert := goodAlert(map[string]string{"backout": "-", "namespace": "../etc"})
-	if _, _, err := alert.Read(now()); !errors.Is(err, rollback.ErrNotOurs) {
-		t.Errorf("an alert without the label backout is somebody else's, whatever its other labels are: got %v", err)
+	if _, _, err := alert.Read(rollbacktest.Now()); !errors.Is(err, rollback.ErrNotOurs) {
+		t.Errorf("an alert without the label backout is for another receiver, whatever its other labels are: got %v", err)
 	}
 }
 
-// TestAlertReadRefuses lists what names no release, level or revision. All of it
-// is refused before anything is asked of the cluster.
-func TestAlertReadRefuses(t *testing.T) {
+// TestInvalidLabelsAreRefused lists values that name no release, level or revision. All of
+// them are refused before backout sends a request to the API server.
+func TestInvalidLabelsAreRefused(t *testing.T) {
 	huge := strings.Repeat("a", 10<<20)
-	for _, c := range []struct{ label, what, value string }{
+	for _, c := range []struct{ label, name, value string }{
 		{"backout", "unknown level", "delete"},
-		{"backout", "level in other letters", "Rollback"},
+		{"backout", "level in upper case", "Rollback"},
 		{"backout", "level with a space", "rollback "},
 		{"backout", "level with a Cyrillic o", "rоllback"},
 		{"backout", "two levels", "shed,rollback"},
 		{"backout", "no level", ""},
 		{"backout", "10 MB", huge},
-		{"namespace", "none", "-"},
+		{"namespace", "missing", "-"},
 		{"namespace", "empty", ""},
-		{"namespace", "parent folder", ".."},
+		{"namespace", "parent directory", ".."},
 		{"namespace", "path traversal", "../../kube-system"},
 		{"namespace", "everything", "*"},
 		{"namespace", "path", "shop/other"},
@@ -126,9 +126,9 @@ func TestAlertReadRefuses(t *testing.T) {
 		{"namespace", "dot", "shop.other"},
 		{"namespace", "64 letters", strings.Repeat("a", 64)},
 		{"namespace", "10 MB", huge},
-		{"release", "none", "-"},
+		{"release", "missing", "-"},
 		{"release", "empty", ""},
-		{"release", "parent folder", ".."},
+		{"release", "parent directory", ".."},
 		{"release", "everything", "*"},
 		{"release", "glob", "shop-*"},
 		{"release", "path traversal", "../secrets"},
@@ -152,33 +152,33 @@ func TestAlertReadRefuses(t *testing.T) {
 		{"revision", "beyond any integer", strings.Repeat("9", 40)},
 		{"revision", "10 MB", huge},
 	} {
-		t.Run(c.label+"/"+c.what, func(t *testing.T) {
-			key, acc, err := goodAlert(map[string]string{c.label: c.value}).Read(now())
+		t.Run(c.label+"/"+c.name, func(t *testing.T) {
+			key, signal, err := goodAlert(map[string]string{c.label: c.value}).Read(rollbacktest.Now())
 			var refused *rollback.LabelError
 			if !errors.As(err, &refused) {
-				t.Fatalf("the label is refused; got key %.100q, error %v", key, err)
+				t.Fatalf("an invalid label is refused: got key %.100q, error %v", key, err)
 			}
 			if refused.Label != c.label {
-				t.Errorf("the error names the label at fault: got %s, want %s", refused.Label, c.label)
+				t.Errorf("the error names the invalid label: got %s, want %s", refused.Label, c.label)
 			}
-			if acc != (rollback.Accusation{}) {
-				t.Errorf("a refused alert accuses nothing: got %+v", acc)
+			if signal != (rollback.Signal{}) {
+				t.Errorf("a refused alert yields no signal: got %+v", signal)
 			}
 			harmless(t, "the error", err.Error())
 			if !strings.Contains(err.Error(), "correct the alert rule") {
-				t.Errorf("the error ends in what to do: got %q", err)
+				t.Errorf("the error ends in a hint: got %q", err)
 			}
 		})
 	}
 }
 
-// TestAlertReadKey pins that what is logged of a refused alert can do no harm:
-// the caller logs the key that Read returns.
-func TestAlertReadKey(t *testing.T) {
+// TestTheKeyOfARefusedAlertIsSafeToLog exists because the caller logs the key that Read
+// returns with an error.
+func TestTheKeyOfARefusedAlertIsSafeToLog(t *testing.T) {
 	for _, label := range []string{"namespace", "release"} {
 		for _, level := range []string{"rollback", "nonsense"} {
 			alert := goodAlert(map[string]string{"backout": level, label: "\x1b[2J\n" + strings.Repeat("a", 1<<20)})
-			key, _, err := alert.Read(now())
+			key, _, err := alert.Read(rollbacktest.Now())
 			if err == nil {
 				t.Fatalf("a hostile label %s is refused", label)
 			}
@@ -187,14 +187,14 @@ func TestAlertReadKey(t *testing.T) {
 	}
 }
 
-func TestAlertReadBoundsTexts(t *testing.T) {
+func TestTextsOfAnAlertAreBounded(t *testing.T) {
 	hostile := "\x1b[31m\x9bA\r\nB\x00\x7f\xff\u202eC\u2028D" + strings.Repeat("é", 1<<20)
 	alert := goodAlert(map[string]string{"alertname": hostile, "version": hostile})
 	alert.Fingerprint = hostile
 	alert.Annotations["summary"] = hostile
-	_, got, err := alert.Read(now())
+	_, got, err := alert.Read(rollbacktest.Now())
 	if err != nil {
-		t.Fatalf("texts that name nothing are bounded, not refused: %v", err)
+		t.Fatalf("texts that select nothing are bounded, not refused: %v", err)
 	}
 	for name, text := range map[string]string{
 		"alert": got.Alert, "version": got.Version, "fingerprint": got.Fingerprint, "summary": got.Summary,
@@ -209,29 +209,29 @@ func TestAlertReadBoundsTexts(t *testing.T) {
 	}
 }
 
-// harmless fails unless text is short, valid and without anything that a
-// terminal, a log or a reader's eye would be misled by.
-func harmless(t *testing.T, what, text string) {
+// harmless fails the test unless text is short, valid and free of characters that mislead a
+// terminal, a log or a reader.
+func harmless(t *testing.T, name, text string) {
 	t.Helper()
 	if len(text) > 2000 {
-		t.Errorf("%s is bounded: got %d bytes", what, len(text))
+		t.Errorf("%s is bounded: got %d bytes", name, len(text))
 	}
 	if !utf8.ValidString(text) {
-		t.Errorf("%s is valid UTF-8", what)
+		t.Errorf("%s is valid UTF-8", name)
 	}
 	bad := func(r rune) bool {
 		return unicode.IsControl(r) || unicode.In(r, unicode.Bidi_Control, unicode.Zl, unicode.Zp)
 	}
 	if i := strings.IndexFunc(text, bad); i >= 0 {
-		t.Errorf("%s has no control characters, line separators or changes of direction: got %q", what, text[i:min(i+20, len(text))])
+		t.Errorf("%s has no control characters, line separators or changes of direction: got %q", name, text[i:min(i+20, len(text))])
 	}
 }
 
-func TestEpisode(t *testing.T) {
-	first := rollback.Accusation{Fingerprint: "f", StartsAt: now()}
-	same := rollback.Accusation{Fingerprint: "f", StartsAt: now().In(time.FixedZone("", 3600))}
-	later := rollback.Accusation{Fingerprint: "f", StartsAt: now().Add(time.Second)}
-	other := rollback.Accusation{Fingerprint: "g", StartsAt: now()}
+func TestAnEpisodeIsOneFiringOfOneLabelSet(t *testing.T) {
+	first := rollback.Signal{Fingerprint: "f", StartsAt: rollbacktest.Now()}
+	same := rollback.Signal{Fingerprint: "f", StartsAt: rollbacktest.Now().In(time.FixedZone("", 3600))}
+	later := rollback.Signal{Fingerprint: "f", StartsAt: rollbacktest.Now().Add(time.Second)}
+	other := rollback.Signal{Fingerprint: "g", StartsAt: rollbacktest.Now()}
 	if first.Episode() != same.Episode() {
 		t.Error("an episode is the same in every time zone")
 	}

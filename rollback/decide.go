@@ -3,164 +3,106 @@ package rollback
 import (
 	"cmp"
 	"fmt"
-	"time"
 )
 
-// Case is everything that a decision depends on.
-type Case struct {
-	Key Key
-	// Accusations are those of the accused revision's record, with the new one.
-	Accusations []Accusation
-	// History is the release's, as just read.
-	History History
-	// Records are all of the release's, of every life; the accused revision's
-	// own among them once it exists.
-	Records []Record
-	// Paused says who switched backout off, since when and why; "" if nobody did.
-	Paused string
-	// Storm is what is known about the other releases.
-	Storm Storm
-	// Routing is the canary's live traffic; nil before it was looked at.
-	Routing *Routing
-	Policy  Policy
-	Now     time.Time
-
-	// grounds, if not nil, notes what is asked and found.
-	grounds *Grounds
-}
-
-// Storm is how many other releases are accused at the same time.
-type Storm struct {
-	// Others is how many were accused within the policy's StormWindow.
-	Others int
-	// Over is when they will be too few for a storm, if no more come.
-	Over time.Time
-}
-
-// Decide says what is to be done about the accused revision, the newest one of
-// the history. It is pure: the same case always gives the same decision.
+// Decide says what backout does about the newest revision of the history. It is pure:
+// the same case always gives the same decision.
 //
-// Decide does not know whether a step was already started; the engine never
-// takes a started step back.
+// Decide does not know whether a step was already started; the engine never takes back a
+// step that was started.
 func Decide(c Case) Decision {
-	d := c.observed(c.narrow(c.decide()))
+	d := c.applyMode(c.requireStable(c.decide()))
 	d.At = c.Now
 	return d
 }
 
-// decide asks, in this order: is there a release, may anything be done about it,
-// is this revision accused, is it the canary, and how much may be done.
+// decide checks, in this order: whether the release exists, whether a hold or a pause
+// decides, whether a signal is about the newest revision, whether so many releases have
+// signals that the canaries are not the cause, and how much backout may do.
 func (c Case) decide() Decision {
-	accused := c.History.Accused()
-	c.found("release", "%s is at revision %d, which Helm calls %s", c.Key, accused.Number, accused.Status)
-	if accused.Status == StatusUninstalled || accused.Status == StatusUninstalling {
-		return Decision{Verdict: UnknownRelease, Reason: "the release is " + string(accused.Status)}
+	newest := c.History.Newest()
+	c.trace("release", "%s is at revision %d (Helm status %s)", c.Key, newest.Number, newest.Status)
+	if newest.Status == StatusUninstalled || newest.Status == StatusUninstalling {
+		return Decision{Verdict: UnknownRelease, Reason: "the release is " + string(newest.Status)}
 	}
-	if d, ok := c.settledByHold(); ok {
-		c.found("hold", "the revision was held before")
+	if d, ok := c.decidedByHold(); ok {
+		c.trace("hold", "an earlier hold of the revision decides")
 		return d
 	}
-	c.found("pause", "%s", cmp.Or(c.Paused, "nobody has paused backout"))
+	c.trace("pause", "%s", cmp.Or(c.Paused, "not paused"))
 	if c.Paused != "" {
 		return Decision{Verdict: Paused, Reason: c.Paused}
 	}
-	f := c.strongest()
-	if f.verdict != Act && f.verdict != Unknown {
-		return Decision{Verdict: f.verdict, Reason: f.reason + f.note, Again: f.again, Waits: !f.again.IsZero()}
+	a := c.strongest()
+	if a.Verdict != Act && a.Verdict != Unknown {
+		return Decision{Verdict: a.Verdict, Reason: a.reason + a.versionNote, RecheckAt: a.recheckAt, Waits: !a.recheckAt.IsZero()}
 	}
-	c.found("storm", "%d other releases accused within %s; %d together are a storm", c.Storm.Others, c.Policy.StormWindow, c.Policy.StormReleases)
+	c.trace("storm", "other releases with alerts within %s: %d; with this one, %d make a storm", c.Policy.StormWindow, c.Storm.Others, c.Policy.StormReleases)
 	if c.stormy() {
 		return Decision{
-			Verdict: Storming, Again: c.Storm.Over, Waits: true, People: true, Do: c.byHand(),
-			Reason: fmt.Sprintf("%d other releases were accused within %s: it is not the canaries", c.Storm.Others, c.Policy.StormWindow),
+			Verdict: Storming, RecheckAt: c.Storm.Over, Waits: true, NeedsHelp: true, Command: c.manualCommand(),
+			Reason: fmt.Sprintf("alerts fired for %d releases within %s: look for a cause that they share, not for bad canaries", c.Storm.Others+1, c.Policy.StormWindow),
 		}
 	}
-	d := c.permit(f)
-	d.Reason += f.note
-	if !f.again.IsZero() {
-		d.Again, d.Waits = f.again, true
+	d := c.limit(a)
+	d.Reason += a.versionNote
+	if !a.recheckAt.IsZero() {
+		d.RecheckAt, d.Waits = a.recheckAt, true
 	}
 	return d
 }
 
-// settledByHold returns the decision about a revision that was held before: a hold
-// that was begun is final for its revision, and what a person lifted is the
-// person's.
-func (c Case) settledByHold() (Decision, bool) {
-	own := c.own()
-	if own.Hold != nil && own.Hold.Lifted && own.Rollback == nil {
-		return Decision{Verdict: Handled, Reason: fmt.Sprintf("the hold of revision %d is over: %s", own.Revision, own.Hold.Why)}, true
+// decidedByHold returns the decision about a revision that was held before: a hold that
+// began is final for its revision, and once an operator has lifted it, backout leaves
+// the revision to the operator.
+func (c Case) decidedByHold() (Decision, bool) {
+	r := c.record()
+	if r.Hold != nil && r.Hold.Lifted && r.Rollback == nil {
+		return Decision{Verdict: Handled, Reason: fmt.Sprintf("the hold of revision %d has ended: %s", r.Revision, r.Hold.Reason)}, true
 	}
-	// A hold that an alert asked for gives way to one that asks for more.
-	d := own.Decision()
-	begun := own.Shed.tried() || own.Hold.Lasts()
-	return d, d.Hold && (d.Verdict != Act && begun || len(own.Accusations) == 0)
+	// A hold that an alert of level shed caused gives way to an alert of a stronger level.
+	d := r.Decision()
+	began := r.Shed.Tried() || r.Hold.Active()
+	return d, d.Hold && (d.Verdict != Act && began || len(r.Signals) == 0)
 }
 
-// stormy reports whether so many releases are accused that nothing is begun.
+// stormy reports whether so many releases have signals that no step may start. Steps
+// that were started go on.
 func (c Case) stormy() bool {
-	return c.Storm.Others+1 >= c.Policy.StormReleases && !c.own().Claimed()
+	return c.Storm.Others+1 >= c.Policy.StormReleases && !c.record().Claimed()
 }
 
-// observed is the decision in mode act, and in mode observe what it would have
-// been.
-func (c Case) observed(d Decision) Decision {
+// applyMode returns d in mode act. In mode observe it returns a decision to do nothing
+// that names d as the one of mode act.
+func (c Case) applyMode(d Decision) Decision {
 	if c.Policy.Mode != ModeObserve || d.Verdict == UnknownRelease {
 		return d
 	}
-	c.found("mode", "observe: nothing is touched")
-	return Decision{Verdict: Observe, Reason: fmt.Sprintf("mode observe; it would have been %s: %s", d.Verdict, d.Reason)}
+	c.trace("mode", "observe: backout changes nothing")
+	return Decision{Verdict: Observe, Reason: fmt.Sprintf("mode observe; in mode act the verdict would be %s: %s", d.Verdict, d.Reason)}
 }
 
-// narrow takes back a shed that would make things worse: when nothing else could
-// carry the canary's traffic. The rollback goes on.
-func (c Case) narrow(d Decision) Decision {
-	if !d.Shed || c.Routing == nil || !c.Routing.Open() || c.own().Shed.tried() {
+// requireStable removes the shed from d where it would make things worse: nothing else
+// could serve the canary's traffic, or the stable pods would get too much load. The
+// rollback goes on.
+func (c Case) requireStable(d Decision) Decision {
+	if !d.Shed || c.Routing == nil || !c.Routing.Open() || c.record().Shed.Tried() {
 		return d
 	}
+	load := fmt.Sprintf("without the canary, each stable pod would get %.1f times its load; BACKOUT_MAX_LOAD is %g", c.Routing.Load, c.Policy.MaxLoad)
+	c.trace("stable pods", "%s", cmp.Or(c.Routing.NoStable, load))
 	why := c.Routing.NoStable
-	c.found("stable pods", "%s", cmp.Or(why, fmt.Sprintf("each would get %.1f times its load; BACKOUT_MAX_LOAD is %g", c.Routing.Load, c.Policy.MaxLoad)))
 	if why == "" && c.Routing.Load > c.Policy.MaxLoad {
-		why = fmt.Sprintf("without the canary each stable pod would get %.1f times its load, more than %g", c.Routing.Load, c.Policy.MaxLoad)
+		why = load
 	}
 	if why == "" {
 		return d
 	}
-	d.Reason = why + "; the weight is left as it is; " + d.Reason
+	d.Reason = why + "; backout leaves the weight as it is; " + d.Reason
 	d.Verdict, d.Shed, d.Hold = NoStable, false, false
 	if !d.Rollback {
-		d.People, d.Waits = true, true
-		d.Do = cmp.Or(d.Do, c.byHand())
+		d.NeedsHelp, d.Waits = true, true
+		d.Command = cmp.Or(d.Command, c.manualCommand())
 	}
 	return d
-}
-
-// own returns the accused revision's record; an empty one if there is none.
-func (c Case) own() *Record {
-	for i := range c.Records {
-		if c.Records[i].UID == c.History.Accused().UID {
-			return &c.Records[i]
-		}
-	}
-	return &Record{}
-}
-
-// with returns the case with r in the place of what was stored of it.
-func (c Case) with(r Record) Case {
-	records := make([]Record, 0, len(c.Records)+1)
-	for _, other := range c.Records {
-		if other.UID != r.UID {
-			records = append(records, other)
-		}
-	}
-	c.Records = append(records, r)
-	c.Accusations = r.Accusations
-	return c
-}
-
-// alive reports whether r is about this life of the release: its revision is
-// still in the history under the same UID.
-func (c Case) alive(r *Record) bool {
-	rev, ok := c.History.Named(r.Revision)
-	return ok && rev.UID == r.UID
 }

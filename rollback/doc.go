@@ -1,52 +1,52 @@
-// Package rollback is the domain of backout: what an alert accuses, what is
-// decided about it, and the steps that follow.
+// Package rollback is the domain of backout: alerts, the facts about a release, the
+// decision that follows from them, and the record of the steps. It is pure: it contains no
+// goroutine, no clock, no I/O, no logging and no metrics, and it imports only the standard
+// library.
 //
-// An alert goes through the files in this order:
+// An alert passes the files in this order:
 //
-//	alert.go    labels become an Accusation of one release
-//	policy.go   which releases may be touched at all, and every limit
-//	history.go  what Helm knows about the release's revisions
-//	target.go   the revision to go back to
-//	decide.go   Decide: facts in, Decision out; pure
-//	weigh.go      is the accused revision to blame
-//	permit.go     how much may be done to it
-//	argocd.go     is it Argo CD's
-//	storm.go      are many releases accused at once
-//	grounds.go    what was asked and found, for people
-//	verdict.go  the closed set of words for why
-//	record.go   what is stored about one accused revision; summary.go tells it in a line
-//	accuse.go     its accusations, a bounded number of episodes
-//	step.go       one action on the cluster, as far as it has come
-//	engine.go   one worker per release, one leader of all replicas
-//	queue.go      which release is worked on when
-//	amend.go      changes a stored record, whoever else writes it
-//	admit.go    refuses what may not be touched
-//	glance.go   what is at hand when an alert comes, and its confirmation
-//	accept.go   stores what is accused, before anything is done about it
-//	steps.go    walks a record's steps; each is resumable
-//	attempt.go  one attempt at a step, and when the next one is due
-//	judge.go    reads the facts and has Decide decide on them
-//	urgent.go   the shed right after its decision, on what was read meanwhile
-//	shed.go     the canary's weight to zero
-//	back.go     the Helm rollback
-//	raise.go    the target's weight, once its pods are ready
-//	verify.go   did it help
-//	hold.go     zero stays, until other content or a person comes
-//	prune.go    old records go
-//	told.go     what people were told about a record
-//	hand.go     the same by a person's order
+//	alert.go         the labels of an alert select a release and a level
+//	signal.go        a Signal is one episode of the alert, or an operator's order
+//	confirmation.go  what Prometheus answers about the alert
+//	policy.go        which releases backout may change, and every limit
+//	refuse.go        alerts that lead to no decision, and why
+//	history.go       the release's revisions, as Helm stores them
+//	target.go        the revision to roll back to
+//	case.go          a Case is everything that a decision depends on
+//	decide.go        Decide turns a Case into a Decision
+//	  assess.go        whether a signal is about the newest revision
+//	  limit.go         how much backout may do about it
+//	  tracing.go       adds checks to the trace; trace.go has the types
+//	verdict.go       the closed set of words for why backout acts or does not
+//	decision.go      the result of Decide
+//	record.go        a Record is what backout stores about one suspect revision
+//	  record_signals.go  its signals, a bounded number of episodes
+//	  record_steps.go    how far its steps are
+//	step.go          one action on the cluster, with its attempts
+//	hold.go          the weight stays zero although nothing is rolled back
+//	weight.go        the canary's share on one route
+//	notified.go      what each channel has sent about a record
+//	retention.go     which records may be deleted
 //
-// Beside that way stands what only looks:
+// The steps and the ports work with:
 //
-//	state.go    how far a record has come, and its moments
-//	explain.go  a record told to people; facts.go has the single lines
-//	board.go    every record at a glance, releases under guard, refusals
-//	metrics.go  what is counted; gauges.go has what is read off the board
-//	foresee.go  what an alert would lead to now
+//	plan.go          one rollback with its revisions, and the result of its preflight
+//	danger.go        the reasons not to roll back automatically
+//	owner.go         another tool that manages the release; owner_detect.go finds it
+//	manifest.go      the objects of a revision, and the canary's workloads among them
+//	routing.go       the canary's live traffic
+//	command.go       commands for operators
+//	text.go          texts without control characters, of bounded length
+//	ports.go         the interfaces to Helm, the routers, Prometheus, the ledger and the notifier
+//	dryrun.go        what the engine would do about an alert now
+//	refusal.go       counts refused alerts
 //
-// The package needs only the standard library and client_golang. Helm,
-// Kubernetes and the routers stand behind the interfaces of ports.go; their
-// packages lie below this one and import it, never the reverse.
+// To shed a canary is to set its weight to zero on the live routes. It takes milliseconds
+// and can be undone, so it comes before the rollback.
+//
+// Package engine carries the decisions out, and package report describes the records to
+// operators. Both import this package, and so do the packages that implement the ports:
+// helm, traffic, prom, ledger and notify. It imports none of them.
 //
 // Log keys, a closed list for the whole program: namespace, release, revision,
 // target, verdict, step, alert, reason, count, weights, attempt, duration, channel, error;

@@ -2,15 +2,16 @@ package rollback
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 )
 
-// ErrUnknownRelease says that Helm stores no revision of a release, or that its
-// namespace is going away.
+// ErrUnknownRelease says that Helm stores no revision of a release, or that its namespace
+// is being deleted.
 var ErrUnknownRelease = errors.New("no such Helm release")
 
-// Status is Helm's word for the state of a revision.
+// Status is Helm's status of a revision.
 type Status string
 
 // The statuses that decisions depend on; Helm has more.
@@ -25,7 +26,7 @@ const (
 	StatusUninstalled     Status = "uninstalled"
 )
 
-// Pending reports whether a Helm operation is in flight, or died in flight.
+// Pending reports whether a Helm operation is in progress, or died before its end.
 func (s Status) Pending() bool {
 	switch s {
 	case StatusPendingInstall, StatusPendingUpgrade, StatusPendingRollback, StatusUninstalling:
@@ -41,46 +42,46 @@ func (s Status) Pending() bool {
 // decisions need.
 type Revision struct {
 	Number int
-	// UID is that of Helm's Secret: revision numbers start again at 1 when a
-	// release is uninstalled and installed again, UIDs do not.
+	// UID is that of Helm's Secret. Revision numbers start at 1 again when a release is
+	// uninstalled and installed again; UIDs are never used twice.
 	UID         string
 	Status      Status
 	Description string
 	Chart       string
-	// Deployed is when this revision was written, by Helm's clock.
+	// Deployed is when Helm wrote this revision, by the clock of the client that ran it.
 	Deployed time.Time
 	// Content is the digest of the pod templates and of the ConfigMaps and
 	// Secrets they use; "" if the manifest has no workload.
 	Content string
-	// Versions are the names by which the canary's pods may be known to
-	// metrics: version labels and image tags. Without a canary track they are
-	// those of all workloads.
+	// Versions are the names that metrics may have for the version of the canary's pods:
+	// version labels and image tags. Without a canary track they are those of all
+	// workloads.
 	Versions []string
-	// Hooks are the names of its pre-upgrade and post-upgrade hooks: Helm ran them
-	// when the revision was made by an upgrade, and no rollback undoes them.
+	// Hooks are the names of its pre-upgrade and post-upgrade hooks: Helm ran them if an
+	// upgrade made the revision, and no rollback undoes them.
 	Hooks []string
-	// Owner is the tool that manages the release, as its manifest tells.
+	// Owner is the tool that manages the release, according to the manifest.
 	Owner Owner
-	// Claim is the UID of the accused revision for which backout had Helm write
-	// this one; "" if somebody else wrote it.
+	// Claim is the UID of the suspect revision that backout rolled back by writing this
+	// one; "" if another client wrote it.
 	Claim string
 }
 
-// Is reports whether version is one of the revision's canary versions.
-func (r Revision) Is(version string) bool {
+// HasVersion reports whether version is one of the revision's canary versions.
+func (r Revision) HasVersion(version string) bool {
 	return version != "" && slices.Contains(r.Versions, version)
 }
 
 // History is a release's revisions, newest first, at least one.
 type History []Revision
 
-// Accused returns the newest revision, pending ones included.
-func (h History) Accused() Revision { return h[0] }
+// Newest returns the newest revision, pending ones included.
+func (h History) Newest() Revision { return h[0] }
 
-// Older returns the revisions below the accused one, newest first.
+// Older returns the revisions below the newest one, newest first.
 func (h History) Older() []Revision { return h[1:] }
 
-// Named returns the revision of that number.
+// Named returns the revision with that number, and whether there is one.
 func (h History) Named(number int) (Revision, bool) {
 	i := slices.IndexFunc(h, func(r Revision) bool { return r.Number == number })
 	if i < 0 {
@@ -88,3 +89,7 @@ func (h History) Named(number int) (Revision, bool) {
 	}
 	return h[i], true
 }
+
+// HelmDescription returns the description that Helm gives a revision made by rolling
+// back to the target.
+func HelmDescription(target int) string { return fmt.Sprintf("Rollback to %d", target) }

@@ -10,41 +10,40 @@ import (
 	"time"
 )
 
-// Mode is what backout may do at all.
+// Mode limits everything that backout does.
 type Mode string
 
-// ModeAct does what the decisions say. ModeObserve decides and records, and
-// touches nothing.
+// ModeAct does what the decisions say. ModeObserve decides and records, and changes
+// nothing.
 const (
 	ModeAct     Mode = "act"
 	ModeObserve Mode = "observe"
 )
 
-// Policy bounds what backout may do. Its tags are read by go-envconfig under the
-// prefix BACKOUT_.
+// Policy limits what backout may do. go-envconfig reads its tags under the prefix
+// BACKOUT_.
 type Policy struct {
-	Releases        []string      `env:"RELEASES" desc:"Releases that may be touched, as namespace/name, separated by commas. The name may be a glob (canary-demo/*), the namespace is literal. Empty allows none."`
-	Mode            Mode          `env:"MODE, default=act" desc:"act, or observe: decide and record, touch nothing."`
-	Cluster         string        `env:"CLUSTER" desc:"Name of this cluster. Alerts must carry it as their cluster label; without it, alerts that carry one are refused."`
-	Settle          time.Duration `env:"SETTLE, default=7m" desc:"How long a revision that is younger than its alert's start goes unaccused: longest rule window + keep_firing_for + one evaluation."`
-	Cooldown        time.Duration `env:"COOLDOWN, default=10m" desc:"No second rollback of a release within this time; the canary is taken out of the traffic and held."`
-	Bake            time.Duration `env:"BAKE, default=24h" desc:"A revision older than this is not rolled back; the canary is taken out of the traffic and held."`
-	OperationLimit  time.Duration `env:"OPERATION_LIMIT, default=1h" desc:"A Helm operation in flight for longer than this is reported as stuck."`
+	Releases        []string      `env:"RELEASES" desc:"Releases that backout may change, as namespace/name, separated by commas. The name may be a glob (canary-demo/*), the namespace is literal. Empty: none."`
+	Mode            Mode          `env:"MODE, default=act" desc:"act, or observe: decide and record, but change nothing."`
+	Cluster         string        `env:"CLUSTER" desc:"Name of this cluster. Alerts must have it as their cluster label. Empty: alerts with a cluster label are refused."`
+	Settle          time.Duration `env:"SETTLE, default=7m" desc:"Time after a revision's deployment until an alert that began before it counts: the longest rule window + keep_firing_for + one evaluation."`
+	Cooldown        time.Duration `env:"COOLDOWN, default=10m" desc:"Minimum time between two rollbacks of a release; within it, backout sets the canary's weight to zero and holds it."`
+	Bake            time.Duration `env:"BAKE, default=24h" desc:"Age beyond which backout does not roll a revision back; it sets the canary's weight to zero and holds it."`
+	OperationLimit  time.Duration `env:"OPERATION_LIMIT, default=1h" desc:"Time after which a Helm operation in flight is reported as stuck."`
 	ConfirmLimit    time.Duration `env:"CONFIRM_LIMIT, default=2m" desc:"How long a rollback waits for Prometheus to confirm the alert; then the canary is held."`
-	StormReleases   int           `env:"STORM_RELEASES, default=5" desc:"As many releases accused within BACKOUT_STORM_WINDOW are a storm: it is not the canaries, and nothing is touched."`
-	StormWindow     time.Duration `env:"STORM_WINDOW, default=10m" desc:"See BACKOUT_STORM_RELEASES."`
-	MaxLoad         float64       `env:"MAX_LOAD, default=2" desc:"The canary is not taken out of the traffic if that would make the load of a stable pod more than this many times what it is."`
-	Allow           []DangerKind  `env:"ALLOW" desc:"What a rollback may do though it is dangerous, separated by commas: namespace, pvc (delete one), secret (give it back its old value), hook (leave what an upgrade hook did), stable (replace the stable track's pods), replicas (lower an HPA's maxReplicas below what runs)."`
-	RollbackTimeout time.Duration `env:"ROLLBACK_TIMEOUT, default=5m" desc:"Limit of each Helm hook of a rollback."`
-	Verify          time.Duration `env:"VERIFY, default=2m" desc:"How long after a rollback backout begins to judge whether it helped."`
-	VerifyLimit     time.Duration `env:"VERIFY_LIMIT, default=10m" desc:"When that judgement is final: an alert that fires on then has not recovered."`
-	TrafficFloor    float64       `env:"TRAFFIC_FLOOR, default=0.1" desc:"Requests per second that the canary has to get for a quiet alert to prove recovery."`
-	KeepRecords     int           `env:"KEEP_RECORDS, default=10" desc:"Records kept per release; more are kept if they condemn content that is still in the history."`
-	KeepRecordsFor  time.Duration `env:"KEEP_RECORDS_FOR, default=2160h" desc:"How long records are kept, with the same exception. Old ones go when a newer record of their release is closed."`
+	StormReleases   int           `env:"STORM_RELEASES, default=5" desc:"Number of releases with signals within BACKOUT_STORM_WINDOW that makes a storm: the canaries are not the cause, and backout changes nothing."`
+	StormWindow     time.Duration `env:"STORM_WINDOW, default=10m" desc:"Window of BACKOUT_STORM_RELEASES."`
+	MaxLoad         float64       `env:"MAX_LOAD, default=2" desc:"Limit on the load of a stable pod without the canary, as a multiple of its load with it; backout does not shed a canary if the load would exceed it."`
+	Allow           []DangerKind  `env:"ALLOW" desc:"Dangers that a rollback may take, separated by commas: namespace or pvc (it deletes one), secret (it restores an old value), hook (it does not undo an upgrade hook), stable (it replaces the stable track's pods), replicas (it lowers an HPA's maxReplicas below the pods that run)."`
+	RollbackTimeout time.Duration `env:"ROLLBACK_TIMEOUT, default=5m" desc:"Timeout of each Helm hook of a rollback."`
+	Verify          time.Duration `env:"VERIFY, default=2m" desc:"Time after a rollback before backout begins to verify that it helped."`
+	VerifyLimit     time.Duration `env:"VERIFY_LIMIT, default=10m" desc:"Time after a rollback when the result is final: if the alert still fires then, the outcome is not-recovered."`
+	TrafficFloor    float64       `env:"TRAFFIC_FLOOR, default=0.1" desc:"Requests per second that the canary has to get before a quiet alert proves recovery."`
+	KeepRecords     int           `env:"KEEP_RECORDS, default=10" desc:"Records kept per release, besides those of known bad content that is still in the history."`
+	KeepRecordsFor  time.Duration `env:"KEEP_RECORDS_FOR, default=2160h" desc:"How long records are kept, with the same exception. Older ones are deleted when a newer record of their release is closed."`
 }
 
-// Validate returns every mistake in the policy, each by the name of its
-// variable.
+// Validate returns every mistake in the policy, each by the name of its variable.
 func (p Policy) Validate() error {
 	var errs []error
 	if p.Mode != ModeAct && p.Mode != ModeObserve {
@@ -83,7 +82,7 @@ func (p Policy) Validate() error {
 		{"MAX_LOAD", p.MaxLoad, 1},
 		{"TRAFFIC_FLOOR", p.TrafficFloor, 0},
 	} {
-		if !(n.value >= n.least) { // NaN neither
+		if !(n.value >= n.least) { // NaN is refused, too
 			errs = append(errs, fmt.Errorf("BACKOUT_%s=%g: want at least %g", n.name, n.value, n.least))
 		}
 	}
@@ -105,9 +104,9 @@ func (p Policy) validOrder() error {
 	}{
 		{"SETTLE", "BAKE", p.Settle, p.Bake, "no revision would ever be rolled back"},
 		{"CONFIRM_LIMIT", "BAKE", p.ConfirmLimit, p.Bake, "a revision would be too old before its alert is confirmed"},
-		{"VERIFY", "VERIFY_LIMIT", p.Verify, p.VerifyLimit, "no rollback could ever be seen to have helped"},
-		{"COOLDOWN", "KEEP_RECORDS_FOR", p.Cooldown, p.KeepRecordsFor, "the last rollback would be forgotten too soon"},
-		{"BAKE", "KEEP_RECORDS_FOR", p.Bake, p.KeepRecordsFor, "the last rollback would be forgotten too soon"},
+		{"VERIFY", "VERIFY_LIMIT", p.Verify, p.VerifyLimit, "no rollback could be seen to have helped"},
+		{"COOLDOWN", "KEEP_RECORDS_FOR", p.Cooldown, p.KeepRecordsFor, "backout would forget the last rollback too soon"},
+		{"BAKE", "KEEP_RECORDS_FOR", p.Bake, p.KeepRecordsFor, "backout would forget the last rollback too soon"},
 	} {
 		if o.less > 0 && o.more > 0 && o.less >= o.more {
 			errs = append(errs, fmt.Errorf("BACKOUT_%s=%s is not shorter than BACKOUT_%s=%s: %s", o.lesser, o.less, o.greater, o.more, o.why))
@@ -136,11 +135,11 @@ func (p Policy) Allows(k Key) bool {
 	})
 }
 
-// SameCluster reports whether an alert with that cluster label ("" if it has
-// none) comes from the cluster that backout works on.
+// SameCluster reports whether an alert with that cluster label, "" if it has none, comes
+// from the cluster that backout works on.
 func (p Policy) SameCluster(label string) bool { return label == p.Cluster }
 
-// Allowed reports whether the operator allows what is dangerous in that way.
+// Allowed reports whether the operator allows a danger of that kind.
 func (p Policy) Allowed(d Danger) bool { return slices.Contains(p.Allow, d.Kind) }
 
 // Namespaces returns the namespaces of the opted-in releases, sorted, each once.
@@ -154,7 +153,7 @@ func (p Policy) Namespaces() []string {
 	return slices.Compact(names)
 }
 
-// LogValue shows the policy in one group; it holds no secret.
+// LogValue shows the policy in one group; it has no secrets.
 func (p Policy) LogValue() slog.Value {
 	return slog.GroupValue(
 		slog.Any("releases", p.Releases), slog.String("mode", string(p.Mode)),

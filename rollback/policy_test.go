@@ -8,10 +8,11 @@ import (
 	"testing"
 
 	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/rollbacktest"
 )
 
 func defaultPolicy() rollback.Policy {
-	p := policy()
+	p := rollbacktest.Policy()
 	p.Releases = []string{"shop/*"}
 	return p
 }
@@ -26,8 +27,8 @@ func TestPolicyAllows(t *testing.T) {
 		{nil, "shop/shop", false, "an empty list allows none"},
 		{[]string{}, "shop/shop", false, "an empty list allows none"},
 		{[]string{"shop/shop"}, "shop/shop", true, "a named release is allowed"},
-		{[]string{"shop/shop"}, "shop/shop-canary", false, "a name is no prefix"},
-		{[]string{"shop/shop"}, "shop/my-shop", false, "a name is no suffix"},
+		{[]string{"shop/shop"}, "shop/shop-canary", false, "a name is not a prefix"},
+		{[]string{"shop/shop"}, "shop/my-shop", false, "a name is not a suffix"},
 		{[]string{"shop/shop"}, "other/shop", false, "a release belongs to its namespace"},
 		{[]string{"shop/*"}, "shop/anything", true, "a glob allows every release of its namespace"},
 		{[]string{"shop/*"}, "shop/with.dots", true, "a glob allows every release of its namespace"},
@@ -35,13 +36,13 @@ func TestPolicyAllows(t *testing.T) {
 		{[]string{"shop/*"}, "my-shop/shop", false, "a glob never crosses a namespace"},
 		{[]string{"shop/*"}, "other/shop", false, "a glob never crosses a namespace"},
 		{[]string{"shop/*"}, "shop/a/b", false, "a glob never crosses a slash"},
-		{[]string{"shop/*-canary"}, "shop/web-canary", true, "a glob may stand at the beginning"},
+		{[]string{"shop/*-canary"}, "shop/web-canary", true, "a glob may be at the beginning"},
 		{[]string{"shop/*-canary"}, "shop/web", false, "the rest of a glob is literal"},
-		{[]string{"shop/web-?"}, "shop/web-1", true, "a question mark is one letter"},
-		{[]string{"shop/web-?"}, "shop/web-12", false, "a question mark is one letter"},
+		{[]string{"shop/web-?"}, "shop/web-1", true, "a question mark is one character"},
+		{[]string{"shop/web-?"}, "shop/web-12", false, "a question mark is one character"},
 		{[]string{"a/x", "b/*"}, "b/y", true, "any entry may allow"},
 		{[]string{"a/x", "b/*"}, "a/y", false, "entries do not mix"},
-		{[]string{"*/*"}, "shop/shop", false, "a glob is no namespace, even unvalidated"},
+		{[]string{"*/*"}, "shop/shop", false, "a namespace is never a glob, even unvalidated"},
 		{[]string{"*"}, "shop/shop", false, "an entry without a namespace allows nothing, even unvalidated"},
 		{[]string{"shop/[a-"}, "shop/[a-", false, "a broken glob allows nothing, even unvalidated"},
 	} {
@@ -59,14 +60,14 @@ func TestPolicySameCluster(t *testing.T) {
 		want              bool
 		rule              string
 	}{
-		{"", "", true, "nobody speaks of clusters"},
-		{"blue", "blue", true, "the alert is about this cluster"},
-		{"blue", "green", false, "the alert is about another cluster"},
-		{"blue", "", false, "with a cluster configured, an alert has to say which one it means"},
-		{"", "blue", false, "with none configured, an alert about a named cluster may mean another one"},
-		{"blue", "Blue", false, "names are compared letter by letter"},
-		{"blue", "blue ", false, "names are compared letter by letter"},
-		{"blue", "*", false, "a label is no pattern"},
+		{"", "", true, "neither names a cluster"},
+		{"blue", "blue", true, "the alert comes from this cluster"},
+		{"blue", "green", false, "the alert comes from another cluster"},
+		{"blue", "", false, "where a cluster is configured, an alert has to name it"},
+		{"", "blue", false, "where none is configured, an alert that names one may come from another cluster"},
+		{"blue", "Blue", false, "names are compared exactly"},
+		{"blue", "blue ", false, "names are compared exactly"},
+		{"blue", "*", false, "a label is not a pattern"},
 	} {
 		if got := (rollback.Policy{Cluster: c.configured}).SameCluster(c.label); got != c.want {
 			t.Errorf("%s: BACKOUT_CLUSTER=%q, label %q: got %t", c.rule, c.configured, c.label, got)
@@ -77,10 +78,10 @@ func TestPolicySameCluster(t *testing.T) {
 func TestPolicyNamespaces(t *testing.T) {
 	policy := rollback.Policy{Releases: []string{"b/*", "a/x", "b/y", "a/*"}}
 	if got, want := policy.Namespaces(), []string{"a", "b"}; !slices.Equal(got, want) {
-		t.Errorf("each namespace is named once, in order: got %q, want %q", got, want)
+		t.Errorf("each namespace appears once, sorted: got %q, want %q", got, want)
 	}
 	if got := (rollback.Policy{}).Namespaces(); len(got) != 0 {
-		t.Errorf("no release, no namespace: got %q", got)
+		t.Errorf("without releases there are no namespaces: got %q", got)
 	}
 }
 
@@ -115,7 +116,7 @@ func TestPolicyValidate(t *testing.T) {
 		policy := defaultPolicy()
 		c.change(&policy)
 		if err := policy.Validate(); err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("a mistake is named by its variable: got %v, want %q in it", err, c.want)
+			t.Errorf("a mistake is reported by its variable: got %v, want %q in it", err, c.want)
 		}
 	}
 }
@@ -125,7 +126,7 @@ func TestPolicyValidateReleases(t *testing.T) {
 		policy := defaultPolicy()
 		policy.Releases = []string{entry}
 		if err := policy.Validate(); err != nil {
-			t.Errorf("BACKOUT_RELEASES=%q is right: %v", entry, err)
+			t.Errorf("BACKOUT_RELEASES=%q is valid: %v", entry, err)
 		}
 	}
 	for _, entry := range []string{
@@ -140,19 +141,19 @@ func TestPolicyValidateReleases(t *testing.T) {
 			continue
 		}
 		if text := err.Error(); !strings.HasPrefix(text, "BACKOUT_RELEASES: "+fmt.Sprintf("%q", entry)) || !strings.Contains(text, "such as canary-demo/*") {
-			t.Errorf("the error shows the entry and a right one: got %q", text)
+			t.Errorf("the error shows the entry and a valid one: got %q", text)
 		}
 	}
 }
 
-func TestPolicyValidateTellsAll(t *testing.T) {
+func TestPolicyValidateReportsEveryMistake(t *testing.T) {
 	err := rollback.Policy{Releases: []string{"*", "x"}}.Validate()
 	if err == nil {
 		t.Fatal("an empty policy is refused")
 	}
 	for _, want := range []string{`"*"`, `"x"`, "MODE", "SETTLE", "COOLDOWN", "BAKE", "OPERATION_LIMIT", "ROLLBACK_TIMEOUT"} {
 		if !strings.Contains(err.Error(), want) {
-			t.Errorf("all mistakes are told at once: %s is missing in\n%v", want, err)
+			t.Errorf("the error lists every mistake: %s is missing in\n%v", want, err)
 		}
 	}
 }

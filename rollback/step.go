@@ -2,33 +2,64 @@ package rollback
 
 import "time"
 
-// Step is one action on the cluster. A step that was started is a claim: it is
-// finished whatever later alerts say.
+// Step is one action on the cluster. A step that was started is a claim: backout finishes
+// it whatever later alerts say.
 type Step struct {
 	Started  time.Time `json:"started"`
 	Done     time.Time `json:"done,omitzero"`
 	Attempts int       `json:"attempts,omitempty"`
-	// Error is the last attempt's; "" after success.
+	// Error is that of the last attempt; "" after success.
 	Error string `json:"error,omitempty"`
-	// Failed says that no further attempt is made: a person has to look.
+	// Failed says that backout gave the step up: an operator has to look.
 	Failed bool `json:"failed,omitempty"`
-	// Next is when the next attempt is due, after one that failed.
+	// Next is when the next attempt is due after a failed one.
 	Next time.Time `json:"next,omitzero"`
-	// Note is what a person would want to know about a step that was done.
+	// Note is what an operator should know about a finished step.
 	Note string `json:"note,omitempty"`
 }
 
-// Finished reports whether s needs no further attempt; a nil step was never
-// started.
+// Finished reports whether s was done or given up; a nil step was never started.
 func (s *Step) Finished() bool { return s != nil && (!s.Done.IsZero() || s.Failed) }
 
-// tried reports whether s was attempted, as far as the record knows.
-func (s *Step) tried() bool { return s != nil && (s.Attempts > 0 || s.Finished()) }
+// Tried reports whether the record knows of an attempt at s.
+func (s *Step) Tried() bool { return s != nil && (s.Attempts > 0 || s.Finished()) }
 
-// Succeeded reports whether s was done without failing.
+// Succeeded reports whether s was done.
 func (s *Step) Succeeded() bool { return s != nil && !s.Done.IsZero() && !s.Failed }
 
-// steps returns the steps in their order; those that were not begun are nil.
-func (r *Record) steps() []*Step {
-	return []*Step{r.Check, r.Shed, r.Rollback, r.Raise, r.Verify}
+// Finish stores the result of an attempt. After limit failed attempts the step has failed;
+// before, Next is when the next one is due.
+func (s *Step) Finish(now time.Time, err error, limit int) {
+	s.Attempts++
+	s.Next = time.Time{}
+	if err == nil {
+		s.Done, s.Error = now, ""
+		return
+	}
+	s.Error = Clip(err.Error(), 1000)
+	if s.Failed = s.Attempts >= limit; !s.Failed {
+		s.Next = now.Add(min(firstRetryWait<<min(s.Attempts, 10), MaxRetryWait))
+	}
 }
+
+// Wait returns the time until the next attempt, at least a millisecond; 0 if no attempt is due.
+func (s *Step) Wait(now time.Time) time.Duration {
+	if s == nil || s.Finished() || s.Next.IsZero() {
+		return 0
+	}
+	return max(s.Next.Sub(now), time.Millisecond)
+}
+
+// The names of steps in metrics, logs and reports.
+const (
+	StepShed     = "shed"
+	StepRollback = "rollback"
+	StepRestore  = "restore"
+	StepVerify   = "verify"
+)
+
+// The wait after a failed attempt: firstRetryWait doubles with each one, up to MaxRetryWait.
+const (
+	firstRetryWait = 100 * time.Millisecond
+	MaxRetryWait   = 30 * time.Second
+)

@@ -3,32 +3,22 @@ package rollback
 import (
 	"fmt"
 	"strings"
-	"time"
 )
 
-// Candidate is one older revision, as the search for a target saw it.
-type Candidate struct {
-	Revision int       `json:"revision"`
-	Status   Status    `json:"status,omitempty"`
-	Deployed time.Time `json:"deployed,omitzero"`
-	// Why says why it is not the target; "" if it is.
-	Why string `json:"why,omitempty"`
-}
-
-// Target returns the newest older revision that was good and whose content
-// differs from the accused one and from everything in condemned (digests of
-// content that was backed out of before). The last result is false if there is
-// none. The candidates are what was looked at, newest first, down to the target.
+// Target returns the newest older revision that was good and whose content differs from
+// that of the newest one and is not among the known bad (digests of content). The last
+// result is false if no revision qualifies. The candidates are the revisions that were
+// considered, newest first, down to the target.
 //
-// A revision was good if Helm calls it deployed or superseded and its
-// description does not tell of a failure: Helm also marks a failed revision
-// superseded when a later rollback fails. "Rollback to N" needs no case of its
-// own, because content is compared, never numbers.
-func Target(h History, condemned map[string]bool) (Revision, []Candidate, bool) {
+// A revision was good if Helm calls it deployed or superseded and its description does
+// not report a failure: Helm also marks a failed revision superseded when a later
+// rollback fails. "Rollback to N" needs no case of its own, because content is compared,
+// never numbers.
+func Target(h History, knownBad map[string]bool) (Revision, []Candidate, bool) {
 	candidates := make([]Candidate, 0, len(h.Older()))
 	for _, r := range h.Older() {
-		why := r.unfit(h.Accused(), condemned)
-		candidates = append(candidates, Candidate{Revision: r.Number, Status: r.Status, Deployed: r.Deployed, Why: why})
+		why := r.unfitFor(h.Newest(), knownBad)
+		candidates = append(candidates, Candidate{Revision: r.Number, Status: r.Status, Deployed: r.Deployed, Reason: why})
 		if why == "" {
 			return r, candidates, true
 		}
@@ -36,21 +26,21 @@ func Target(h History, condemned map[string]bool) (Revision, []Candidate, bool) 
 	return Revision{}, candidates, false
 }
 
-// unfit says why nobody may be sent back to the revision; "" if it is good.
-func (r Revision) unfit(accused Revision, condemned map[string]bool) string {
+// unfitFor says why r cannot be the target of a rollback of the suspect; "" if it can.
+func (r Revision) unfitFor(suspect Revision, knownBad map[string]bool) string {
 	switch {
-	case !r.good() && tellsOfFailure(r.Description):
-		return "it failed: " + clip(r.Description, maxName)
+	case !r.good() && reportsFailure(r.Description):
+		return "it failed: " + Clip(r.Description, MaxName)
 	case !r.good():
-		return fmt.Sprintf("it never was in force: Helm calls it %s", r.Status)
-	case r.Chart != accused.Chart:
-		return fmt.Sprintf("it is of another chart, %q", clip(r.Chart, maxName))
+		return fmt.Sprintf("it was not deployed: its Helm status is %s", r.Status)
+	case r.Chart != suspect.Chart:
+		return fmt.Sprintf("it has a different chart, %q", Clip(r.Chart, MaxName))
 	case r.Content == "":
-		return "nobody knows what it ran: it has no workload, or cannot be read"
-	case r.Content == accused.Content:
-		return fmt.Sprintf("it runs the same as revision %d", accused.Number)
-	case condemned[r.Content]:
-		return "what it runs was backed out of before"
+		return "its content is unknown: it has no workload or cannot be read"
+	case r.Content == suspect.Content:
+		return fmt.Sprintf("its content is that of revision %d", suspect.Number)
+	case knownBad[r.Content]:
+		return "its content is known bad: backout rolled it back or held it before"
 	default:
 		return ""
 	}
@@ -58,11 +48,24 @@ func (r Revision) unfit(accused Revision, condemned map[string]bool) string {
 
 // good reports whether Helm says that the revision was deployed without failing.
 func (r Revision) good() bool {
-	return (r.Status == StatusDeployed || r.Status == StatusSuperseded) && !tellsOfFailure(r.Description)
+	return (r.Status == StatusDeployed || r.Status == StatusSuperseded) && !reportsFailure(r.Description)
 }
 
-// tellsOfFailure recognises Helm's descriptions of failed operations, such as
+// reportsFailure recognizes Helm's descriptions of failed operations, such as
 // `Upgrade "shop" failed: ...` and `Release "shop" failed: ...`.
-func tellsOfFailure(description string) bool {
+func reportsFailure(description string) bool {
 	return strings.Contains(strings.ToLower(description), "failed")
+}
+
+// KnownBad returns the digests of the content that is known bad according to the
+// records: a rollback of it was started, or it was held and no operator lifted the hold.
+func KnownBad(records []Record) map[string]bool {
+	knownBad := make(map[string]bool)
+	for _, r := range records {
+		held := r.Hold != nil && !r.Hold.Lifted
+		if r.Content != "" && (r.Rollback != nil || held) {
+			knownBad[r.Content] = true
+		}
+	}
+	return knownBad
 }

@@ -1,0 +1,205 @@
+package rollback
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Assessment is what one signal amounts to by itself.
+type Assessment struct {
+	// Verdict is Act or Unknown if the signal is about the newest revision, so that
+	// something may be done; otherwise it says why nothing is.
+	Verdict Verdict
+
+	level  Level
+	reason string
+	// versionNote says that the alert's version label identifies no revision, so that the
+	// time at which the alert started decides; "" if it does. It begins with a semicolon.
+	versionNote string
+	// operator is the one who gave the order; "" for an alert.
+	operator string
+	// recheckAt is when the assessment may change without a new alert; zero if it does not.
+	recheckAt time.Time
+}
+
+// strongest assesses every signal by itself and returns the assessment that allows most.
+// If one that still waits requests more, backout decides again at its recheckAt.
+func (c Case) strongest() Assessment {
+	best := Assessment{Verdict: Stale, reason: "no alert is about this revision any longer"}
+	var waiting Assessment
+	for i, s := range c.Signals {
+		a := c.Assess(s)
+		if i < maxTracedSignals {
+			c.traceSignal(s, a)
+		}
+		if i == 0 || a.rank() > best.rank() {
+			best = a
+		}
+		if a.Verdict != Act && !a.recheckAt.IsZero() && a.level.rank() > waiting.level.rank() {
+			waiting = a
+		}
+	}
+	if best.Verdict == Act && waiting.level.rank() > best.level.rank() {
+		best.recheckAt = waiting.recheckAt
+	}
+	return best
+}
+
+// traceSignal adds the assessment of a signal to the trace.
+func (c Case) traceSignal(s Signal, a Assessment) {
+	if c.traceTo == nil {
+		return
+	}
+	why := a.reason
+	if why == "" {
+		why = c.attribution(s)
+	}
+	if a.Verdict != Unknown && a.Verdict != Unconfirmed && s.Operator == "" {
+		why += "; " + s.PrometheusSays()
+	}
+	c.trace("alert "+cmp.Or(s.Alert, s.Fingerprint), "level %s; %s: %s%s", s.Level, a.Verdict, why, a.versionNote)
+}
+
+// rank orders assessments: those that allow more come first.
+func (a Assessment) rank() int {
+	switch a.Verdict { //nolint:exhaustive // Assess returns no others.
+	case Act:
+		return 20 + a.level.rank()
+	case Unknown:
+		return 10 + a.level.rank()
+	case Settling:
+		return 5
+	case Observe:
+		return 4
+	case Handled:
+		return 3
+	case Unconfirmed:
+		return 2
+	default:
+		return 0
+	}
+}
+
+// Assess says whether a signal is about the newest revision, and whether Prometheus
+// confirms it. It does not consider holds, pauses, storms or the mode.
+func (c Case) Assess(s Signal) Assessment {
+	newest := c.History.Newest()
+	if r, ok := c.HandledBy(s); ok {
+		return Assessment{Verdict: Handled, reason: fmt.Sprintf("backout already acted on this alert at revision %d", r)}
+	}
+	if s.Revision != 0 && s.Revision != newest.Number {
+		return Assessment{Verdict: Stale, reason: fmt.Sprintf("the alert is about revision %d; the release is at revision %d", s.Revision, newest.Number)}
+	}
+	if other, ok := c.revisionOf(s.Version); ok && !newest.HasVersion(s.Version) {
+		return Assessment{Verdict: Stale, reason: fmt.Sprintf("version %s is that of revision %d; the release is at revision %d", s.Version, other, newest.Number)}
+	}
+	if s.Answer() == AnswerQuiet {
+		return Assessment{Verdict: Unconfirmed, reason: fmt.Sprintf("Prometheus says that the alert did not fire at %s", s.Received.Format(time.RFC3339))}
+	}
+	a := Assessment{Verdict: Act, level: s.Level, operator: s.Operator}
+	switch {
+	case s.Version == "" || c.identifies(s.Version):
+	case newest.HasVersion(s.Version):
+		a.versionNote = fmt.Sprintf("; different content has version %s too, so the alert's start time decides", s.Version)
+	default:
+		a.versionNote = fmt.Sprintf("; no canary has version %s, so the alert's start time decides", s.Version)
+	}
+	switch {
+	case !c.afterContent(s) && c.Now.Before(c.settledAt()):
+		a.Verdict, a.recheckAt = Settling, c.settledAt()
+		a.reason = fmt.Sprintf("the alert started before revision %d was deployed", newest.Number)
+	case !s.Resolved.IsZero() && !c.actedOn(s):
+		a.Verdict, a.reason = Stale, "the alert was resolved before backout acted on it"
+	case s.Level == LevelObserve:
+		a.Verdict, a.reason = Observe, "the level of the alert is observe"
+	case s.Answer() == AnswerUnknown:
+		a.Verdict, a.reason = Unknown, "Prometheus could not confirm the alert: "+s.Confirmation.Error
+		if limit := c.ConfirmDeadline(s); c.Now.Before(limit) {
+			a.recheckAt = limit
+		}
+	}
+	return a
+}
+
+// ConfirmDeadline is when backout stops querying Prometheus about the signal. The limit
+// counts from when the answer first matters: the receipt of the alert, the end of the
+// settling time, or, in a storm, now.
+func (c Case) ConfirmDeadline(s Signal) time.Time {
+	from := s.Received
+	if !c.afterContent(s) {
+		from = Later(from, c.settledAt())
+	}
+	if c.stormy() {
+		from = Later(from, c.Now)
+	}
+	return from.Add(c.Policy.ConfirmLimit)
+}
+
+// actedOn reports whether a resolved signal was still firing when backout started the
+// first step for this revision. The shed itself quiets an alert, so the end of such an
+// alert changes no decision.
+func (c Case) actedOn(s Signal) bool {
+	r := c.record()
+	return r.Claimed() && r.Holds(s.Episode()) && c.afterContent(s) && !s.Resolved.Before(r.claimedAt())
+}
+
+// afterContent reports whether the newest revision can have caused the alert: the alert
+// names it, or its content was deployed when the alert started.
+func (c Case) afterContent(s Signal) bool {
+	return s.Revision == c.History.Newest().Number || c.identifies(s.Version) || !s.ActiveSince().Before(c.contentSince())
+}
+
+// identifies reports whether version distinguishes the canary of the newest revision from
+// that of every older one with different content. A version that both have, such as an
+// unchanged appVersion, identifies neither.
+func (c Case) identifies(version string) bool {
+	newest := c.History.Newest()
+	return newest.HasVersion(version) && !slices.ContainsFunc(c.History.Older(), func(r Revision) bool {
+		return r.HasVersion(version) && r.Content != newest.Content
+	})
+}
+
+// revisionOf returns the newest older revision whose canary has that version.
+func (c Case) revisionOf(version string) (int, bool) {
+	for _, r := range c.History.Older() {
+		if r.HasVersion(version) {
+			return r.Number, true
+		}
+	}
+	return 0, false
+}
+
+// contentSince is when the content of the newest revision was first deployed: with the
+// first revision of a ramp.
+func (c Case) contentSince() time.Time {
+	newest := c.History.Newest()
+	first := newest.Deployed
+	for _, r := range c.History.Older() {
+		if newest.Content == "" || r.Content != newest.Content || !r.good() {
+			break
+		}
+		first = r.Deployed
+	}
+	return first
+}
+
+// settledAt is when the newest content has been deployed for so long that the windows of
+// the alert rules contain nothing from before it.
+func (c Case) settledAt() time.Time { return c.contentSince().Add(c.Policy.Settle) }
+
+// HandledBy returns the older revision whose record has a step for this very episode.
+// Once the newest revision has settled, an episode that goes on is about it instead.
+func (c Case) HandledBy(s Signal) (int, bool) {
+	if !c.Now.Before(c.History.Newest().Deployed.Add(c.Policy.Settle)) {
+		return 0, false
+	}
+	for i := range c.Records {
+		r := &c.Records[i]
+		if r.Revision < c.History.Newest().Number && r.Claimed() && c.current(r) && r.Holds(s.Episode()) {
+			return r.Revision, true
+		}
+	}
+	return 0, false
+}

@@ -1,0 +1,36 @@
+package rollback
+
+// Danger is one reason not to roll back automatically.
+type Danger struct {
+	Kind DangerKind `json:"kind"`
+	// What is one sentence that names the object.
+	What string `json:"what"`
+}
+
+// DangerKind is the kind of a danger, a closed set. BACKOUT_ALLOW accepts those that
+// AllowableDangers returns.
+type DangerKind string
+
+// The dangers of a rollback.
+const (
+	// DangerUnbuildable: Helm cannot build or write an object of the target.
+	DangerUnbuildable DangerKind = "unbuildable"
+	// DangerImmutable: the API server refuses a change.
+	DangerImmutable DangerKind = "immutable"
+	// DangerNamespace and DangerPVC: the rollback would delete one.
+	DangerNamespace DangerKind = "namespace"
+	DangerPVC       DangerKind = "pvc"
+	// DangerSecret: the rollback would give a Secret an old value.
+	DangerSecret DangerKind = "secret"
+	// DangerHook: an upgrade hook ran since the target, and the rollback does not undo it.
+	DangerHook DangerKind = "hook"
+	// DangerStable: the rollback would replace the pods of the stable track.
+	DangerStable DangerKind = "stable"
+	// DangerReplicas: the lower maxReplicas of an HPA would remove pods that run.
+	DangerReplicas DangerKind = "replicas"
+)
+
+// AllowableDangers returns the kinds that an operator may allow.
+func AllowableDangers() []DangerKind {
+	return []DangerKind{DangerNamespace, DangerPVC, DangerSecret, DangerHook, DangerStable, DangerReplicas}
+}

@@ -1,0 +1,108 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/upcommerce/backout/rollback"
+)
+
+// ErrBusy says that too many webhooks are being stored at the moment.
+var ErrBusy = errors.New("too many webhooks at once: repeat this one")
+
+// maxWebhooks bounds how many webhooks are stored at a time.
+const maxWebhooks = 32
+
+// intake stores the signals of webhooks. It is safe for concurrent use.
+type intake struct {
+	*executor
+	fast *fastPath
+	// webhooks has room for those that are stored at a time.
+	webhooks chan struct{}
+}
+
+// accept is Engine.Accept.
+func (in *intake) accept(ctx context.Context, alerts []rollback.Alert) error {
+	select {
+	case in.webhooks <- struct{}{}:
+		defer func() { <-in.webhooks }()
+	default:
+		return ErrBusy
+	}
+	now := time.Now()
+	signals := make(map[rollback.Key][]rollback.Signal)
+	for _, alert := range alerts {
+		if k, s, ok := in.admit(ctx, alert, now); ok {
+			signals[k] = append(signals[k], s)
+		}
+	}
+	batches, err := in.readReleases(ctx, signals)
+	errs := []error{err}
+	var mu sync.Mutex
+	each(batches, func(b batch) {
+		if err := in.store(ctx, b); err != nil {
+			mu.Lock()
+			defer mu.Unlock()
+			errs = append(errs, fmt.Errorf("store the alerts about %s: %w", b.key, err))
+		}
+	})
+	return errors.Join(errs...)
+}
+
+// readReleases reads the state on which the signals are decided. It counts the releases
+// that exist for a storm, before anything is decided about any of them.
+func (in *intake) readReleases(ctx context.Context, signals map[rollback.Key][]rollback.Signal) ([]batch, error) {
+	var (
+		mu      sync.Mutex
+		batches []batch
+		errs    []error
+	)
+	each(slices.Collect(maps.Keys(signals)), func(k rollback.Key) {
+		b, err := in.readRelease(ctx, k, signals[k])
+		mu.Lock()
+		defer mu.Unlock()
+		switch {
+		case errors.Is(err, rollback.ErrUnknownRelease):
+			in.refuseUnknown(ctx, k, signals[k], err.Error())
+		case err != nil:
+			errs = append(errs, fmt.Errorf("store the alerts about %s: %w", k, err))
+		default:
+			batches = append(batches, b)
+		}
+	})
+	return batches, errors.Join(errs...)
+}
+
+// readRelease returns the state on which the signals of a release are decided. The cached
+// state is enough where it makes them signals about the newest revision.
+func (in *intake) readRelease(ctx context.Context, k rollback.Key, signals []rollback.Signal) (batch, error) {
+	if b, ok := in.readCached(ctx, k); ok {
+		b.signals = signals
+		if in.countForStorm(b) {
+			return b, nil
+		}
+	}
+	b, err := in.read(ctx, k, rollback.Recent)
+	if err != nil {
+		return b, err
+	}
+	b.signals = signals
+	in.countForStorm(b)
+	return b, nil
+}
+
+// readCached returns the state of a release that this process's watches have delivered,
+// without a request, and whether it is complete.
+func (in *intake) readCached(ctx context.Context, k rollback.Key) (batch, bool) {
+	history, err := in.releases.History(ctx, k, rollback.Cached)
+	if err != nil {
+		return batch{}, false
+	}
+	records, err := in.ledger.Records(ctx, k, rollback.Cached)
+	return batch{key: k, history: history, records: records, cached: true}, err == nil
+}

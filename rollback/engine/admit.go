@@ -1,0 +1,58 @@
+package engine
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/upcommerce/backout/rollback"
+)
+
+// admit reads one alert, and refuses it if it must not lead to anything, before any
+// request goes to the cluster.
+func (in *intake) admit(ctx context.Context, alert rollback.Alert, now time.Time) (rollback.Key, rollback.Signal, bool) {
+	if in.watchdog(alert) {
+		return rollback.Key{}, rollback.Signal{}, false
+	}
+	k, s, err := alert.Read(now)
+	reason, why := in.policy.Refuse(alert, k, err)
+	if reason == "" {
+		return k, s, true
+	}
+	in.metrics.ignored.WithLabelValues(string(reason)).Inc()
+	if reason == rollback.IgnoredNoLabel {
+		return k, s, false
+	}
+	name := rollback.Clip(alert.Labels[rollback.LabelAlertname], rollback.MaxName)
+	in.refuse(ctx, rollback.Refusal{Key: k, Verdict: rollback.NotAllowed, Alert: name, Reason: why, Count: 1, Last: now})
+	return k, s, false
+}
+
+// watchdog counts a watchdog by its namespace, and reports whether the alert was one that
+// counts: any other watchdog is read like every alert, and refused.
+func (in *intake) watchdog(alert rollback.Alert) bool {
+	namespace := alert.Labels[rollback.LabelNamespace]
+	if alert.Labels[rollback.LabelLevel] != rollback.LevelWatchdog || !in.policy.SameCluster(alert.Labels[rollback.LabelCluster]) ||
+		!slices.Contains(in.policy.Namespaces(), namespace) {
+		return false
+	}
+	if !alert.Resolved {
+		in.metrics.watchdogs.WithLabelValues(namespace).Inc()
+	}
+	return true
+}
+
+// refuseUnknown refuses signals about a release that does not exist.
+func (in *intake) refuseUnknown(ctx context.Context, k rollback.Key, signals []rollback.Signal, why string) {
+	in.refuse(ctx, rollback.Refusal{
+		Key: k, Verdict: rollback.UnknownRelease, Alert: signals[0].Alert, Reason: rollback.Clip(why, rollback.MaxSummary),
+		Count: len(signals), Last: signals[0].Received,
+	})
+}
+
+func (in *intake) refuse(ctx context.Context, r rollback.Refusal) {
+	in.metrics.alerts.WithLabelValues(string(r.Verdict)).Add(float64(r.Count))
+	in.board.AddRefusal(r)
+	in.log.WarnContext(ctx, "alert refused", "verdict", r.Verdict, "namespace", r.Namespace,
+		"release", r.Release, "alert", r.Alert, "reason", r.Reason)
+}

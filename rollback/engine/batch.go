@@ -1,0 +1,51 @@
+package engine
+
+import (
+	"sync"
+
+	"github.com/upcommerce/backout/rollback"
+)
+
+// batch is the part of a webhook that is about one release, and what Helm and the
+// ledger know of that release.
+type batch struct {
+	key     rollback.Key
+	signals []rollback.Signal
+	history rollback.History
+	// paused says who paused backout; "" if it is not paused.
+	paused string
+	// records are those that were stored before the lock was taken.
+	records []rollback.Record
+	// cached says that history and records come from this process's watches and may be
+	// outdated; paused is not known then. Nothing depends on them alone: before the write,
+	// a shed that was decided on them is decided again on the stored state
+	// (fastPath.confirm), and everything that drops or delays an alert is decided on the
+	// state that read returns.
+	cached bool
+}
+
+// facts returns the case that the batch makes, at the receipt of its first signal.
+func (b batch) facts(p rollback.Policy, storm rollback.Storm) rollback.Case {
+	c := rollback.Case{Key: b.key, History: b.history, Records: b.records, Paused: b.paused, Storm: storm, Policy: p}
+	if len(b.signals) > 0 {
+		c.Now = b.signals[0].Received
+	}
+	return c
+}
+
+// maxStores bounds how many items each works on at a time.
+const maxStores = 16
+
+// each calls do for every item, maxStores at a time, and returns when all are done.
+func each[T any](items []T, do func(T)) {
+	var working sync.WaitGroup
+	room := make(chan struct{}, maxStores)
+	for _, item := range items {
+		room <- struct{}{}
+		working.Go(func() {
+			defer func() { <-room }()
+			do(item)
+		})
+	}
+	working.Wait()
+}

@@ -1,0 +1,83 @@
+package engine_test
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/upcommerce/backout/rollback"
+)
+
+// observation is one of the release's routes.
+type observation struct{ key rollback.Key }
+
+func (o observation) Release() rollback.Key { return o.key }
+
+func (c *cluster) Observe(ctx context.Context, k rollback.Key, _ rollback.Manifest, _ rollback.Consistency) (rollback.Routing, error) {
+	time.Sleep(c.observeTime)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	routing := c.routing
+	if routing.Load == 0 {
+		routing.Load = 1
+	}
+	routing.Observation = observation{k}
+	routing.Weights = []rollback.Weight{{Kind: "Ingress", Name: "shop-canary", From: c.weight, To: c.weight}}
+	return routing, ctx.Err()
+}
+
+func (c *cluster) Shed(ctx context.Context, _ rollback.Key, _ rollback.Manifest, _ rollback.Observation, p rollback.Precondition) ([]rollback.Weight, error) {
+	if c.beforeShed != nil {
+		c.beforeShed()
+	}
+	if err := check(ctx, p); err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := nextError(&c.shedErrors); err != nil {
+		return nil, err
+	}
+	w := rollback.Weight{Kind: "Ingress", Name: "shop-canary", From: c.weight, To: "0"}
+	if c.weight != "0" {
+		c.setWeight("0")
+	}
+	if c.afterShed != nil {
+		c.afterShed()
+		c.afterShed = nil
+	}
+	return []rollback.Weight{w}, nil
+}
+
+func (c *cluster) Hold(ctx context.Context, _ rollback.Key, _ rollback.Manifest) (func(rollback.Object), error) {
+	return setToZero, ctx.Err()
+}
+
+func setToZero(object rollback.Object) { object["weight"] = "0" }
+
+func (c *cluster) Restore(ctx context.Context, _ rollback.Key, _ rollback.Manifest, p rollback.Precondition) ([]rollback.Weight, error) {
+	if c.beforeRestore != nil {
+		c.beforeRestore()
+	}
+	if err := check(ctx, p); err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.setWeight("20")
+	return []rollback.Weight{{Kind: "Ingress", Name: "shop-canary", From: "0", To: "20"}}, nil
+}
+
+// setWeight writes the canary's weight; mu is locked.
+func (c *cluster) setWeight(weight string) {
+	c.weight = weight
+	c.weightsWritten = append(c.weightsWritten, weight)
+}
+
+// check checks the precondition, which may be nil.
+func check(ctx context.Context, p rollback.Precondition) error {
+	if p == nil {
+		return ctx.Err()
+	}
+	return errors.Join(p(ctx), ctx.Err())
+}

@@ -1,0 +1,30 @@
+// Package engine carries out what package rollback decides. A webhook's alerts go through
+// the files in this order:
+//
+//	admit.go      refuses alerts that must not lead to anything
+//	accept.go     reads the releases that the others are about; batch.go is the result
+//	store.go      stores their signals in the record of the newest revision, with a decision
+//	fastpath.go   sheds right after the decision, with the facts that were read meanwhile
+//	queue.go      which release is worked on when
+//	reconcile.go  takes a record's steps one by one; each is resumable
+//	  preflight.go  finds out what the rollback would do
+//	  shed.go       sets the canary's weight to zero
+//	  rollback.go   rolls back with Helm; recover.go continues an interrupted rollback
+//	  restore.go    gives the canary the target's weight, once its pods are ready
+//	  verify.go     finds out whether the rollback helped
+//	  hold.go       keeps the weight at zero until the content changes or an operator lifts it
+//	  undo.go       takes back a shed for an alert that Prometheus denied
+//	  prune.go      deletes old records
+//
+// The steps are methods of the executor (executor.go), which knows neither the queue
+// nor the webhook. They share
+//
+//	inputs.go     reads the facts, asks Prometheus and observes the routes
+//	update.go     changes a stored record that other clients may write too
+//	attempt.go    logs and measures an attempt
+//	storm.go      counts the releases that have alerts at the same time
+//	metrics.go    the metrics
+//
+// manual.go does the same on the order of an operator, without a running engine;
+// dryrun.go says what the engine would do now. engine.go wires the parts.
+package engine

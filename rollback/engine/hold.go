@@ -1,0 +1,181 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/upcommerce/backout/rollback"
+)
+
+// holdInterval is how often a held release is checked.
+const holdInterval = 5 * time.Second
+
+// beginHold stores that the weight stays zero.
+func (e *executor) beginHold(ctx context.Context, r rollback.Record) (progress, error) {
+	stored, err := e.update(ctx, r, func(r *rollback.Record) bool {
+		if r.Hold.Active() || r.Rollback != nil || !r.Shed.Succeeded() {
+			return false
+		}
+		r.Hold = &rollback.Hold{Since: time.Now().UTC()}
+		return true
+	})
+	if err == nil {
+		e.log.WarnContext(ctx, "canary held at zero", "namespace", r.Namespace, "release", r.Release,
+			"revision", r.Revision, "verdict", r.Decision().Verdict, "reason", r.Decision().Reason)
+	}
+	return progress{record: stored}, err
+}
+
+// watchHold keeps a hold until a revision with different content arrives or an operator
+// lifts it. It reports an operator's change, and never reverses it.
+func (e *executor) watchHold(ctx context.Context, r rollback.Record) (progress, error) {
+	history, err := e.releases.History(ctx, r.Key, rollback.Stored)
+	if errors.Is(err, rollback.ErrUnknownRelease) {
+		return e.endHold(ctx, r, "the release is gone")
+	}
+	if err != nil {
+		return progress{record: r}, err
+	}
+	newest := history.Newest()
+	switch {
+	case newest.Status == rollback.StatusUninstalled:
+		return e.endHold(ctx, r, "the release is uninstalled")
+	case newest.UID == r.UID && e.inFlight(newest):
+		// Helm itself may write the weight that its chart declares.
+		e.keepZero(ctx, r, r.Suspect())
+		return progress{record: r, again: recheckInterval}, nil
+	case newest.UID == r.UID:
+		return e.watchWeight(ctx, r)
+	case newest.Status.Pending(), newest.Status == rollback.StatusFailed:
+		// It is not known what runs. The weight stays as the other client leaves it.
+		return progress{record: r, again: holdInterval}, nil
+	case newest.Content != "" && newest.Content == r.Content:
+		return e.carryHold(ctx, r, newest)
+	default:
+		return e.endHoldForNewContent(ctx, r, newest)
+	}
+}
+
+// watchWeight ends the hold if another client gave the canary traffic.
+func (e *executor) watchWeight(ctx context.Context, r rollback.Record) (progress, error) {
+	manifest, err := e.releases.Manifest(ctx, r.Key, r.Revision)
+	if err != nil {
+		return progress{record: r}, err
+	}
+	routing, err := e.traffic.Observe(ctx, r.Key, manifest, rollback.Stored)
+	if err != nil {
+		return progress{record: r}, err
+	}
+	if i := slices.IndexFunc(routing.Weights, func(w rollback.Weight) bool { return w.To != "0" }); i >= 0 {
+		w := routing.Weights[i]
+		return e.liftHold(ctx, r, fmt.Sprintf("another client gave the canary a weight of %s on %s/%s", w.To, w.Kind, w.Name))
+	}
+	return progress{record: r, again: holdInterval}, nil
+}
+
+// carryHold continues the hold at a newer revision with the same content, such as the
+// next step of a ramp.
+func (e *executor) carryHold(ctx context.Context, r rollback.Record, newest rollback.Revision) (progress, error) {
+	records, err := e.ledger.Records(ctx, r.Key, rollback.Stored)
+	if err != nil {
+		return progress{record: r}, err
+	}
+	next, known := rollback.FindRecord(records, newest.UID)
+	if !known || !next.Claimed() && next.Hold == nil {
+		now := time.Now().UTC()
+		if !known {
+			next = rollback.NewRecord(r.Key, newest, records, now)
+		}
+		d := r.Decision()
+		d.At, d.Hold, d.Shed, d.Waits, d.Rollback = now, true, true, false, false
+		d.Reason = fmt.Sprintf("revision %d has the content of revision %d, which is held: %s", newest.Number, r.Revision, d.Reason)
+		next.Decide(d)
+		next.Closed = time.Time{}
+		if _, err := e.ledger.Save(ctx, next); err != nil {
+			return progress{record: r}, err
+		}
+		e.enqueue(r.Key)
+	}
+	return e.endHold(ctx, r, fmt.Sprintf("it continues at revision %d, which has the same content", newest.Number))
+}
+
+// endHoldForNewContent ends a hold for a revision with different content and gives its
+// canary the weight that it declares, once its pods are ready: on routes that are not
+// part of Kubernetes itself, Helm leaves the zero as it is.
+func (e *executor) endHoldForNewContent(ctx context.Context, r rollback.Record, newest rollback.Revision) (progress, error) {
+	ready, _, err := e.releases.Ready(ctx, r.Key, newest.Number)
+	if err != nil || !ready {
+		return progress{record: r, again: holdInterval}, err
+	}
+	why := fmt.Sprintf("revision %d has different content", newest.Number)
+	switch err := e.ensureNoSignal(ctx, r.Key, newest.UID); {
+	case errors.Is(err, errHasSignal):
+		return e.endHold(ctx, r, why+"; an alert fires for it as well")
+	case err != nil:
+		return progress{record: r}, err
+	}
+	manifest, err := e.releases.Manifest(ctx, r.Key, newest.Number)
+	if err != nil {
+		return progress{record: r}, err
+	}
+	isNewest := e.ensureNewest(r.Key, newest)
+	weights, err := e.traffic.Restore(ctx, r.Key, manifest, func(ctx context.Context) error {
+		if err := isNewest(ctx); err != nil {
+			return err
+		}
+		return e.ensureNoSignal(ctx, r.Key, newest.UID)
+	})
+	if errors.Is(err, rollback.ErrRevisionChanged) || errors.Is(err, errHasSignal) {
+		return progress{record: r, again: recheckInterval}, nil
+	}
+	if err != nil {
+		return progress{record: r}, err
+	}
+	if text := rollback.FormatWeights(weights); text != "" {
+		why += "; " + text
+	}
+	return e.endHold(ctx, r, why)
+}
+
+// errHasSignal says that a revision has a record of its own that takes its canary out of
+// rotation.
+var errHasSignal = errors.New("an alert fires for the revision as well")
+
+// ensureNoSignal returns errHasSignal if the revision's canary was, or is about to be,
+// taken out of rotation for a signal of its own.
+func (e *executor) ensureNoSignal(ctx context.Context, k rollback.Key, uid string) error {
+	records, err := e.ledger.Records(ctx, k, rollback.Stored)
+	if err != nil {
+		return err
+	}
+	if own, ok := rollback.FindRecord(records, uid); ok && (own.Claimed() || own.Hold.Active()) {
+		return errHasSignal
+	}
+	return nil
+}
+
+func (e *executor) endHold(ctx context.Context, r rollback.Record, why string) (progress, error) {
+	return e.closeHold(ctx, r, why, (*rollback.Hold).End)
+}
+
+func (e *executor) liftHold(ctx context.Context, r rollback.Record, why string) (progress, error) {
+	return e.closeHold(ctx, r, why, (*rollback.Hold).Lift)
+}
+
+func (e *executor) closeHold(ctx context.Context, r rollback.Record, why string, end func(*rollback.Hold, time.Time, string)) (progress, error) {
+	now := time.Now().UTC()
+	stored, err := e.update(ctx, r, func(r *rollback.Record) bool {
+		end(r.Hold, now, why)
+		r.Closed = now
+		return true
+	})
+	if err != nil {
+		return progress{record: stored}, err
+	}
+	e.log.InfoContext(ctx, "hold ended", "namespace", r.Namespace, "release", r.Release, "revision", r.Revision, "reason", why)
+	e.prune(ctx, r.Key)
+	return progress{record: stored}, nil
+}

@@ -1,0 +1,131 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/upcommerce/backout/rollback"
+)
+
+// Limits on queries to Prometheus: before the shed, which does not wait for longer, and
+// after it.
+const (
+	queryBriefly = 250 * time.Millisecond
+	queryLong    = 2 * time.Second
+)
+
+// read reads a release's history, its records with that consistency, and whether it is
+// paused, in parallel.
+func (e *executor) read(ctx context.Context, k rollback.Key, records rollback.Consistency) (batch, error) {
+	b := batch{key: k}
+	var errs [3]error
+	var reading sync.WaitGroup
+	reading.Go(func() { b.paused, errs[0] = e.ledger.Paused(ctx, k) })
+	reading.Go(func() { b.records, errs[1] = e.ledger.Records(ctx, k, records) })
+	b.history, errs[2] = e.releases.History(ctx, k, rollback.Stored)
+	reading.Wait()
+	return b, errors.Join(errs[:]...)
+}
+
+// facts reads what a decision about the record depends on. It returns
+// ErrUnknownRelease if the release is gone, and ErrRevisionChanged, together with the
+// case, if its newest revision is not the record's.
+func (e *executor) facts(ctx context.Context, r rollback.Record) (rollback.Case, error) {
+	b, err := e.read(ctx, r.Key, rollback.Stored)
+	if err != nil {
+		return rollback.Case{}, err
+	}
+	now := time.Now().UTC()
+	c := b.facts(e.policy, e.storms.others(r.Key, e.policy, now))
+	c.Now = now
+	if b.history.Newest().UID != r.UID {
+		return c, rollback.ErrRevisionChanged
+	}
+	return c.With(r), nil
+}
+
+// inputs are the answers of Prometheus and the live routes. Either may be missing.
+type inputs struct {
+	answers map[rollback.Episode]rollback.Confirmation
+	routing *rollback.Routing
+	// trace is that of the decision that was taken on them.
+	trace *rollback.Trace
+	// precondition is checked right before the shed, if not nil.
+	precondition rollback.Precondition
+}
+
+// gather queries Prometheus and observes the live routes, in parallel.
+func (e *executor) gather(ctx context.Context, r rollback.Record, c rollback.Case, routes rollback.Consistency) inputs {
+	var in inputs
+	var asking sync.WaitGroup
+	asking.Go(func() { in.answers = e.queryPrometheus(ctx, r, c) })
+	in.routing = e.observeRouting(ctx, r, c, routes)
+	asking.Wait()
+	return in
+}
+
+// decideWith takes the decision on the facts and the inputs. It reports whether the
+// record has changed.
+func decideWith(r *rollback.Record, c rollback.Case, in inputs, now time.Time) bool {
+	confirmed := r.Confirm(in.answers)
+	c = c.With(*r)
+	c.Now, c.Routing = now, in.routing
+	d, trace := rollback.DecideWithTrace(c)
+	changed := r.Decide(d) || confirmed
+	if changed {
+		r.Trace = &trace
+	}
+	return changed
+}
+
+// observeRouting reads the live route before a shed. It logs and omits a route that cannot
+// be read; backout tries the shed all the same.
+func (e *executor) observeRouting(ctx context.Context, r rollback.Record, c rollback.Case, routes rollback.Consistency) *rollback.Routing {
+	if r.Shed.Tried() || !rollback.Decide(c).Shed {
+		return nil
+	}
+	manifest, err := e.releases.Manifest(ctx, r.Key, r.Revision)
+	var routing rollback.Routing
+	if err == nil {
+		routing, err = e.traffic.Observe(ctx, r.Key, manifest, routes)
+	}
+	if err != nil {
+		e.log.WarnContext(ctx, "live route not readable before the shed", "namespace", r.Namespace,
+			"release", r.Release, "revision", r.Revision, "error", err)
+	}
+	if len(routing.Weights) == 0 {
+		return nil
+	}
+	return &routing // the routes that could be read count
+}
+
+// queryPrometheus asks Prometheus about the signals about which it was not asked, or
+// could not answer. A shed that is not done waits queryBriefly for it, no longer.
+func (e *executor) queryPrometheus(ctx context.Context, r rollback.Record, c rollback.Case) map[rollback.Episode]rollback.Confirmation {
+	if e.prometheus == nil {
+		return nil
+	}
+	limit := queryLong
+	if !r.Shed.Tried() {
+		limit = queryBriefly
+	}
+	return e.queryPrometheusWithin(ctx, limit, r, c)
+}
+
+// queryPrometheusWithin is queryPrometheus with a limit of the caller.
+func (e *executor) queryPrometheusWithin(ctx context.Context, limit time.Duration, r rollback.Record, c rollback.Case) map[rollback.Episode]rollback.Confirmation {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	var mu sync.Mutex
+	answers := make(map[rollback.Episode]rollback.Confirmation)
+	each(r.SignalsToConfirm(c), func(s rollback.Signal) {
+		answer := e.prometheus.Firing(ctx, r.Key, s, s.Received)
+		answer.Error = rollback.Clip(answer.Error, rollback.MaxSummary)
+		mu.Lock()
+		defer mu.Unlock()
+		answers[s.Episode()] = answer
+	})
+	return answers
+}

@@ -1,0 +1,181 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/upcommerce/backout/rollback"
+)
+
+// Manual does on the order of an operator, and with the operator's own Kubernetes
+// rights, what the engine does for an alert. It needs no running engine, and does not
+// interfere with one.
+type Manual struct {
+	Releases rollback.Releases
+	Traffic  rollback.Traffic
+	Ledger   rollback.Ledger
+	// Operator is the caller's name, as the API server knows it.
+	Operator string
+}
+
+// manualFingerprint marks a signal as an operator's order.
+const manualFingerprint = "manual"
+
+// Hold takes the canary out of rotation and holds it at zero until a revision with
+// different content arrives or an operator lifts the hold. It returns the record. Its
+// error says that nothing was changed because there is no canary route, because nothing
+// else could carry the traffic, or because backout is rolling the release back.
+func (m Manual) Hold(ctx context.Context, k rollback.Key, why string) (rollback.Record, error) {
+	history, err := m.Releases.History(ctx, k, rollback.Stored)
+	if err != nil {
+		return rollback.Record{}, err
+	}
+	newest := history.Newest()
+	manifest, err := m.holdable(ctx, k, newest)
+	if err != nil {
+		return rollback.Record{}, err
+	}
+	now := time.Now().UTC()
+	if _, err := m.notRollingBack(ctx, k, "hold"); err != nil {
+		return rollback.Record{}, err
+	}
+	decision := rollback.Decision{
+		Verdict: rollback.Act, Shed: true, Hold: true, At: now, Command: k.UnholdCommand(),
+		Reason: m.Operator + " asks to hold the canary at zero",
+	}
+	r, err := m.update(ctx, k, newest, func(r *rollback.Record) {
+		r.AddSignal(m.signal(now, why))
+		r.Closed, r.Hold, r.Shed = time.Time{}, nil, &rollback.Step{Started: now}
+		r.Decide(decision)
+	})
+	if err != nil {
+		return r, err
+	}
+	weights, err := m.Traffic.Shed(ctx, k, manifest, nil, nil)
+	if err != nil {
+		return r, fmt.Errorf("take the canary of %s out of rotation: %w", k, err)
+	}
+	return m.update(ctx, k, newest, func(r *rollback.Record) {
+		if !r.Shed.Finished() {
+			r.Shed.Finish(time.Now().UTC(), nil, 1)
+			r.Weights = weights
+		}
+		if r.Hold == nil {
+			r.Hold = &rollback.Hold{Since: now}
+		}
+		// A backout that is paused or only observes has closed it meanwhile.
+		r.Closed = time.Time{}
+		r.Decide(decision)
+	})
+}
+
+// notRollingBack returns the release's records, or an error if backout is rolling it
+// back.
+func (m Manual) notRollingBack(ctx context.Context, k rollback.Key, order string) ([]rollback.Record, error) {
+	records, err := m.Ledger.Records(ctx, k, rollback.Stored)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range records {
+		if r.Rollback != nil && !r.Rollback.Finished() && r.Closed.IsZero() {
+			return nil, fmt.Errorf("%s %s: backout is rolling it back at the moment; look with: %s", order, k, r.ShowCommand())
+		}
+	}
+	return records, nil
+}
+
+// holdable returns the revision's manifest, or an error that says why its canary cannot
+// be held.
+func (m Manual) holdable(ctx context.Context, k rollback.Key, newest rollback.Revision) (rollback.Manifest, error) {
+	manifest, err := m.Releases.Manifest(ctx, k, newest.Number)
+	if err != nil {
+		return nil, err
+	}
+	routing, err := m.Traffic.Observe(ctx, k, manifest, rollback.Stored)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(routing.Weights) == 0:
+		return nil, fmt.Errorf("hold %s: %s; there is nothing to take out of rotation", k, noRoute)
+	case routing.Owner.SetsWeights:
+		return nil, fmt.Errorf("hold %s: %s (%s) sets the weight itself; run: %s", k, routing.Owner.Tool, routing.Owner.Object, routing.Owner.Command)
+	case routing.NoStable != "" && routing.Open():
+		return nil, fmt.Errorf("hold %s: %s; without the canary nothing would serve requests", k, routing.NoStable)
+	}
+	return manifest, nil
+}
+
+func (m Manual) signal(now time.Time, why string) rollback.Signal {
+	return rollback.Signal{
+		Alert: "hold", Operator: rollback.Clip(m.Operator, rollback.MaxName), Level: rollback.LevelShed, Fingerprint: manualFingerprint,
+		Summary: rollback.Clip(why, rollback.MaxSummary), StartsAt: now, Received: now, LastSeen: now,
+	}
+}
+
+// Unhold lifts the hold of the release, if there is one, and gives the canary the weight
+// that its newest revision declares. Its error says that nothing was changed because that
+// revision's pods are not ready, or because backout is rolling the release back.
+func (m Manual) Unhold(ctx context.Context, k rollback.Key) ([]rollback.Weight, error) {
+	history, err := m.Releases.History(ctx, k, rollback.Stored)
+	if err != nil {
+		return nil, err
+	}
+	newest := history.Newest()
+	ready, missing, err := m.Releases.Ready(ctx, k, newest.Number)
+	if err != nil {
+		return nil, err
+	}
+	if !ready {
+		return nil, fmt.Errorf("unhold %s: the pods of revision %d are not ready: %s; the weight stays zero until they are", k, newest.Number, missing)
+	}
+	manifest, err := m.Releases.Manifest(ctx, k, newest.Number)
+	if err != nil {
+		return nil, err
+	}
+	records, err := m.notRollingBack(ctx, k, "unhold")
+	if err != nil {
+		return nil, err
+	}
+	if err := m.liftHolds(ctx, k, records); err != nil {
+		return nil, err
+	}
+	return m.Traffic.Restore(ctx, k, manifest, nil)
+}
+
+// liftHolds closes the records that hold the canary at zero, or are about to.
+func (m Manual) liftHolds(ctx context.Context, k rollback.Key, records []rollback.Record) error {
+	now := time.Now().UTC()
+	for _, r := range records {
+		waiting := r.Closed.IsZero() && r.Claimed() && r.Rollback == nil
+		if !r.Hold.Active() && !waiting {
+			continue
+		}
+		if _, err := m.update(ctx, k, r.Suspect(), func(r *rollback.Record) {
+			if r.Hold == nil {
+				r.Hold = &rollback.Hold{Since: now}
+			}
+			r.Hold.Lift(now, "lifted by "+m.Operator)
+			r.Closed = now
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// update changes the record about the revision, and creates it where it does not exist.
+func (m Manual) update(ctx context.Context, k rollback.Key, about rollback.Revision, change func(*rollback.Record)) (rollback.Record, error) {
+	return saveChanged(ctx, m.Ledger, func() (rollback.Record, bool, error) {
+		records, err := m.Ledger.Records(ctx, k, rollback.Stored)
+		if err != nil {
+			return rollback.Record{}, false, err
+		}
+		r, known := rollback.FindRecord(records, about.UID)
+		if !known {
+			r = rollback.NewRecord(k, about, records, time.Now().UTC())
+		}
+		change(&r)
+		return r, true, nil
+	})
+}

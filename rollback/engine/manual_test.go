@@ -1,0 +1,90 @@
+package engine_test
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/engine"
+	"github.com/upcommerce/backout/rollback/report"
+	"github.com/upcommerce/backout/rollback/rollbacktest"
+)
+
+// manual returns what ann orders.
+func manual(c *cluster) engine.Manual {
+	return engine.Manual{Releases: c, Traffic: c, Ledger: c, Operator: "ann"}
+}
+
+func TestAManualHoldDoesNotCountAsAnAlert(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		if _, err := manual(c).Hold(t.Context(), rollbacktest.Shop(), "looks odd"); err != nil {
+			t.Fatal(err)
+		}
+		e := newEngine(t, c, rollbacktest.Policy())
+		run(t, e)
+		a := alert("rollback")
+		deliver(t, e, a)
+		wait(time.Minute)
+		if r := c.shopRecord(2); r.Hold.Active() {
+			t.Errorf("%s; want the hold ended once the release is rolled back", report.Summary(&r))
+		}
+		a.Resolved = true
+		deliver(t, e, a)
+		wait(time.Hour)
+		if r := c.shopRecord(2); r.Outcome != rollback.OutcomeRestored {
+			t.Errorf("outcome %q; want it to follow from the end of the alert alone", r.Outcome)
+		}
+	})
+}
+
+func TestUnholdWinsOverARollbackThatWaits(t *testing.T) {
+	simulate(t, func(t *testing.T, c *cluster, e *engine.Engine) {
+		deliver(t, e, alert("rollback"))
+		wait(10 * time.Second)
+		if _, err := manual(c).Unhold(t.Context(), rollbacktest.Shop()); err != nil {
+			t.Fatal(err)
+		}
+		wait(time.Minute)
+		if r := c.shopRecord(2); c.weight != "20" || !r.Hold.Lifted {
+			t.Errorf("weight %s (written %v), %s, hold %+v; want the canary to stay unheld", c.weight, c.weightsWritten, report.Summary(&r), r.Hold)
+		}
+	}, upgradeInFlight)
+}
+
+func TestUnholdRightBeforeAZeroWins(t *testing.T) {
+	simulate(t, func(t *testing.T, c *cluster, e *engine.Engine) {
+		sheds := 0
+		c.beforeShed = func() {
+			if sheds++; sheds == 2 { // the zero that is kept during the upgrade
+				if _, err := manual(c).Unhold(t.Context(), rollbacktest.Shop()); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		deliver(t, e, alert("rollback"))
+		wait(time.Minute)
+		if r := c.shopRecord(2); c.weight != "20" || !r.Hold.Lifted {
+			t.Errorf("weight %s (written %v), %s, hold %+v; want the canary to stay unheld", c.weight, c.weightsWritten, report.Summary(&r), r.Hold)
+		}
+	}, upgradeInFlight)
+}
+
+func TestManualOrdersAreRefusedDuringARollback(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		storeRecord(t, c, rollbackToV2(), claimRollback)
+		_, holdErr := manual(c).Hold(t.Context(), rollbacktest.Shop(), "")
+		_, unholdErr := manual(c).Unhold(t.Context(), rollbacktest.Shop())
+		for _, err := range []error{holdErr, unholdErr} {
+			if err == nil || !strings.Contains(err.Error(), "kubectl get configmap backout.v1.canary-demo.v2") {
+				t.Errorf("got %v; want a refusal that says where to look", err)
+			}
+		}
+		if len(c.weightsWritten) != 0 {
+			t.Errorf("weights written %v during a rollback", c.weightsWritten)
+		}
+	})
+}

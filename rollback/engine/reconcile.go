@@ -1,0 +1,224 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/upcommerce/backout/rollback"
+)
+
+// reconciler takes the steps of open records. Only the leader uses it.
+type reconciler struct {
+	*executor
+	// moveSignals stores with the newest revision signals that an older one's record got by
+	// mistake.
+	moveSignals func(ctx context.Context, r rollback.Record, c rollback.Case) error
+}
+
+// reconcile takes every open record of the release as far as it goes and returns when
+// to do so again, 0 if nothing waits. Where no record is open, it deletes old ones. A
+// replica that does not lead does nothing.
+func (rc *reconciler) reconcile(ctx context.Context, k rollback.Key) time.Duration {
+	if rc.leads() != nil {
+		return 0
+	}
+	records, err := rc.ledger.Records(ctx, k, rollback.Stored)
+	if err != nil {
+		return rc.logAndRetry(ctx, k, "read the records", err)
+	}
+	var soonest time.Duration
+	open := false
+	for _, r := range records {
+		if !r.Closed.IsZero() {
+			continue
+		}
+		open = true
+		again, err := rc.reconcileRecord(ctx, r)
+		if err != nil {
+			again = rc.logAndRetry(ctx, k, "take the steps", err)
+		}
+		if again > 0 && (soonest == 0 || again < soonest) {
+			soonest = again
+		}
+	}
+	if !open && len(rollback.RetentionExceeded(records, rc.policy, time.Now())) > 0 {
+		rc.prune(ctx, k)
+	}
+	return soonest
+}
+
+// reconcileRecord takes one record as far as it goes. The next step always follows from
+// what is stored and from the state of the cluster, so that a new process goes on where
+// the last one stopped.
+func (rc *reconciler) reconcileRecord(ctx context.Context, r rollback.Record) (time.Duration, error) {
+	if !rc.policy.Allows(r.Key) {
+		rc.optOut(ctx, r)
+		return 0, nil
+	}
+	for ctx.Err() == nil {
+		next, err := rc.next(ctx, r)
+		if err != nil {
+			return 0, err
+		}
+		if next.record.Closed.IsZero() && next.again == 0 {
+			r = next.record
+			continue
+		}
+		return next.again, nil
+	}
+	return 0, nil
+}
+
+// next takes one step. A step that was begun is finished and stored even when the
+// process has to stop meanwhile.
+func (rc *reconciler) next(ctx context.Context, r rollback.Record) (progress, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepTimeout)
+	defer cancel()
+	if err := rc.leads(); err != nil {
+		return progress{record: r, again: recheckInterval}, nil //nolint:nilerr // The new leader goes on.
+	}
+	now := time.Now().UTC()
+	if r.Rollback != nil || r.Hold.Active() {
+		if stopped, err := rc.writesStopped(ctx, r); err != nil || stopped {
+			return progress{record: r, again: sweepInterval}, err
+		}
+	}
+	if r.Hold.Active() && !r.Decision().Rollback && !r.Decision().Waits {
+		return rc.watchHold(ctx, r)
+	}
+	if r.Rollback == nil {
+		decided, err := rc.decideAgain(ctx, r)
+		if err != nil || !decided.Closed.IsZero() {
+			return progress{record: decided}, err
+		}
+		r = decided
+	}
+	if wait := r.NextAttemptIn(now); wait > 0 {
+		return progress{record: r, again: wait}, nil
+	}
+	return rc.step(ctx, r)
+}
+
+// step takes the first step that is due.
+func (rc *reconciler) step(ctx context.Context, r rollback.Record) (progress, error) {
+	d := r.Decision()
+	switch {
+	case r.ShedDue():
+		return rc.shed(ctx, r, inputs{})
+	case d.Rollback && !r.Rollback.Finished():
+		return rc.rollBack(ctx, r)
+	case r.Rollback.Succeeded() && !r.Restore.Finished():
+		return rc.restore(ctx, r)
+	case r.Restore.Succeeded() && !r.Verify.Finished():
+		return rc.verify(ctx, r)
+	case d.Hold && r.LeftAtZero():
+		return rc.beginHold(ctx, r)
+	case d.Waits:
+		rc.keepZeroInFlight(ctx, r)
+		return progress{record: r, again: recheckAfter(d)}, nil
+	case r.Hold.Active() && r.Rollback == nil:
+		return rc.watchHold(ctx, r)
+	default:
+		return rc.close(ctx, r)
+	}
+}
+
+// decideAgain takes the decision about a record whose rollback was not begun, on the
+// current state of the cluster and the current answers of Prometheus. A release that has
+// moved on makes the record stale; signals that are about the newest revision go to its
+// record first.
+func (rc *reconciler) decideAgain(ctx context.Context, r rollback.Record) (rollback.Record, error) {
+	c, err := rc.facts(ctx, r)
+	if errors.Is(err, rollback.ErrRevisionChanged) {
+		if err := rc.moveSignals(ctx, r, c); err != nil {
+			return r, err
+		}
+	}
+	if errors.Is(err, rollback.ErrRevisionChanged) || errors.Is(err, rollback.ErrUnknownRelease) {
+		now := time.Now().UTC()
+		return rc.update(ctx, r, func(r *rollback.Record) bool { return r.MoveOn(now) })
+	}
+	if err != nil {
+		return r, err
+	}
+	in := rc.gather(ctx, r, c, rollback.Stored)
+	now := time.Now().UTC()
+	if trial := r.Clone(); !decideWith(&trial, c, in, now) {
+		return r, nil
+	}
+	return rc.update(ctx, r, func(r *rollback.Record) bool { return r.Rollback == nil && decideWith(r, c, in, now) })
+}
+
+// writesStopped reports whether nothing may be written about a rollback or hold that was
+// begun: an operator has paused backout, or it only observes now. It marks a revision
+// that an attempt of backout has left pending as failed all the same, so that operators
+// can go on with Helm.
+func (rc *reconciler) writesStopped(ctx context.Context, r rollback.Record) (bool, error) {
+	if rc.policy.Mode == rollback.ModeObserve {
+		return true, nil
+	}
+	paused, err := rc.ledger.Paused(ctx, r.Key)
+	if err != nil || paused == "" {
+		return false, err
+	}
+	return true, rc.recoverOwn(ctx, r)
+}
+
+// optOut closes the record of a release that is no longer opted in. It does nothing to
+// the release.
+func (rc *reconciler) optOut(ctx context.Context, r rollback.Record) {
+	if err := rc.recoverOwn(ctx, r); err != nil {
+		rc.logAndRetry(ctx, r.Key, "recover the pending revision", err)
+		return
+	}
+	now := time.Now().UTC()
+	_, err := rc.update(ctx, r, func(r *rollback.Record) bool {
+		r.Decide(rollback.Decision{Verdict: rollback.NotAllowed, Reason: "the release is no longer opted in by BACKOUT_RELEASES", At: now})
+		r.Closed = now
+		r.Hold.End(now, "the release is no longer opted in")
+		return true
+	})
+	if err != nil {
+		rc.logAndRetry(ctx, r.Key, "close the record", err)
+	}
+}
+
+// close ends the work on a record, unless another decision was stored meanwhile. It
+// leaves behind no zero without a hold: after an alert that Prometheus denied it restores
+// the weight, otherwise it begins a hold.
+func (rc *reconciler) close(ctx context.Context, r rollback.Record) (progress, error) {
+	d := r.Decision()
+	switch {
+	case r.Shed != nil && !r.Shed.Tried() && !d.Shed:
+		return rc.resolveClaim(ctx, r)
+	case r.LeftAtZero() && d.Verdict == rollback.Unconfirmed:
+		return rc.undoShed(ctx, r)
+	case r.LeftAtZero():
+		return rc.beginHold(ctx, r)
+	}
+	closed, err := rc.update(ctx, r, func(r *rollback.Record) bool {
+		if !r.Closed.IsZero() || !r.Decision().Same(d) {
+			return false
+		}
+		r.Closed = time.Now().UTC()
+		r.Hold.End(r.Closed, "the release was rolled back")
+		return true
+	})
+	if err == nil && !closed.Closed.IsZero() {
+		rc.prune(ctx, r.Key)
+	}
+	return progress{record: closed}, err
+}
+
+// recheckAfter returns when a waiting decision is taken again. Conditions that may
+// change at any time are checked by the clock.
+func recheckAfter(d rollback.Decision) time.Duration {
+	switch {
+	case d.Verdict == rollback.NoStable && !d.Rollback:
+		return sweepInterval
+	case d.RecheckAt.IsZero(), d.Verdict == rollback.Unknown:
+		return recheckInterval
+	}
+	return min(max(time.Until(d.RecheckAt), recheckInterval/10), sweepInterval)
+}

@@ -1,0 +1,143 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/upcommerce/backout/rollback"
+)
+
+// maxLeftovers bounds how many revisions one rollback may leave behind unfinished, each
+// by a process that was killed or an API server that went away.
+const maxLeftovers = 5
+
+// rollBack runs the preflight, claims the rollback in the record, then rolls back with
+// Helm. A part that Helm has finished already is found in the history and not repeated.
+func (e *executor) rollBack(ctx context.Context, r rollback.Record) (progress, error) {
+	history, err := e.releases.History(ctx, r.Key, rollback.Stored)
+	if errors.Is(err, rollback.ErrUnknownRelease) {
+		return e.abandonRollback(ctx, r, "the release is gone")
+	}
+	if err != nil {
+		return progress{record: r}, err
+	}
+	plan, err := e.plan(ctx, r, history)
+	switch {
+	case err != nil:
+		return progress{record: r}, err
+	case history.Newest().UID != r.UID:
+		return e.resume(ctx, r, history, plan)
+	case r.Rollback == nil && r.PreflightTarget != plan.Target:
+		return e.preflight(ctx, r, plan)
+	default:
+		return e.executeRollback(ctx, r, plan)
+	}
+}
+
+// executeRollback claims the rollback, and rolls back with Helm.
+func (e *executor) executeRollback(ctx context.Context, r rollback.Record, p rollback.Plan) (progress, error) {
+	claimed := false
+	r, err := e.update(ctx, r, func(r *rollback.Record) bool {
+		if r.Rollback != nil {
+			claimed = !r.Rollback.Finished()
+			return false
+		}
+		claimed = r.Decision().Rollback && r.Decision().Target == p.Target
+		if claimed {
+			r.Rollback = &rollback.Step{Started: time.Now().UTC()}
+			r.Target = p.Target
+		}
+		return claimed
+	})
+	if err != nil || !claimed {
+		return progress{record: r}, err
+	}
+	e.keepZero(ctx, r, p.Newest)
+	helm := context.WithoutCancel(ctx)
+	made, err := e.releases.RollBack(helm, p)
+	if e.leads() != nil {
+		// This process no longer leads: the new leader finds out what was done.
+		return progress{record: r, again: recheckInterval}, nil
+	}
+	ctx, cancel := context.WithTimeout(helm, stepTimeout)
+	defer cancel()
+	if err != nil {
+		return e.rollbackError(ctx, r, err)
+	}
+	return e.rolledBack(ctx, r, made)
+}
+
+func (e *executor) rolledBack(ctx context.Context, r rollback.Record, made int) (progress, error) {
+	stored, err := e.update(ctx, r, func(r *rollback.Record) bool {
+		r.Made = made
+		r.Rollback.Finish(time.Now().UTC(), nil, maxAttempts)
+		r.Hold.End(r.Rollback.Done, "the release was rolled back")
+		return true
+	})
+	if err != nil {
+		return progress{record: stored}, err
+	}
+	e.metrics.lastRollback.WithLabelValues(r.Namespace, r.Release).SetToCurrentTime()
+	e.reportAttempt(ctx, stored, rollback.StepRollback, stored.Rollback, fmt.Sprintf("Helm made revision %d", made))
+	return progress{record: stored}, nil
+}
+
+// rollbackError stores a rollback's error. The next attempt finds in the history how far
+// this one got.
+func (e *executor) rollbackError(ctx context.Context, r rollback.Record, cause error) (progress, error) {
+	history, err := e.releases.History(ctx, r.Key, rollback.Stored)
+	if err != nil {
+		return progress{record: r}, err
+	}
+	newest := history.Newest()
+	if newest.UID != r.UID && newest.Claim != r.UID {
+		return e.overtaken(ctx, r, history)
+	}
+	return e.finishRollback(ctx, r, func(r *rollback.Record, now time.Time) {
+		if r.Rollback.Finish(now, cause, maxAttempts); r.Rollback.Failed {
+			failRollback(r, newest.Number)
+		}
+	})
+}
+
+// rollbackFailed ends a rollback that Helm began and did not finish.
+func (e *executor) rollbackFailed(ctx context.Context, r rollback.Record, newest rollback.Revision, cause error) (progress, error) {
+	return e.finishRollback(ctx, r, func(r *rollback.Record, now time.Time) {
+		r.Rollback.Finish(now, cause, maxAttempts)
+		failRollback(r, newest.Number)
+	})
+}
+
+// abandonRollback ends a rollback without a command to repeat it: the release is no
+// longer what it was. A record whose rollback was not begun becomes stale.
+func (e *executor) abandonRollback(ctx context.Context, r rollback.Record, why string) (progress, error) {
+	return e.finishRollback(ctx, r, func(r *rollback.Record, now time.Time) {
+		if r.Rollback == nil {
+			r.MoveOn(now)
+			return
+		}
+		r.Rollback.Finish(now, errors.New(why), 1)
+	})
+}
+
+// finishRollback stores how an attempt at the rollback ended, and reports it.
+func (e *executor) finishRollback(ctx context.Context, r rollback.Record, finish func(r *rollback.Record, now time.Time)) (progress, error) {
+	stored, err := e.update(ctx, r, func(r *rollback.Record) bool {
+		finish(r, time.Now().UTC())
+		return true
+	})
+	if err != nil {
+		return progress{record: stored}, err
+	}
+	e.reportAttempt(ctx, stored, rollback.StepRollback, stored.Rollback, "")
+	return progress{record: stored, again: stored.Rollback.Wait(time.Now())}, nil
+}
+
+// failRollback ends the rollback as failed and says what an operator would run.
+func failRollback(r *rollback.Record, newest int) {
+	r.Rollback.Failed, r.Rollback.Next = true, time.Time{}
+	r.Rollback.Error = fmt.Sprintf("%s; the release is at revision %d now: run `%s`, then `%s`",
+		r.Rollback.Error, newest, r.HelmHistoryCommand(), r.HelmRollbackCommand(r.Target))
+}

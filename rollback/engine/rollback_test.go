@@ -1,0 +1,99 @@
+package engine_test
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/engine"
+	"github.com/upcommerce/backout/rollback/report"
+	"github.com/upcommerce/backout/rollback/rollbacktest"
+)
+
+// everyRollbackFails has every attempt of Helm leave a failed revision behind.
+func everyRollbackFails(c *cluster) {
+	c.duringRollback = func() {
+		c.addRevision("v2", `Rollback "canary-demo" failed: quota exceeded`, "uid-2")
+		c.change(func() {
+			c.newest().Status = rollback.StatusFailed
+			c.rollbackErrors = []error{errors.New("quota exceeded")}
+		})
+	}
+}
+
+func TestARollbackOutlastsAnUnavailableAPIServer(t *testing.T) {
+	simulate(t, func(t *testing.T, c *cluster, e *engine.Engine) {
+		deliver(t, e, alert("rollback"))
+		wait(5 * time.Minute)
+		if r := c.shopRecord(2); c.rollbacks != 1 || !r.Rollback.Succeeded() {
+			t.Errorf("%d rollbacks after attempts that changed nothing: %s; want 1", c.rollbacks, report.Summary(&r))
+		}
+	}, func(c *cluster) { c.rollbackErrors = slices.Repeat([]error{errAPIServer}, 10) })
+}
+
+func TestSweepsDoNotShortenTheBackoffOfARollback(t *testing.T) {
+	simulate(t, func(t *testing.T, c *cluster, e *engine.Engine) {
+		deliver(t, e, alert("rollback"))
+		wait(2 * time.Minute)
+		if r := c.shopRecord(2); r.Rollback.Attempts > 12 {
+			t.Errorf("%d attempts in two minutes, want at most 12", r.Rollback.Attempts)
+		}
+	}, func(c *cluster) { c.rollbackErrors = slices.Repeat([]error{errAPIServer}, 1000) })
+}
+
+func TestAFailedRollbackNamesTheCommandToRun(t *testing.T) {
+	simulate(t, func(t *testing.T, c *cluster, e *engine.Engine) {
+		deliver(t, e, alert("rollback"))
+		wait(time.Hour)
+		r := c.shopRecord(2)
+		if !r.Rollback.Failed || r.Closed.IsZero() || !strings.Contains(r.Rollback.Error, "helm rollback canary-demo 1 -n canary-demo") {
+			t.Errorf("%s; want a failed step that says what to run", report.Summary(&r))
+		}
+	}, func(c *cluster) {
+		c.rollbackErrors = slices.Repeat([]error{errors.New("no matches for kind Rocket")}, 1000)
+	})
+}
+
+func TestARollbackThatKeepsFailingNeedsHelp(t *testing.T) {
+	simulate(t, func(t *testing.T, c *cluster, e *engine.Engine) {
+		deliver(t, e, alert("rollback"))
+		wait(time.Hour)
+		r, revisions := c.shopRecord(2), len(c.history[rollbacktest.Shop()])
+		if !r.Rollback.Failed || revisions > 8 || !strings.Contains(r.Rollback.Error, "helm rollback canary-demo 1 -n canary-demo") {
+			t.Errorf("%d revisions: %s; want a few attempts and the command to run", revisions, r.Rollback.Error)
+		}
+		if c.weight != "0" {
+			t.Errorf("weight %s after a failed rollback, want 0", c.weight)
+		}
+	}, everyRollbackFails)
+}
+
+func TestTheRevisionOfAFailedRollbackIsBackoutsOwn(t *testing.T) {
+	simulate(t, func(t *testing.T, c *cluster, e *engine.Engine) {
+		deliver(t, e, alert("rollback"))
+		wait(time.Hour)
+		c.duringRollback = nil
+		deliver(t, e, alertAbout(""))
+		wait(time.Hour)
+		if r := c.shopRecord(c.newest().Number); r.Decision().Verdict != rollback.Own || c.rollbacks != 0 {
+			t.Errorf("%s, %d rollbacks; want the incomplete revision left to an operator", report.Summary(&r), c.rollbacks)
+		}
+	}, everyRollbackFails)
+}
+
+func TestHeldContentIsNotATarget(t *testing.T) {
+	simulate(t, func(t *testing.T, c *cluster, e *engine.Engine) {
+		deliver(t, e, alert("shed"))
+		wait(time.Minute)
+		c.upgrade("v4", "Upgrade complete")
+		wait(time.Minute)
+		deliver(t, e, alertAbout("v4"))
+		wait(time.Minute)
+		if r := c.shopRecord(3); r.Target != 1 {
+			t.Errorf("%s; want v2 as the target: v3 was held", report.Summary(&r))
+		}
+	})
+}

@@ -1,0 +1,115 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"math"
+	"time"
+
+	"github.com/upcommerce/backout/rollback"
+)
+
+// noRoute is the note of a shed that found nothing to set to zero.
+const noRoute = "the release has no canary route of a known kind"
+
+// shed sets the canary's weight to zero, beginning with the observation of the routes,
+// if there is one. A shed that fails does not stop the rollback.
+func (e *executor) shed(ctx context.Context, r rollback.Record, in inputs) (progress, error) {
+	started := time.Now().UTC()
+	weights, err := e.zero(ctx, r, in.routing, allOf(e.ensureNewest(r.Key, r.Suspect()), in.precondition))
+	if errors.Is(err, rollback.ErrRevisionChanged) {
+		return progress{record: r}, nil // decided again, on the current state
+	}
+	stored, saveErr := e.update(ctx, r, func(r *rollback.Record) bool {
+		if r.Confirm(in.answers) {
+			r.Trace = in.trace
+		}
+		if r.Shed == nil {
+			r.Shed = &rollback.Step{Started: started}
+		}
+		if len(weights) > 0 {
+			r.Weights = weights
+		}
+		r.Shed.Finish(time.Now().UTC(), err, shedAttempts(r))
+		if err == nil && len(weights) == 0 {
+			r.Shed.Note = noRoute
+		}
+		return true
+	})
+	if saveErr != nil {
+		return progress{record: stored}, saveErr
+	}
+	e.reportAttempt(ctx, stored, rollback.StepShed, stored.Shed, rollback.FormatWeights(weights))
+	return progress{record: stored, again: stored.Shed.Wait(time.Now())}, nil
+}
+
+// shedAttempts returns how often a shed is tried: it gives way to a rollback, if the
+// decision asks for one.
+func shedAttempts(r *rollback.Record) int {
+	if r.Decision().Rollback {
+		return maxShedAttempts
+	}
+	return math.MaxInt
+}
+
+// zero sets the weights of the suspect's routes to zero; an object whose weight is zero
+// already is not written. It writes nothing when the precondition fails: after an
+// upgrade the routes are another revision's.
+func (e *executor) zero(ctx context.Context, r rollback.Record, seen *rollback.Routing, p rollback.Precondition) ([]rollback.Weight, error) {
+	if seen != nil && seen.Observation != nil {
+		return e.traffic.Shed(ctx, r.Key, nil, seen.Observation, p)
+	}
+	manifest, err := e.releases.Manifest(ctx, r.Key, r.Revision)
+	if err != nil {
+		return nil, err
+	}
+	return e.traffic.Shed(ctx, r.Key, manifest, nil, p)
+}
+
+// ensureNewest returns the precondition of a change of a weight: it returns ErrRevisionChanged
+// if that is no longer the release's newest revision.
+func (e *executor) ensureNewest(k rollback.Key, newest rollback.Revision) rollback.Precondition {
+	return func(ctx context.Context) error { return e.releases.EnsureNewest(ctx, k, newest) }
+}
+
+// inFlight reports whether a Helm operation works on the revision, and not for so long
+// that it looks stuck: after that, an operator writes the weight.
+func (e *executor) inFlight(newest rollback.Revision) bool {
+	return newest.Status.Pending() && (newest.Deployed.IsZero() || time.Since(newest.Deployed) <= e.policy.OperationLimit)
+}
+
+// keepZeroInFlight repeats a shed while Helm works on the suspect.
+func (e *executor) keepZeroInFlight(ctx context.Context, r rollback.Record) {
+	if !r.Shed.Succeeded() {
+		return
+	}
+	history, err := e.releases.History(ctx, r.Key, rollback.Stored)
+	if err == nil && history.Newest().UID == r.UID && e.inFlight(history.Newest()) {
+		e.keepZero(ctx, r, r.Suspect())
+	}
+}
+
+// keepZero repeats a shed, because a Helm operation may have written the weight that its
+// chart declares after the shed: the one in flight, or an interrupted one of backout.
+// newest is the release's newest revision, as planned for. A canary that an operator has
+// unheld meanwhile stays unheld.
+func (e *executor) keepZero(ctx context.Context, r rollback.Record, newest rollback.Revision) {
+	if !r.Shed.Succeeded() {
+		return
+	}
+	isNewest := e.ensureNewest(r.Key, newest)
+	_, err := e.zero(ctx, r, nil, func(ctx context.Context) error {
+		records, err := e.ledger.Records(ctx, r.Key, rollback.Stored)
+		if err != nil {
+			return err
+		}
+		if now, ok := rollback.FindRecord(records, r.UID); !ok || !now.Closed.IsZero() {
+			return rollback.ErrRevisionChanged
+		}
+		return isNewest(ctx)
+	})
+	if err != nil && !errors.Is(err, rollback.ErrRevisionChanged) {
+		e.log.ErrorContext(ctx, "weight not kept at zero; trying again", "namespace", r.Namespace,
+			"release", r.Release, "revision", r.Revision, "error", err)
+	}
+}

@@ -1,0 +1,111 @@
+package engine_test
+
+import (
+	"errors"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/engine"
+	"github.com/upcommerce/backout/rollback/report"
+	"github.com/upcommerce/backout/rollback/rollbacktest"
+)
+
+func TestAFailedShedDoesNotPreventTheRollback(t *testing.T) {
+	simulate(t, func(t *testing.T, c *cluster, e *engine.Engine) {
+		deliver(t, e, alert("rollback"))
+		wait(time.Minute)
+		if r := c.shopRecord(2); !r.Shed.Failed || !r.Rollback.Succeeded() {
+			t.Errorf("%s; want a failed shed and a rollback all the same", report.Summary(&r))
+		}
+	}, func(c *cluster) {
+		c.shedErrors = slices.Repeat([]error{errors.New("ingresses is forbidden")}, 10)
+	})
+}
+
+func TestAShedWithoutARollbackIsTriedUntilItSucceeds(t *testing.T) {
+	simulate(t, func(t *testing.T, c *cluster, e *engine.Engine) {
+		deliver(t, e, alert("shed"))
+		wait(time.Hour)
+		if r := c.shopRecord(2); c.weight != "0" || !r.Hold.Active() {
+			t.Errorf("weight %s, %s; want the shed done once the router can be written again", c.weight, report.Summary(&r))
+		}
+	}, func(c *cluster) {
+		c.shedErrors = slices.Repeat([]error{errors.New("failed calling webhook")}, 12)
+	})
+}
+
+func TestWithoutStablePodsTheWeightStaysAndTheReleaseIsRolledBack(t *testing.T) {
+	simulate(t, func(t *testing.T, c *cluster, e *engine.Engine) {
+		deliver(t, e, alert("rollback"))
+		wait(time.Hour)
+		if slices.Contains(c.weightsWritten, "0") {
+			t.Errorf("weights written %v; at zero, no backend would have served requests", c.weightsWritten)
+		}
+		if r := c.shopRecord(2); c.rollbacks != 1 || r.Decision().Verdict != rollback.NoStable {
+			t.Errorf("%d rollbacks, %s; want one, with the verdict no-stable", c.rollbacks, report.Summary(&r))
+		}
+	}, func(c *cluster) { c.routing.NoStable = "Service shop has no ready endpoint" })
+}
+
+func TestAShedFollowsWhenStablePodsAreBack(t *testing.T) {
+	simulate(t, func(t *testing.T, c *cluster, e *engine.Engine) {
+		deliver(t, e, alert("shed"))
+		wait(5 * time.Second)
+		c.change(func() { c.routing.NoStable = "" })
+		wait(time.Minute)
+		if c.weight != "0" {
+			t.Errorf("weight %s after the stable pods are back, want 0", c.weight)
+		}
+	}, func(c *cluster) { c.routing.NoStable = "Service shop has no ready endpoint" })
+}
+
+func TestTheWeightIsKeptAtZeroWhileAnUpgradeIsInFlight(t *testing.T) {
+	simulate(t, func(t *testing.T, c *cluster, e *engine.Engine) {
+		deliver(t, e, alert("rollback"))
+		wait(5 * time.Second)
+		c.change(func() { c.setWeight("20") }) // Helm writes the Ingress
+		wait(5 * time.Second)
+		if c.weight != "0" {
+			t.Errorf("weight %s during the upgrade, want 0", c.weight)
+		}
+	}, upgradeInFlight)
+}
+
+func TestAnOperatorsWeightWinsDuringAStuckUpgrade(t *testing.T) {
+	simulate(t, func(t *testing.T, c *cluster, e *engine.Engine) {
+		deliver(t, e, alert("rollback"))
+		wait(10 * time.Second)
+		c.change(func() { c.setWeight("5") })
+		wait(time.Minute)
+		if r := c.shopRecord(2); c.weight != "5" || !r.Decision().NeedsHelp {
+			t.Errorf("weight %s, %s; want the operator's 5 on an upgrade that is pending for hours", c.weight, report.Summary(&r))
+		}
+	}, upgradeInFlight, func(c *cluster) { c.newest().Deployed = time.Now().Add(-3 * time.Hour) })
+}
+
+func TestAnUpgradeRightBeforeAZeroIsLeftAlone(t *testing.T) {
+	for n, name := range []string{"the shed", "the zero that is kept before the rollback"} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster()
+				calls := 0
+				c.beforeShed = func() {
+					if calls++; calls == n+1 {
+						c.upgrade("v4", "Upgrade complete")
+						c.change(func() { c.setWeight("30") })
+					}
+				}
+				e := newEngine(t, c, rollbacktest.Policy())
+				run(t, e)
+				deliver(t, e, alert("rollback"))
+				wait(time.Hour)
+				if r := c.shopRecord(2); c.weight != "30" || c.rollbacks != 0 || r.Closed.IsZero() {
+					t.Errorf("weight %s, %d rollbacks, %s; want v4 and its weight left alone", c.weight, c.rollbacks, report.Summary(&r))
+				}
+			})
+		})
+	}
+}

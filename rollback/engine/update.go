@@ -1,0 +1,57 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"hash/maphash"
+	"sync"
+
+	"github.com/upcommerce/backout/rollback"
+)
+
+// maxConflicts bounds how often one write to the ledger is repeated.
+const maxConflicts = 20
+
+// lock returns the mutex for this process's writes to the release's records.
+func (e *executor) lock(k rollback.Key) *sync.Mutex {
+	return &e.locks[maphash.Comparable(e.seed, k)%uint64(len(e.locks))]
+}
+
+// update changes the stored record of that identity and returns it as stored. If another
+// client wrote meanwhile, it repeats the change on what is stored then. It writes nothing
+// if change returns false.
+func (e *executor) update(ctx context.Context, r rollback.Record, change func(*rollback.Record) bool) (rollback.Record, error) {
+	mu := e.lock(r.Key)
+	mu.Lock()
+	defer mu.Unlock()
+	return saveChanged(ctx, e.ledger, func() (rollback.Record, bool, error) {
+		stored, ok, err := e.ledger.Record(ctx, r.Key, r.Revision)
+		if err != nil {
+			return r, false, err
+		}
+		if !ok || stored.UID != r.UID || !stored.Opened.Equal(r.Opened) {
+			return r, false, errGone
+		}
+		changed := change(&stored)
+		return stored, changed, nil
+	})
+}
+
+// saveChanged saves the record that read returns, if it reports a change, and does both
+// again as long as another client writes in between. It returns the record as stored.
+func saveChanged(ctx context.Context, ledger rollback.Ledger, read func() (rollback.Record, bool, error)) (rollback.Record, error) {
+	for attempt := 0; ; attempt++ {
+		r, changed, err := read()
+		if err != nil || !changed {
+			return r, err
+		}
+		saved, err := ledger.Save(ctx, r)
+		if !errors.Is(err, rollback.ErrConflict) || attempt == maxConflicts {
+			return saved, err
+		}
+	}
+}
+
+// errGone says that the record was deleted while it was worked on. One that was opened
+// since about the same revision is another record.
+var errGone = errors.New("the record was deleted")

@@ -1,0 +1,196 @@
+package rollback
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// limit returns the decision to do as much about the newest revision as the signals
+// request and backout may do.
+func (c Case) limit(a Assessment) Decision {
+	newest := c.History.Newest()
+	owner := c.managedBy()
+	c.trace("owner", "%s", cmp.Or(owner.Describe(), "no other tool manages the release, as far as backout knows"))
+	switch {
+	case owner.SetsWeights:
+		return Decision{
+			Verdict: Managed, NeedsHelp: true, Command: owner.Command,
+			Reason: fmt.Sprintf("%s (%s) sets the canary's weight; backout leaves the release to it", owner.Tool, owner.Object),
+		}
+	case a.level == LevelShed:
+		return Decision{
+			Verdict: Act, Shed: true, Hold: true, Command: c.Key.UnholdCommand(),
+			Reason: cmp.Or(a.operator, "the alert") + " asks to hold the canary at zero",
+		}
+	case owner.Tool != "":
+		d := c.hold(Managed, fmt.Sprintf("%s (%s) owns the release and would undo a rollback", owner.Tool, owner.Object))
+		d.Command = owner.Command
+		return d
+	case a.Verdict == Unknown && !a.recheckAt.IsZero():
+		return Decision{Verdict: Unknown, Shed: true, Reason: a.reason}
+	case a.Verdict == Unknown:
+		return c.hold(Unknown, fmt.Sprintf("%s; backout tried for %s", a.reason, c.Policy.ConfirmLimit))
+	case newest.Status.Pending():
+		return c.busy(newest)
+	case newest.Deployed.IsZero():
+		return c.hold(NoTarget, fmt.Sprintf("the data that Helm stores about revision %d cannot be read, so no revision can be compared with it", newest.Number))
+	}
+	if d, ok := c.holdByAge(newest); ok {
+		return d
+	}
+	return c.chooseTarget(newest)
+}
+
+// holdByAge returns a hold instead of a rollback for a revision that backout itself made,
+// whose release was rolled back within the cooldown, or that is older than the bake
+// window.
+func (c Case) holdByAge(newest Revision) (Decision, bool) {
+	from, own := c.madeBy(newest)
+	if own {
+		c.trace("own rollback", "backout made revision %d by rolling back revision %d", newest.Number, from)
+		return c.hold(Own, fmt.Sprintf("revision %d is backout's own rollback of revision %d", newest.Number, from)), true
+	}
+	last, before := c.lastRollback()
+	if before {
+		c.trace("cooldown", "rolled back %s ago; BACKOUT_COOLDOWN is %s", Round(c.Now.Sub(last)), c.Policy.Cooldown)
+	} else {
+		c.trace("cooldown", "no earlier rollback on record; BACKOUT_COOLDOWN is %s", c.Policy.Cooldown)
+	}
+	if before && c.Now.Sub(last) < c.Policy.Cooldown {
+		return c.hold(Cooldown, fmt.Sprintf("backout rolled the release back at %s, less than %s ago", last.Format(time.RFC3339), c.Policy.Cooldown)), true
+	}
+	c.trace("bake", "revision %d is %s old; BACKOUT_BAKE is %s", newest.Number, Round(c.Now.Sub(newest.Deployed)), c.Policy.Bake)
+	if c.Now.Sub(newest.Deployed) > c.Policy.Bake {
+		return c.hold(Baked, fmt.Sprintf("revision %d has been running since %s, for more than %s", newest.Number, newest.Deployed.Format(time.RFC3339), c.Policy.Bake)), true
+	}
+	return Decision{}, false
+}
+
+// chooseTarget returns the rollback to the target, or a hold if there is no target or the
+// rollback would do harm.
+func (c Case) chooseTarget(newest Revision) Decision {
+	target, ok := c.target()
+	if !ok {
+		c.trace("target", "none of the older revisions")
+		return c.hold(NoTarget, "no older revision is good and has different content")
+	}
+	c.trace("target", "revision %d, the newest good one with different content", target.Number)
+	r := c.record()
+	if r.PreflightTarget == target.Number {
+		c.trace("danger", "%s", r.describeDangers(c.Policy))
+	}
+	if r.Preflight != nil && r.Preflight.Failed && r.PreflightTarget != target.Number {
+		return c.hold(Unsafe, fmt.Sprintf("the preflight of a rollback to revision %d failed: %s", target.Number, r.Preflight.Error))
+	}
+	if dangers := r.disallowedDangers(target.Number, c.Policy); len(dangers) > 0 {
+		return c.hold(Unsafe, fmt.Sprintf("a rollback to revision %d is not safe: %s", target.Number, strings.Join(dangers, "; ")))
+	}
+	return Decision{
+		Verdict: Act, Shed: true, Rollback: true, Target: target.Number,
+		Reason: fmt.Sprintf("an alert fires for revision %d; revision %d is the newest good one with different content", newest.Number, target.Number),
+	}
+}
+
+// maxDangersNamed bounds how many dangers a reason names.
+const maxDangersNamed = 5
+
+// disallowedDangers returns the dangers of a rollback to the target that the policy does
+// not allow.
+func (r *Record) disallowedDangers(target int, p Policy) []string {
+	if r.PreflightTarget != target {
+		return nil
+	}
+	var named []string
+	for _, d := range r.Dangers {
+		switch {
+		case p.Allowed(d):
+		case len(named) == maxDangersNamed:
+			return append(named, "and more")
+		default:
+			named = append(named, d.What)
+		}
+	}
+	return named
+}
+
+// describeDangers returns what the preflight found.
+func (r *Record) describeDangers(p Policy) string {
+	if len(r.Dangers) == 0 {
+		return "none found"
+	}
+	texts := make([]string, 0, len(r.Dangers))
+	for _, d := range r.Dangers {
+		if p.Allowed(d) {
+			texts = append(texts, d.What+" (allowed by BACKOUT_ALLOW)")
+			continue
+		}
+		texts = append(texts, d.What)
+	}
+	return strings.Join(texts, "; ")
+}
+
+// managedBy returns the tool that owns the release according to its manifest, the
+// preflight or the live routes. One that sets weights comes first.
+func (c Case) managedBy() Owner {
+	owners := []Owner{c.History.Newest().Owner, c.record().Owner}
+	if c.Routing != nil {
+		owners = append(owners, c.Routing.Owner)
+	}
+	var found Owner
+	for _, o := range owners {
+		if found.Tool == "" || o.SetsWeights {
+			found = o
+		}
+	}
+	return found
+}
+
+// busy waits for the Helm operation in flight, and calls for help if it looks stuck.
+func (c Case) busy(newest Revision) Decision {
+	d := Decision{Verdict: Busy, Shed: true, Waits: true}
+	d.Reason = fmt.Sprintf("revision %d is %s", newest.Number, newest.Status)
+	if !newest.Deployed.IsZero() && c.Now.Sub(newest.Deployed) > c.Policy.OperationLimit {
+		d.Reason = fmt.Sprintf("revision %d has been %s for more than %s: the Helm operation looks stuck", newest.Number, newest.Status, c.Policy.OperationLimit)
+		d.NeedsHelp, d.Command = true, c.manualCommand()
+	}
+	return d
+}
+
+// hold takes the canary out of rotation and leaves the rest to an operator.
+func (c Case) hold(v Verdict, reason string) Decision {
+	return Decision{Verdict: v, Shed: true, Hold: true, NeedsHelp: true, Reason: reason, Command: c.manualCommand()}
+}
+
+// manualCommand is the command with which an operator does what backout does not: the
+// rollback to the target or, without one, a look at the revisions.
+func (c Case) manualCommand() string {
+	if target, ok := c.target(); ok {
+		return c.Key.HelmRollbackCommand(target.Number)
+	}
+	return c.Key.HelmHistoryCommand()
+}
+
+// madeBy returns the suspect revision of the record whose rollback made r.
+func (c Case) madeBy(r Revision) (int, bool) {
+	for i := range c.Records {
+		if rec := &c.Records[i]; c.current(rec) && (rec.Made == r.Number || rec.UID == r.Claim) {
+			return rec.Revision, true
+		}
+	}
+	return 0, false
+}
+
+// lastRollback returns when the newest rollback of this installation of the release was
+// started.
+func (c Case) lastRollback() (time.Time, bool) {
+	var last time.Time
+	for i := range c.Records {
+		rec := &c.Records[i]
+		if rec.Rollback != nil && rec.Revision < c.History.Newest().Number && c.current(rec) && rec.Rollback.Started.After(last) {
+			last = rec.Rollback.Started
+		}
+	}
+	return last, !last.IsZero()
+}

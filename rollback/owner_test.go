@@ -1,0 +1,189 @@
+package rollback_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/upcommerce/backout/rollback"
+)
+
+// decode returns the objects of a manifest.
+func decode(t *testing.T, manifest string) rollback.Manifest {
+	t.Helper()
+	var m rollback.Manifest
+	for document := range strings.SplitSeq(manifest, "---\n") {
+		var o rollback.Object
+		if err := yaml.Unmarshal([]byte(document), &o); err != nil {
+			t.Fatal(err)
+		}
+		if len(o) > 0 {
+			m = append(m, o)
+		}
+	}
+	return m
+}
+
+func TestReleaseOwner(t *testing.T) {
+	const deployment = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web%s}\nspec: {template: {spec: {containers: [{name: c, image: a}]}}}\n"
+	with := func(metadata string) string { return fmt.Sprintf(deployment, metadata) }
+	flagger := func(target, webhooks string) string {
+		return "---\napiVersion: flagger.app/v1beta1\nkind: Canary\nmetadata: {name: shop}\nspec: {targetRef: {apiVersion: apps/v1, kind: Deployment, name: " + target + "}" + webhooks + "}\n"
+	}
+	rollout := func(spec string) string {
+		return "---\napiVersion: argoproj.io/v1alpha1\nkind: Rollout\nmetadata: {name: shop}\nspec: {" + spec + "}\n"
+	}
+	const flux = ", labels: {helm.toolkit.fluxcd.io/name: shop, helm.toolkit.fluxcd.io/namespace: flux-system}"
+	const rollBack = "helm rollback web 2 -n shop"
+	for what, c := range map[string]struct {
+		manifest string
+		want     rollback.Owner
+	}{
+		"no tool": {with(""), rollback.Owner{}},
+		"Flux": {
+			with(flux),
+			rollback.Owner{Tool: "Flux", Object: "HelmRelease flux-system/shop", Command: "flux suspend helmrelease shop -n flux-system && " + rollBack},
+		},
+		"Flux, by a Kustomization": {
+			with(", labels: {kustomize.toolkit.fluxcd.io/name: apps, kustomize.toolkit.fluxcd.io/namespace: flux-system}"),
+			rollback.Owner{Tool: "Flux", Object: "Kustomization flux-system/apps", Command: "flux suspend kustomization apps -n flux-system && " + rollBack},
+		},
+		"Argo CD": {
+			with(", annotations: {argocd.argoproj.io/tracking-id: 'shop:apps/Deployment:shop/web'}"),
+			rollback.Owner{Tool: "Argo CD", Object: "Application shop", Command: "argocd app rollback shop"},
+		},
+		"an annotation that was inherited from another object": {
+			with(", annotations: {argocd.argoproj.io/tracking-id: 'shop:apps/Deployment:shop/other'}"), rollback.Owner{},
+		},
+		"Flagger": {
+			with("") + flagger("web", ""), rollback.Owner{Tool: "Flagger", Object: "Canary shop/shop", SetsWeights: true, Command: rollBack},
+		},
+		"Flagger, with a gate": {
+			with("") + flagger("web", ", analysis: {webhooks: [{type: rollout, url: 'http://t/load/check'}, {type: rollback, url: 'http://t/rollback/check'}]}"),
+			rollback.Owner{Tool: "Flagger", Object: "Canary shop/shop", SetsWeights: true, Command: `curl -d '{"name": "shop", "namespace": "shop"}' http://t/rollback/open`},
+		},
+		"Flagger, with a gate that is an option of curl": {
+			with("") + flagger("web", ", analysis: {webhooks: [{type: rollback, url: '-Knetrc/check'}]}"),
+			rollback.Owner{Tool: "Flagger", Object: "Canary shop/shop", SetsWeights: true, Command: rollBack},
+		},
+		"Flagger of another workload": {with("") + flagger("other", ""), rollback.Owner{}},
+		"Flagger created the object": {
+			with(", ownerReferences: [{apiVersion: flagger.app/v1beta1, kind: Canary, name: shop, uid: u}]"),
+			rollback.Owner{Tool: "Flagger", Object: "Canary shop/shop", SetsWeights: true, Command: rollBack},
+		},
+		"Argo Rollouts": {
+			"apiVersion: argoproj.io/v1alpha1\nkind: Rollout\nmetadata: {name: web}\nspec: {template: {spec: {containers: [{name: c, image: a}]}}}\n",
+			rollback.Owner{Tool: "Argo Rollouts", Object: "Rollout shop/web", SetsWeights: true, Command: "kubectl argo rollouts abort web -n shop"},
+		},
+		"Argo Rollouts, by reference": {
+			with("") + rollout("workloadRef: {apiVersion: apps/v1, kind: Deployment, name: web}"),
+			rollback.Owner{Tool: "Argo Rollouts", Object: "Rollout shop/shop", SetsWeights: true, Command: "kubectl argo rollouts abort shop -n shop"},
+		},
+		"a Rollout of another workload": {
+			with("") + rollout("workloadRef: {apiVersion: apps/v1, kind: Deployment, name: other}"), rollback.Owner{},
+		},
+		"a tool that sets weights comes first": {
+			with(flux) + flagger("web", ""),
+			rollback.Owner{Tool: "Flagger", Object: "Canary shop/shop", SetsWeights: true, Command: rollBack},
+		},
+	} {
+		if got := rollback.ReleaseOwner(rollback.Key{Namespace: "shop", Release: "web"}, 2, decode(t, c.manifest)); got != c.want {
+			t.Errorf("%s:\ngot  %+v\nwant %+v", what, got, c.want)
+		}
+	}
+	got := rollback.ReleaseOwner(rollback.Key{Namespace: "shop", Release: "web"}, 0, decode(t, with(flux)))
+	if want := "flux suspend helmrelease shop -n flux-system && helm rollback web REVISION -n shop"; got.Command != want {
+		t.Errorf("without a target the operator fills in the revision: got %s, want %s", got.Command, want)
+	}
+}
+
+func TestDeclaredOwner(t *testing.T) {
+	const undo = `kubectl -n shop get canary web -o 'jsonpath={.spec.targetRef.kind}/{.spec.targetRef.name}' | xargs kubectl -n shop rollout undo`
+	for manifest, want := range map[string]rollback.Owner{
+		"apiVersion: flagger.app/v1beta1\nkind: Canary\nmetadata: {name: web}\n": {
+			Tool: "Flagger", Object: "Canary shop/web", SetsWeights: true, Command: undo,
+		},
+		"apiVersion: argoproj.io/v1alpha1\nkind: Rollout\nmetadata: {name: web, namespace: other}\n": {
+			Tool: "Argo Rollouts", Object: "Rollout other/web", SetsWeights: true, Command: "kubectl argo rollouts abort web -n other",
+		},
+		"apiVersion: other/v1\nkind: Canary\nmetadata: {name: web}\n":                                                                       {},
+		"apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, annotations: {argo-rollouts.argoproj.io/managed-by-rollouts: web}}\n": {},
+	} {
+		if got := rollback.DeclaredOwner(rollback.Key{Namespace: "shop", Release: "web"}, decode(t, manifest)); got != want {
+			t.Errorf("a Canary or a Rollout that the release declares sets weights:\n%sgot  %+v\nwant %+v", manifest, got, want)
+		}
+	}
+}
+
+func TestObjectOwnerReadsArgoCDsTracking(t *testing.T) {
+	for id, want := range map[string]rollback.Owner{
+		"web:apps/Deployment:shop/web":               {Tool: "Argo CD", Object: "Application web", Command: "argocd app rollback web"},
+		"argocd_web:apps/Deployment:shop/web":        {Tool: "Argo CD", Object: "Application argocd_web", Command: "argocd app rollback argocd_web"},
+		"web; rm -rf ~:apps/Deployment:shop/web":     {Tool: "Argo CD", Object: "an Application whose name cannot be one", Command: "argocd app list"},
+		"--grpc-web:apps/Deployment:shop/web":        {Tool: "Argo CD", Object: "an Application whose name cannot be one", Command: "argocd app list"},
+		"web:apps/Deployment:shop/another":           {},
+		"web:networking.k8s.io/Ingress:shop/web":     {},
+		":apps/Deployment:shop/web":                  {},
+		"":                                           {},
+		"web:apps/Deployment:shop/web:and:much:more": {},
+	} {
+		live := rollback.Object{"kind": "Deployment", "metadata": rollback.Object{
+			"name": "web", "annotations": rollback.Object{"argocd.argoproj.io/tracking-id": id},
+		}}
+		if got := rollback.ObjectOwner(live); got != want {
+			t.Errorf("%q: got %+v, want %+v", id, got, want)
+		}
+	}
+}
+
+// TestOwnerCommandsAreQuoted has names that a shell would run.
+func TestOwnerCommandsAreQuoted(t *testing.T) {
+	const name, quoted = "web; reboot", "'web; reboot'"
+	object := func(metadata rollback.Object) rollback.Object {
+		metadata["namespace"] = "shop"
+		return rollback.Object{"metadata": metadata}
+	}
+	createdBy := func(apiVersion, kind string) rollback.Object {
+		return object(rollback.Object{"ownerReferences": []any{rollback.Object{"apiVersion": apiVersion, "kind": kind, "name": name}}})
+	}
+	for want, live := range map[string]rollback.Object{
+		"flux suspend helmrelease " + quoted + " -n " + quoted: object(rollback.Object{"labels": rollback.Object{
+			"helm.toolkit.fluxcd.io/name": name, "helm.toolkit.fluxcd.io/namespace": name,
+		}}),
+		"kubectl -n shop get canary " + quoted + " -o 'jsonpath={.spec.targetRef.kind}/{.spec.targetRef.name}' | xargs kubectl -n shop rollout undo": createdBy("flagger.app/v1beta1", "Canary"),
+		"kubectl argo rollouts list rollouts -n shop": createdBy("argoproj.io/v1alpha1", "Rollout"),
+	} {
+		if got := rollback.ObjectOwner(live); got.Command != want {
+			t.Errorf("a shell reads each name as one word: got %s, want %s", got.Command, want)
+		}
+	}
+	annotated := object(rollback.Object{"annotations": rollback.Object{"argo-rollouts.argoproj.io/managed-by-rollouts": "--all"}})
+	if got := rollback.ObjectOwner(annotated); got.Command != "kubectl argo rollouts list rollouts -n shop" || got.Tool != "Argo Rollouts" {
+		t.Errorf("a name that would be an option is part of no command: got %+v", got)
+	}
+	canary := "apiVersion: flagger.app/v1beta1\nkind: Canary\nmetadata: {name: web}\nspec: {targetRef: {kind: Pod, name: web}, analysis: {webhooks: [{type: rollback, url: 'http://t/$(reboot)/check'}]}}\n"
+	got := rollback.ReleaseOwner(rollback.Key{Namespace: "it's", Release: "web"}, 2, decode(t, canary+"---\nkind: Pod\nmetadata: {name: web}\n"))
+	if want := `curl -d '{"name": "web", "namespace": "it'\''s"}' 'http://t/$(reboot)/open'`; got.Command != want {
+		t.Errorf("a shell reads the body and the address as one word each: got %s, want %s", got.Command, want)
+	}
+}
+
+func TestStrongerOwner(t *testing.T) {
+	none, flux, argoCD, flagger, rollouts := rollback.Owner{}, rollback.Owner{Tool: "Flux"}, rollback.Owner{Tool: "Argo CD"},
+		rollback.Owner{Tool: "Flagger", SetsWeights: true}, rollback.Owner{Tool: "Argo Rollouts", SetsWeights: true}
+	for _, c := range []struct{ a, b, want rollback.Owner }{
+		{none, flux, flux},
+		{flux, none, flux},
+		{flux, argoCD, flux},
+		{flux, flagger, flagger},
+		{flagger, flux, flagger},
+		{flagger, rollouts, flagger},
+		{none, none, none},
+	} {
+		if got := c.a.Stronger(c.b); got != c.want {
+			t.Errorf("a tool that sets weights counts, else the first: of %q and %q got %q, want %q", c.a.Tool, c.b.Tool, got.Tool, c.want.Tool)
+		}
+	}
+}

@@ -1,0 +1,127 @@
+package rollback
+
+import (
+	"slices"
+	"time"
+)
+
+// maxSignals bounds the signals of a record; further episodes are only counted.
+const maxSignals = 20
+
+// repeatInterval is the minimum time between two writes for repeats of a known episode.
+const repeatInterval = 30 * time.Second
+
+// AddSignal adds s to the record, or updates the signal of the episode that s repeats. It
+// reports whether the record has to be written.
+func (r *Record) AddSignal(s Signal) bool {
+	i := slices.IndexFunc(r.Signals, func(other Signal) bool { return other.Episode() == s.Episode() })
+	if i < 0 && s.Resolved.IsZero() {
+		return r.addEpisode(s)
+	}
+	if i < 0 {
+		return false
+	}
+	known := &r.Signals[i]
+	if !s.Resolved.IsZero() {
+		if !known.Resolved.IsZero() {
+			return false
+		}
+		known.Resolved = s.Resolved
+		return true
+	}
+	if known.Resolved.IsZero() && s.LastSeen.Sub(known.LastSeen) < repeatInterval {
+		return false
+	}
+	if known.Answer() == AnswerQuiet && !r.Shed.Tried() {
+		known.Confirmation = nil // it still fires: backout queries Prometheus again
+	}
+	known.LastSeen, known.Resolved = s.LastSeen, time.Time{}
+	return true
+}
+
+// addEpisode adds a signal of a new episode. In a full record it replaces the signal with
+// the lowest priority, if its own is higher; otherwise it is only counted.
+func (r *Record) addEpisode(s Signal) bool {
+	if len(r.Signals) < maxSignals {
+		r.Signals = append(r.Signals, s)
+		return true
+	}
+	r.DroppedSignals++
+	lowest := 0
+	for i, other := range r.Signals {
+		if r.priority(other) < r.priority(r.Signals[lowest]) {
+			lowest = i
+		}
+	}
+	if r.priority(r.Signals[lowest]) < r.priority(s) {
+		r.Signals[lowest] = s
+	}
+	return true
+}
+
+// priority orders signals by the right to a place in the record. A resolved signal has
+// none, or an alert that comes and goes would fill the record; but it keeps its place if a
+// step was started.
+func (r *Record) priority(s Signal) int {
+	if !s.Resolved.IsZero() && !r.Claimed() {
+		return 0
+	}
+	return s.Level.rank()
+}
+
+// Holds reports whether the record contains a signal of this episode.
+func (r *Record) Holds(e Episode) bool {
+	return slices.ContainsFunc(r.Signals, func(s Signal) bool { return s.Episode() == e })
+}
+
+// SignalsToConfirm returns the signals that Prometheus has to be queried about: those without
+// an answer, and, until their deadline, those with an unknown one.
+func (r *Record) SignalsToConfirm(c Case) []Signal {
+	var unconfirmed []Signal
+	for _, s := range r.Signals {
+		never := s.Confirmation == nil
+		again := s.Answer() == AnswerUnknown && c.Now.Before(c.ConfirmDeadline(s))
+		if s.Level != LevelObserve && s.Operator == "" && (never || again) {
+			unconfirmed = append(unconfirmed, s)
+		}
+	}
+	return unconfirmed
+}
+
+// Confirm stores the answers of Prometheus and reports whether one of them is new. A known
+// answer is final: a later one replaces only an unknown one.
+func (r *Record) Confirm(answers map[Episode]Confirmation) bool {
+	changed := false
+	for i := range r.Signals {
+		s := &r.Signals[i]
+		answer, ok := answers[s.Episode()]
+		if !ok || s.Confirmation != nil && (answer.Answer == AnswerUnknown || s.Answer() != AnswerUnknown) {
+			continue
+		}
+		s.Confirmation, changed = &answer, true
+	}
+	return changed
+}
+
+// LastReceived returns when backout last received a signal with a level above observe;
+// zero if there is no such signal.
+func (r *Record) LastReceived() time.Time {
+	var last time.Time
+	for _, s := range r.Signals {
+		if s.Level != LevelObserve && s.Received.After(last) {
+			last = s.Received
+		}
+	}
+	return last
+}
+
+// Resolved reports whether Alertmanager reported the end of every alert that counts for
+// recovery.
+func (r *Record) Resolved() bool {
+	for _, s := range r.Signals {
+		if s.CountsForRecovery() && s.Resolved.IsZero() {
+			return false
+		}
+	}
+	return true
+}

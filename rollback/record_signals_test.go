@@ -1,0 +1,157 @@
+package rollback_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/rollbacktest"
+)
+
+// firing returns the signal of an episode that was received that long after now.
+func firing(episode string, level rollback.Level, after time.Duration) rollback.Signal {
+	return rollback.Signal{
+		Alert: "CanaryErrors", Level: level, Fingerprint: episode, StartsAt: rollbacktest.Now(),
+		Received: rollbacktest.Now().Add(after), LastSeen: rollbacktest.Now().Add(after),
+	}
+}
+
+// resolved returns the same signal for the end of the episode.
+func resolved(episode string, level rollback.Level, after time.Duration) rollback.Signal {
+	a := firing(episode, level, after)
+	a.Resolved = a.Received
+	return a
+}
+
+func TestOneEpisodeIsOneSignal(t *testing.T) {
+	type delivery struct {
+		signal rollback.Signal
+		save   bool
+		rule   string
+	}
+	at := func(after time.Duration) rollback.Signal { return firing("a", rollback.LevelRollback, after) }
+	end := func(after time.Duration) rollback.Signal { return resolved("a", rollback.LevelRollback, after) }
+	for _, c := range []struct {
+		name       string
+		deliveries []delivery
+		lastSeen   time.Duration
+		resolved   time.Duration
+	}{
+		{"repeats", []delivery{
+			{at(0), true, "a new episode is stored"},
+			{at(time.Second), false, "a repeat within 30 s is not written"},
+			{at(29 * time.Second), false, "a repeat within 30 s is not written"},
+			{at(30 * time.Second), true, "a repeat after 30 s is written"},
+			{at(31 * time.Second), false, "30 s count from the last write"},
+		}, 30 * time.Second, 0},
+		{"resolved", []delivery{
+			{at(0), true, "a new episode is stored"},
+			{end(time.Second), true, "the end of a known episode is stored"},
+			{end(2 * time.Second), false, "the end is stored once"},
+		}, 0, time.Second},
+		{"fires again", []delivery{
+			{at(0), true, "a new episode is stored"},
+			{end(time.Second), true, "the end of a known episode is stored"},
+			{at(2 * time.Second), true, "an episode that fires again is not over"},
+		}, 2 * time.Second, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var record rollback.Record
+			for _, d := range c.deliveries {
+				if got := record.AddSignal(d.signal); got != d.save {
+					t.Errorf("%s: AddSignal returned %t", d.rule, got)
+				}
+			}
+			want := firing("a", rollback.LevelRollback, 0)
+			want.LastSeen = rollbacktest.Now().Add(c.lastSeen)
+			if c.resolved != 0 {
+				want.Resolved = rollbacktest.Now().Add(c.resolved)
+			}
+			if diff := cmp.Diff([]rollback.Signal{want}, record.Signals); diff != "" {
+				t.Errorf("one episode is one signal (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestTheEndOfAnUnknownEpisodeIsNoSignal(t *testing.T) {
+	var record rollback.Record
+	if record.AddSignal(resolved("a", rollback.LevelRollback, 0)) || len(record.Signals) != 0 {
+		t.Errorf("an episode whose end is the first delivery yields no signal: got %v", record.Signals)
+	}
+}
+
+// fullRecord returns a record with as many signals as it can hold.
+func fullRecord(t *testing.T, nth func(i int) rollback.Signal) *rollback.Record {
+	t.Helper()
+	record := &rollback.Record{}
+	for i := range 20 {
+		record.AddSignal(firing(fmt.Sprint(i), nth(i).Level, 0))
+	}
+	for i := range 20 {
+		if a := nth(i); !a.Resolved.IsZero() {
+			record.AddSignal(a)
+		}
+	}
+	if len(record.Signals) != 20 || record.DroppedSignals != 0 {
+		t.Fatalf("a record holds 20 signals: got %d, %d dropped", len(record.Signals), record.DroppedSignals)
+	}
+	return record
+}
+
+func TestAFullRecordOnlyCountsSignals(t *testing.T) {
+	record := fullRecord(t, func(i int) rollback.Signal { return firing(fmt.Sprint(i), rollback.LevelShed, 0) })
+	for i := range 1000 {
+		if !record.AddSignal(firing(fmt.Sprintf("more %d", i), rollback.LevelShed, 0)) {
+			t.Fatal("a record has to be written if a signal is only counted")
+		}
+	}
+	if len(record.Signals) != 20 || record.DroppedSignals != 1000 {
+		t.Errorf("a full record only counts further signals: got %d signals, %d dropped", len(record.Signals), record.DroppedSignals)
+	}
+}
+
+func TestAFullRecordKeepsTheStrongestSignals(t *testing.T) {
+	levels := []rollback.Level{rollback.LevelRollback, rollback.LevelShed, rollback.LevelObserve, rollback.LevelShed}
+	record := fullRecord(t, func(i int) rollback.Signal { return firing(fmt.Sprint(i), levels[i%4], 0) })
+	strong := firing("strong", rollback.LevelRollback, 0)
+	record.AddSignal(strong)
+	if !record.Holds(strong.Episode()) {
+		t.Error("a stronger signal gets a place in a full record")
+	}
+	if record.Holds(firing("2", rollback.LevelObserve, 0).Episode()) {
+		t.Error("the weakest signal loses its place")
+	}
+	for range 100 {
+		record.AddSignal(firing(fmt.Sprint(len(record.Signals), record.DroppedSignals), rollback.LevelRollback, 0))
+	}
+	record.AddSignal(firing("weak", rollback.LevelObserve, 0))
+	for _, a := range record.Signals {
+		if a.Level != rollback.LevelRollback {
+			t.Errorf("a stronger signal replaces every weaker one: got %s", a.Level)
+		}
+	}
+}
+
+// TestAFlappingAlertDoesNotFillTheRecord: resolved signals lose their places as long as
+// backout has not started a step.
+func TestAFlappingAlertDoesNotFillTheRecord(t *testing.T) {
+	flapped := func(i int) rollback.Signal { return resolved(fmt.Sprint(i), rollback.LevelRollback, time.Second) }
+	next := firing("next", rollback.LevelShed, time.Minute)
+
+	record := fullRecord(t, flapped)
+	record.AddSignal(next)
+	if !record.Holds(next.Episode()) {
+		t.Error("a firing alert gets a place in a record full of resolved ones")
+	}
+
+	record = fullRecord(t, flapped)
+	record.Shed = &rollback.Step{Started: rollbacktest.Now()}
+	record.AddSignal(next)
+	if record.Holds(next.Episode()) {
+		t.Error("once a step was started, resolved signals keep their places")
+	}
+}

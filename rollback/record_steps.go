@@ -1,0 +1,81 @@
+package rollback
+
+import "time"
+
+// Steps returns the steps in their order; those that were not started are nil.
+func (r *Record) Steps() []*Step {
+	return []*Step{r.Preflight, r.Shed, r.Rollback, r.Restore, r.Verify}
+}
+
+// NextAttemptIn returns the time until the next attempt at the current step; 0 if it is due.
+func (r *Record) NextAttemptIn(now time.Time) time.Duration {
+	for _, s := range r.Steps() {
+		if s != nil && !s.Finished() && now.Before(s.Next) {
+			return s.Next.Sub(now)
+		}
+	}
+	return 0
+}
+
+// ShedDue reports whether the weight is still to be set to zero. A shed that was given up
+// is not due if the decision includes a rollback.
+func (r *Record) ShedDue() bool {
+	d := r.Decision()
+	return d.Shed && r.Rollback == nil && !r.Shed.Succeeded() && !(d.Rollback && r.Shed.Finished())
+}
+
+// MoveOn closes a record about a revision that is no longer the newest. If it has left the
+// weight at zero, it begins a hold instead, so that backout restores the weight for the new
+// revision. It returns true: the record always has to be written.
+func (r *Record) MoveOn(now time.Time) bool {
+	r.Decide(Decision{Verdict: Stale, Reason: "the release has moved on to another revision", At: now})
+	if r.LeftAtZero() {
+		r.Hold = &Hold{Since: now}
+		return true
+	}
+	if !r.Shed.Tried() {
+		r.Shed = nil
+	}
+	if !r.Hold.Active() {
+		r.Closed = now
+	}
+	return true
+}
+
+// Claimed reports whether a step that changes the cluster was started.
+func (r *Record) Claimed() bool { return r.Shed != nil || r.Rollback != nil }
+
+// claimedAt returns when the first such step was started.
+func (r *Record) claimedAt() time.Time {
+	var first time.Time
+	for _, s := range []*Step{r.Shed, r.Rollback} {
+		if s != nil && (first.IsZero() || s.Started.Before(first)) {
+			first = s.Started
+		}
+	}
+	return first
+}
+
+// LeftAtZero reports whether there is a shed that nothing in the record ends: neither a
+// rollback nor a hold. A hold that ended before the shed does not count.
+func (r *Record) LeftAtZero() bool {
+	if !r.Shed.Succeeded() || len(r.Weights) == 0 || r.Rollback != nil {
+		return false
+	}
+	return r.Hold == nil || !r.Hold.Active() && r.Shed.Started.After(r.Hold.Ended)
+}
+
+// RepeatVerdict returns the verdict about alerts that led to no new decision.
+func (r *Record) RepeatVerdict() Verdict {
+	if r.Claimed() {
+		return Handled
+	}
+	return r.Decision().Verdict
+}
+
+// NothingToDo reports whether the record will never need a step or a query: no step was
+// started, and its alerts are about another revision or backout acted on them there.
+func (r *Record) NothingToDo() bool {
+	unused := r.Shed == nil && r.Rollback == nil && r.Hold == nil && r.Preflight == nil
+	return unused && (r.Decision().Verdict == Stale || r.Decision().Verdict == Handled)
+}

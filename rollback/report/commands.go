@@ -1,0 +1,109 @@
+package report
+
+import (
+	"slices"
+
+	"github.com/upcommerce/backout/rollback"
+)
+
+// Command is a command that an operator may run, and its purpose.
+type Command struct {
+	Why  string `json:"why"`
+	Line string `json:"line"`
+}
+
+// Commands returns the commands that an operator may run now, the most useful one
+// first. There are no other commands in a report. Package rollback builds and quotes
+// them from names and numbers; an alert's text is never among them.
+func Commands(r *rollback.Record) []Command {
+	show := Command{Why: "to see the whole record", Line: r.ShowCommand()}
+	undo := Command{Why: "to undo the rollback", Line: r.HelmRollbackCommand(r.Revision)}
+	switch StateOf(r) {
+	case StateHeld:
+		unhold := unholdCommand(r)
+		return distinct(decisionCommand(r, holdDecision(r), unhold), unhold, show)
+	case StateAwaitingRollback, StateNeedsHelp, StateStorm, StateWaiting:
+		return distinct(decisionCommand(r, r.Decision(), show), show)
+	case StateVerifying, StateRecovered, StateUnverified:
+		return distinct(undo, show)
+	case StateRestored, StateNotRecovered:
+		return distinct(historyCommand(r), undo, show)
+	case StateFailed, StateStuck:
+		return distinct(finishCommand(r), show)
+	case StatePaused:
+		return distinct(Command{Why: "to end a pause of the release", Line: r.ResumeCommand()}, show)
+	case StateActing, StateShedUndone, StateHoldEnded, StateObserved:
+		return distinct(show)
+	case StateNoAction:
+	}
+	return nil
+}
+
+func historyCommand(r *rollback.Record) Command {
+	return Command{Why: "to see the release's history", Line: r.HelmHistoryCommand()}
+}
+
+// unholdCommand ends the hold. Where another field manager applies the route, it says
+// when to run it.
+func unholdCommand(r *rollback.Record) Command {
+	unhold := Command{Why: "to give the canary its weight back", Line: r.UnholdCommand()}
+	i := slices.IndexFunc(r.Weights, func(w rollback.Weight) bool { return w.FieldManager != "" })
+	if i >= 0 {
+		unhold.Why += " (run it before the next upgrade: " + rollback.Printable(r.Weights[i].FieldManager) +
+			" applies the route server-side, and the API server refuses the upgrade with a conflict until then)"
+	}
+	return unhold
+}
+
+// decisionCommand is the command that the decision names, other if it names none.
+func decisionCommand(r *rollback.Record, d rollback.Decision, other Command) Command {
+	if d.Command == "" || d.Command == other.Line {
+		return other
+	}
+	return Command{Why: purpose(r, d), Line: rollback.Printable(d.Command)}
+}
+
+// purpose says what an operator decides by running the decision's command. It names the
+// risk again where backout refuses to run the command itself.
+func purpose(r *rollback.Record, d rollback.Decision) string {
+	switch {
+	case d.Command == r.HelmHistoryCommand():
+		return "to see the release's history"
+	case d.Verdict == rollback.Unsafe:
+		return "to roll back in spite of the harm named above"
+	case d.Verdict == rollback.Managed, d.Verdict == rollback.Busy, d.Verdict == rollback.NoStable:
+		return "to finish manually"
+	default:
+		return "to roll back all the same"
+	}
+}
+
+// finishCommand is the command for a step that failed or keeps failing.
+func finishCommand(r *rollback.Record) Command {
+	target := max(r.Target, r.Decision().Target)
+	switch {
+	case !r.Rollback.Succeeded() && target > 0:
+		return Command{Why: "to finish manually", Line: r.HelmRollbackCommand(target)}
+	case r.Rollback == nil:
+		return Command{Why: "to take the canary out of rotation", Line: r.HoldCommand()}
+	default:
+		return historyCommand(r)
+	}
+}
+
+// distinct leaves out commands that occur twice.
+func distinct(all ...Command) []Command {
+	var once []Command
+	for _, c := range all {
+		if !slices.ContainsFunc(once, func(o Command) bool { return o.Line == c.Line }) {
+			once = append(once, c)
+		}
+	}
+	return once
+}
+
+// StormCommand lists the records of every release.
+func StormCommand() Command {
+	return Command{Why: "to see all records", Line: rollback.Command(
+		"kubectl", "get", "configmaps", "-A", "-l", "app.kubernetes.io/managed-by=backout", "-L", "backout.dev/verdict")}
+}

@@ -1,0 +1,130 @@
+package report
+
+import (
+	"fmt"
+
+	"github.com/upcommerce/backout/rollback"
+)
+
+// headline says what happened in one sentence.
+func headline(r *rollback.Record) string {
+	reason := r.Decision().Reason
+	switch StateOf(r) {
+	case StateRecovered:
+		return fmt.Sprintf("Rolled back to revision %d, and that helped%s.", r.Target, verifyNote(r))
+	case StateRestored:
+		return fmt.Sprintf("Rolled back to revision %d. The alert is quiet, but the canary gets too little traffic to prove that it helped.", r.Target)
+	case StateNotRecovered:
+		if podsLate(r) {
+			return fmt.Sprintf("Rolled back to revision %d, but its pods are not ready, long after the rollback%s.", r.Target, colon(r.Restore.Error))
+		}
+		return fmt.Sprintf("Rolled back to revision %d, and that did not help%s.", r.Target, verifyNote(r))
+	case StateUnverified:
+		return fmt.Sprintf("Rolled back to revision %d; the release moved on before backout knew whether that helped.", r.Target)
+	case StateFailed:
+		return failedHeadline(r)
+	case StateStuck:
+		return stuckHeadline(r)
+	case StateVerifying:
+		return verifyingHeadline(r)
+	case StateActing:
+		return "backout is acting" + canaryTraffic(r) + colon(reason) + "."
+	case StateWaiting, StateAwaitingRollback:
+		return "Waiting" + canaryTraffic(r) + colon(reason) + "."
+	case StateHeld:
+		return "Held at zero, not rolled back" + colon(holdDecision(r).Reason) + "."
+	case StateHoldEnded:
+		return "The canary was held at zero; that is over" + colon(r.Hold.Reason) + "."
+	case StateShedUndone:
+		return "The canary has its weight back" + colon(r.Hold.Reason) + "."
+	case StateStorm, StateNeedsHelp, StatePaused, StateObserved, StateNoAction:
+		if atZero(r) {
+			return "backout took the canary out of rotation and does nothing more" + colon(reason) + "."
+		}
+		return "backout touched nothing" + colon(reason) + "."
+	default:
+		return Summary(r)
+	}
+}
+
+func failedHeadline(r *rollback.Record) string {
+	if r.Rollback != nil && r.Rollback.Failed {
+		return fmt.Sprintf("The rollback to revision %d failed, and backout does not retry it%s.", r.Target, colon(r.Rollback.Error))
+	}
+	return fmt.Sprintf("Rolled back to revision %d, but the canary did not get its weight back%s.", r.Target, colon(r.Restore.Error))
+}
+
+func stuckHeadline(r *rollback.Record) string {
+	s, _ := stuckStep(r)
+	switch {
+	case s.name == rollback.StepShed && s.Failed:
+		return "The shed failed, and the canary gets traffic until the rollback is done" + colon(s.Error) + "."
+	case s.name == rollback.StepShed:
+		return "The shed keeps failing, and the canary still gets traffic" + colon(s.Error) + "."
+	default:
+		return fmt.Sprintf("The %s keeps failing%s%s.", stepNoun(r, s.name), canaryTraffic(r), colon(s.Error))
+	}
+}
+
+// stepNoun names a step in a sentence.
+func stepNoun(r *rollback.Record, step string) string {
+	switch step {
+	case stepPreflight:
+		return "preflight of the rollback"
+	case rollback.StepRollback:
+		return fmt.Sprintf("rollback to revision %d", r.Target)
+	case rollback.StepRestore:
+		return "restore of the canary's weight"
+	default:
+		return step
+	}
+}
+
+func verifyingHeadline(r *rollback.Record) string {
+	if !r.Restore.Succeeded() {
+		return fmt.Sprintf("Rolled back to revision %d. backout waits until its pods are ready%s.", r.Target, colon(restoreError(r)))
+	}
+	return fmt.Sprintf("Rolled back to revision %d. backout is checking whether that helps.", r.Target)
+}
+
+// restoreError is why the weight is not restored yet; "" if backout does not know.
+func restoreError(r *rollback.Record) string {
+	if r.Restore == nil {
+		return ""
+	}
+	return r.Restore.Error
+}
+
+// podsLate reports whether the outcome is that the pods did not become ready in time,
+// so that there was nothing to verify.
+func podsLate(r *rollback.Record) bool {
+	return r.Outcome == rollback.OutcomeNotRecovered && !r.Verify.Succeeded() && r.Restore != nil
+}
+
+// verifyNote is the result of the verification.
+func verifyNote(r *rollback.Record) string {
+	if r.Verify == nil {
+		return ""
+	}
+	return colon(r.Verify.Note)
+}
+
+// canaryTraffic says whether the canary gets traffic meanwhile, if the shed was begun.
+func canaryTraffic(r *rollback.Record) string {
+	switch {
+	case atZero(r) && !r.Restore.Succeeded():
+		return ", with the canary's weight at zero"
+	case shedFails(r) && !r.Rollback.Succeeded():
+		return ", and the canary still gets traffic"
+	default:
+		return ""
+	}
+}
+
+// colon introduces a reason; without one it is "".
+func colon(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return ": " + reason
+}

@@ -1,0 +1,50 @@
+package rollback
+
+import (
+	"slices"
+	"time"
+)
+
+// Routing is the canary's live traffic.
+type Routing struct {
+	// Weights are the live ones of the canary; From and To are equal.
+	Weights []Weight
+	// NoStable says why nothing else could serve the canary's traffic, such as "Service
+	// shop has no ready endpoint"; "" if the stable pods could.
+	NoStable string
+	// Load is the load of a stable pod without the canary, as a multiple of its load now; 1
+	// if nothing changes.
+	Load float64
+	// Owner is the tool that manages the live routing objects, if any.
+	Owner Owner
+	// Observation is for a shed that follows at once; nil unless every route could be read.
+	Observation Observation
+}
+
+// Open reports whether the canary has a weight above zero on any route.
+func (r Routing) Open() bool {
+	return slices.ContainsFunc(r.Weights, func(w Weight) bool { return w.To != "0" })
+}
+
+// GuardedRelease is an opted-in release with its canary's live traffic.
+type GuardedRelease struct {
+	Key `json:",inline"`
+	// Routes are the canary's live shares; empty if backout knows no route to a canary.
+	Routes []RouteShare `json:"routes,omitempty"`
+	// ReadAt is when they were last read.
+	ReadAt time.Time `json:"read"`
+}
+
+// RouteShare is the canary's share of the traffic of one route.
+type RouteShare struct {
+	// Route is its kind and name, such as "Ingress/shop-canary".
+	Route   string  `json:"route"`
+	Percent float64 `json:"percent"`
+}
+
+// Observation contains the routes of a release as a Traffic read them. Only the Traffic
+// that returned it can use it.
+type Observation interface {
+	// Release is the release whose routes were read.
+	Release() Key
+}

@@ -1,0 +1,80 @@
+package rollback
+
+import (
+	"time"
+)
+
+// Signal is one episode of an alert about a release, or one order of an operator, reduced
+// to what backout uses. The record stores it.
+type Signal struct {
+	Alert string `json:"alert"`
+	// Operator is the one who gave this order; "" for an alert.
+	Operator    string `json:"operator,omitempty"`
+	Level       Level  `json:"level"`
+	Fingerprint string `json:"fingerprint"`
+	// Revision and Version are those that the alert names, 0 and "" if it names none.
+	Revision int    `json:"revision,omitempty"`
+	Version  string `json:"version,omitempty"`
+	Summary  string `json:"summary,omitempty"`
+	// Description is the alert's annotation, with its values; Link leads to the alert's
+	// expression. Operators read them; no decision depends on them.
+	Description string `json:"description,omitempty"`
+	Link        string `json:"link,omitempty"`
+	// StartsAt is when the alert began to fire.
+	StartsAt time.Time `json:"startsAt"`
+	// Received is when backout first received this episode, LastSeen when it last
+	// received it (written at most every 30 s).
+	Received time.Time `json:"received"`
+	LastSeen time.Time `json:"lastSeen"`
+	// Resolved is when Alertmanager reported the end of the alert; zero while it fires.
+	Resolved time.Time `json:"resolved,omitzero"`
+	// Confirmation is what Prometheus says about the alert at the time of its receipt; nil
+	// until backout has queried it.
+	Confirmation *Confirmation `json:"confirmation,omitempty"`
+}
+
+// Episode identifies one firing of one alert, however often it is delivered.
+type Episode struct {
+	Fingerprint string
+	StartsAt    time.Time
+}
+
+// Episode returns the identity of the firing.
+func (s Signal) Episode() Episode {
+	return Episode{Fingerprint: s.Fingerprint, StartsAt: s.StartsAt.UTC()}
+}
+
+// Answer returns what Prometheus said about the alert; "" if it was not queried.
+func (s Signal) Answer() Answer {
+	if s.Confirmation == nil {
+		return ""
+	}
+	return s.Confirmation.Answer
+}
+
+// ActiveSince returns when the condition of the alert became true, which may be before
+// the alert's `for` was over; if Prometheus does not say, it returns StartsAt.
+func (s Signal) ActiveSince() time.Time {
+	if s.Confirmation != nil && !s.Confirmation.ActiveSince.IsZero() {
+		return s.Confirmation.ActiveSince
+	}
+	return s.StartsAt
+}
+
+// CountsForRecovery reports whether the end of the signal says anything about recovery:
+// that of an operator's order or of an alert of level observe does not.
+func (s Signal) CountsForRecovery() bool { return s.Operator == "" && s.Level != LevelObserve }
+
+// PrometheusSays returns the answer of Prometheus as a clause for operators.
+func (s Signal) PrometheusSays() string {
+	switch s.Answer() {
+	case AnswerFiring:
+		return "Prometheus says that it fires"
+	case AnswerQuiet:
+		return "Prometheus says that it does not fire"
+	case AnswerUnknown:
+		return "Prometheus could not confirm it: " + s.Confirmation.Error
+	default:
+		return "Prometheus was not queried"
+	}
+}

@@ -1,0 +1,50 @@
+package rollback
+
+import (
+	"fmt"
+)
+
+// DecideWithTrace returns the decision that Decide returns, and its trace.
+func DecideWithTrace(c Case) (Decision, Trace) {
+	t := Trace{At: c.Now}
+	c.traceTo = &t
+	return Decide(c), t
+}
+
+// trace adds a check to the trace, if there is one.
+func (c Case) trace(name, format string, args ...any) {
+	if c.traceTo != nil {
+		c.traceTo.Checks = append(c.traceTo.Checks, TraceCheck{Name: name, Result: Clip(fmt.Sprintf(format, args...), maxResult)})
+	}
+}
+
+// target returns the target of a rollback of the newest revision, and adds the candidates
+// to the trace.
+func (c Case) target() (Revision, bool) {
+	target, candidates, ok := Target(c.History, KnownBad(c.Records))
+	if c.traceTo != nil {
+		c.traceTo.Candidates = candidates[:min(len(candidates), maxCandidates)]
+	}
+	return target, ok
+}
+
+// attribution says why the signal, whose assessment has no other reason, is or is not
+// about the content of the newest revision.
+func (c Case) attribution(s Signal) string {
+	newest := c.History.Newest()
+	switch {
+	case s.Operator != "":
+		return "ordered by " + s.Operator
+	case s.Revision == newest.Number:
+		return fmt.Sprintf("it names revision %d", newest.Number)
+	case c.identifies(s.Version):
+		return fmt.Sprintf("it names version %s, which only revision %d runs", s.Version, newest.Number)
+	case c.contentSince().IsZero():
+		return fmt.Sprintf("the deployment time of the content of revision %d is unknown", newest.Number)
+	case c.afterContent(s):
+		return fmt.Sprintf("it started %s after the content of revision %d was deployed", Round(s.ActiveSince().Sub(c.contentSince())), newest.Number)
+	default:
+		return fmt.Sprintf("it started before the content of revision %d was deployed, and still fires %s after that; BACKOUT_SETTLE is %s",
+			newest.Number, Round(c.Now.Sub(c.contentSince())), c.Policy.Settle)
+	}
+}
