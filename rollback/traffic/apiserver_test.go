@@ -3,6 +3,7 @@ package traffic_test
 import (
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -15,28 +16,29 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 
+	"github.com/upcommerce/backout/rollback"
 	"github.com/upcommerce/backout/rollback/traffic"
 )
 
-// apiServer holds Ingresses as the Kubernetes API server does, for what a patch
-// depends on: each write makes a new resourceVersion, and a patch whose test
-// operation does not hold is answered 422 and changes nothing. client-go's fake
-// does neither.
+// apiServer stores Ingresses as the Kubernetes API server does, as far as a patch depends on
+// it: each write makes a new resourceVersion, and a patch whose test operation fails is
+// answered with 422 and changes nothing. client-go's fake does neither.
 type apiServer struct {
 	mu        sync.Mutex
 	ingresses map[string]*networkingv1.Ingress
 	version   int
 	gets      int
 	patches   int
-	// meanwhile is called before each patch, with mu held: somebody else's write.
-	meanwhile func(patch int)
-	// behind is what lists that may be old are answered with, if not nil.
-	behind map[string]*networkingv1.Ingress
-	// refuse is a status code with which every patch is answered, if not 0.
+	// beforePatch is called before each patch, with mu locked, for the writes of another
+	// client.
+	beforePatch func(patch int)
+	// cached answers lists that may be outdated, if not nil.
+	cached map[string]*networkingv1.Ingress
+	// refuse is the status code that answers every patch, if not 0.
 	refuse int
 }
 
-// newRouter returns a Router of a server that holds the Ingresses.
+// newRouter returns a Router of a server with the Ingresses.
 func newRouter(t *testing.T, ingresses ...*networkingv1.Ingress) (*traffic.Router, *apiServer) {
 	t.Helper()
 	s := &apiServer{ingresses: make(map[string]*networkingv1.Ingress)}
@@ -82,8 +84,8 @@ func (s *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	key := namespace + "/" + name
 	if r.Method == http.MethodPatch {
 		s.patches++
-		if s.meanwhile != nil {
-			s.meanwhile(s.patches)
+		if s.beforePatch != nil {
+			s.beforePatch(s.patches)
 		}
 	} else {
 		s.gets++
@@ -103,11 +105,11 @@ func (s *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// list answers with all Ingresses: the tests have one namespace.
+// list answers with all Ingresses: the tests that list have one namespace.
 func (s *apiServer) list(w http.ResponseWriter, r *http.Request) {
 	ingresses := s.ingresses
-	if s.behind != nil && r.URL.Query().Get("resourceVersion") == "0" {
-		ingresses = s.behind
+	if s.cached != nil && r.URL.Query().Get("resourceVersion") == "0" {
+		ingresses = s.cached
 	}
 	all := networkingv1.IngressList{TypeMeta: metav1.TypeMeta{APIVersion: "networking.k8s.io/v1", Kind: "IngressList"}}
 	for _, i := range ingresses {
@@ -153,4 +155,40 @@ func answer(w http.ResponseWriter, code int, object any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
 	_ = json.NewEncoder(w).Encode(object)
+}
+
+const (
+	canary = "nginx.ingress.kubernetes.io/canary"
+	weight = "nginx.ingress.kubernetes.io/canary-weight"
+	held   = "backout.dev/held-weight"
+)
+
+func shop() rollback.Key { return rollback.Key{Namespace: "shop", Release: "web"} }
+
+// ingress is a live Ingress of namespace shop.
+func ingress(name string, annotations map[string]string) *networkingv1.Ingress {
+	return &networkingv1.Ingress{ObjectMeta: metav1.ObjectMeta{
+		Namespace: "shop", Name: name, Annotations: maps.Clone(annotations),
+	}}
+}
+
+// declare is an Ingress in a manifest.
+func declare(name string, annotations map[string]string) rollback.Object {
+	object := rollback.Object{
+		"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": map[string]any{"name": name},
+	}
+	if len(annotations) > 0 {
+		texts := make(map[string]any)
+		for key, value := range annotations {
+			texts[key] = value
+		}
+		object["metadata"].(map[string]any)["annotations"] = texts
+	}
+	return object
+}
+
+// in puts a declared object into a namespace.
+func in(namespace string, object rollback.Object) rollback.Object {
+	object["metadata"].(map[string]any)["namespace"] = namespace
+	return object
 }

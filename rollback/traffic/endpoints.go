@@ -7,75 +7,74 @@ import (
 	"sync"
 
 	discoveryv1 "k8s.io/api/discovery/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/selection"
+	"k8s.io/apimachinery/pkg/util/sets"
 
 	"github.com/upcommerce/backout/rollback"
 )
 
-// endpoint is one address behind a Service that takes traffic.
+// endpoint is one ready address behind a Service.
 type endpoint struct {
 	service, pod string
 }
 
-// unready says which of the heirs could not take the canary's traffic, and why; ""
-// if all could. Those that could not be asked about are in the error only.
-func (r *Router) unready(ctx context.Context, namespace string, burdens []burden, early *asked) (string, error) {
-	heirs := names{}
+// unready says which of the takeover Services could not take over the canary's traffic, and
+// why; "" if all could. A Service that could not be read is in the error only.
+func (r *Router) unready(ctx context.Context, namespace string, loads []load, early *prefetch) (string, error) {
+	services := sets.New[string]()
 	subsets := make(map[string]map[string]string)
-	for _, b := range burdens {
-		if b.heir != "" {
-			heirs[b.heir] = true
+	for _, l := range loads {
+		if l.takeover != "" {
+			services.Insert(l.takeover)
 		}
-		if b.subset != nil {
-			subsets[labels.FormatLabels(b.subset)] = b.subset
+		if l.subset != nil {
+			subsets[labels.FormatLabels(l.subset)] = l.subset
 		}
 	}
-	if len(heirs) == 0 {
+	if len(services) == 0 {
 		return "", nil
 	}
-	ready, pods, err := r.ready(ctx, namespace, heirs, subsets, early)
-	for _, b := range burdens {
-		_, asked := pods[labels.FormatLabels(b.subset)]
-		if b.heir == "" || ready == nil || b.subset != nil && !asked {
+	ready, pods, err := r.ready(ctx, namespace, services, subsets, early)
+	for _, l := range loads {
+		subset, read := pods[labels.FormatLabels(l.subset)]
+		if l.takeover == "" || ready == nil || l.subset != nil && !read {
 			continue
 		}
-		what := "Service " + b.heir
-		if b.subset != nil {
-			what += " with " + labels.FormatLabels(b.subset)
+		name := "Service " + l.takeover
+		if l.subset != nil {
+			name += " with " + labels.FormatLabels(l.subset)
 		}
-		if !serves(ready, b, pods[labels.FormatLabels(b.subset)]) {
-			return what + " has no ready endpoint", err
+		if !l.servedBy(ready, subset) {
+			return name + " has no ready endpoint", err
 		}
 	}
 	return "", err
 }
 
-// serves reports whether the burden's heir has an endpoint that is ready; where
-// only a subset counts, one of those pods.
-func serves(ready []endpoint, b burden, subset names) bool {
+// servedBy reports whether the takeover Service has a ready endpoint; if only a subset
+// counts, one of those pods.
+func (l load) servedBy(ready []endpoint, subset sets.Set[string]) bool {
 	for _, e := range ready {
-		if e.service == b.heir && (b.subset == nil || subset[e.pod]) {
+		if e.service == l.takeover && (l.subset == nil || subset.Has(e.pod)) {
 			return true
 		}
 	}
 	return false
 }
 
-// ready returns the endpoints of the Services that take traffic, and the pods of
-// each subset. What could not be read is nil, or missing among the subsets, and the
-// error says why.
-func (r *Router) ready(ctx context.Context, namespace string, services names, subsets map[string]map[string]string, early *asked) ([]endpoint, map[string]names, error) {
+// ready returns the ready endpoints of the Services, and the pods of each subset. Endpoints
+// that could not be read are nil, and such a subset is absent; the error says why.
+func (r *Router) ready(ctx context.Context, namespace string, services sets.Set[string], subsets map[string]map[string]string, early *prefetch) ([]endpoint, map[string]sets.Set[string], error) {
 	var ready []endpoint
 	var errs []error
-	pods := make(map[string]names)
+	pods := make(map[string]sets.Set[string])
 	var mu sync.Mutex
 	var all sync.WaitGroup
 	all.Go(func() {
-		found, ok := early.about(services)
+		found, ok := early.of(services)
 		var err error
 		if !ok {
 			found, err = r.endpoints(ctx, namespace, services)
@@ -98,56 +97,56 @@ func (r *Router) ready(ctx context.Context, namespace string, services names, su
 	return ready, pods, errors.Join(errs...)
 }
 
-// asked are endpoints that were asked for before it was known which matter.
-type asked struct {
-	services names
+// prefetch is a read of endpoints that begins before the routes are known.
+type prefetch struct {
+	services sets.Set[string]
 	done     chan struct{}
 	found    []endpoint
 	err      error
 }
 
-// ask asks for the endpoints of the Services that the manifest declares beside the
-// canary's: most heirs are among them, and nobody has to wait for the routes to know.
-func (r *Router) ask(ctx context.Context, namespace string, m rollback.Manifest) *asked {
-	a := &asked{services: names{}, done: make(chan struct{})}
-	c := canaryOf(m)
+// prefetch reads the endpoints of the manifest's Services other than the canary's. Most
+// takeover Services are among them, so that Observe need not read the routes first.
+func (r *Router) prefetch(ctx context.Context, namespace string, m rollback.Manifest) *prefetch {
+	p := &prefetch{services: sets.New[string](), done: make(chan struct{})}
+	c := r.kinds.canaryOf(m)
 	for _, s := range servicesOf(m) {
-		if !c.services[s.name] {
-			a.services[s.name] = true
+		if !c.services.Has(s.name) {
+			p.services.Insert(s.name)
 		}
 	}
-	if len(a.services) == 0 {
-		close(a.done)
-		return a
+	if len(p.services) == 0 {
+		close(p.done)
+		return p
 	}
 	go func() {
-		defer close(a.done)
-		a.found, a.err = r.endpoints(ctx, namespace, a.services)
+		defer close(p.done)
+		p.found, p.err = r.endpoints(ctx, namespace, p.services)
 	}()
-	return a
+	return p
 }
 
-// about returns the answer, if it is about all of the Services.
-func (a *asked) about(services names) ([]endpoint, bool) {
-	for s := range services {
-		if !a.services[s] {
-			return nil, false
-		}
+// of returns the endpoints if they are those of all the Services and could be read.
+func (p *prefetch) of(services sets.Set[string]) ([]endpoint, bool) {
+	if !p.services.IsSuperset(services) {
+		return nil, false
 	}
-	<-a.done
-	return a.found, a.err == nil
+	<-p.done
+	return p.found, p.err == nil
 }
 
-func (r *Router) endpoints(ctx context.Context, namespace string, services names) ([]endpoint, error) {
-	which, err := labels.NewRequirement(discoveryv1.LabelServiceName, selection.In, sorted(services))
+// endpoints returns the ready endpoints of the Services.
+func (r *Router) endpoints(ctx context.Context, namespace string, services sets.Set[string]) ([]endpoint, error) {
+	names := sets.List(services)
+	of, err := labels.NewRequirement(discoveryv1.LabelServiceName, selection.In, names)
 	if err != nil {
-		return nil, fmt.Errorf("ask for the endpoints of %v: %w", sorted(services), err)
+		return nil, fmt.Errorf("select the endpoints of %v: %w", names, err)
 	}
-	of := atHand()
-	of.LabelSelector = labels.NewSelector().Add(*which).String()
-	list, err := r.objects.Resource(discoveryv1.SchemeGroupVersion.WithResource("endpointslices")).Namespace(namespace).List(ctx, of)
+	o := fromAPICache()
+	o.LabelSelector = labels.NewSelector().Add(*of).String()
+	list, err := r.objects.Resource(discoveryv1.SchemeGroupVersion.WithResource("endpointslices")).Namespace(namespace).List(ctx, o)
 	if err != nil {
-		return nil, hinted(fmt.Errorf("list the endpoints of %v: %w", sorted(services), err), "endpointslices.discovery.k8s.io", namespace)
+		return nil, withHint(fmt.Errorf("list the endpoints of %v: %w", names, err), "endpointslices.discovery.k8s.io", namespace)
 	}
 	ready := []endpoint{}
 	for _, item := range list.Items {
@@ -156,7 +155,7 @@ func (r *Router) endpoints(ctx context.Context, namespace string, services names
 			return nil, fmt.Errorf("read EndpointSlice %s/%s: %w", namespace, item.GetName(), err)
 		}
 		for _, e := range slice.Endpoints {
-			// No word about it means ready, by the API's own rule.
+			// By the definition of the API, an absent condition means ready.
 			if e.Conditions.Ready != nil && !*e.Conditions.Ready {
 				continue
 			}
@@ -171,24 +170,16 @@ func (r *Router) endpoints(ctx context.Context, namespace string, services names
 }
 
 // pods returns the names of the pods with those labels.
-func (r *Router) pods(ctx context.Context, namespace string, set map[string]string) (names, error) {
-	of := atHand()
-	of.LabelSelector = labels.SelectorFromSet(set).String()
-	list, err := r.objects.Resource(schema.GroupVersionResource{Version: "v1", Resource: "pods"}).Namespace(namespace).List(ctx, of)
+func (r *Router) pods(ctx context.Context, namespace string, set map[string]string) (sets.Set[string], error) {
+	o := fromAPICache()
+	o.LabelSelector = labels.SelectorFromSet(set).String()
+	list, err := r.objects.Resource(schema.GroupVersionResource{Version: "v1", Resource: "pods"}).Namespace(namespace).List(ctx, o)
 	if err != nil {
-		return nil, hinted(fmt.Errorf("list the pods with %s: %w", labels.FormatLabels(set), err), "pods", namespace)
+		return nil, withHint(fmt.Errorf("list the pods with %s: %w", labels.FormatLabels(set), err), "pods", namespace)
 	}
-	found := names{}
+	found := sets.New[string]()
 	for _, p := range list.Items {
-		found[p.GetName()] = true
+		found.Insert(p.GetName())
 	}
 	return found, nil
-}
-
-// hinted adds to a refusal what a person has to allow.
-func hinted(err error, resource, namespace string) error {
-	if apierrors.IsForbidden(err) {
-		return fmt.Errorf("%w; allow backout to list %s in namespace %s", err, resource, namespace)
-	}
-	return err
 }

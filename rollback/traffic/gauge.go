@@ -2,7 +2,6 @@ package traffic
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -10,63 +9,55 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 
 	"github.com/upcommerce/backout/rollback"
 )
 
-// Times of the gauge.
+// Times of the Gauge.
 const (
 	gaugeInterval = 30 * time.Second
-	// namespaceTimeout limits the reading of one namespace.
+	// namespaceTimeout limits the read of one namespace.
 	namespaceTimeout = 20 * time.Second
-	// refusedInterval is how often a kind is asked for again that the cluster has
-	// not, or that backout may not list.
-	refusedInterval = 10 * time.Minute
-	// staleLimit is how long a namespace that cannot be read keeps the weights that
-	// were last seen.
+	// staleLimit is how long a namespace that cannot be read keeps its last weights.
 	staleLimit = 5 * time.Minute
 )
 
-// GaugeOptions are the parts of a Gauge; all are required but Registerer and Log.
+// GaugeOptions are the parts of a Gauge; all but Registerer, Show and Log are required.
 type GaugeOptions struct {
 	// Config reaches the API server.
 	Config *rest.Config
-	// Namespaces are those of the opted-in releases, and Allows reports whether a
-	// release is one.
+	// Namespaces are those of the opted-in releases, and Allows reports whether a release is
+	// opted in.
 	Namespaces []string
 	Allows     func(rollback.Key) bool
-	// Registerer takes the metric; nil registers it nowhere.
+	// Registerer takes the metric; nil does not register it.
 	Registerer prometheus.Registerer
-	// Show is told of a namespace's opted-in releases whenever they were read, those
-	// without a known route to a canary too; nil is told nothing.
-	Show func(namespace string, releases []rollback.Guarded)
+	// Show receives a namespace's opted-in releases after each read, including those without
+	// a known route to a canary; nil shows nothing.
+	Show func(namespace string, releases []rollback.GuardedRelease)
 	// Log is slog.Default if nil.
 	Log *slog.Logger
 }
 
-// Gauge shows the live weight of every opted-in release's canary as a metric,
-// whether or not the release was ever accused. It only reads, so that every replica
-// may run one. Whatever the number of releases, it asks for one list of each kind
-// and namespace.
+// Gauge reports the live weight of every opted-in release's canary as a metric, whether or
+// not the release ever got a signal. It only reads, so that every replica may run one. It
+// sends one list a kind and namespace, whatever the number of releases.
 type Gauge struct {
-	server     rest.Interface
+	reader     *snapshotReader
+	kinds      registry
 	namespaces []string
 	allows     func(rollback.Key) bool
 	log        *slog.Logger
 	weight     *prometheus.GaugeVec
-	tell       func(namespace string, releases []rollback.Guarded)
+	report     func(namespace string, releases []rollback.GuardedRelease)
 
-	// shown and refused are Run's alone: what is shown of each namespace, and what is
-	// not asked for before when.
-	shown   map[string]shown
-	refused map[refusal]time.Time
+	// shown is what the metric shows of each namespace. Only Run uses it.
+	shown map[string]shown
 }
 
-// shown is what is shown of one namespace: when it was last read, and whether it
-// could not be since.
+// shown is what the metric shows of one namespace, when that was read, and whether a later
+// read failed.
 type shown struct {
 	series   map[series]float64
 	releases []rollback.Key
@@ -77,31 +68,27 @@ type shown struct {
 // series are the labels of one series.
 type series struct{ namespace, release, route string }
 
-// NewGauge returns a Gauge. It asks nothing of the API server before Run.
+// NewGauge returns a Gauge. It sends no request to the API server before Run.
 func NewGauge(o GaugeOptions) (*Gauge, error) {
-	// As a dynamic client would be: any kind, by its path.
-	config := dynamic.ConfigFor(o.Config)
-	config.GroupVersion = &schema.GroupVersion{}
-	config.APIPath = "/"
-	server, err := rest.RESTClientFor(config)
-	if err != nil {
-		return nil, fmt.Errorf("make a Kubernetes client: %w", err)
-	}
 	g := &Gauge{
-		server: server, namespaces: o.Namespaces, allows: o.Allows, log: o.Log, tell: o.Show,
-		shown: make(map[string]shown), refused: make(map[refusal]time.Time),
+		kinds: newRegistry(), namespaces: o.Namespaces, allows: o.Allows, log: o.Log, report: o.Show,
+		shown: make(map[string]shown),
 		weight: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "backout_canary_weight",
 			Help: "Share of a route's traffic that is meant for the canary of an opted-in release, as it is live, in percent. " +
-				"What a rule on a header or cookie sends there comes on top of it. For a Deployment, which is the route where " +
+				"Requests that a rule on a header or cookie sends there are not included. For a Deployment, which is the route where " +
 				"a plain Service leads to both tracks: its share of the ready pods.",
 		}, []string{"namespace", "release", "route"}),
 	}
-	if g.tell == nil {
-		g.tell = func(string, []rollback.Guarded) {}
+	if g.report == nil {
+		g.report = func(string, []rollback.GuardedRelease) {}
 	}
 	if g.log == nil {
 		g.log = slog.Default()
+	}
+	var err error
+	if g.reader, err = newSnapshotReader(o.Config, g.kinds, g.log); err != nil {
+		return nil, err
 	}
 	if o.Registerer != nil {
 		if err := o.Registerer.Register(g.weight); err != nil {
@@ -111,9 +98,9 @@ func NewGauge(o GaugeOptions) (*Gauge, error) {
 	return g, nil
 }
 
-// Run reads the weights every 30 s until ctx ends, and returns nil then. It is
-// called once. What cannot be read is logged, once until it can: the metric is for
-// people to look at, and nothing waits for it.
+// Run reads the weights every 30 s until ctx ends, and then returns nil. It is called once.
+// It logs a namespace that cannot be read, once for each outage: nothing but dashboards and
+// alerts depends on the metric.
 func (g *Gauge) Run(ctx context.Context) error {
 	for {
 		for _, namespace := range g.namespaces {
@@ -131,8 +118,8 @@ func (g *Gauge) Run(ctx context.Context) error {
 func (g *Gauge) poll(ctx context.Context, namespace string) {
 	limited, cancel := context.WithTimeout(ctx, namespaceTimeout)
 	defer cancel()
-	live, err := g.read(limited, namespace)
-	was := g.shown[namespace]
+	live, err := g.reader.read(limited, namespace)
+	last := g.shown[namespace]
 	if ctx.Err() != nil {
 		return
 	}
@@ -140,22 +127,22 @@ func (g *Gauge) poll(ctx context.Context, namespace string) {
 		now := shown{at: time.Now()}
 		now.series, now.releases = g.series(limited, namespace, live)
 		g.show(namespace, now)
-		g.tell(namespace, now.guarded())
+		g.report(namespace, now.guarded())
 		return
 	}
-	if !was.failing {
+	if !last.failing {
 		g.log.WarnContext(ctx, "the canary weights of a namespace cannot be read; the metric keeps the last ones for a few minutes",
 			"namespace", namespace, "error", err)
 	}
-	was.failing = true
-	if time.Since(was.at) > staleLimit {
-		was.series = nil
+	last.failing = true
+	if time.Since(last.at) > staleLimit {
+		last.series = nil
 	}
-	g.show(namespace, was)
+	g.show(namespace, last)
 }
 
-// show sets what is to be shown of the namespace, and takes away what is not any
-// more. A series that stays is never missing in between.
+// show sets the series of the namespace and deletes those that are gone. A series that stays
+// is never absent in between.
 func (g *Gauge) show(namespace string, now shown) {
 	for s := range g.shown[namespace].series {
 		if _, ok := now.series[s]; !ok {
@@ -168,8 +155,8 @@ func (g *Gauge) show(namespace string, now shown) {
 	g.shown[namespace] = now
 }
 
-// series returns the weights of the namespace's opted-in releases, and these. A
-// route of which nobody knows which side is the canary has none.
+// series returns the weights of the namespace's opted-in releases, and these releases. A
+// route whose canary is ambiguous has no weight.
 func (g *Gauge) series(ctx context.Context, namespace string, live snapshot) (map[series]float64, []rollback.Key) {
 	found := make(map[series]float64)
 	var releases []rollback.Key
@@ -180,10 +167,10 @@ func (g *Gauge) series(ctx context.Context, namespace string, live snapshot) (ma
 			continue
 		}
 		releases = append(releases, k)
-		r := &Router{objects: live.about(m, mentions)}
-		percents, err := r.portions(ctx, k, m)
+		r := &Router{objects: live.about(m, mentions), kinds: g.kinds}
+		percents, err := r.shares(ctx, k, m)
 		if err != nil {
-			g.log.DebugContext(ctx, "a route is not shown among the canary weights", "namespace", namespace, "release", release, "error", err)
+			g.log.DebugContext(ctx, "a route is missing from the canary weights", "namespace", namespace, "release", release, "error", err)
 		}
 		for route, percent := range percents {
 			found[series{namespace: namespace, release: release, route: route}] = percent
@@ -192,55 +179,18 @@ func (g *Gauge) series(ctx context.Context, namespace string, live snapshot) (ma
 	return found, releases
 }
 
-// guarded returns the releases in order of their names, each with its routes in
-// order of theirs.
-func (s shown) guarded() []rollback.Guarded {
-	shares := make(map[rollback.Key][]rollback.Share)
+// guarded returns the releases by name, each with its routes by name.
+func (s shown) guarded() []rollback.GuardedRelease {
+	shares := make(map[rollback.Key][]rollback.RouteShare)
 	for label, percent := range s.series {
 		k := rollback.Key{Namespace: label.namespace, Release: label.release}
-		shares[k] = append(shares[k], rollback.Share{Route: label.route, Percent: percent})
+		shares[k] = append(shares[k], rollback.RouteShare{Route: label.route, Percent: percent})
 	}
-	all := make([]rollback.Guarded, 0, len(s.releases))
+	all := make([]rollback.GuardedRelease, 0, len(s.releases))
 	for _, k := range s.releases {
-		slices.SortFunc(shares[k], func(a, b rollback.Share) int { return strings.Compare(a.Route, b.Route) })
-		all = append(all, rollback.Guarded{Key: k, Routes: shares[k], Read: s.at})
+		slices.SortFunc(shares[k], func(a, b rollback.RouteShare) int { return strings.Compare(a.Route, b.Route) })
+		all = append(all, rollback.GuardedRelease{Key: k, Routes: shares[k], ReadAt: s.at})
 	}
-	slices.SortFunc(all, func(a, b rollback.Guarded) int { return strings.Compare(a.Release, b.Release) })
+	slices.SortFunc(all, func(a, b rollback.GuardedRelease) int { return strings.Compare(a.Release, b.Release) })
 	return all
-}
-
-// portion is the canary's live share on one routing object, or on one of its rules.
-type portion struct {
-	// name is what a rollback.Weight calls it.
-	name    string
-	percent float64
-}
-
-// portionOf returns the share that part is of a total, in any unit. It is 0 where
-// nobody gets anything.
-func portionOf(name string, part, total float64) portion {
-	if part <= 0 || total <= 0 {
-		return portion{name: name}
-	}
-	return portion{name: name, percent: min(100*part/total, 100)}
-}
-
-// portions returns the canary's share on each of the release's routes, in percent by
-// kind and name, together with the errors of what cannot be said. Routes that two
-// API groups have under one kind and name are one, with the larger share.
-func (r *Router) portions(ctx context.Context, k rollback.Key, m rollback.Manifest) (map[string]float64, error) {
-	routes, err := r.routes(ctx, k, m)
-	found, errs := make(map[string]float64), []error{err}
-	for _, o := range routes {
-		live, neighbours, err := r.stored(ctx, k, o)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		for _, p := range o.kind.router.portions(live, o.canary.on(live), neighbours) {
-			route := o.kind.name + "/" + p.name
-			found[route] = max(found[route], p.percent)
-		}
-	}
-	return found, errors.Join(errs...)
 }

@@ -5,9 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
-	"strconv"
-	"strings"
+	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -18,50 +16,36 @@ import (
 	"github.com/upcommerce/backout/rollback"
 )
 
-// fieldManager names backout in the managed fields of what it patches.
+// fieldManager names backout in the managed fields of the objects that it patches.
 const fieldManager = "backout"
 
-// heldAnnotation is backout's own: the weights that a shed found. It stands on a
-// routing object for as long as its weight is held at zero.
-const heldAnnotation = "backout.dev/held-weight"
-
-// Bounds on repeating a patch whose object was changed meanwhile; see unchanged for
-// the strict ones.
+// Bounds on repeating a patch of an object that was changed in the meantime. The first
+// strictPatches demand the resourceVersion that was read; see unchanged.
 const (
 	maxPatches    = 10
 	strictPatches = 4
 	patchInterval = 5 * time.Millisecond
 )
 
-// nothingOwned is the managed fields of who owns no field that is there.
-const nothingOwned = `{"f:metadata":{"f:annotations":{"f:` + heldAnnotation + `":{}}}}`
+// errOverwritten says that the API server accepted a write and stored something else.
+var errOverwritten = errors.New("the API server accepted the weight and stored another one: look for an admission webhook that writes it")
 
-// errPutBack says that a write was accepted and yet did not stay.
-var errPutBack = errors.New("the API server accepted the weight and stored another one: look for an admission webhook that writes it")
-
-// edit is what is to be written to one routing object.
-type edit struct {
-	// weights are the canary's, before and after.
-	weights    []rollback.Weight
-	operations []operation
-}
-
-// change is what is wanted of live routing objects.
+// change is one change of live routing objects.
 type change struct {
-	// of returns the edit of one; no operation if it is as wanted.
-	of func(o route, live *unstructured.Unstructured) (edit, error)
-	// fence is asked before each write, if not nil.
+	// edit returns the edit of one object; without operations if the object is as wanted.
+	edit func(o route, live *unstructured.Unstructured) (edit, error)
+	// fence is called before each write; nil never refuses.
 	fence func() error
-	// back demands that what was stored needs no further edit.
-	back bool
-	// disown gives up the ownership of the fields afterwards.
-	disown bool
+	// verify demands that the stored object needs no further edit.
+	verify bool
+	// then is a second edit, after the first one is stored; nil for none.
+	then func(o route, live *unstructured.Unstructured) (edit, error)
 }
 
-// asking returns the change with still asked before each write, too; nil adds
-// nothing.
-func (c change) asking(ctx context.Context, still func(context.Context) error) change {
-	if still == nil {
+// requiring returns the change with a precondition that is checked before each write, after
+// the fence.
+func (c change) requiring(ctx context.Context, p rollback.Precondition) change {
+	if p == nil {
 		return c
 	}
 	fence := c.fence
@@ -71,43 +55,53 @@ func (c change) asking(ctx context.Context, still func(context.Context) error) c
 				return err
 			}
 		}
-		return still(ctx)
+		return p(ctx)
 	}
 	return c
 }
 
-// operation is one step of a JSON Patch (RFC 6902).
-type operation struct {
-	Op, Path string
-	Value    any
-}
-
-// MarshalJSON keeps a value that is zero: only a remove has none.
-func (o operation) MarshalJSON() ([]byte, error) {
-	if o.Op == "remove" {
-		return json.Marshal(map[string]any{"op": o.Op, "path": o.Path})
+// changeAll makes the change on every route, in parallel, and returns all errors joined.
+func (r *Router) changeAll(ctx context.Context, k rollback.Key, routes []observedRoute, c change) ([]rollback.Weight, error) {
+	weights := make([][]rollback.Weight, len(routes))
+	errs := make([]error, len(routes))
+	var all sync.WaitGroup
+	for i, o := range routes {
+		all.Go(func() {
+			changed, err := r.change(ctx, k, o, c)
+			if err == nil && c.then != nil {
+				_, err = r.change(ctx, k, observedRoute{route: o.route}, change{edit: c.then, fence: c.fence})
+			}
+			if err != nil && !apierrors.IsNotFound(err) {
+				errs[i] = fmt.Errorf("set the weight of %s %s/%s: %w", o.route.kind.name, k.Namespace, o.route.name, err)
+			}
+			weights[i] = changed
+		})
 	}
-	return json.Marshal(map[string]any{"op": o.Op, "path": o.Path, "value": o.Value})
+	all.Wait()
+	var changed []rollback.Weight
+	for _, w := range weights {
+		changed = append(changed, w...)
+	}
+	return changed, errors.Join(errs...)
 }
 
-// set reads the live object, unless that was done a moment ago, and writes what the
-// change asks for, provided that the object is still the one that was read. It
-// repeats both when somebody else wrote in between. Nothing is written if the change
-// asks for nothing.
-func (r *Router) set(ctx context.Context, k rollback.Key, s sight, c change) ([]rollback.Weight, error) {
-	o, live := s.route, s.live
-	objects := r.objects.Resource(o.resource).Namespace(k.Namespace)
+// change reads the live object, unless it was just observed, and patches it, provided that
+// it is still the object that was read. It repeats both if another client wrote in between.
+// It writes nothing if the edit has no operations.
+func (r *Router) change(ctx context.Context, k rollback.Key, o observedRoute, c change) ([]rollback.Weight, error) {
+	live := o.live
+	objects := r.objects.Resource(o.route.resource).Namespace(k.Namespace)
 	for attempt := 1; ; attempt++ {
 		var err error
 		if live == nil || attempt > 1 {
-			live, err = objects.Get(ctx, o.name, metav1.GetOptions{})
+			live, err = objects.Get(ctx, o.route.name, metav1.GetOptions{})
 		}
 		if err != nil {
 			return nil, err
 		}
-		wanted, err := c.of(o, live)
+		wanted, err := c.edit(o.route, live)
 		for i := range wanted.weights {
-			wanted.weights[i].Applier = applierOf(live)
+			wanted.weights[i].FieldManager = applierOf(live)
 		}
 		if err != nil || len(wanted.operations) == 0 {
 			return wanted.weights, err
@@ -121,11 +115,11 @@ func (r *Router) set(ctx context.Context, k rollback.Key, s sight, c change) ([]
 				return nil, err
 			}
 		}
-		stored, err := objects.Patch(ctx, o.name, types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: fieldManager})
+		stored, err := objects.Patch(ctx, o.route.name, types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: fieldManager})
 		if err == nil {
-			return wanted.weights, c.stayed(o, stored)
+			return wanted.weights, c.verifyStored(o.route, stored)
 		}
-		// A failed test operation is answered 422, a lost race 409.
+		// The API server answers a failed test operation with 422, and a lost race with 409.
 		if attempt == maxPatches || !apierrors.IsConflict(err) && !apierrors.IsInvalid(err) {
 			return nil, err
 		}
@@ -137,10 +131,10 @@ func (r *Router) set(ctx context.Context, k rollback.Key, s sight, c change) ([]
 	}
 }
 
-// unchanged returns what has to hold for the operations to be right still: that the
-// object is the one that was read, down to its resourceVersion. On an object that
-// somebody writes all the time this would never hold; there, from some attempt on,
-// only what is to be written has to be as it was read.
+// unchanged returns the tests under which the operations are still right: that the object is
+// the one that was read, by its resourceVersion. That would never hold on an object that
+// another client writes all the time: after strictPatches attempts, only the values that the
+// operations replace have to be as they were read.
 func unchanged(live *unstructured.Unstructured, operations []operation, attempt int) []operation {
 	same := []operation{{Op: "test", Path: "/metadata/resourceVersion", Value: live.GetResourceVersion()}}
 	if attempt <= strictPatches {
@@ -148,55 +142,30 @@ func unchanged(live *unstructured.Unstructured, operations []operation, attempt 
 	}
 	var values []operation
 	for _, o := range operations {
-		value, ok := at(live.Object, o.Path)
+		value, ok := valueAt(live.Object, o.Path)
 		switch {
 		case ok:
 			values = append(values, operation{Op: "test", Path: o.Path, Value: value})
 		case o.Path == annotationsPath:
-			return same // It would replace what somebody has added meanwhile.
+			return same // It would replace annotations that another client has added since.
 		}
 	}
 	return values
 }
 
-// at returns what stands at a JSON Pointer.
-func at(node any, pointer string) (any, bool) {
-	for part := range strings.SplitSeq(strings.TrimPrefix(pointer, "/"), "/") {
-		part = strings.NewReplacer("~1", "/", "~0", "~").Replace(part)
-		switch n := node.(type) {
-		case map[string]any:
-			value, ok := n[part]
-			if !ok {
-				return nil, false
-			}
-			node = value
-		case []any:
-			i, err := strconv.Atoi(part)
-			if err != nil || i < 0 || i >= len(n) {
-				return nil, false
-			}
-			node = n[i]
-		default:
-			return nil, false
-		}
-	}
-	return node, true
-}
-
-// stayed reads back what the API server stored, from its answer to the patch.
-func (c change) stayed(o route, stored *unstructured.Unstructured) error {
-	if !c.back {
+// verifyStored checks the object that the API server stored, from its response to the patch.
+func (c change) verifyStored(o route, stored *unstructured.Unstructured) error {
+	if !c.verify {
 		return nil
 	}
-	again, err := c.of(o, stored)
+	again, err := c.edit(o, stored)
 	if err == nil && len(again.operations) > 0 {
-		return errPutBack
+		return errOverwritten
 	}
 	return err
 }
 
-// applierOf returns the field manager that applies the object server-side; "" if none
-// does.
+// applierOf returns the field manager that applies the object server-side; "" without one.
 func applierOf(live *unstructured.Unstructured) string {
 	for _, f := range live.GetManagedFields() {
 		if f.Operation == metav1.ManagedFieldsOperationApply && f.Manager != fieldManager {
@@ -204,67 +173,4 @@ func applierOf(live *unstructured.Unstructured) string {
 		}
 	}
 	return ""
-}
-
-// disowned returns what takes backout out of the object's managed fields. While it
-// stands there, a server-side apply that wants another weight is refused as a
-// conflict, and Helm 4 applies in that way: right for as long as the weight is held,
-// and wrong for every upgrade after that.
-// https://kubernetes.io/docs/reference/using-api/server-side-apply/#conflicts
-func disowned(_ route, live *unstructured.Unstructured) (edit, error) {
-	var e edit
-	if _, held := live.GetAnnotations()[heldAnnotation]; held {
-		return e, nil // Another canary still is.
-	}
-	fields := live.GetManagedFields()
-	others := slices.ContainsFunc(fields, func(f metav1.ManagedFieldsEntry) bool { return f.Manager != fieldManager })
-	for i, f := range slices.Backward(fields) {
-		path := fmt.Sprintf("/metadata/managedFields/%d", i)
-		switch {
-		case f.Manager != fieldManager:
-		case others:
-			e.operations = append(e.operations, operation{Op: "remove", Path: path})
-		case f.FieldsV1 == nil || f.FieldsV1.GetRawString() != nothingOwned:
-			// An object without any owner is one that somebody has written before the
-			// first apply, which is another conflict.
-			e.operations = append(e.operations, operation{Op: "replace", Path: path + "/fieldsV1", Value: json.RawMessage(nothingOwned)})
-		}
-	}
-	return e, nil
-}
-
-// annotate returns what sets one annotation. An object without annotations gets
-// its first one only: more than one have to come from annotateAll.
-func annotate(live *unstructured.Unstructured, name, value string) []operation {
-	return annotateAll(live, map[string]string{name: value})
-}
-
-// annotateAll returns what sets the annotations.
-func annotateAll(live *unstructured.Unstructured, values map[string]string) []operation {
-	if live.GetAnnotations() == nil {
-		return []operation{{Op: "add", Path: annotationsPath, Value: values}}
-	}
-	var operations []operation
-	for _, name := range sorted(values) {
-		operations = append(operations, operation{Op: "add", Path: annotationPath(name), Value: values[name]})
-	}
-	return operations
-}
-
-// unannotate returns what takes away those of the annotations that are there.
-func unannotate(live *unstructured.Unstructured, names ...string) []operation {
-	var operations []operation
-	for _, name := range names {
-		if _, ok := live.GetAnnotations()[name]; ok {
-			operations = append(operations, operation{Op: "remove", Path: annotationPath(name)})
-		}
-	}
-	return operations
-}
-
-const annotationsPath = "/metadata/annotations"
-
-// annotationPath is the JSON Pointer (RFC 6901) of an annotation.
-func annotationPath(name string) string {
-	return annotationsPath + "/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
 }

@@ -1,7 +1,6 @@
 package traffic
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -13,69 +12,55 @@ import (
 	"github.com/upcommerce/backout/rollback"
 )
 
-// errNoOther says that a rule leads nowhere but to the canary.
-var errNoOther = errors.New("no other backend has a weight: to take the canary out would take the route out; give another backend a weight")
-
-// weighted is a router whose objects have lists of backends, each with a weight.
-// The traffic is divided in proportion to the weights of a list.
+// weighted is a router whose objects have lists of backends, each with a weight. It divides
+// the traffic in proportion to the weights of a list.
 type weighted struct {
-	// lists are where an object may have such lists.
-	lists []place
-	// read says which backend an entry of a list is.
+	// lists are the places of such lists in an object.
+	lists []listPath
+	// read returns the backend of an entry; the zero backend for an entry that gets no
+	// users' requests.
 	read func(object *unstructured.Unstructured, entry map[string]any) backend
 	// absent is the weight of a backend without one.
 	absent int64
-	// even says that backends which all have the weight zero share the traffic
-	// evenly.
+	// even says that backends which all have the weight zero share the traffic evenly.
 	even bool
 }
 
-// place is where lists of backends stand in an object.
-type place struct {
-	// path leads there, with * for every entry of a list: "spec.rules.*.backendRefs".
-	path string
-	// called is what people call the thing with the list, such as "rule".
-	called string
+// backendByName reads the backend of an entry that has its name.
+func backendByName(entry map[string]any) backend {
+	name, _ := entry["name"].(string)
+	return backend{name: name, key: "/name", value: name}
 }
 
-// backend is one entry of a list.
-type backend struct {
-	// name is what people call it: that of its Service; for a subset of its pods
-	// "service/subset".
-	name string
-	// service is the Service behind it, in the object's namespace; "" if there is
-	// none that can be asked.
-	service string
-	// key and value are a field that says which backend the entry is. The key is
-	// a JSON Pointer in the entry.
-	key, value string
-
-	weight int64
-	// implied says that the weight depends on those of the others.
-	implied bool
-	canary  bool
-	path    string
-	entry   map[string]any
+// backendByReference reads the backend of an entry that refers to an object, by default to
+// a Service of the same namespace.
+func backendByReference(object *unstructured.Unstructured, entry map[string]any) backend {
+	b := backendByName(entry)
+	kind, _ := entry["kind"].(string)
+	namespace, _ := entry["namespace"].(string)
+	if (kind == "" || kind == "Service") && inNamespaceOf(object, namespace) {
+		b.service = b.name
+	}
+	return b
 }
 
-// split is one list of backends. It divides traffic if at least one of them is the
-// canary and one is not.
-type split struct {
-	// label says which one it is among the lists of the object: "rule 2".
-	label    string
-	backends []backend
+// inNamespaceOf reports whether a backend's namespace is that of the object. A manifest need
+// not declare the object's.
+func inNamespaceOf(object *unstructured.Unstructured, namespace string) bool {
+	return namespace == "" || object.GetNamespace() == "" || namespace == object.GetNamespace()
 }
 
 func (w weighted) leads(object *unstructured.Unstructured, c canary) (bool, error) {
-	for _, l := range w.listsOf(object) {
-		if err := ambiguous(w.backends(object, l, c), c); err != nil {
+	all := w.all(object, c)
+	for _, s := range all {
+		if err := ambiguous(s.backends, c); err != nil {
 			return false, err
 		}
 	}
-	return len(w.splits(object, c)) > 0, nil
+	return slices.ContainsFunc(all, split.divides), nil
 }
 
-// ambiguous returns an error that names the backends between which a person has to
+// ambiguous returns an error that names the backends between which an operator has to
 // choose.
 func ambiguous(all []backend, c canary) error {
 	if c.chosen != nil || len(all) < 2 {
@@ -83,10 +68,10 @@ func ambiguous(all []backend, c canary) error {
 	}
 	var candidates []string
 	for _, b := range all {
-		mine := c.guessed && b.canary
-		// The release has canary pods, but no Service that is only theirs.
-		lost := c.tracked && len(c.services)+len(c.deployments) == 0 && c.own[b.service]
-		if (mine || lost) && !slices.Contains(candidates, b.name) {
+		guessed := c.guessed && b.canary
+		// The release has canary pods, but no Service that selects only them.
+		unknown := c.tracked && len(c.services)+len(c.deployments) == 0 && c.ownServices.Has(b.service)
+		if (guessed || unknown) && !slices.Contains(candidates, b.name) {
 			candidates = append(candidates, b.name)
 		}
 	}
@@ -97,13 +82,9 @@ func ambiguous(all []backend, c canary) error {
 		strings.Join(candidates, " or "), canaryAnnotation)
 }
 
-// splits returns the lists that divide traffic between the canary and others.
+// splits returns the lists that divide traffic between the canary and other backends.
 func (w weighted) splits(object *unstructured.Unstructured, c canary) []split {
-	return slices.DeleteFunc(w.all(object, c), func(s split) bool {
-		canary := slices.ContainsFunc(s.backends, func(b backend) bool { return b.canary })
-		other := slices.ContainsFunc(s.backends, func(b backend) bool { return !b.canary })
-		return !canary || !other
-	})
+	return slices.DeleteFunc(w.all(object, c), func(s split) bool { return !s.divides() })
 }
 
 // all returns every list of the object.
@@ -115,8 +96,17 @@ func (w weighted) all(object *unstructured.Unstructured, c canary) []split {
 	return all
 }
 
-// backends reads the entries of one list. What is none is left out.
-func (w weighted) backends(object *unstructured.Unstructured, l entries, c canary) []backend {
+// listsOf returns every list of the object as it is written there.
+func (w weighted) listsOf(object *unstructured.Unstructured) []backendList {
+	var found []backendList
+	for _, p := range w.lists {
+		found = append(found, p.in(object)...)
+	}
+	return found
+}
+
+// backends reads the entries of one list, and leaves out those that are not a backend.
+func (w weighted) backends(object *unstructured.Unstructured, l backendList, c canary) []backend {
 	var all []backend
 	var sum int64
 	for i, e := range l.entries {
@@ -145,34 +135,48 @@ func (w weighted) backends(object *unstructured.Unstructured, l entries, c canar
 	return all
 }
 
-func (w weighted) look(live *unstructured.Unstructured, c canary, _ []unstructured.Unstructured) ([]rollback.Weight, []burden) {
+func (w weighted) observe(live *unstructured.Unstructured, c canary, _ []unstructured.Unstructured) ([]rollback.Weight, []load) {
 	var weights []rollback.Weight
-	var burdens []burden
+	var loads []load
 	for _, s := range w.splits(live, c) {
-		weight := w.named(live, s, s.canary(), s.canary())
+		weight := w.weight(live, s, s.canaryWeight(), s.canaryWeight())
 		weights = append(weights, weight)
-		if s.canary() == 0 {
+		if s.canaryWeight() == 0 {
 			continue
 		}
-		b := burden{
-			canary: float64(s.canary()), total: float64(s.total()),
-			alone: fmt.Sprintf("no other backend of %s %s has a weight", weight.Kind, weight.Name),
+		l := load{
+			canary: float64(s.canaryWeight()), total: float64(s.total()),
+			noStable: fmt.Sprintf("no other backend of %s %s has a weight", weight.Kind, weight.Name),
 		}
-		if heir := s.heir(); heir >= 0 {
-			b.heir, b.subset = c.heir(s.backends[heir])
+		if takeover := s.takeover(); takeover >= 0 {
+			l.takeover, l.subset = takeoverService(s.backends[takeover], c)
 		}
-		burdens = append(burdens, b)
+		loads = append(loads, l)
 	}
-	return w.beside(live, c, weights), burdens
+	return w.nameLeftAlone(live, c, weights), loads
 }
 
-// beside adds to the first weight's name what leads to the canary and to nobody
-// else, such as a rule on a header: no weight can take that away, and without its
-// only backend the rule would answer with errors.
-func (w weighted) beside(live *unstructured.Unstructured, c canary, weights []rollback.Weight) []rollback.Weight {
+// takeoverService returns the Service behind a backend that would take over the canary's
+// traffic, and the labels of the pods in its subset; "" if no DestinationRule describes the
+// subset.
+func takeoverService(b backend, c canary) (service string, subset labels.Set) {
+	if b.name == b.service {
+		return b.service, nil
+	}
+	subset, described := c.subsets[b.name]
+	if !described {
+		return "", nil
+	}
+	return b.service, subset
+}
+
+// nameLeftAlone adds to the first weight's name the lists that lead only to the canary, such
+// as a rule on a header: no weight can stop their traffic, and without its only backend the
+// rule would answer with errors.
+func (w weighted) nameLeftAlone(live *unstructured.Unstructured, c canary, weights []rollback.Weight) []rollback.Weight {
 	var alone []string
 	for _, s := range w.all(live, c) {
-		if s.alone() {
+		if s.canaryAlone() {
 			alone = append(alone, s.label)
 		}
 	}
@@ -186,17 +190,17 @@ func (w weighted) beside(live *unstructured.Unstructured, c canary, weights []ro
 	return weights
 }
 
-func (w weighted) portions(live *unstructured.Unstructured, c canary, _ []unstructured.Unstructured) []portion {
-	var found []portion
+func (w weighted) shares(live *unstructured.Unstructured, c canary, _ []unstructured.Unstructured) []share {
+	var found []share
 	for _, s := range w.splits(live, c) {
-		found = append(found, portionOf(w.named(live, s, 0, 0).Name, float64(s.canary()), float64(s.total())))
+		found = append(found, shareOf(w.weight(live, s, 0, 0).Name, float64(s.canaryWeight()), float64(s.total())))
 	}
 	return found
 }
 
-// named returns the canary's weight in one list. Where an object has several, its
-// name is followed by which one it is.
-func (w weighted) named(live *unstructured.Unstructured, s split, from, to int64) rollback.Weight {
+// weight returns the canary's weight in one list. If the object has several lists, the
+// label follows its name.
+func (w weighted) weight(live *unstructured.Unstructured, s split, from, to int64) rollback.Weight {
 	weight := rollback.Weight{
 		Kind: live.GetKind(), Name: live.GetName(),
 		From: strconv.FormatInt(from, 10), To: strconv.FormatInt(to, 10),
@@ -205,17 +209,4 @@ func (w weighted) named(live *unstructured.Unstructured, s split, from, to int64
 		weight.Name += " " + s.label
 	}
 	return weight
-}
-
-// heir returns the Service behind a backend that would take the canary's traffic,
-// and which of its pods; "" if nobody says which pods are in the subset.
-func (c canary) heir(b backend) (service string, subset labels.Set) {
-	if b.name == b.service {
-		return b.service, nil
-	}
-	subset, described := c.subsets[b.name]
-	if !described {
-		return "", nil
-	}
-	return b.service, subset
 }

@@ -1,18 +1,22 @@
 package traffic
 
 import (
-	"maps"
-	"slices"
 	"strconv"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/sets"
 
 	"github.com/upcommerce/backout/rollback"
 )
 
-// workload is what makes pods: its pod template's labels, and where it stands.
+// deploymentKind is the kind that takes the place of a routing object where a Service
+// selects the pods of both tracks.
+const deploymentKind = "Deployment"
+
+// workload is an object of the manifest that makes pods which serve; labels are those
+// of its pod template.
 type workload struct {
 	kind, name string
 	labels     labels.Set
@@ -32,8 +36,8 @@ func (s service) selects(w workload) bool {
 
 // scaledBy returns the Deployments that a HorizontalPodAutoscaler of the manifest
 // scales.
-func scaledBy(m rollback.Manifest) names {
-	found := names{}
+func scaledBy(m rollback.Manifest) sets.Set[string] {
+	found := sets.New[string]()
 	for _, object := range m {
 		o := &unstructured.Unstructured{Object: object}
 		if o.GetKind() != "HorizontalPodAutoscaler" {
@@ -41,39 +45,30 @@ func scaledBy(m rollback.Manifest) names {
 		}
 		if kind, _, _ := unstructured.NestedString(object, "spec", "scaleTargetRef", "kind"); kind == deploymentKind {
 			name, _, _ := unstructured.NestedString(object, "spec", "scaleTargetRef", "name")
-			found[name] = true
+			found.Insert(name)
 		}
 	}
 	return found
 }
 
-// workloadsOf returns what makes pods that serve: whatever has a pod template and
-// does not end by itself.
+// workloadsOf returns the workloads that may be behind a Service.
 func workloadsOf(m rollback.Manifest) []workload {
-	var found []workload
-	var tracked bool
-	for _, object := range m {
-		o := &unstructured.Unstructured{Object: object}
-		if _, ok, _ := unstructured.NestedFieldNoCopy(object, "spec", "template", "spec"); !ok || o.GetKind() == "Job" {
-			continue
-		}
-		w := workloadOf(o)
-		tracked = tracked || w.canary
-		found = append(found, w)
-	}
-	for i, w := range found {
-		if !tracked {
-			found[i].canary = strings.HasSuffix(w.name, canarySuffix)
-		}
+	serving := m.Serving()
+	found := make([]workload, len(serving))
+	for i, w := range serving {
+		found[i] = workload{kind: w.Kind, name: w.Name, labels: w.PodLabels, canary: w.Canary}
 	}
 	return found
 }
 
+// workloadOf returns a live object as a workload, which is the canary's if its pods
+// carry the track label.
 func workloadOf(o *unstructured.Unstructured) workload {
-	set, _, _ := unstructured.NestedStringMap(o.Object, "spec", "template", "metadata", "labels")
-	return workload{kind: o.GetKind(), name: o.GetName(), labels: set, canary: set[trackLabel] == trackCanary}
+	w, _ := rollback.WorkloadOf(o.Object)
+	return workload{kind: o.GetKind(), name: o.GetName(), labels: w.PodLabels, canary: w.Canary}
 }
 
+// servicesOf returns the Services of the manifest.
 func servicesOf(m rollback.Manifest) []service {
 	var found []service
 	for _, object := range m {
@@ -90,10 +85,7 @@ func serviceOf(o *unstructured.Unstructured) service {
 	return service{name: o.GetName(), selector: selector}
 }
 
-// sorted returns the keys of m in order.
-func sorted[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
-
-// number reads a whole number as YAML or JSON have it.
+// number returns a decoded number, or a string that contains one, as a whole number.
 func number(value any) (int64, bool) {
 	switch n := value.(type) {
 	case int64:

@@ -1,7 +1,6 @@
 package traffic
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,9 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
-// outline is what an object is read into: nothing but what a weight depends on. Most
-// of what an API server sends is none of that, and a namespace may have thousands of
-// objects.
+// outline is the part of an object on which a weight depends. It is a small part, and a
+// namespace may have thousands of objects.
 type outline struct {
 	Metadata struct {
 		Name        string            `json:"name"`
@@ -23,7 +21,7 @@ type outline struct {
 	Spec map[string]any `json:"spec"`
 }
 
-// podOutline is the outline of an object that makes pods, without what they are.
+// podOutline is the outline of an object that makes pods, without their spec.
 type podOutline struct {
 	outline
 	Spec struct {
@@ -39,26 +37,8 @@ type podOutline struct {
 	} `json:"status"`
 }
 
-// list returns the outlines of the namespace's objects of one kind. It reads them one
-// after the other, and never has the whole list in memory. Version 0 means whatever
-// the API server has in its own memory: it need not ask etcd. That may be some
-// moments old.
-func (g *Gauge) list(ctx context.Context, namespace string, k lookedAt) ([]unstructured.Unstructured, error) {
-	path := []string{"apis", k.resource.Group, k.resource.Version}
-	if k.resource.Group == "" {
-		path = []string{"api", k.resource.Version}
-	}
-	body, err := g.server.Get().AbsPath(append(path, "namespaces", namespace, k.resource.Resource)...).
-		Param("resourceVersion", "0").SetHeader("Accept", "application/json").Stream(ctx)
-	if err != nil {
-		return nil, err
-	}
-	items, err := k.decode(json.NewDecoder(body))
-	return items, errors.Join(err, body.Close())
-}
-
-// decode reads a list. One that ends too soon is an error.
-func (k lookedAt) decode(d *json.Decoder) ([]unstructured.Unstructured, error) {
+// decode reads a list. A list that ends too soon is an error.
+func (k listedKind) decode(d *json.Decoder) ([]unstructured.Unstructured, error) {
 	var all []unstructured.Unstructured
 	if err := expect(d, json.Delim('{')); err != nil {
 		return nil, err
@@ -75,7 +55,7 @@ func (k lookedAt) decode(d *json.Decoder) ([]unstructured.Unstructured, error) {
 			}
 			continue
 		}
-		if start, err := d.Token(); err != nil || start == nil { // an empty list may be null
+		if start, err := d.Token(); err != nil || start == nil { // An empty list may be null.
 			if err != nil {
 				return nil, err
 			}
@@ -95,20 +75,20 @@ func (k lookedAt) decode(d *json.Decoder) ([]unstructured.Unstructured, error) {
 	return all, expect(d, json.Delim('}'))
 }
 
-// expect reads one token, which has to be that one.
+// expect reads one token, which has to be the wanted one.
 func expect(d *json.Decoder, want json.Delim) error {
 	got, err := d.Token()
 	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}
 	if err == nil && got != want {
-		return fmt.Errorf("read a list: got %v where %v belongs", got, want)
+		return fmt.Errorf("read a list: got %v, want %v", got, want)
 	}
 	return err
 }
 
 // next reads one object.
-func (k lookedAt) next(d *json.Decoder) (unstructured.Unstructured, error) {
+func (k listedKind) next(d *json.Decoder) (unstructured.Unstructured, error) {
 	if !k.pods {
 		var o outline
 		err := d.Decode(&o)
@@ -119,8 +99,8 @@ func (k lookedAt) next(d *json.Decoder) (unstructured.Unstructured, error) {
 		return unstructured.Unstructured{}, err
 	}
 	spec := map[string]any{"template": map[string]any{
-		"metadata": map[string]any{"labels": texts(o.Spec.Template.Metadata.Labels)},
-		// That there is one tells a workload from other objects.
+		"metadata": map[string]any{"labels": decoded(o.Spec.Template.Metadata.Labels)},
+		// A template with a spec makes the object a workload.
 		"spec": map[string]any{},
 	}}
 	if o.Spec.Replicas != nil {
@@ -131,13 +111,13 @@ func (k lookedAt) next(d *json.Decoder) (unstructured.Unstructured, error) {
 	return made, nil
 }
 
-// object returns an outline as any other live object. The API server leaves out of a
-// list's objects what kind they are.
-func (k lookedAt) object(o outline, spec map[string]any) unstructured.Unstructured {
+// object returns an outline as a live object, with its kind, which the API server leaves out
+// of the objects of a list.
+func (k listedKind) object(o outline, spec map[string]any) unstructured.Unstructured {
 	delete(o.Metadata.Annotations, "kubectl.kubernetes.io/last-applied-configuration")
 	metadata := map[string]any{"name": o.Metadata.Name, "namespace": o.Metadata.Namespace}
 	if len(o.Metadata.Annotations) > 0 {
-		metadata["annotations"] = texts(o.Metadata.Annotations)
+		metadata["annotations"] = decoded(o.Metadata.Annotations)
 	}
 	return unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": metav1.GroupVersion{Group: k.resource.Group, Version: k.resource.Version}.String(),
@@ -145,8 +125,8 @@ func (k lookedAt) object(o outline, spec map[string]any) unstructured.Unstructur
 	}}
 }
 
-// texts returns the map as decoded JSON has it.
-func texts(m map[string]string) map[string]any {
+// decoded returns the map as the JSON decoder would.
+func decoded(m map[string]string) map[string]any {
 	all := make(map[string]any, len(m))
 	for key, value := range m {
 		all[key] = value

@@ -17,9 +17,9 @@ import (
 // The annotations of ingress-nginx.
 // https://kubernetes.github.io/ingress-nginx/user-guide/nginx-configuration/annotations/#canary
 const (
-	canaryMark = "nginx.ingress.kubernetes.io/canary"
-	// weightAnnotation is a whole number as text, of totalAnnotation; without it
-	// the weight is 0.
+	canaryFlag = "nginx.ingress.kubernetes.io/canary"
+	// weightAnnotation is a whole number as text, out of totalAnnotation. Without it the
+	// weight is 0.
 	weightAnnotation = "nginx.ingress.kubernetes.io/canary-weight"
 	totalAnnotation  = "nginx.ingress.kubernetes.io/canary-weight-total"
 	headerAnnotation = "nginx.ingress.kubernetes.io/canary-by-header"
@@ -28,16 +28,14 @@ const (
 	// classAnnotation is the older way to write the class of any Ingress.
 	classAnnotation = "kubernetes.io/ingress.class"
 
-	// defaultTotal is what a weight is of, without totalAnnotation.
+	// defaultTotal is the total without totalAnnotation.
 	defaultTotal = 100
-
-	zero = "0"
 )
 
-// heldRulesAnnotation is backout's own: the rules that a shed took away.
+// heldRulesAnnotation is backout's own: the rules that a shed removed.
 const heldRulesAnnotation = "backout.dev/held-rules"
 
-// ruleAnnotations send requests to the canary by what is in them, whatever the
+// ruleAnnotations send requests to the canary by their headers and cookies, whatever the
 // weight is.
 func ruleAnnotations() []string {
 	return []string{
@@ -48,14 +46,13 @@ func ruleAnnotations() []string {
 	}
 }
 
-// ingressNGINX is ingress-nginx, and whoever reads its annotations: the canary
-// has an Ingress of its own, whose annotations say how much of the traffic it
-// gets.
+// ingressNGINX is ingress-nginx, and other controllers that read its annotations: the
+// canary has its own Ingress, whose annotations say how much of the traffic it gets.
 type ingressNGINX struct{}
 
 func (ingressNGINX) leads(object *unstructured.Unstructured, c canary) (bool, error) {
-	// ingress-nginx reads its boolean annotations in this way: "1" and "True" count.
-	on, err := strconv.ParseBool(object.GetAnnotations()[canaryMark])
+	// ingress-nginx parses its boolean annotations in this way: "1" and "True" count.
+	on, err := strconv.ParseBool(object.GetAnnotations()[canaryFlag])
 	if err != nil || !on || !c.foreign {
 		return err == nil && on, nil
 	}
@@ -67,8 +64,8 @@ func (ingressNGINX) leads(object *unstructured.Unstructured, c canary) (bool, er
 	return false, nil
 }
 
-// weight returns the declared weight, and what it is together with the rules that
-// take precedence over it: "20 and header x-canary".
+// weight returns the weight alone, and together with the rules that take precedence over
+// it: "20 and header x-canary".
 func (ingressNGINX) weight(object *unstructured.Unstructured) (weight, whole string) {
 	annotations := object.GetAnnotations()
 	weight = strings.TrimSpace(annotations[weightAnnotation])
@@ -85,7 +82,7 @@ func (ingressNGINX) weight(object *unstructured.Unstructured) (weight, whole str
 	return weight, whole
 }
 
-// rules returns the rule annotations that an object has.
+// rules returns the object's rule annotations.
 func (ingressNGINX) rules(object *unstructured.Unstructured) map[string]string {
 	found := make(map[string]string)
 	for _, name := range ruleAnnotations() {
@@ -96,20 +93,20 @@ func (ingressNGINX) rules(object *unstructured.Unstructured) map[string]string {
 	return found
 }
 
-// shed leaves alone what is no canary route any more, whatever the manifest
-// declares: somebody has changed it, and it may carry everybody's traffic.
+// shed leaves an Ingress alone that is no longer a canary route, whatever the manifest
+// declares: another client has changed it, and it may carry the traffic of all users.
 func (r ingressNGINX) shed(live *unstructured.Unstructured, c canary) (edit, error) {
 	if leads, err := r.leads(live, c); err != nil || !leads {
 		return edit{}, err
 	}
 	weight, whole := r.weight(live)
-	told := rollback.Weight{Kind: live.GetKind(), Name: live.GetName(), From: whole, To: zero}
+	change := rollback.Weight{Kind: live.GetKind(), Name: live.GetName(), From: whole, To: zero}
 	rules := r.rules(live)
 	if weight == zero && len(rules) == 0 {
 		if held, ok := live.GetAnnotations()[heldAnnotation]; ok {
-			told.From = held
+			change.From = held
 		}
-		return edit{weights: []rollback.Weight{told}}, nil
+		return edit{weights: []rollback.Weight{change}}, nil
 	}
 	wanted := map[string]string{weightAnnotation: zero, heldAnnotation: whole}
 	if len(rules) > 0 {
@@ -120,19 +117,19 @@ func (r ingressNGINX) shed(live *unstructured.Unstructured, c canary) (edit, err
 		wanted[heldRulesAnnotation] = string(text)
 	}
 	return edit{
-		weights:    []rollback.Weight{told},
-		operations: append(annotateAll(live, wanted), unannotate(live, sorted(rules)...)...),
+		weights:    []rollback.Weight{change},
+		operations: append(annotateAll(live, wanted), unannotate(live, slices.Sorted(maps.Keys(rules))...)...),
 	}, nil
 }
 
-// raise leaves alone what shed does. The declared rules count, not those that the
-// shed took away: they may be the accused revision's.
-func (r ingressNGINX) raise(live, declared *unstructured.Unstructured, c canary) (edit, error) {
+// restore leaves the same Ingresses alone as shed. It restores the declared rules and not
+// those that the shed removed, which may be the suspect revision's.
+func (r ingressNGINX) restore(live, declared *unstructured.Unstructured, c canary) (edit, error) {
 	if leads, err := r.leads(live, c); err != nil || !leads {
 		return edit{}, err
 	}
 	if declared == nil {
-		declared = r.found(live)
+		declared = r.beforeShed(live)
 	}
 	from, wholeFrom := r.weight(live)
 	to, wholeTo := r.weight(declared)
@@ -153,8 +150,8 @@ func (r ingressNGINX) raise(live, declared *unstructured.Unstructured, c canary)
 	return e, nil
 }
 
-// found returns a live Ingress as the shed found it.
-func (r ingressNGINX) found(live *unstructured.Unstructured) *unstructured.Unstructured {
+// beforeShed returns a live Ingress as the shed found it.
+func (r ingressNGINX) beforeShed(live *unstructured.Unstructured) *unstructured.Unstructured {
 	was := live.DeepCopy()
 	annotations := was.GetAnnotations()
 	weight, _, _ := strings.Cut(annotations[heldAnnotation], " ")
@@ -169,7 +166,10 @@ func (r ingressNGINX) found(live *unstructured.Unstructured) *unstructured.Unstr
 	return was
 }
 
-func (r ingressNGINX) hold(object *unstructured.Unstructured, _ canary) {
+func (r ingressNGINX) hold(object, _ *unstructured.Unstructured, c canary) {
+	if leads, err := r.leads(object, c); err != nil || !leads {
+		return
+	}
 	annotations := object.GetAnnotations()
 	annotations[weightAnnotation] = zero
 	for name := range r.rules(object) {
@@ -178,38 +178,38 @@ func (r ingressNGINX) hold(object *unstructured.Unstructured, _ canary) {
 	object.SetAnnotations(annotations)
 }
 
-// look finds who serves the canary's hosts and paths otherwise.
-func (r ingressNGINX) look(live *unstructured.Unstructured, c canary, neighbours []unstructured.Unstructured) ([]rollback.Weight, []burden) {
+// observe finds the Services to which other Ingresses send the canary's hosts and paths.
+func (r ingressNGINX) observe(live *unstructured.Unstructured, c canary, neighbours []unstructured.Unstructured) ([]rollback.Weight, []load) {
 	if leads, err := r.leads(live, c); err != nil || !leads {
 		return nil, nil
 	}
-	_, whole := r.weight(live)
-	weights := []rollback.Weight{{Kind: live.GetKind(), Name: live.GetName(), From: whole, To: whole}}
-	if whole == zero {
+	_, weight := r.weight(live)
+	weights := []rollback.Weight{{Kind: live.GetKind(), Name: live.GetName(), From: weight, To: weight}}
+	if weight == zero {
 		return weights, nil
 	}
-	share := burden{alone: fmt.Sprintf("all traffic of Ingress %s goes to the canary", live.GetName())}
-	share.canary, share.total = r.share(live)
-	places := backendsOf(live)
-	if len(places) == 0 {
-		return weights, []burden{share}
+	whole := load{noStable: fmt.Sprintf("all traffic of Ingress %s goes to the canary", live.GetName())}
+	whole.canary, whole.total = r.weightOf(live)
+	locations := backendsOf(live)
+	if len(locations) == 0 {
+		return weights, []load{whole}
 	}
-	var burdens []burden
-	for _, where := range inOrder(places) {
-		b := share
-		heir, ok := r.stable(where, live, neighbours)
+	var loads []load
+	for _, at := range inOrder(locations) {
+		l := whole
+		takeover, ok := r.stable(at, live, neighbours)
 		if !ok {
-			b.canary, b.total = 1, 1
-			b.alone = fmt.Sprintf("no other Ingress serves %s%s", where.host, where.path)
+			l.canary, l.total = 1, 1
+			l.noStable = fmt.Sprintf("no other Ingress serves %s%s", at.host, at.path)
 		}
-		b.heir = heir
-		burdens = append(burdens, b)
+		l.takeover = takeover
+		loads = append(loads, l)
 	}
-	return weights, burdens
+	return weights, loads
 }
 
-// share returns the weight as a number, and what it is of.
-func (r ingressNGINX) share(live *unstructured.Unstructured) (canary, total float64) {
+// weightOf returns the weight as a number, and its total.
+func (r ingressNGINX) weightOf(live *unstructured.Unstructured) (canary, total float64) {
 	weight, _ := r.weight(live)
 	if n, err := strconv.ParseFloat(weight, 64); err == nil {
 		canary = n
@@ -221,45 +221,45 @@ func (r ingressNGINX) share(live *unstructured.Unstructured) (canary, total floa
 	return canary, total
 }
 
-func (r ingressNGINX) portions(live *unstructured.Unstructured, _ canary, _ []unstructured.Unstructured) []portion {
-	canary, total := r.share(live)
-	return []portion{portionOf(live.GetName(), canary, total)}
+func (r ingressNGINX) shares(live *unstructured.Unstructured, _ canary, _ []unstructured.Unstructured) []share {
+	canary, total := r.weightOf(live)
+	return []share{shareOf(live.GetName(), canary, total)}
 }
 
-// stable returns the Service to which an Ingress that is no canary sends the
-// requests of that place; "" if its backend is no Service.
-func (r ingressNGINX) stable(where location, live *unstructured.Unstructured, neighbours []unstructured.Unstructured) (string, bool) {
+// stable returns the Service to which an Ingress that is not a canary sends the requests of
+// that location; "" if its backend is not a Service.
+func (r ingressNGINX) stable(at location, live *unstructured.Unstructured, neighbours []unstructured.Unstructured) (string, bool) {
 	for i := range neighbours {
 		o := &neighbours[i]
 		if leads, _ := r.leads(o, canary{}); leads || r.class(o) != r.class(live) {
 			continue
 		}
-		if service, ok := backendsOf(o)[where]; ok {
+		if service, ok := backendsOf(o)[at]; ok {
 			return service, true
 		}
 	}
 	return "", false
 }
 
-// class returns the Ingress's class, in whichever of the two ways it is written.
+// class returns the Ingress's class, from the field or the annotation.
 func (ingressNGINX) class(object *unstructured.Unstructured) string {
 	class, _, _ := unstructured.NestedString(object.Object, "spec", "ingressClassName")
 	return cmp.Or(class, object.GetAnnotations()[classAnnotation])
 }
 
-// location is what an Ingress routes: a host and a path; both empty for everything
-// else.
+// location is a host and a path that an Ingress routes; both are empty for its default
+// backend.
 type location struct{ host, path string }
 
 // inOrder returns the locations by host and path.
-func inOrder(places map[location]string) []location {
-	return slices.SortedFunc(maps.Keys(places), func(a, b location) int {
+func inOrder(locations map[location]string) []location {
+	return slices.SortedFunc(maps.Keys(locations), func(a, b location) int {
 		return cmp.Or(cmp.Compare(a.host, b.host), cmp.Compare(a.path, b.path))
 	})
 }
 
-// backendsOf returns the Services of an Ingress by what is routed to them; "" for a
-// backend that is no Service.
+// backendsOf returns the Services of an Ingress by location; "" for a backend that is not a
+// Service.
 func backendsOf(ingress *unstructured.Unstructured) map[location]string {
 	found := make(map[location]string)
 	if spec, ok := ingress.Object["spec"].(map[string]any); ok && spec["defaultBackend"] != nil {

@@ -9,15 +9,15 @@ import (
 	"github.com/upcommerce/backout/rollback"
 )
 
-// istio is Istio's VirtualService: each of its HTTP, TCP and TLS routes has a list
-// of destinations. One without a weight gets nothing, unless it is alone.
+// istio is Istio's VirtualService: each of its HTTP, TCP and TLS routes has a list of
+// destinations. A destination without a weight gets no traffic, unless it is the only one.
 // https://istio.io/latest/docs/reference/config/networking/virtual-service/
 func istio() weighted {
 	return weighted{
-		lists: []place{
-			{path: "spec.http.*.route", called: "http"},
-			{path: "spec.tcp.*.route", called: "tcp"},
-			{path: "spec.tls.*.route", called: "tls"},
+		lists: []listPath{
+			{path: "spec.http.*.route", label: "http"},
+			{path: "spec.tcp.*.route", label: "tcp"},
+			{path: "spec.tls.*.route", label: "tls"},
 		},
 		absent: 0,
 		read: func(object *unstructured.Unstructured, entry map[string]any) backend {
@@ -36,24 +36,25 @@ func istio() weighted {
 	}
 }
 
-// hostService returns the Service of the object's namespace that a host means:
-// "shop", "shop.prod", "shop.prod.svc", "shop.prod.svc.cluster.local"; "" if it
-// means something else.
+// hostService returns the Service of the object's namespace that a host names: "shop",
+// "shop.prod", "shop.prod.svc", "shop.prod.svc.cluster.local"; "" if it names another host.
 func hostService(object *unstructured.Unstructured, host string) string {
 	name, rest, _ := strings.Cut(host, ".")
 	namespace, domain, _ := strings.Cut(rest, ".")
-	if !here(object, namespace) || domain != "" && domain != "svc" && !strings.HasPrefix(domain, "svc.") {
+	if !inNamespaceOf(object, namespace) || domain != "" && domain != "svc" && !strings.HasPrefix(domain, "svc.") {
 		return ""
 	}
 	return name
 }
 
-// addSubsets reads which pods a DestinationRule's subsets are: those are the
-// canary's that select only its pods.
-func (c canary) addSubsets(m rollback.Manifest, services []service, workloads []workload) {
+const destinationRule = "DestinationRule"
+
+// addSubsets adds the pods in each subset of the manifest's DestinationRules. A subset that
+// selects none but the canary's pods is the canary's.
+func (c canary) addSubsets(m rollback.Manifest, services []service) {
 	for _, object := range m {
 		o := &unstructured.Unstructured{Object: object}
-		if o.GetKind() != "DestinationRule" || o.GroupVersionKind().Group != "networking.istio.io" {
+		if o.GetKind() != destinationRule || o.GroupVersionKind().Group != "networking.istio.io" {
 			continue
 		}
 		host, _, _ := unstructured.NestedString(object, "spec", "host")
@@ -74,8 +75,8 @@ func (c canary) addSubsets(m rollback.Manifest, services []service, workloads []
 				}
 			}
 			c.subsets[s.name] = s.selector
-			if onlyCanary(s, workloads) {
-				c.services[s.name] = true
+			if onlyCanary(s, c.workloads) {
+				c.services.Insert(s.name)
 			}
 		}
 	}

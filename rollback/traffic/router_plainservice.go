@@ -9,23 +9,21 @@ import (
 	"github.com/upcommerce/backout/rollback"
 )
 
-const deploymentKind = "Deployment"
-
-// plainService is no router at all: a Service sends traffic to the pods of both
-// tracks, and the canary's share is its share of the pods. The weight is the
-// number of replicas of the canary's Deployment.
+// plainService is for a canary without a router: a Service sends traffic to the pods of both
+// tracks, and the canary's share is its share of the pods. The weight is the number of
+// replicas of the canary's Deployment.
 //
-// Nothing is written to a HorizontalPodAutoscaler: by its own rule it leaves a
-// Deployment with zero replicas alone, and goes on when it has some again.
+// backout writes nothing to a HorizontalPodAutoscaler, which leaves a Deployment with zero
+// replicas alone, and scales it again once it has some.
 // https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/#implicit-maintenance-mode-deactivation
 type plainService struct{}
 
 func (plainService) leads(object *unstructured.Unstructured, c canary) (bool, error) {
-	return c.deployments[object.GetName()], nil
+	return c.deployments.Has(object.GetName()), nil
 }
 
-// replicas returns the number of replicas that an object asks for; the API's
-// default is 1.
+// replicas returns the number of replicas of an object's spec, and whether it declares one;
+// the API's default is 1.
 func (plainService) replicas(object *unstructured.Unstructured) (n int64, declared bool) {
 	value, _, _ := unstructured.NestedFieldNoCopy(object.Object, "spec", "replicas")
 	if n, ok := number(value); ok {
@@ -50,17 +48,17 @@ func (p plainService) shed(live *unstructured.Unstructured, _ canary) (edit, err
 	}, nil
 }
 
-// raise brings back what the shed found, or the declared number if that is larger
-// and the manifest has no autoscaler. A Deployment that has replicas keeps them: who
-// scales it need not stand in the manifest.
-func (p plainService) raise(live, declared *unstructured.Unstructured, c canary) (edit, error) {
+// restore sets the number of replicas that the shed found, or the declared number if that
+// is larger and no autoscaler of the manifest scales the Deployment. A Deployment that has
+// replicas keeps them: its autoscaler need not be in the manifest.
+func (p plainService) restore(live, declared *unstructured.Unstructured, c canary) (edit, error) {
 	from, _ := p.replicas(live)
 	to := from
 	if from == 0 {
 		if held, err := strconv.ParseInt(live.GetAnnotations()[heldAnnotation], 10, 64); err == nil {
 			to = held
 		}
-		if declared != nil && !c.scaled[live.GetName()] {
+		if declared != nil && !c.autoscaled.Has(live.GetName()) {
 			if n, ok := p.replicas(declared); ok {
 				to = max(to, n)
 			}
@@ -78,31 +76,31 @@ func (p plainService) raise(live, declared *unstructured.Unstructured, c canary)
 	return e, nil
 }
 
-// hold does nothing: replicas and pod template stand in one object, so that what
-// Helm writes brings up pods of the target and none of the accused revision's. The
-// Service sends them nothing before they are ready.
-func (plainService) hold(*unstructured.Unstructured, canary) {}
+// hold does nothing: one object contains the replicas and the pod template, so that Helm's
+// write brings up pods of the target and none of the suspect revision. The Service sends
+// them no traffic before they are ready.
+func (plainService) hold(_, _ *unstructured.Unstructured, _ canary) {}
 
-// look takes ready pods for shares: a Service sends each of them the same.
-func (p plainService) look(live *unstructured.Unstructured, c canary, neighbours []unstructured.Unstructured) ([]rollback.Weight, []burden) {
+// observe counts ready pods: a Service sends each of them the same traffic.
+func (p plainService) observe(live *unstructured.Unstructured, c canary, neighbours []unstructured.Unstructured) ([]rollback.Weight, []load) {
 	n, _ := p.replicas(live)
 	text := strconv.FormatInt(n, 10)
 	weights := []rollback.Weight{{Kind: live.GetKind(), Name: live.GetName(), From: text, To: text}}
 	if n == 0 {
 		return weights, nil
 	}
-	b := burden{alone: fmt.Sprintf("no other Deployment behind the Service of %s has a ready pod", live.GetName())}
+	l := load{noStable: fmt.Sprintf("no other Deployment behind the Service of %s has a ready pod", live.GetName())}
 	for i := range neighbours {
 		ready := p.ready(&neighbours[i])
 		switch name := neighbours[i].GetName(); {
 		case name == live.GetName():
-			b.canary += ready
-			b.total += ready
-		case c.beside[name]:
-			b.total += ready
+			l.canary += ready
+			l.total += ready
+		case c.others.Has(name):
+			l.total += ready
 		}
 	}
-	return weights, []burden{b}
+	return weights, []load{l}
 }
 
 // ready returns the number of ready pods.
@@ -112,17 +110,17 @@ func (plainService) ready(o *unstructured.Unstructured) float64 {
 	return float64(n)
 }
 
-// portions counts other canaries behind the Service, too, which could take nothing
-// over.
-func (p plainService) portions(live *unstructured.Unstructured, c canary, neighbours []unstructured.Unstructured) []portion {
-	var mine, total float64
+// shares also counts the pods of other canaries behind the Service, although those could
+// take nothing over.
+func (p plainService) shares(live *unstructured.Unstructured, c canary, neighbours []unstructured.Unstructured) []share {
+	var own, total float64
 	if n, _ := p.replicas(live); n > 0 {
-		mine = p.ready(live)
+		own = p.ready(live)
 	}
 	for i := range neighbours {
-		if name := neighbours[i].GetName(); c.deployments[name] || c.beside[name] {
+		if name := neighbours[i].GetName(); c.deployments.Has(name) || c.others.Has(name) {
 			total += p.ready(&neighbours[i])
 		}
 	}
-	return []portion{portionOf(live.GetName(), mine, total)}
+	return []share{shareOf(live.GetName(), own, total)}
 }

@@ -16,20 +16,15 @@ import (
 	"github.com/upcommerce/backout/rollback"
 )
 
-// routeAnnotation is a person's word, on a Service of the release, for a routing
-// object that is no part of it: "HTTPRoute/shop", several separated by commas.
-const routeAnnotation = "backout.dev/route"
-
-// routes returns the routing objects that lead to the canary, together with an
-// error for each of which that cannot be said: those that the manifest declares,
-// and those that its Services name. If there are none, those of the namespace that
-// lead to the canary's Services, which is so when the canary is a release of its
-// own.
+// routes returns the routing objects that lead to the canary, together with an error for
+// each whose canary is ambiguous: those that the manifest declares, and those that its
+// Services name. Without any, it returns those of the namespace that lead to the canary's
+// Services, for a canary that is a release of its own.
 func (r *Router) routes(ctx context.Context, k rollback.Key, m rollback.Manifest) ([]route, error) {
-	c := canaryOf(m)
-	routes, err := declaredRoutes(k, m, c)
-	routes, unclearErr := r.cleared(ctx, k, routes)
-	err = errors.Join(err, unclearErr)
+	c := r.kinds.canaryOf(m)
+	routes, err := r.kinds.declaredRoutes(k, m, c)
+	routes, ambiguousErr := r.resolved(ctx, k, routes)
+	err = errors.Join(err, ambiguousErr)
 	named, namedErr := r.named(ctx, k, m, c)
 	routes, err = append(routes, named...), errors.Join(err, namedErr)
 	if len(routes) > 0 || err != nil {
@@ -41,14 +36,14 @@ func (r *Router) routes(ctx context.Context, k rollback.Key, m rollback.Manifest
 	return r.shared(ctx, k, c)
 }
 
-// cleared returns the routes without those of which nobody knows which side is the
-// canary, and an error for each of them. What a person has written on the live
-// object counts: the manifest of a revision cannot be changed any more.
-func (r *Router) cleared(ctx context.Context, k rollback.Key, routes []route) ([]route, error) {
+// resolved returns the routes without those whose canary is ambiguous, and an error for each
+// of these. An annotation of the live object resolves it: the manifest of a revision cannot
+// be changed any more.
+func (r *Router) resolved(ctx context.Context, k rollback.Key, routes []route) ([]route, error) {
 	var known []route
 	var errs []error
 	for _, o := range routes {
-		if o.unclear != nil {
+		if o.ambiguous != nil {
 			live, err := r.objects.Resource(o.resource).Namespace(k.Namespace).Get(ctx, o.name, metav1.GetOptions{})
 			leads := false
 			switch {
@@ -57,7 +52,7 @@ func (r *Router) cleared(ctx context.Context, k rollback.Key, routes []route) ([
 			case apierrors.IsNotFound(err):
 				err = nil // It routes nothing.
 			default:
-				err = errors.Join(o.unclear, err)
+				err = errors.Join(o.ambiguous, err)
 			}
 			if err != nil {
 				errs = append(errs, fmt.Errorf("%s %s/%s: %w", o.kind.name, k.Namespace, o.name, err))
@@ -69,24 +64,6 @@ func (r *Router) cleared(ctx context.Context, k rollback.Key, routes []route) ([
 		known = append(known, o)
 	}
 	return known, errors.Join(errs...)
-}
-
-// namedRoutes returns what the annotations of the manifest's Services name, each
-// once.
-func namedRoutes(m rollback.Manifest) []string {
-	var all []string
-	for _, object := range m {
-		o := &unstructured.Unstructured{Object: object}
-		if o.GetKind() != "Service" {
-			continue
-		}
-		for name := range strings.SplitSeq(o.GetAnnotations()[routeAnnotation], ",") {
-			if name = strings.TrimSpace(name); name != "" && !slices.Contains(all, name) {
-				all = append(all, name)
-			}
-		}
-	}
-	return all
 }
 
 // named returns the routes that the release's Services name.
@@ -102,7 +79,7 @@ func (r *Router) named(ctx context.Context, k rollback.Key, m rollback.Manifest,
 		case err != nil:
 			errs = append(errs, fmt.Errorf("read %s of namespace %s, which the annotation %s names: %w", text, k.Namespace, routeAnnotation, err))
 		case len(found) == 0:
-			errs = append(errs, fmt.Errorf("the annotation %s names %s, which namespace %s has not: want Kind/name, such as HTTPRoute/shop",
+			errs = append(errs, fmt.Errorf("the annotation %s names %s, which does not exist in namespace %s: want Kind/name, such as HTTPRoute/shop",
 				routeAnnotation, text, k.Namespace))
 		}
 		routes, errs = append(routes, lead...), append(errs, leadErr)
@@ -110,10 +87,10 @@ func (r *Router) named(ctx context.Context, k rollback.Key, m rollback.Manifest,
 	return routes, errors.Join(errs...)
 }
 
-// found returns the routing objects of the namespace that lead to the canary's
-// Services.
+// found returns the routing objects of the namespace that lead to the canary's Services. It
+// reads them as they are stored only if the API server's cache has none.
 func (r *Router) found(ctx context.Context, k rollback.Key, c canary) ([]route, error) {
-	routes, err := r.foundBy(ctx, k, c, atHand())
+	routes, err := r.foundBy(ctx, k, c, fromAPICache())
 	if len(routes) == 0 && err == nil {
 		return r.foundBy(ctx, k, c, metav1.ListOptions{})
 	}
@@ -124,7 +101,7 @@ func (r *Router) foundBy(ctx context.Context, k rollback.Key, c canary, o metav1
 	all, err := r.candidates(ctx, k, "", o)
 	routes, leadErr := leading(all, c)
 	if len(routes) > 0 {
-		// What may not be read is most likely not there.
+		// Kinds that backout may not list are most likely not in use.
 		err = nil
 	}
 	return routes, errors.Join(err, leadErr)
@@ -136,7 +113,7 @@ type candidate struct {
 	live  *unstructured.Unstructured
 }
 
-// leading returns those candidates that lead to the canary.
+// leading returns the candidates that lead to the canary.
 func leading(all []candidate, c canary) ([]route, error) {
 	c.foreign = true
 	var routes []route
@@ -154,11 +131,11 @@ func leading(all []candidate, c canary) ([]route, error) {
 	return routes, errors.Join(errs...)
 }
 
-// candidates lists the live routing objects of one kind, or of every kind if that
-// is "", side by side. A kind that the cluster does not have is no error.
+// candidates lists the live routing objects of one kind, or of every kind if that is "", in
+// parallel. A kind that the cluster does not serve is not an error.
 func (r *Router) candidates(ctx context.Context, k rollback.Key, kindName string, o metav1.ListOptions) ([]candidate, error) {
 	var groups []schema.GroupKind
-	for group := range kinds() {
+	for group := range r.kinds {
 		if (kindName == "" || kindName == group.Kind) && group.Kind != deploymentKind {
 			groups = append(groups, group)
 		}
@@ -176,14 +153,14 @@ func (r *Router) candidates(ctx context.Context, k rollback.Key, kindName string
 
 // list lists the live objects of one kind.
 func (r *Router) list(ctx context.Context, namespace string, group schema.GroupKind, o metav1.ListOptions) ([]candidate, error) {
-	kind := kinds()[group]
+	kind := r.kinds[group]
 	resource := schema.GroupVersionResource{Group: group.Group, Version: kind.version, Resource: kind.resource}
 	list, err := r.objects.Resource(resource).Namespace(namespace).List(ctx, o)
 	if apierrors.IsNotFound(err) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, hinted(fmt.Errorf("list %s: %w", resource.GroupResource(), err), resource.GroupResource().String(), namespace)
+		return nil, withHint(fmt.Errorf("list %s: %w", resource.GroupResource(), err), resource.GroupResource().String(), namespace)
 	}
 	var found []candidate
 	for i := range list.Items {
@@ -193,8 +170,8 @@ func (r *Router) list(ctx context.Context, namespace string, group schema.GroupK
 	return found, nil
 }
 
-// shared returns the canary's Deployments that stand behind a Service of the
-// namespace together with Deployments of other releases.
+// shared returns the canary's Deployments behind a Service of the namespace that also
+// selects Deployments of other releases.
 func (r *Router) shared(ctx context.Context, k rollback.Key, c canary) ([]route, error) {
 	if !slices.ContainsFunc(c.workloads, func(w workload) bool { return w.canary && w.kind == deploymentKind }) {
 		return nil, nil
@@ -210,21 +187,22 @@ func (r *Router) shared(ctx context.Context, k rollback.Key, c canary) ([]route,
 		list, errs[1] = r.objects.Resource(services).Namespace(k.Namespace).List(ctx, metav1.ListOptions{})
 	})
 	all.Wait()
-	if err := errors.Join(errs[0], hinted(errs[1], "services", k.Namespace)); err != nil {
+	if err := errors.Join(errs[0], withHint(errs[1], "services", k.Namespace)); err != nil {
 		return nil, fmt.Errorf("look for a Service that the canary shares: %w", err)
 	}
 	workloads := slices.Clone(c.workloads)
 	for _, o := range live {
 		w := workloadOf(o.live)
 		own := slices.ContainsFunc(c.workloads, func(own workload) bool { return own.kind == w.kind && own.name == w.name })
-		// The canary of another release is neither accused nor able to take over.
+		// The canary of another release is neither suspect nor able to take over.
 		if !own && !w.canary {
 			workloads = append(workloads, w)
 		}
 	}
 	for i := range list.Items {
 		s := serviceOf(&list.Items[i])
-		// Most Services lead elsewhere; not all Deployments are held against each.
+		// Most Services select other pods: only those of the canary are compared with all
+		// Deployments.
 		if slices.ContainsFunc(c.workloads, func(w workload) bool { return w.canary && s.selects(w) }) {
 			c.share(s, workloads)
 		}

@@ -1,0 +1,175 @@
+package traffic
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/upcommerce/backout/rollback"
+)
+
+// observedRoute is a route with its live object; live is nil if it was not read.
+type observedRoute struct {
+	route   route
+	live    *unstructured.Unstructured
+	weights []rollback.Weight
+	loads   []load
+	owner   rollback.Owner
+}
+
+// unread returns the routes without live objects.
+func unread(routes []route) []observedRoute {
+	all := make([]observedRoute, len(routes))
+	for i, o := range routes {
+		all[i].route = o
+	}
+	return all
+}
+
+// observation is what Observe has read, for a Shed.
+type observation struct {
+	key    rollback.Key
+	routes []observedRoute
+}
+
+// Release is the release whose routes were read.
+func (o observation) Release() rollback.Key { return o.key }
+
+// Observe reads the live routing objects that lead to the canary, and the endpoints of the
+// Services that would take over its traffic. It changes nothing. It sends its requests in
+// parallel, in one round if the release declares those Services, else in two. It returns
+// what it could read together with the errors of the rest, and leaves out routes that are
+// gone.
+//
+// Stored: the canary's own routing objects are read as they are stored now; endpoints and
+// other routing objects come from the API server's cache. Recent is for a Shed that follows
+// at once, and saves a request where the neighbours of a route are read: a route that gives
+// the canary traffic may be some milliseconds old, because Shed reads it again if it has
+// changed; a route that gives it none is read as it is stored now, because Shed writes
+// nothing to it.
+func (r *Router) Observe(ctx context.Context, k rollback.Key, m rollback.Manifest, c rollback.Consistency) (rollback.Routing, error) {
+	read := r.stored
+	if c == rollback.Recent {
+		read = r.recent
+	}
+	routing := rollback.Routing{Load: 1, Owner: rollback.DeclaredOwner(k, m)}
+	early := r.prefetch(ctx, k.Namespace, m)
+	routes, err := r.routes(ctx, k, m)
+	observed, readErr := r.readRoutes(ctx, k, routes, read)
+	if err == nil && readErr == nil {
+		routing.Observation = observation{key: k, routes: observed}
+	}
+	var loads []load
+	for _, o := range observed {
+		routing.Weights = append(routing.Weights, o.weights...)
+		loads = append(loads, o.loads...)
+		routing.Owner = routing.Owner.Stronger(o.owner)
+	}
+	for _, l := range loads {
+		if l.canary >= l.total {
+			routing.NoStable = cmp.Or(routing.NoStable, l.noStable)
+			continue
+		}
+		routing.Load = max(routing.Load, l.total/(l.total-l.canary))
+	}
+	err = errors.Join(err, readErr)
+	if routing.NoStable != "" {
+		return routing, err
+	}
+	unready, unreadyErr := r.unready(ctx, k.Namespace, loads, early)
+	routing.NoStable = unready
+	return routing, errors.Join(err, unreadyErr)
+}
+
+// reader reads a live routing object, and the others of its kind if the kind needs them.
+type reader func(ctx context.Context, k rollback.Key, o route) (*unstructured.Unstructured, []unstructured.Unstructured, error)
+
+// readRoutes reads the routes in parallel, and leaves out those that are gone.
+func (r *Router) readRoutes(ctx context.Context, k rollback.Key, routes []route, read reader) ([]observedRoute, error) {
+	observed := unread(routes)
+	errs := make([]error, len(routes))
+	var all sync.WaitGroup
+	for i, o := range routes {
+		all.Go(func() {
+			live, neighbours, err := read(ctx, k, o)
+			switch {
+			case apierrors.IsForbidden(err):
+				errs[i] = fmt.Errorf("read %s %s/%s: %w; allow backout to get and list %s", o.kind.name, k.Namespace, o.name, err, o.kind.resource)
+			case err != nil && !apierrors.IsNotFound(err):
+				errs[i] = fmt.Errorf("read %s %s/%s: %w", o.kind.name, k.Namespace, o.name, err)
+			case err == nil:
+				weights, loads := o.kind.router.observe(live, o.canary.on(live), neighbours)
+				observed[i] = observedRoute{route: o, live: live, weights: weights, loads: loads, owner: rollback.ObjectOwner(live.Object)}
+			}
+		})
+	}
+	all.Wait()
+	observed = slices.DeleteFunc(observed, func(o observedRoute) bool { return o.live == nil })
+	return observed, errors.Join(errs...)
+}
+
+// stored reads the object as it is stored now.
+func (r *Router) stored(ctx context.Context, k rollback.Key, o route) (*unstructured.Unstructured, []unstructured.Unstructured, error) {
+	objects := r.objects.Resource(o.resource).Namespace(k.Namespace)
+	var parallel errgroup.Group
+	var list *unstructured.UnstructuredList
+	if o.kind.neighbours {
+		parallel.Go(func() (err error) {
+			list, err = objects.List(ctx, fromAPICache())
+			return err
+		})
+	}
+	live, err := objects.Get(ctx, o.name, metav1.GetOptions{})
+	if listErr := parallel.Wait(); err == nil {
+		err = listErr
+	}
+	if err != nil || list == nil {
+		return live, nil, err
+	}
+	return live, withNeighbours(live, list.Items), nil
+}
+
+// recent takes the object from the API server's cache if the neighbours come from there and
+// the object gives the canary traffic; else it reads it as it is stored now.
+func (r *Router) recent(ctx context.Context, k rollback.Key, o route) (*unstructured.Unstructured, []unstructured.Unstructured, error) {
+	if !o.kind.neighbours {
+		return r.stored(ctx, k, o)
+	}
+	objects := r.objects.Resource(o.resource).Namespace(k.Namespace)
+	list, err := objects.List(ctx, fromAPICache())
+	if err != nil {
+		return nil, nil, err
+	}
+	i := slices.IndexFunc(list.Items, func(other unstructured.Unstructured) bool { return other.GetName() == o.name })
+	if i >= 0 {
+		live := &list.Items[i]
+		wanted, err := o.kind.router.shed(live, o.canary.on(live))
+		if err == nil && len(wanted.operations) > 0 {
+			return live, list.Items, nil
+		}
+	}
+	live, err := objects.Get(ctx, o.name, metav1.GetOptions{})
+	if err != nil {
+		return nil, nil, err
+	}
+	return live, withNeighbours(live, list.Items), nil
+}
+
+// withNeighbours returns an object and the others of a list.
+func withNeighbours(live *unstructured.Unstructured, all []unstructured.Unstructured) []unstructured.Unstructured {
+	neighbours := []unstructured.Unstructured{*live}
+	for _, other := range all {
+		if other.GetName() != live.GetName() {
+			neighbours = append(neighbours, other)
+		}
+	}
+	return neighbours
+}

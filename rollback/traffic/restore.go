@@ -1,0 +1,60 @@
+package traffic
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/upcommerce/backout/rollback"
+)
+
+// nothingOwned are the managed fields of a manager that owns no existing field.
+const nothingOwned = `{"f:metadata":{"f:annotations":{"f:` + heldAnnotation + `":{}}}}`
+
+// Restore sets the live weights to those that the manifest declares and returns them; on a
+// route that the manifest does not declare, to those that the shed found. It undoes what
+// Shed did, including the ownership of fields, so that the next client that applies the
+// objects meets no conflict. It does not check whether the canary's pods are ready: the
+// caller does. It writes nothing if the fence or the precondition refuses.
+func (r *Router) Restore(ctx context.Context, k rollback.Key, m rollback.Manifest, p rollback.Precondition) ([]rollback.Weight, error) {
+	c := change{
+		edit: func(o route, live *unstructured.Unstructured) (edit, error) {
+			return o.kind.router.restore(live, o.declared, o.canary.on(live))
+		},
+		fence: r.fence, then: disown,
+	}.requiring(ctx, p)
+	routes, err := r.routes(ctx, k, m)
+	changed, changeErr := r.changeAll(ctx, k, unread(routes), c)
+	return changed, errors.Join(changeErr, err)
+}
+
+// disown returns the edit that removes backout from the object's managed fields. While it is
+// there, a server-side apply of another weight, as Helm 4 sends it, is refused as a
+// conflict: right for as long as the weight is held, and wrong for every upgrade after that.
+// https://kubernetes.io/docs/reference/using-api/server-side-apply/#conflicts
+func disown(_ route, live *unstructured.Unstructured) (edit, error) {
+	var e edit
+	if _, held := live.GetAnnotations()[heldAnnotation]; held {
+		return e, nil // Another canary is still held on the object.
+	}
+	fields := live.GetManagedFields()
+	others := slices.ContainsFunc(fields, func(f metav1.ManagedFieldsEntry) bool { return f.Manager != fieldManager })
+	for i, f := range slices.Backward(fields) {
+		path := fmt.Sprintf("/metadata/managedFields/%d", i)
+		switch {
+		case f.Manager != fieldManager:
+		case others:
+			e.operations = append(e.operations, operation{Op: "remove", Path: path})
+		case f.FieldsV1 == nil || f.FieldsV1.GetRawString() != nothingOwned:
+			// The API server treats an object without any manager as written before the first
+			// apply, which is another conflict.
+			e.operations = append(e.operations, operation{Op: "replace", Path: path + "/fieldsV1", Value: json.RawMessage(nothingOwned)})
+		}
+	}
+	return e, nil
+}

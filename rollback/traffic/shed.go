@@ -1,0 +1,45 @@
+package traffic
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/upcommerce/backout/rollback"
+)
+
+// Shed sets the canary's weight to zero on every live routing object that leads to it in
+// the release's namespace, and returns the weights before and after. If one object fails, it
+// goes on with the others and returns all errors joined. It leaves out objects that are
+// gone. It does not check whether another backend can take over the traffic: Observe does.
+//
+// With an observation, Shed begins with the objects as Observe read them, and reads again
+// only those that another client has changed since. It returns an error for an observation
+// of another release, or of another implementation. With a nil one it finds the objects by
+// the manifest.
+//
+// The precondition is checked after an object was read and right before it is written. So a
+// deployment in between either fails the precondition or has changed the object.
+func (r *Router) Shed(ctx context.Context, k rollback.Key, m rollback.Manifest, seen rollback.Observation, p rollback.Precondition) ([]rollback.Weight, error) {
+	c := change{
+		edit: func(o route, live *unstructured.Unstructured) (edit, error) {
+			return o.kind.router.shed(live, o.canary.on(live))
+		},
+		verify: true,
+	}.requiring(ctx, p)
+	if seen == nil {
+		routes, err := r.routes(ctx, k, m)
+		changed, changeErr := r.changeAll(ctx, k, unread(routes), c)
+		return changed, errors.Join(changeErr, err)
+	}
+	o, ok := seen.(observation)
+	if !ok {
+		return nil, fmt.Errorf("set the weights of %s to zero: the observation is a %T, not that of a Router", k, seen)
+	}
+	if o.key != k {
+		return nil, fmt.Errorf("set the weights of %s to zero: the observation is of release %s", k, o.key)
+	}
+	return r.changeAll(ctx, k, o.routes, c)
+}
