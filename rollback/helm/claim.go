@@ -14,83 +14,83 @@ import (
 	"github.com/upcommerce/backout/rollback"
 )
 
-// claimAnnotation marks the Secrets of revisions that Helm wrote for backout. Its
-// value is the UID of the accused revision. It is no label of the release: the
-// next helm upgrade would inherit that.
+// claimAnnotation marks the Secrets of revisions that Helm wrote for backout. Its value
+// is the UID of the suspect revision. It is not a label of the release, because the next
+// helm upgrade would inherit that.
 const claimAnnotation = "backout.dev/claim"
 
-// claimed are the Secrets of one namespace as Helm's storage driver sees them
-// during one rollback. What it creates carries the claim. What it updates keeps
-// its annotations, and must be as this rollback last read or wrote it: Helm
-// itself replaces whatever is there.
-type claimed struct {
+// claimingSecrets are the Secrets of one namespace as Helm's storage driver uses them
+// during one rollback. Create adds the claim. Update keeps the annotations, and writes
+// only if the Secret is as this rollback last read or wrote it; Helm alone would
+// overwrite it.
+type claimingSecrets struct {
 	typed.SecretInterface
 	claim string
 
-	mu   sync.Mutex
-	seen map[string]metav1.ObjectMeta // by name; annotations and resourceVersion
+	mu       sync.Mutex
+	lastSeen map[string]metav1.ObjectMeta // by name; annotations and resourceVersion
 }
 
-func newClaimed(secrets typed.SecretInterface, claim string) *claimed {
-	return &claimed{SecretInterface: secrets, claim: claim, seen: make(map[string]metav1.ObjectMeta)}
+func newClaimingSecrets(secrets typed.SecretInterface, claim string) *claimingSecrets {
+	return &claimingSecrets{SecretInterface: secrets, claim: claim, lastSeen: make(map[string]metav1.ObjectMeta)}
 }
 
-func (c *claimed) note(s *corev1.Secret) {
+func (c *claimingSecrets) remember(s *corev1.Secret) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.seen[s.Name] = metav1.ObjectMeta{Annotations: s.Annotations, ResourceVersion: s.ResourceVersion}
+	c.lastSeen[s.Name] = metav1.ObjectMeta{Annotations: s.Annotations, ResourceVersion: s.ResourceVersion}
 }
 
-// Get reads a Secret and notes its version.
-func (c *claimed) Get(ctx context.Context, name string, o metav1.GetOptions) (*corev1.Secret, error) {
+// Get reads a Secret and remembers its version.
+func (c *claimingSecrets) Get(ctx context.Context, name string, o metav1.GetOptions) (*corev1.Secret, error) {
 	s, err := c.SecretInterface.Get(ctx, name, o)
 	if err == nil {
-		c.note(s)
+		c.remember(s)
 	}
 	return s, err
 }
 
-// List reads Secrets and notes their versions.
-func (c *claimed) List(ctx context.Context, o metav1.ListOptions) (*corev1.SecretList, error) {
+// List reads Secrets and remembers their versions.
+func (c *claimingSecrets) List(ctx context.Context, o metav1.ListOptions) (*corev1.SecretList, error) {
 	list, err := c.SecretInterface.List(ctx, o)
 	if err != nil {
 		return nil, err
 	}
 	for i := range list.Items {
-		c.note(&list.Items[i])
+		c.remember(&list.Items[i])
 	}
 	return list, nil
 }
 
 // Create writes a new Secret that carries the claim.
-func (c *claimed) Create(ctx context.Context, s *corev1.Secret, o metav1.CreateOptions) (*corev1.Secret, error) {
+func (c *claimingSecrets) Create(ctx context.Context, s *corev1.Secret, o metav1.CreateOptions) (*corev1.Secret, error) {
 	s = s.DeepCopy()
 	metav1.SetMetaDataAnnotation(&s.ObjectMeta, claimAnnotation, c.claim)
-	made, err := c.SecretInterface.Create(ctx, s, o)
+	created, err := c.SecretInterface.Create(ctx, s, o)
 	if err == nil {
-		c.note(made)
+		c.remember(created)
 	}
-	return made, err
+	return created, err
 }
 
-// Update replaces a Secret. It returns rollback.ErrMoved if somebody else wrote
-// it since it was last read or written here, or if it never was.
-func (c *claimed) Update(ctx context.Context, s *corev1.Secret, o metav1.UpdateOptions) (*corev1.Secret, error) {
+// Update replaces a Secret. It returns rollback.ErrRevisionChanged if another client
+// wrote the Secret since this rollback last read or wrote it, or if it never did.
+func (c *claimingSecrets) Update(ctx context.Context, s *corev1.Secret, o metav1.UpdateOptions) (*corev1.Secret, error) {
 	c.mu.Lock()
-	last, known := c.seen[s.Name]
+	last, known := c.lastSeen[s.Name]
 	c.mu.Unlock()
 	if !known {
-		return nil, fmt.Errorf("write Secret %s, which was not read before: %w", s.Name, rollback.ErrMoved)
+		return nil, fmt.Errorf("write Secret %s, which was not read before: %w", s.Name, rollback.ErrRevisionChanged)
 	}
 	s = s.DeepCopy()
 	s.ResourceVersion = last.ResourceVersion
 	s.Annotations = maps.Clone(last.Annotations)
 	written, err := c.SecretInterface.Update(ctx, s, o)
 	if apierrors.IsConflict(err) {
-		return nil, fmt.Errorf("write Secret %s, which somebody else wrote meanwhile: %w", s.Name, rollback.ErrMoved)
+		return nil, fmt.Errorf("write Secret %s, which another client wrote meanwhile: %w", s.Name, rollback.ErrRevisionChanged)
 	}
 	if err == nil {
-		c.note(written)
+		c.remember(written)
 	}
 	return written, err
 }

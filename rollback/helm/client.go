@@ -1,12 +1,11 @@
-// Package helm is backout's only door to Helm: it reads the revisions of a
-// release and rolls one back.
+// Package helm is the only package of backout that uses Helm: it reads the revisions of
+// a release and rolls one back.
 //
-// It changes a release only through Helm's own rollback action, behind two
-// guards: guard.go lets it write nothing but the planned revision, hold.go keeps
-// the canary's weight at zero, and what an autoscaler set, in what it writes.
-// fence.go stands before both: nothing is written once backout may not. The one
-// thing that is written past Helm is the status of a stored revision, in
-// recover.go.
+// It changes a release only through Helm's own rollback action, behind two guards: by
+// guard.go, Helm writes only the planned revision; by hold.go, the canary's weight stays
+// zero in the objects that Helm writes, and a number of replicas that an autoscaler set
+// stays. fence.go is in front of both: it stops every write once backout may not write.
+// recover.go alone writes without Helm: the status of a stored revision.
 package helm
 
 import (
@@ -33,12 +32,12 @@ import (
 	"k8s.io/utils/lru"
 )
 
-// fieldManager is the name that the helm program writes under. With another one,
-// a later server-side apply by Helm 4 would meet a conflict.
+// fieldManager is the name that the helm program writes under. With another one, a later
+// server-side apply by Helm 4 would meet a conflict.
 const fieldManager = "helm"
 
-// cachedRevisions bounds how many revisions' digests are kept, over all
-// releases. One takes some hundred bytes.
+// cachedRevisions bounds how many revisions' digests are cached, over all releases. One
+// takes some hundred bytes.
 const cachedRevisions = 10_000
 
 // requestTimeout limits one request about Helm's Secrets or the discovery.
@@ -46,15 +45,14 @@ const requestTimeout = 30 * time.Second
 
 // Options are the parts of a Client.
 type Options struct {
-	// Config reaches the API server; it is copied, never changed.
+	// Config reaches the API server; New copies it and does not change it.
 	Config *rest.Config
-	// Log is slog.Default if nil. Helm's own lines come at level debug.
+	// Log is slog.Default if nil. Helm's own lines are logged at level debug.
 	Log *slog.Logger
-	// Fence is asked before every request that writes, also those that Helm sends.
-	// If it returns an error, nothing is sent, and the request fails with that
-	// error. It may be called by several goroutines at once. Nil lets everything
-	// pass. What the API server is only asked to try out passes unasked: it changes
-	// nothing, whoever asks.
+	// Fence is called before every request that writes, also before Helm's own. If it
+	// returns an error, nothing is sent, and the request fails with that error. Several
+	// goroutines may call it at once. Nil lets everything pass. Dry runs pass without a
+	// call: they change nothing.
 	Fence func() error
 }
 
@@ -66,38 +64,38 @@ type Client struct {
 	mapper    *restmapper.DeferredDiscoveryRESTMapper
 	clientset kubernetes.Interface
 	metadata  metadata.Interface
-	// watching is metadata without a limit on how long a request may take.
+	// watching is metadata without a limit on the duration of a request.
 	watching metadata.Interface
 	followed followed
 	dynamic  dynamic.Interface
-	// digests are rollback.Revisions, by UID and resourceVersion of their Secret;
-	// manifests are by the same.
+	// digests has a rollback.Revision, and manifests a manifest, by UID and
+	// resourceVersion of their Secret.
 	digests   *lru.Cache
-	manifests shelf
-	// seen are sightings, by release and revision.
-	seen *lru.Cache
-	log  *slog.Logger
+	manifests manifestCache
+	// cachedSecrets has a cachedSecret by release and revision.
+	cachedSecrets *lru.Cache
+	log           *slog.Logger
 }
 
-// New returns a client. It asks nothing of the API server; Warm does.
+// New returns a client. It sends no request; Warm does.
 func New(o Options) (*Client, error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
 	config := rest.CopyConfig(o.Config)
 	if o.Fence != nil {
-		config.Wrap(func(next http.RoundTripper) http.RoundTripper { return fenced{next, o.Fence} })
+		config.Wrap(func(next http.RoundTripper) http.RoundTripper { return fencedTransport{next, o.Fence} })
 	}
-	// Helm's storage driver takes no context, and a rollback's context does not
-	// end: reads and writes of revisions end by the client's own limit. Hooks are
-	// watched with the unlimited configuration.
+	// Helm's storage driver takes no context, and a rollback's context does not end:
+	// reads and writes of revisions end by the client's own limit. Hooks are watched
+	// with the unlimited configuration.
 	limited := rest.CopyConfig(config)
 	limited.Timeout = requestTimeout
 	clientset, err := kubernetes.NewForConfig(Typed(limited))
 	if err != nil {
 		return nil, fmt.Errorf("make a Kubernetes client: %w", err)
 	}
-	heads, err := metadata.NewForConfig(limited)
+	limitedMetadata, err := metadata.NewForConfig(limited)
 	if err != nil {
 		return nil, fmt.Errorf("make a metadata client: %w", err)
 	}
@@ -109,19 +107,19 @@ func New(o Options) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a dynamic client: %w", err)
 	}
-	// A variable of Helm's: every client of this process has the same name.
+	// This is a global variable of Helm: all clients of the process have the same name.
 	kube.ManagedFieldsManager = fieldManager
 	cached := memory.NewMemCacheClient(clientset.Discovery())
 	return &Client{
 		config: config, discovery: cached, mapper: restmapper.NewDeferredDiscoveryRESTMapper(cached),
-		clientset: clientset, metadata: heads, watching: watching, dynamic: objects,
-		digests: lru.New(cachedRevisions), seen: lru.New(cachedRevisions), log: o.Log,
+		clientset: clientset, metadata: limitedMetadata, watching: watching, dynamic: objects,
+		digests: lru.New(cachedRevisions), cachedSecrets: lru.New(cachedRevisions), log: o.Log,
 	}, nil
 }
 
-// Typed returns the configuration for clients of Kubernetes' own types: they speak
-// protobuf, which costs both sides less than JSON, unless the configuration says what
-// they speak.
+// Typed returns the configuration for clients of Kubernetes' own types: they use
+// protobuf, which costs both sides less than JSON, unless the configuration names
+// content types.
 func Typed(config *rest.Config) *rest.Config {
 	config = rest.CopyConfig(config)
 	if config.ContentType == "" && config.AcceptContentTypes == "" {
@@ -150,14 +148,14 @@ func (c *Client) store(namespace string) *driver.Secrets {
 
 // kube returns Helm's own Kubernetes client for the namespace, for one rollback.
 func (c *Client) kube(ctx context.Context, namespace string) *kube.Client {
-	objects := kube.New(getter{client: c, namespace: namespace, config: inOrder(c.config)})
+	objects := kube.New(getter{client: c, namespace: namespace, config: writeInOrder(c.config)})
 	objects.Namespace = namespace
 	objects.Log = c.debug(ctx)
 	return objects
 }
 
-// getter hands Helm's Kubernetes client the shared discovery and mapper. It
-// implements genericclioptions.RESTClientGetter.
+// getter gives Helm's Kubernetes client the shared discovery and mapper. It implements
+// genericclioptions.RESTClientGetter.
 type getter struct {
 	client    *Client
 	namespace string
@@ -182,11 +180,11 @@ func (g getter) ToRawKubeConfigLoader() clientcmd.ClientConfig {
 	return clientcmd.NewDefaultClientConfig(*clientcmdapi.NewConfig(), overrides)
 }
 
-// debug passes on Helm's log lines.
+// debug returns a function that logs Helm's lines at level debug.
 func (c *Client) debug(ctx context.Context) func(string, ...any) {
 	return func(format string, args ...any) {
 		if c.log.Enabled(ctx, slog.LevelDebug) {
-			c.log.DebugContext(ctx, "helm says", "reason", strings.TrimSpace(fmt.Sprintf(format, args...)))
+			c.log.DebugContext(ctx, "Helm reports", "reason", strings.TrimSpace(fmt.Sprintf(format, args...)))
 		}
 	}
 }

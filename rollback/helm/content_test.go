@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// base is a manifest with a canary that reads a ConfigMap and a Secret, and with
-// things that no pod reads.
+// base is a manifest with a canary that reads a ConfigMap and a Secret, and with objects
+// that no pod reads.
 const base = `---
 # Source: web/templates/configmap.yaml
 apiVersion: v1
@@ -51,14 +51,13 @@ metadata:
   annotations: {nginx.ingress.kubernetes.io/canary: "true", nginx.ingress.kubernetes.io/canary-weight: "20"}
 `
 
-// digestOf is the digest of a manifest of a release in shop; "" if it cannot be
-// decoded.
+// digestOf is the digest of a manifest of a release in shop; "" if it cannot be decoded.
 func digestOf(manifest string) (content string, versions []string) {
-	all, err := objects(manifest)
+	all, err := decodeManifest(manifest)
 	if err != nil {
 		return "", nil
 	}
-	return digest("shop", all)
+	return contentDigest("shop", all)
 }
 
 func TestContent(t *testing.T) {
@@ -92,13 +91,12 @@ func TestContent(t *testing.T) {
 			t.Fatalf("%s: the manifest has no %q", c.what, c.old)
 		}
 		if after, _ := digestOf(changed); after == "" || (after != before) != c.counts {
-			t.Errorf("%s is part of what a revision runs: want %t, got %t", c.what, c.counts, after != before)
+			t.Errorf("%s is part of the content: want %t, got %t", c.what, c.counts, after != before)
 		}
 	}
 }
 
-// TestContentUses goes through the ways in which a pod can use a ConfigMap or a
-// Secret.
+// TestContentUses has the ways in which a pod can use a ConfigMap or a Secret.
 func TestContentUses(t *testing.T) {
 	pod := func(spec string) string {
 		return "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec: {" + spec + "}\n---\n" +
@@ -120,7 +118,7 @@ func TestContentUses(t *testing.T) {
 				contents[i], _ = digestOf(strings.NewReplacer("%KIND%", c.kind, "%FIELD%", c.field, "%VALUE%", value).Replace(pod(c.spec)))
 			}
 			if contents[0] == "" || contents[0] == contents[1] {
-				t.Error("what a pod reads is part of what it runs")
+				t.Error("the data that a pod reads is part of the content")
 			}
 		})
 	}
@@ -136,17 +134,17 @@ func TestContentNamespaces(t *testing.T) {
 	named, _ := digestOf(at(", namespace: shop"))
 	other, _ := digestOf(at(", namespace: other"))
 	if here != named || here == other {
-		t.Error("an object without a namespace is in the release's, and one elsewhere is another")
+		t.Error("an object without a namespace is in the release's, and one in another namespace is another object")
 	}
 	if changed, _ := digestOf(strings.Replace(at(""), "here", "changed", 1)); changed == here {
-		t.Error("a pod uses what is in its own namespace")
+		t.Error("a pod uses objects of its own namespace")
 	}
 	if changed, _ := digestOf(strings.Replace(at(""), "there", "changed", 1)); changed != here {
-		t.Error("a pod uses nothing of another namespace")
+		t.Error("a pod uses no object of another namespace")
 	}
 }
 
-// TestContentKinds: whatever makes pods is a workload.
+// TestContentKinds: every kind that makes pods is a workload.
 func TestContentKinds(t *testing.T) {
 	template := "template: {metadata: {labels: {a: b}}, spec: {containers: [{name: c, image: 'web:v1'}]}}"
 	for kind, spec := range map[string]string{
@@ -158,15 +156,15 @@ func TestContentKinds(t *testing.T) {
 		before, versions := digestOf(manifest)
 		after, _ := digestOf(strings.Replace(manifest, "web:v1", "web:v2", 1))
 		if before == "" || before == after {
-			t.Errorf("%s: its image is part of what a revision runs", kind)
+			t.Errorf("%s: its image is part of the content", kind)
 		}
 		if !slices.Equal(versions, []string{"v1"}) {
-			t.Errorf("%s: it is known by its image's tag: got %q", kind, versions)
+			t.Errorf("%s: its version is its image's tag: got %q", kind, versions)
 		}
 	}
 }
 
-func TestContentOfNothing(t *testing.T) {
+func TestManifestsWithoutContent(t *testing.T) {
 	for what, manifest := range map[string]string{
 		"empty": "", "comments": "---\n# Source: x\n---\n# nothing\n", "no workload": "kind: ConfigMap\napiVersion: v1\nmetadata: {name: a}\n",
 		"no YAML": "kind: [", "no object": "- a\n- b\n", "text": "hello", "cut off": base + "---\nkind: {",
@@ -199,7 +197,7 @@ func TestVersions(t *testing.T) {
 		want           []string
 	}{
 		{"the canary's versions count, not the stable track's", workload("web", "track: stable, version: v1", "web:v1") + workload("canary", "track: canary, version: v2", "web:v2"), []string{"v2"}},
-		{"without a track label the canary is what is named so", workload("web", "version: v1", "web:v1") + workload("web-canary", "version: v2", "web:v2"), []string{"v2"}},
+		{"without a track label, the name makes the canary", workload("web", "version: v1", "web:v1") + workload("web-canary", "version: v2", "web:v2"), []string{"v2"}},
 		{"a chart's appVersion and its image's tag may disagree: both count", workload("web", "track: canary, app.kubernetes.io/version: 1.16.0", "web:v3"), []string{"1.16.0", "v3"}},
 		{"without a canary track all pods count", workload("a", "version: v1", "web:v1") + workload("b", "version: v2", "web:v3"), []string{"v1", "v2", "v3"}},
 		{"an image without a tag has no version", workload("web", "track: canary", "registry:5000/web"), nil},

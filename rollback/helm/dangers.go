@@ -14,20 +14,21 @@ import (
 	"github.com/upcommerce/backout/rollback"
 )
 
-// maxDangers bounds the dangers of one kind; the rest is counted.
+// maxDangers bounds the dangers of one kind; the others are counted.
 const maxDangers = 10
 
-// maxWords bounds what is quoted of the API server, in bytes. An immutable
-// selector is quoted whole, twice.
-const maxWords = 300
+// maxErrorText bounds the quotation of an error, in runes. For an immutable selector,
+// the API server quotes the whole selector, twice.
+const maxErrorText = 300
 
-// bounded sorts dangers by kind and leaves out what nobody would read.
-func bounded(dangers []rollback.Danger) []rollback.Danger {
+// limitDangers sorts dangers by kind, drops duplicates, and counts those of a kind that
+// are too many to read.
+func limitDangers(dangers []rollback.Danger) []rollback.Danger {
 	slices.SortFunc(dangers, func(a, b rollback.Danger) int {
 		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.What, b.What))
 	})
 	dangers = slices.Compact(dangers)
-	var kept []rollback.Danger
+	var limited []rollback.Danger
 	for i := 0; i < len(dangers); {
 		kind := dangers[i].Kind
 		n := 0
@@ -38,26 +39,22 @@ func bounded(dangers []rollback.Danger) []rollback.Danger {
 		if n > maxDangers {
 			shown = maxDangers - 1
 		}
-		kept = append(kept, dangers[i:i+shown]...)
+		limited = append(limited, dangers[i:i+shown]...)
 		if n > shown {
-			kept = append(kept, rollback.Danger{Kind: kind, What: fmt.Sprintf("%d more are %s", n-shown, kind)})
+			limited = append(limited, rollback.Danger{Kind: kind, What: fmt.Sprintf("%d more of kind %s", n-shown, kind)})
 		}
 		i += n
 	}
-	return kept
+	return limited
 }
 
-// words makes one short sentence of what the API server says.
-func words(err error) string {
-	text := strings.Join(strings.Fields(err.Error()), " ")
-	if len(text) > maxWords {
-		text = strings.ToValidUTF8(text[:maxWords], "") + " ..."
-	}
-	return text
+// errorText quotes an error on one short line.
+func errorText(err error) string {
+	return rollback.Short(rollback.Printable(err.Error()), maxErrorText)
 }
 
-// title names an object for people: Deployment web, and its namespace if that is
-// not the release's.
+// title names an object in a text: Deployment web, with its namespace if that is not
+// the release's.
 func title(k rollback.Key, kind, namespace, name string) string {
 	if namespace == "" || namespace == k.Namespace {
 		return kind + " " + name
@@ -65,65 +62,65 @@ func title(k rollback.Key, kind, namespace, name string) string {
 	return kind + " " + namespace + "/" + name
 }
 
-// hookDangers names the upgrade hooks that ran since the target. A revision that
-// was made by a rollback has the hooks of an older one and ran none of these.
+// hookDangers returns the upgrade hooks that ran since the target. A revision that a
+// rollback made has the hooks of an older one, but ran none of them.
 func hookDangers(history rollback.History, p rollback.Plan) []rollback.Danger {
 	var found []rollback.Danger
 	for _, r := range history {
-		if r.Number <= p.Target || r.Number > p.Accused.Number || len(r.Hooks) == 0 || strings.HasPrefix(r.Description, "Rollback ") {
+		if r.Number <= p.Target || r.Number > p.Suspect.Number || len(r.Hooks) == 0 || strings.HasPrefix(r.Description, "Rollback ") {
 			continue
 		}
 		found = append(found, rollback.Danger{
 			Kind: rollback.DangerHook,
-			What: fmt.Sprintf("the upgrade to revision %d ran %s, which no rollback undoes", r.Number, strings.Join(r.Hooks, ", ")),
+			What: fmt.Sprintf("the upgrade to revision %d ran %s, which a rollback does not undo", r.Number, strings.Join(r.Hooks, ", ")),
 		})
 	}
 	return found
 }
 
-// stableDangers names the workloads beside the canary whose pods the rollback
-// would replace or remove. Without a canary there is no stable track to protect.
-func stableDangers(k rollback.Key, accused, target rollback.Manifest) []rollback.Danger {
-	was := workloadsOf(k.Namespace, accused)
-	if !slices.ContainsFunc(was, workload.ofCanary) {
+// stableDangers returns the workloads of the stable track whose pods the rollback would
+// replace or delete. Without a canary there is no stable track to protect.
+func stableDangers(k rollback.Key, suspect, target rollback.Manifest) []rollback.Danger {
+	current := workloadsOf(k.Namespace, suspect)
+	if !slices.ContainsFunc(current, workload.ofCanary) {
 		return nil
 	}
-	will := make(map[string]workload)
+	targets := make(map[string]workload)
 	for _, w := range workloadsOf(k.Namespace, target) {
-		will[w.id] = w
+		targets[w.id] = w
 	}
 	var found []rollback.Danger
-	for _, w := range was {
-		if w.canary {
+	for _, w := range current {
+		if w.Canary {
 			continue
 		}
-		name := title(k, w.kind, w.namespace, w.name)
-		next, stays := will[w.id]
+		name := title(k, w.Kind, w.Namespace, w.Name)
+		next, stays := targets[w.id]
 		switch {
 		case !stays:
 			found = append(found, rollback.Danger{Kind: rollback.DangerStable, What: "the rollback would delete " + name + ", which is not the canary"})
-		case !reflect.DeepEqual(w.raw, next.raw):
+		case !reflect.DeepEqual(w.Template, next.Template):
 			found = append(found, rollback.Danger{Kind: rollback.DangerStable, What: "the rollback would replace the pods of " + name + ", which is not the canary"})
 		}
 	}
 	return found
 }
 
-// secretDangers names the Secrets that the revisions declare differently. What
-// is in them is never said.
-func secretDangers(k rollback.Key, accused, target rollback.Manifest) []rollback.Danger {
-	was, will := secretsOf(k, accused), secretsOf(k, target)
+// secretDangers returns the Secrets that the two revisions declare differently. No text
+// contains their data.
+func secretDangers(k rollback.Key, suspect, target rollback.Manifest) []rollback.Danger {
+	current, targets := secretsOf(k, suspect), secretsOf(k, target)
 	var found []rollback.Danger
-	for id, s := range was {
-		// One that is only in the accused revision is found where it would be deleted.
-		if next, stays := will[id]; stays && !reflect.DeepEqual(secretData(s), secretData(next)) {
+	for id, s := range current {
+		// deletionDangers has those that only the suspect revision declares.
+		if next, stays := targets[id]; stays && !reflect.DeepEqual(secretData(s), secretData(next)) {
 			found = append(found, secretDanger(title(k, "Secret", s.GetNamespace(), s.GetName()), oldValue))
 		}
 	}
 	return found
 }
 
-// oldValue is what happens to a Secret that the rollback changes.
+// oldValue says what happens to a Secret that the rollback changes.
 const oldValue = "would get an old value back"
 
 func secretDanger(name, what string) rollback.Danger {
@@ -140,8 +137,8 @@ func secretsOf(k rollback.Key, all rollback.Manifest) map[string]*unstructured.U
 	return found
 }
 
-// secretData returns a Secret's data as the API server would store it: what is
-// in stringData wins.
+// secretData returns a Secret's data as the API server would store it: stringData
+// overrides data.
 func secretData(o *unstructured.Unstructured) map[string]any {
 	all := map[string]any{"": o.Object["type"]}
 	data, _ := o.Object["data"].(map[string]any)
@@ -154,20 +151,20 @@ func secretData(o *unstructured.Unstructured) map[string]any {
 	return all
 }
 
-// deletionDangers names what is lost for ever when the live object is deleted.
+// deletionDangers returns what would be lost for good if the live object were deleted.
 func deletionDangers(name string, live *unstructured.Unstructured) []rollback.Danger {
-	gone := "the rollback would delete " + name
+	deleted := "the rollback would delete " + name
 	switch live.GetKind() {
 	case "Namespace":
-		return []rollback.Danger{{Kind: rollback.DangerNamespace, What: gone + " and all that is in it"}}
+		return []rollback.Danger{{Kind: rollback.DangerNamespace, What: deleted + " and everything in it"}}
 	case "CustomResourceDefinition":
-		return []rollback.Danger{{Kind: rollback.DangerNamespace, What: gone + " and all objects of that kind, in every namespace"}}
+		return []rollback.Danger{{Kind: rollback.DangerNamespace, What: deleted + " and all objects of that kind, in every namespace"}}
 	case "PersistentVolumeClaim":
-		return []rollback.Danger{{Kind: rollback.DangerPVC, What: gone}}
+		return []rollback.Danger{{Kind: rollback.DangerPVC, What: deleted}}
 	case "StatefulSet":
 		policy, _, _ := unstructured.NestedString(live.Object, "spec", "persistentVolumeClaimRetentionPolicy", "whenDeleted")
 		if policy == "Delete" {
-			return []rollback.Danger{{Kind: rollback.DangerPVC, What: gone + ", and its PersistentVolumeClaims with it"}}
+			return []rollback.Danger{{Kind: rollback.DangerPVC, What: deleted + " and its PersistentVolumeClaims"}}
 		}
 	case "Secret":
 		return []rollback.Danger{secretDanger(name, "would be deleted")}
@@ -175,8 +172,8 @@ func deletionDangers(name string, live *unstructured.Unstructured) []rollback.Da
 	return nil
 }
 
-// replicasDangers names the autoscaled workloads that run more pods than the
-// target's autoscaler allows. live has the live objects by identity.
+// replicasDangers returns the autoscaled workloads that run more pods than the target's
+// autoscaler allows. live are the live objects by identity.
 func replicasDangers(k rollback.Key, target rollback.Manifest, live map[string]rollback.Object) []rollback.Danger {
 	running := make(map[string]int64)
 	for _, object := range live {
@@ -200,8 +197,8 @@ func replicasDangers(k rollback.Key, target rollback.Manifest, live map[string]r
 		if n := running[kind+"/"+namespace+"/"+name]; n > most {
 			found = append(found, rollback.Danger{
 				Kind: rollback.DangerReplicas,
-				What: fmt.Sprintf("%s would be limited to %d replicas by HorizontalPodAutoscaler %s, and has %d",
-					title(k, kind, namespace, name), most, o.GetName(), n),
+				What: fmt.Sprintf("%s has %d replicas, and HorizontalPodAutoscaler %s would limit it to %d",
+					title(k, kind, namespace, name), n, o.GetName(), most),
 			})
 		}
 	}

@@ -8,16 +8,16 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// fenced asks before every request that writes. All clients of this package, and
-// those that Helm makes for itself, send through it.
-type fenced struct {
+// fencedTransport calls the fence before every request that writes. All clients of this
+// package, and those that Helm creates for itself, send through it.
+type fencedTransport struct {
 	next  http.RoundTripper
 	fence func() error
 }
 
 // RoundTrip sends the request, or returns the fence's error without having sent
 // anything.
-func (f fenced) RoundTrip(r *http.Request) (*http.Response, error) {
+func (f fencedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if writes(r) {
 		if err := f.fence(); err != nil {
 			if r.Body != nil {
@@ -30,20 +30,20 @@ func (f fenced) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // WrappedRoundTripper lets client-go close idle connections.
-func (f fenced) WrappedRoundTripper() http.RoundTripper { return f.next }
+func (f fencedTransport) WrappedRoundTripper() http.RoundTripper { return f.next }
 
-// writes reports whether the request may change anything. A DELETE with a body
-// may, whatever its query says: the API server reads the options from the body
-// then, and ignores those of the query.
+// writes reports whether the request may change anything. A DELETE with a body may,
+// whatever its query says: the API server then reads the options from the body and
+// ignores those of the query.
 func writes(r *http.Request) bool {
 	switch r.Method {
 	case http.MethodGet, http.MethodHead, http.MethodOptions:
 		return false
 	case http.MethodDelete:
-		return r.Body != nil && r.Body != http.NoBody || !triesOut(r)
+		return r.Body != nil && r.Body != http.NoBody || !isDryRun(r)
 	default:
-		return !triesOut(r)
+		return !isDryRun(r)
 	}
 }
 
-func triesOut(r *http.Request) bool { return r.URL.Query().Get("dryRun") == metav1.DryRunAll }
+func isDryRun(r *http.Request) bool { return r.URL.Query().Get("dryRun") == metav1.DryRunAll }

@@ -20,19 +20,19 @@ import (
 // byRelease is the name of the index of revisions by their release.
 const byRelease = "release"
 
-// readers is how many releases are read ahead at a time.
-const readers = 2
+// readAheadWorkers is how many releases are read ahead at a time.
+const readAheadWorkers = 2
 
-// followed are the heads of the revisions in the followed namespaces, by namespace.
-// It is safe for concurrent use; its zero value follows nothing.
+// followed has the metadata of all revisions in the followed namespaces. It is safe for
+// concurrent use; its zero value follows no namespace.
 type followed struct {
 	mu      sync.Mutex
-	indexes map[string]cache.SharedIndexInformer
+	indexes map[string]cache.SharedIndexInformer // by namespace
 }
 
-// heads returns what is known of a release's revisions, newest first; none if
-// nothing is.
-func (f *followed) heads(k rollback.Key) []head {
+// metas returns a release's revisions as the watch has delivered them, newest first;
+// none if the namespace is not followed or the watch has not delivered its first list.
+func (f *followed) metas(k rollback.Key) []revisionMeta {
 	f.mu.Lock()
 	informer := f.indexes[k.Namespace]
 	f.mu.Unlock()
@@ -49,19 +49,19 @@ func (f *followed) heads(k rollback.Key) []head {
 			items = append(items, *o)
 		}
 	}
-	return headsOf(items)
+	return metasOf(items)
 }
 
-// Follow keeps at hand which revisions the releases of the namespaces have, and
-// reads a release that changes, so that all is known when an alert comes: while
-// something is deployed there is time. Which are read ahead allows says. Nothing
-// depends on it: what is said of the newest revision is compared with the store
-// whenever it matters, and what is not known is read then.
+// Follow watches which revisions the releases of the namespaces have, and reads each
+// release that changes and that allows accepts, so that an alert finds it cached:
+// between a deployment and its alert there is time. Correctness does not depend on
+// Follow: the newest revision is compared with the store whenever that is required, and
+// a revision that is not cached is read then.
 //
-// A namespace whose Secrets cannot be watched is logged once, and tried again. Follow
-// returns nil when ctx ends.
+// For a namespace whose Secrets cannot be watched, Follow logs one line and tries again.
+// It returns nil when ctx ends.
 func (c *Client) Follow(ctx context.Context, namespaces []string, allows func(rollback.Key) bool) error {
-	// client-go tells on its own logger what is told here.
+	// client-go would log the same errors on its own logger.
 	ctx = klog.NewContext(ctx, klog.New(nil))
 	changed := workqueue.NewTyped[rollback.Key]()
 	var all sync.WaitGroup
@@ -77,7 +77,7 @@ func (c *Client) Follow(ctx context.Context, namespaces []string, allows func(ro
 		c.followed.add(namespace, informer)
 		all.Go(func() { informer.RunWithContext(ctx) })
 	}
-	for range readers {
+	for range readAheadWorkers {
 		all.Go(func() { c.readAhead(ctx, changed) })
 	}
 	<-ctx.Done()
@@ -95,8 +95,8 @@ func (f *followed) add(namespace string, informer cache.SharedIndexInformer) {
 	f.indexes[namespace] = informer
 }
 
-// informer returns one, not yet running, of the heads of one namespace's revisions.
-// It tells of each release that changes after the start.
+// informer returns an informer, not yet running, of the metadata of one namespace's
+// revisions. It calls changed with each release that changes after the start.
 func (c *Client) informer(ctx context.Context, namespace string, changed func(rollback.Key)) (cache.SharedIndexInformer, error) {
 	informer := metadatainformer.NewFilteredMetadataInformer(c.watching, corev1.SchemeGroupVersion.WithResource("secrets"), namespace, 0,
 		cache.Indexers{byRelease: func(o any) ([]string, error) {
@@ -122,7 +122,7 @@ func (c *Client) informer(ctx context.Context, namespace string, changed func(ro
 		},
 	})
 	err = errors.Join(
-		err, informer.SetTransform(bareHead),
+		err, informer.SetTransform(stripMetadata),
 		informer.SetWatchErrorHandlerWithContext(func(_ context.Context, _ *cache.Reflector, err error) {
 			if ctx.Err() == nil {
 				once.Do(func() {
@@ -137,8 +137,8 @@ func (c *Client) informer(ctx context.Context, namespace string, changed func(ro
 	return informer, nil
 }
 
-// bareHead leaves of a Secret's metadata what a head is made of.
-func bareHead(o any) (any, error) {
+// stripMetadata drops the parts of a Secret's metadata that no revisionMeta contains.
+func stripMetadata(o any) (any, error) {
 	if m, err := meta.Accessor(o); err == nil {
 		claim, claimed := m.GetAnnotations()[claimAnnotation]
 		m.SetManagedFields(nil)
@@ -150,7 +150,7 @@ func bareHead(o any) (any, error) {
 	return o, nil
 }
 
-// releaseOf returns the release that a revision's Secret is of.
+// releaseOf returns the release to which a revision's Secret belongs.
 func releaseOf(o any) (rollback.Key, bool) {
 	m, err := meta.Accessor(o)
 	if err != nil {
@@ -168,9 +168,9 @@ func (c *Client) readAhead(ctx context.Context, changed workqueue.TypedInterface
 			return
 		}
 		limited, cancel := context.WithTimeout(ctx, requestTimeout)
-		if heads := c.followed.heads(k); len(heads) > 0 {
-			// What cannot be read now is read when an alert comes.
-			_, _ = c.describe(limited, k, heads)
+		if metas := c.followed.metas(k); len(metas) > 0 {
+			// A revision that cannot be read now is read when an alert comes.
+			_, _ = c.readHistory(limited, k, metas)
 		}
 		cancel()
 		changed.Done(k)

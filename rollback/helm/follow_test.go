@@ -11,7 +11,7 @@ import (
 	"github.com/upcommerce/backout/rollback"
 )
 
-// TestFollow: what was deployed is known when an alert comes.
+// TestFollow: an alert finds the revisions that were deployed before it cached.
 func TestFollow(t *testing.T) {
 	c := newCluster(t)
 	c.events = make(chan *unstructured.Unstructured)
@@ -27,19 +27,19 @@ func TestFollow(t *testing.T) {
 		}
 	})
 	c.revision(t, 4, release.StatusDeployed, manifest("v4", "20"))
-	c.events <- c.object(t, "secrets/"+secret(4))
-	for deadline := time.Now().Add(10 * time.Second); c.count("secrets/"+secret(4)) == 0; time.Sleep(time.Millisecond) {
+	c.events <- c.object(t, "secrets/"+secretName(4))
+	for deadline := time.Now().Add(10 * time.Second); c.readsOf("secrets/"+secretName(4)) == 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatal("a revision that was deployed is read before anybody asks")
+			t.Fatal("a revision that was deployed is read before a caller needs it")
 		}
 	}
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
 		c.mu.Lock()
-		c.forget()
+		c.resetCounts()
 		c.lists = 0
 		c.mu.Unlock()
-		got, err := c.History(t.Context(), web())
-		if err != nil || got.Accused().Number != 4 {
+		got, err := c.History(t.Context(), web(), rollback.Stored)
+		if err != nil || got.Newest().Number != 4 {
 			t.Fatalf("the newest revision is 4: got %v, %v", got, err)
 		}
 		c.mu.Lock()
@@ -49,19 +49,19 @@ func TestFollow(t *testing.T) {
 			break
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%d revisions read and %d lists for what is followed, want none", read, lists)
+			t.Fatalf("%d revisions read and %d lists for a followed release, want none", read, lists)
 		}
 	}
 
-	atHand := func(want int, rule string) {
+	expectCached := func(want int, rule string) {
 		t.Helper()
 		c.mu.Lock()
-		c.forget()
+		c.resetCounts()
 		c.lists = 0
 		c.mu.Unlock()
-		got, ok := c.HistoryAtHand(web())
-		if !ok || got.Accused().Number != want {
-			t.Errorf("%s: got %v, %v", rule, got, ok)
+		got, err := c.History(t.Context(), web(), rollback.Cached)
+		if err != nil || got.Newest().Number != want {
+			t.Errorf("%s: got %v, %v", rule, got, err)
 		}
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -69,24 +69,24 @@ func TestFollow(t *testing.T) {
 			t.Errorf("%s: %d revisions read and %d lists, want none", rule, len(c.reads), c.lists)
 		}
 	}
-	atHand(4, "what is followed is at hand")
-	if got, ok := c.HistoryAtHand(rollback.Key{Namespace: "pay", Release: "web"}); ok {
-		t.Errorf("what is not followed is not at hand: got %v", got)
+	expectCached(4, "a followed release is cached")
+	if got, err := c.History(t.Context(), rollback.Key{Namespace: "pay", Release: "web"}, rollback.Cached); err == nil {
+		t.Errorf("a release that is not followed is not cached: got %v", got)
 	}
 
-	// Nobody has told of this one yet.
+	// The watch has not delivered this one yet.
 	c.revision(t, 5, release.StatusDeployed, manifest("v5", "20"))
-	if got, err := c.History(t.Context(), web()); err != nil || got.Accused().Number != 5 {
+	if got, err := c.History(t.Context(), web(), rollback.Stored); err != nil || got.Newest().Number != 5 {
 		t.Errorf("the newest revision is the stored one, 5: got %v, %v", got, err)
 	}
-	atHand(4, "what nobody has told of is not at hand")
-	if got, err := c.History(t.Context(), rollback.Key{Namespace: "pay", Release: "web"}); err != nil || len(got) != 5 {
-		t.Errorf("what is not followed is read: got %v, %v", got, err)
+	expectCached(4, "a revision that the watch has not delivered is not cached")
+	if got, err := c.History(t.Context(), rollback.Key{Namespace: "pay", Release: "web"}, rollback.Stored); err != nil || len(got) != 5 {
+		t.Errorf("a release that is not followed is read: got %v, %v", got, err)
 	}
 }
 
-// count returns how often an object was read whole.
-func (s *apiServer) count(object string) int {
+// readsOf returns how often an object was read whole.
+func (s *apiServer) readsOf(object string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.reads[object]

@@ -1,7 +1,6 @@
 package helm
 
 import (
-	"context"
 	"errors"
 	"io"
 	"maps"
@@ -9,124 +8,11 @@ import (
 	"strings"
 	"testing"
 
-	"helm.sh/helm/v3/pkg/action"
-	"helm.sh/helm/v3/pkg/chart"
-	"helm.sh/helm/v3/pkg/chartutil"
-	"helm.sh/helm/v3/pkg/kube"
 	kubefake "helm.sh/helm/v3/pkg/kube/fake"
 	"helm.sh/helm/v3/pkg/release"
-	"helm.sh/helm/v3/pkg/storage"
-	"helm.sh/helm/v3/pkg/storage/driver"
 
 	"github.com/upcommerce/backout/rollback"
 )
-
-// guarded is a guard on Helm's memory driver, which holds web at revisions 1 to
-// 5, with a plan from 5 to 2.
-type guarded struct {
-	*guard
-	memory *driver.Memory
-	// heads are what the cluster says the revisions are, newest first; err why it
-	// says nothing.
-	heads []head
-	err   error
-	// gets are the revisions that were read, restated those that were superseded.
-	gets     []string
-	restated []int
-}
-
-// spy is a driver that notes what is read of it.
-type spy struct {
-	driver.Driver
-	gets *[]string
-}
-
-func (s spy) Get(key string) (*release.Release, error) {
-	*s.gets = append(*s.gets, key)
-	return s.Driver.Get(key)
-}
-
-func newGuarded(t *testing.T) *guarded {
-	t.Helper()
-	g := &guarded{memory: driver.NewMemory(), heads: []head{{number: 5, uid: "uid-5"}, {number: 4, uid: "uid-4"}}}
-	g.memory.SetNamespace("shop")
-	for number := 1; number <= 5; number++ {
-		status := release.StatusSuperseded
-		if number == 5 {
-			status = release.StatusDeployed
-		}
-		if err := g.memory.Create(secretName("web", number), aRelease(number, status)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	accused := rollback.Revision{Number: 5, UID: "uid-5"}
-	g.guard = &guard{
-		Driver: spy{g.memory, &g.gets}, ctx: t.Context(), stored: make(map[string]*release.Release),
-		plan: rollback.Plan{
-			Key: rollback.Key{Namespace: "shop", Release: "web"}, Accused: accused, Newest: accused, Target: 2,
-		},
-		heads: func(context.Context) ([]head, error) { return g.heads, g.err },
-		supersede: func(_ context.Context, number int) error {
-			g.restated = append(g.restated, number)
-			stored, err := g.memory.Get(secretName("web", number))
-			if err == nil {
-				stored.Info.Status = release.StatusSuperseded
-			}
-			return err
-		},
-	}
-	return g
-}
-
-// interrupted is a guard after an attempt that was interrupted and recovered:
-// revision 6 is there, failed and ours.
-func interrupted(t *testing.T) *guarded {
-	t.Helper()
-	g := newGuarded(t)
-	if err := g.memory.Create(secretName("web", 6), aRelease(6, release.StatusFailed)); err != nil {
-		t.Fatal(err)
-	}
-	g.plan.Newest = rollback.Revision{Number: 6, UID: "uid-6", Claim: "uid-5"}
-	g.heads = append([]head{{number: 6, uid: "uid-6", claim: "uid-5", status: rollback.StatusFailed}}, g.heads...)
-	return g
-}
-
-func aRelease(number int, status release.Status) *release.Release {
-	return &release.Release{
-		Name: "web", Namespace: "shop", Version: number, Manifest: "# nothing\n",
-		Chart: &chart.Chart{Metadata: &chart.Metadata{Name: "web", Version: "1.0.0", APIVersion: "v2"}},
-		Info:  &release.Info{Status: status, Description: "Upgrade complete"},
-	}
-}
-
-// rollBack has Helm roll back through the guard, with its own fake of a cluster.
-func (g *guarded) rollBack() error {
-	return g.rollBackOn(&kubefake.PrintingKubeClient{Out: io.Discard})
-}
-
-func (g *guarded) rollBackOn(cluster kube.Interface) error {
-	run := action.NewRollback(&action.Configuration{
-		Releases: storage.Init(g.guard), KubeClient: cluster,
-		Capabilities: chartutil.DefaultCapabilities, Log: func(string, ...any) {},
-	})
-	run.Version = g.plan.Target
-	return run.Run("web")
-}
-
-// statuses returns the status of each stored revision, by number.
-func (g *guarded) statuses(t *testing.T) []release.Status {
-	t.Helper()
-	stored, err := g.memory.List(func(*release.Release) bool { return true })
-	if err != nil {
-		t.Fatal(err)
-	}
-	slices.SortFunc(stored, func(a, b *release.Release) int { return a.Version - b.Version })
-	statuses := make([]release.Status, len(stored))
-	for i, r := range stored {
-		statuses[i] = r.Info.Status
-	}
-	return statuses
-}
 
 func TestGuardedRollback(t *testing.T) {
 	g := newGuarded(t)
@@ -135,36 +21,36 @@ func TestGuardedRollback(t *testing.T) {
 	}
 	want := []release.Status{"superseded", "superseded", "superseded", "superseded", "superseded", "deployed"}
 	if got := g.statuses(t); !slices.Equal(got, want) {
-		t.Errorf("one revision is made and deployed, the accused one is superseded: got %v", got)
+		t.Errorf("one revision is created and deployed, the suspect one is superseded: got %v", got)
 	}
 	made, err := g.memory.Get(secretName("web", 6))
-	if err != nil || made.Info.Description != rollback.Rollback(2) {
-		t.Errorf("the revision that was made says what it is: got %v, %v", made, err)
+	if err != nil || made.Info.Description != rollback.HelmDescription(2) {
+		t.Errorf("the new revision says what it is: got %v, %v", made, err)
 	}
 	slices.Sort(g.gets)
 	if want := []string{secretName("web", 2), secretName("web", 5)}; !slices.Equal(g.gets, want) {
-		t.Errorf("no revision but the accused and the target is read, each once: got %q", g.gets)
+		t.Errorf("only the suspect and the target revision are read, each once: got %q", g.gets)
 	}
 }
 
-func TestGuardedRollbackMoved(t *testing.T) {
-	for what, move := range map[string]func(*guarded){
-		"a newer revision":                      func(g *guarded) { g.heads = append([]head{{number: 6, uid: "uid-6"}}, g.heads...) },
-		"the same number in another life":       func(g *guarded) { g.heads[0].uid = "uid-of-another-life" },
-		"an older revision: the newest is gone": func(g *guarded) { g.heads = g.heads[1:] },
-		"somebody makes the next revision first": func(g *guarded) {
+func TestGuardedRollbackOfAChangedRelease(t *testing.T) {
+	for what, change := range map[string]func(*guarded){
+		"a newer revision":                        func(g *guarded) { g.revisions = append([]revisionMeta{{number: 6, uid: "uid-6"}}, g.revisions...) },
+		"the same number in another installation": func(g *guarded) { g.revisions[0].uid = "uid-of-another-installation" },
+		"an older revision: the newest is gone":   func(g *guarded) { g.revisions = g.revisions[1:] },
+		"another client creates the next revision first": func(g *guarded) {
 			_ = g.memory.Create(secretName("web", 6), aRelease(6, release.StatusPendingUpgrade))
 		},
 	} {
 		t.Run(what, func(t *testing.T) {
 			g := newGuarded(t)
-			move(g)
+			change(g)
 			before := g.statuses(t)
-			if err := g.rollBack(); !errors.Is(err, rollback.ErrMoved) {
+			if err := g.rollBack(); !errors.Is(err, rollback.ErrRevisionChanged) {
 				t.Errorf("the release is at another revision: got %v", err)
 			}
 			if got := g.statuses(t); !slices.Equal(got, before) {
-				t.Errorf("nothing is written then: got %v, had %v", got, before)
+				t.Errorf("nothing is written: got %v, had %v", got, before)
 			}
 		})
 	}
@@ -173,27 +59,27 @@ func TestGuardedRollbackMoved(t *testing.T) {
 func TestGuardCreate(t *testing.T) {
 	for what, c := range map[string]struct {
 		number int
-		move   func(*guarded)
+		change func(*guarded)
 		want   error
 	}{
-		"the planned revision":             {6, func(*guarded) {}, nil},
-		"a later revision":                 {7, func(*guarded) {}, rollback.ErrMoved},
-		"the accused revision itself":      {5, func(*guarded) {}, rollback.ErrMoved},
-		"the planned one, and it moved":    {6, func(g *guarded) { g.heads[0].number = 6 }, rollback.ErrMoved},
-		"the planned one, in another life": {6, func(g *guarded) { g.heads[0].uid = "uid-of-another-life" }, rollback.ErrMoved},
-		"the planned one, and it is there": {6, func(g *guarded) {
+		"the planned revision":                        {6, func(*guarded) {}, nil},
+		"a later revision":                            {7, func(*guarded) {}, rollback.ErrRevisionChanged},
+		"the suspect revision itself":                 {5, func(*guarded) {}, rollback.ErrRevisionChanged},
+		"the planned one, and the newest has changed": {6, func(g *guarded) { g.revisions[0].number = 6 }, rollback.ErrRevisionChanged},
+		"the planned one, in another installation":    {6, func(g *guarded) { g.revisions[0].uid = "uid-of-another-installation" }, rollback.ErrRevisionChanged},
+		"the planned one, and it exists": {6, func(g *guarded) {
 			_ = g.memory.Create(secretName("web", 6), aRelease(6, release.StatusPendingUpgrade))
-		}, rollback.ErrMoved},
+		}, rollback.ErrRevisionChanged},
 	} {
 		g := newGuarded(t)
-		c.move(g)
+		c.change(g)
 		before := len(g.statuses(t))
 		err := g.Create(secretName("web", c.number), aRelease(c.number, release.StatusPendingRollback))
 		if !errors.Is(err, c.want) {
 			t.Errorf("%s: want %v, got %v", what, c.want, err)
 		}
 		if made := len(g.statuses(t)) - before; (made == 1) != (c.want == nil) {
-			t.Errorf("%s: only the planned revision is made: got %d", what, made)
+			t.Errorf("%s: only the planned revision is created: got %d", what, made)
 		}
 	}
 }
@@ -202,18 +88,18 @@ func TestGuardQuery(t *testing.T) {
 	g := newGuarded(t)
 	found, err := g.Query(map[string]string{"name": "web", "owner": "helm"})
 	if err != nil || len(found) != 2 || found[0].Version != 2 || found[1].Version != 5 {
-		t.Errorf("Helm is told of the target and the accused revision only: got %v, %v", found, err)
+		t.Errorf("Helm gets only the target and the suspect revision: got %v, %v", found, err)
 	}
-	away := errors.New("the API server is away")
-	g.err = away
-	if _, err := g.Query(map[string]string{"name": "web", "owner": "helm"}); !errors.Is(err, away) {
-		t.Errorf("what cannot be checked is not done: got %v", err)
+	noAnswer := errors.New("the API server does not answer")
+	g.err = noAnswer
+	if _, err := g.Query(map[string]string{"name": "web", "owner": "helm"}); !errors.Is(err, noAnswer) {
+		t.Errorf("the guard refuses what it cannot check: got %v", err)
 	}
-	if err := g.Create(secretName("web", 6), aRelease(6, release.StatusPendingRollback)); !errors.Is(err, away) {
-		t.Errorf("what cannot be checked is not done: got %v", err)
+	if err := g.Create(secretName("web", 6), aRelease(6, release.StatusPendingRollback)); !errors.Is(err, noAnswer) {
+		t.Errorf("the guard refuses what it cannot check: got %v", err)
 	}
 	if n := len(g.statuses(t)); n != 5 {
-		t.Errorf("what cannot be checked is not done: got %d revisions", n)
+		t.Errorf("the guard refuses what it cannot check: got %d revisions", n)
 	}
 }
 
@@ -230,7 +116,7 @@ func TestGuardRefuses(t *testing.T) {
 	}
 }
 
-func TestGuardUpdateLeavesSomebodyElsesRevision(t *testing.T) {
+func TestGuardKeepsTheRevisionOfAnotherClient(t *testing.T) {
 	g := newGuarded(t)
 	const theirs = 7
 	if err := g.memory.Create(secretName("web", theirs), aRelease(theirs, release.StatusDeployed)); err != nil {
@@ -238,20 +124,20 @@ func TestGuardUpdateLeavesSomebodyElsesRevision(t *testing.T) {
 	}
 	before := g.statuses(t)
 	err := g.Update(secretName("web", theirs), aRelease(theirs, release.StatusSuperseded))
-	if !errors.Is(err, rollback.ErrMoved) || !slices.Equal(g.statuses(t), before) {
-		t.Errorf("a revision made meanwhile is left as it is: got %v, %v; had %v", err, g.statuses(t), before)
+	if !errors.Is(err, rollback.ErrRevisionChanged) || !slices.Equal(g.statuses(t), before) {
+		t.Errorf("a revision that another client created meanwhile stays: got %v, %v; had %v", err, g.statuses(t), before)
 	}
 }
 
-// TestGuardAfterAnInterruption: what is live is something between the accused
-// revision and the target, and Helm is told so.
+// TestGuardAfterAnInterruption: the live objects are between the suspect revision and the
+// target, and Helm gets a manifest that says so.
 func TestGuardAfterAnInterruption(t *testing.T) {
 	object := func(name, value string) string {
 		return "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: " + name + "}\ndata: {v: " + value + "}\n"
 	}
 	g := interrupted(t)
 	for number, manifest := range map[int]string{
-		5: object("both", "accused") + object("accused", "accused"),
+		5: object("both", "suspect") + object("suspect", "suspect"),
 		2: object("both", "target") + object("target", "target"),
 		6: object("both", "attempt") + object("attempt", "attempt"),
 	} {
@@ -263,9 +149,9 @@ func TestGuardAfterAnInterruption(t *testing.T) {
 	}
 	found, err := g.Query(map[string]string{"name": "web", "owner": "helm"})
 	if err != nil || len(found) != 2 || found[0].Version != 2 || found[1].Version != 6 {
-		t.Fatalf("Helm is told of the target and of the newest revision: got %v, %v", found, err)
+		t.Fatalf("Helm gets the target and the newest revision: got %v, %v", found, err)
 	}
-	live, err := objects(found[1].Manifest)
+	live, err := decodeManifest(found[1].Manifest)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -273,12 +159,12 @@ func TestGuardAfterAnInterruption(t *testing.T) {
 	for _, o := range live {
 		got[o["metadata"].(map[string]any)["name"].(string)] = o["data"].(map[string]any)["v"]
 	}
-	want := map[string]any{"both": "accused", "accused": "accused", "attempt": "attempt", "target": "target"}
+	want := map[string]any{"both": "suspect", "suspect": "suspect", "attempt": "attempt", "target": "target"}
 	if !maps.Equal(got, want) {
-		t.Errorf("what may be live is what the accused revision declares, and what only the attempt or the target does: got %v", got)
+		t.Errorf("the suspect revision's objects may be live, and those that only the attempt or the target declares: got %v", got)
 	}
-	if stored, _ := g.memory.Get(secretName("web", 6)); strings.Contains(stored.Manifest, "accused") {
-		t.Error("what Helm is told is not what is stored")
+	if stored, _ := g.memory.Get(secretName("web", 6)); strings.Contains(stored.Manifest, "suspect") {
+		t.Error("the manifest that Helm gets is not the stored one")
 	}
 
 	if err := g.rollBack(); err != nil {
@@ -286,43 +172,42 @@ func TestGuardAfterAnInterruption(t *testing.T) {
 	}
 	statuses := []release.Status{"superseded", "superseded", "superseded", "superseded", "superseded", "failed", "deployed"}
 	if got := g.statuses(t); !slices.Equal(got, statuses) {
-		t.Errorf("the next revision is made; the attempt stays failed, Helm would call it superseded: got %v", got)
+		t.Errorf("the next revision is created; the attempt stays failed, where Helm would mark it superseded: got %v", got)
 	}
-	if stored, _ := g.memory.Get(secretName("web", 6)); strings.Contains(stored.Manifest, "accused") {
-		t.Error("what Helm was told is not written back")
+	if stored, _ := g.memory.Get(secretName("web", 6)); strings.Contains(stored.Manifest, "suspect") {
+		t.Error("the manifest that Helm got is not written back")
 	}
 }
 
-func TestGuardKnowsItsOwnAttempts(t *testing.T) {
+func TestGuardRecognizesBackoutsAttempts(t *testing.T) {
 	for what, c := range map[string]struct {
-		spoil func(*guarded)
-		want  error
+		change func(*guarded)
+		want   error
 	}{
-		"the attempt is not ours":              {func(g *guarded) { g.heads[0].claim = "" }, rollback.ErrMoved},
-		"the attempt is for another revision":  {func(g *guarded) { g.heads[0].claim = "uid-4" }, rollback.ErrMoved},
-		"the accused revision is gone":         {func(g *guarded) { g.heads = g.heads[:1] }, rollback.ErrMoved},
-		"the accused one is from another life": {func(g *guarded) { g.heads[1].uid = "uid-of-another-life" }, rollback.ErrMoved},
-		"the attempt was not recovered":        {func(g *guarded) { g.heads[0].status = rollback.StatusPendingRollback }, errPending},
+		"the attempt has no claim":                   {func(g *guarded) { g.revisions[0].claim = "" }, rollback.ErrRevisionChanged},
+		"the attempt has another claim":              {func(g *guarded) { g.revisions[0].claim = "uid-4" }, rollback.ErrRevisionChanged},
+		"the suspect revision is gone":               {func(g *guarded) { g.revisions = g.revisions[:1] }, rollback.ErrRevisionChanged},
+		"the suspect one is of another installation": {func(g *guarded) { g.revisions[1].uid = "uid-of-another-installation" }, rollback.ErrRevisionChanged},
+		"the attempt was not recovered":              {func(g *guarded) { g.revisions[0].status = rollback.StatusPendingRollback }, errPending},
 		"there is another attempt": {func(g *guarded) {
-			g.heads = append([]head{{number: 7, uid: "uid-7", claim: "uid-5"}}, g.heads...)
-		}, rollback.ErrMoved},
+			g.revisions = append([]revisionMeta{{number: 7, uid: "uid-7", claim: "uid-5"}}, g.revisions...)
+		}, rollback.ErrRevisionChanged},
 	} {
 		t.Run(what, func(t *testing.T) {
 			g := interrupted(t)
-			c.spoil(g)
+			c.change(g)
 			before := g.statuses(t)
 			if err := g.rollBack(); !errors.Is(err, c.want) {
 				t.Errorf("want %v, got %v", c.want, err)
 			}
 			if got := g.statuses(t); !slices.Equal(got, before) {
-				t.Errorf("nothing is written then: got %v, had %v", got, before)
+				t.Errorf("nothing is written: got %v, had %v", got, before)
 			}
 		})
 	}
 }
 
-// TestGuardAfterAFailure: Helm supersedes the newest revision also when the
-// rollback failed.
+// TestGuardAfterAFailure: Helm supersedes the newest revision even if the rollback failed.
 func TestGuardAfterAFailure(t *testing.T) {
 	g := newGuarded(t)
 	failing := &kubefake.FailingKubeClient{
@@ -333,7 +218,7 @@ func TestGuardAfterAFailure(t *testing.T) {
 	}
 	want := []release.Status{"superseded", "superseded", "superseded", "superseded", "deployed", "failed"}
 	if got := g.statuses(t); !slices.Equal(got, want) {
-		t.Errorf("what was deployed stays so, because nothing took its place: got %v", got)
+		t.Errorf("the deployed revision stays deployed, because nothing replaced it: got %v", got)
 	}
 }
 
@@ -343,10 +228,10 @@ func TestGuardSupersedesBeforeItDeploys(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, u := range []struct {
-		number   int
-		status   release.Status
-		refused  bool
-		restated []int
+		number     int
+		status     release.Status
+		refused    bool
+		superseded []int
 	}{
 		{5, release.StatusFailed, true, nil},
 		{5, release.StatusSuperseded, false, nil},
@@ -354,8 +239,8 @@ func TestGuardSupersedesBeforeItDeploys(t *testing.T) {
 		{6, release.StatusDeployed, false, []int{5}},
 	} {
 		err := g.Update(secretName("web", u.number), aRelease(u.number, u.status))
-		if (err != nil) != u.refused || !slices.Equal(g.restated, u.restated) {
-			t.Errorf("after revision %d is to be %s, %v are superseded: got %v, %v", u.number, u.status, u.restated, g.restated, err)
+		if (err != nil) != u.refused || !slices.Equal(g.superseded, u.superseded) {
+			t.Errorf("after the update of revision %d to %s, %v are superseded: got %v, %v", u.number, u.status, u.superseded, g.superseded, err)
 		}
 	}
 }

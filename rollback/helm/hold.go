@@ -12,23 +12,23 @@ import (
 	"github.com/upcommerce/backout/rollback"
 )
 
-// holding is Helm's Kubernetes client, but for three things in what it writes:
-// the canary's weight is zero, the number of replicas that an autoscaler set
-// stays, and what could not be deleted is an error.
+// holdingClient is Helm's Kubernetes client with three differences: in the objects that
+// it writes, the canary's weight is zero and a number of replicas that an autoscaler set
+// stays; and an object that it could not delete is an error.
 //
-// Helm writes object by object without waiting for pods: left alone, it would
-// give the canary its weight back while the bad pods still serve.
-type holding struct {
+// Helm writes object by object without waiting for pods: without the hold, it would
+// restore the canary's weight while the bad pods still serve.
+type holdingClient struct {
 	*kube.Client
 	ctx context.Context //nolint:containedctx // Helm's client takes none; this one lives for one call.
 	// hold sets the weight to zero in a decoded object; nil holds nothing.
 	hold func(object rollback.Object)
-	// scalers reads what is autoscaled in a namespace.
+	// scalers reads the objects of a namespace that are autoscaled.
 	scalers func(ctx context.Context, namespace string) (scalers, error)
 }
 
-// Update makes target what the plan wants written, then has Helm write it.
-func (h *holding) Update(original, target kube.ResourceList, force bool) (*kube.Result, error) {
+// Update prepares target as planned, then Helm writes it.
+func (h *holdingClient) Update(original, target kube.ResourceList, force bool) (*kube.Result, error) {
 	if err := h.prepare(original, target); err != nil {
 		return &kube.Result{}, err
 	}
@@ -36,11 +36,11 @@ func (h *holding) Update(original, target kube.ResourceList, force bool) (*kube.
 	if err != nil {
 		return result, err
 	}
-	return result, left(original.Difference(target).Difference(result.Deleted))
+	return result, checkDeleted(original.Difference(target).Difference(result.Deleted))
 }
 
 // UpdateThreeWayMerge does the same as Update.
-func (h *holding) UpdateThreeWayMerge(original, target kube.ResourceList, force bool) (*kube.Result, error) {
+func (h *holdingClient) UpdateThreeWayMerge(original, target kube.ResourceList, force bool) (*kube.Result, error) {
 	if err := h.prepare(original, target); err != nil {
 		return &kube.Result{}, err
 	}
@@ -48,11 +48,12 @@ func (h *holding) UpdateThreeWayMerge(original, target kube.ResourceList, force 
 	if err != nil {
 		return result, err
 	}
-	return result, left(original.Difference(target).Difference(result.Deleted))
+	return result, checkDeleted(original.Difference(target).Difference(result.Deleted))
 }
 
-// prepare holds the weight, and keeps replicas, in what Helm is about to write.
-func (h *holding) prepare(original, target kube.ResourceList) error {
+// prepare holds the weight, and keeps replicas, in the objects that Helm is about to
+// write.
+func (h *holdingClient) prepare(original, target kube.ResourceList) error {
 	if err := keepReplicas(h.ctx, original, target, h.scalers); err != nil {
 		return err
 	}
@@ -70,9 +71,9 @@ func (h *holding) prepare(original, target kube.ResourceList) error {
 	})
 }
 
-// left returns an error if one of the objects is still there. Helm only logs
-// what it could not delete, and calls the release deployed.
-func left(objects kube.ResourceList) error {
+// checkDeleted returns an error if one of the objects still exists. Helm only logs that
+// it could not delete an object, and calls the release deployed.
+func checkDeleted(objects kube.ResourceList) error {
 	return objects.Visit(func(info *resource.Info, err error) error {
 		if err != nil {
 			return err
@@ -82,16 +83,16 @@ func left(objects kube.ResourceList) error {
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("look whether %s is gone: %w", info.ObjectName(), err)
+			return fmt.Errorf("check that %s was deleted: %w", info.ObjectName(), err)
 		}
-		if o, ok := live.(*unstructured.Unstructured); ok && (kept(o) || o.GetDeletionTimestamp() != nil) {
+		if o, ok := live.(*unstructured.Unstructured); ok && (isKept(o) || o.GetDeletionTimestamp() != nil) {
 			return nil
 		}
-		return fmt.Errorf("%s was not deleted, though the target has none: may backout delete it?", info.ObjectName())
+		return fmt.Errorf("%s was not deleted, though the target does not declare it: may backout delete it?", info.ObjectName())
 	})
 }
 
-// kept reports whether Helm leaves the live object when it would delete it.
-func kept(live *unstructured.Unstructured) bool {
+// isKept reports whether Helm keeps the live object instead of deleting it.
+func isKept(live *unstructured.Unstructured) bool {
 	return live.GetAnnotations()[kube.ResourcePolicyAnno] == kube.KeepPolicy
 }

@@ -17,40 +17,40 @@ func kindsOf(m rollback.Manifest) []string {
 	return found
 }
 
-// TestManifest: a manifest stands on the way of every shed.
+// TestManifest: every shed reads one.
 func TestManifest(t *testing.T) {
 	c := newCluster(t)
-	if _, err := c.History(t.Context(), web()); err != nil {
+	if _, err := c.History(t.Context(), web(), rollback.Stored); err != nil {
 		t.Fatal(err)
 	}
-	asked := 0
-	c.before = func(string, string) int { asked++; return 0 }
+	requests := 0
+	c.before = func(string, string) int { requests++; return 0 }
 	m, err := c.Manifest(t.Context(), web(), 3)
 	if want := []string{"ConfigMap", "Deployment", "Ingress"}; err != nil || !slices.Equal(kindsOf(m), want) {
-		t.Fatalf("a manifest has what Helm rendered: got %v, %v", m, err)
+		t.Fatalf("a manifest has the objects that Helm rendered: got %v, %v", m, err)
 	}
-	if asked != 0 {
-		t.Errorf("what the history just read is not asked for again: got %d requests", asked)
+	if requests != 0 {
+		t.Errorf("a revision that History just read costs no request: got %d", requests)
 	}
-	c.forget()
+	c.resetCounts()
 	m[0]["kind"] = "Changed"
 	m[1]["metadata"].(map[string]any)["name"] = "changed"
 	again, err := c.Manifest(t.Context(), web(), 3)
 	if err != nil || again[0]["kind"] != "ConfigMap" || again[1]["metadata"].(map[string]any)["name"] != "web-canary" {
-		t.Errorf("a caller may change what it got: the next one gets %v, %v", again, err)
+		t.Errorf("a caller may change its manifest: the next one gets %v, %v", again, err)
 	}
 	for range 2 {
 		if _, err := c.Manifest(t.Context(), web(), 2); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if got := c.reads["secrets/"+secret(2)]; got != 1 {
+	if got := c.reads["secrets/"+secretName(2)]; got != 1 {
 		t.Errorf("an older revision is read once: got %d times", got)
 	}
 }
 
-// TestManifestOfAnotherLife: the number comes again, the Secret does not.
-func TestManifestOfAnotherLife(t *testing.T) {
+// TestManifestOfAnotherInstallation: it has the same number in another Secret.
+func TestManifestOfAnotherInstallation(t *testing.T) {
 	c := newCluster(t)
 	for _, number := range []int{2, 3} {
 		if _, err := c.Manifest(t.Context(), web(), number); err != nil {
@@ -58,18 +58,18 @@ func TestManifestOfAnotherLife(t *testing.T) {
 		}
 	}
 	for number := 1; number <= 3; number++ {
-		delete(c.objects, "secrets/"+secret(number))
+		delete(c.objects, "secrets/"+secretName(number))
 		c.revision(t, number, release.StatusDeployed, "apiVersion: v1\nkind: Pod\nmetadata: {name: other}\n")
 	}
-	// Nobody listed the revisions: the metadata tells.
+	// No caller has listed the revisions: Manifest reads the metadata.
 	if m, err := c.Manifest(t.Context(), web(), 2); err != nil || !slices.Equal(kindsOf(m), []string{"Pod"}) {
-		t.Errorf("what is cached is not taken for another Secret's: got %v, %v", m, err)
+		t.Errorf("a cached manifest is not taken for another Secret's: got %v, %v", m, err)
 	}
-	if _, err := c.History(t.Context(), web()); err != nil {
+	if _, err := c.History(t.Context(), web(), rollback.Stored); err != nil {
 		t.Fatal(err)
 	}
 	if m, err := c.Manifest(t.Context(), web(), 3); err != nil || !slices.Equal(kindsOf(m), []string{"Pod"}) {
-		t.Errorf("what is cached is not taken for another Secret's: got %v, %v", m, err)
+		t.Errorf("a cached manifest is not taken for another Secret's: got %v, %v", m, err)
 	}
 }
 
@@ -90,9 +90,9 @@ metadata: {name: c}
 `)
 	m, err := c.Manifest(t.Context(), web(), 4)
 	if want := []string{"Secret", "ConfigMap", "Deployment"}; err != nil || !slices.Equal(kindsOf(m), want) {
-		t.Fatalf("the objects of a List stand for themselves: got %v, %v", m, err)
+		t.Fatalf("the objects of a List take its place: got %v, %v", m, err)
 	}
 	if m[1]["apiVersion"] != "v1" {
-		t.Errorf("what a typed list leaves out of its items is filled in: got %v", m[1])
+		t.Errorf("the kind that the items of a typed list leave out is added: got %v", m[1])
 	}
 }

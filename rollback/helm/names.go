@@ -6,17 +6,15 @@ import (
 	"slices"
 	"strings"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/upcommerce/backout/rollback"
 )
 
-// Names returns the releases of a namespace, of all if that is "", in order. It
-// reads labels only, and needs the right to list Secrets there.
+// Names returns the releases of a namespace, or of all namespaces if that is "", in
+// order. It reads labels only, and needs the right to list Secrets there.
 func (c *Client) Names(ctx context.Context, namespace string) ([]rollback.Key, error) {
-	list, err := c.metadata.Resource(corev1.SchemeGroupVersion.WithResource("secrets")).Namespace(namespace).
-		List(ctx, metav1.ListOptions{LabelSelector: "owner=helm,name"})
+	list, err := c.secretMetadata(rollback.Key{Namespace: namespace}).List(ctx, metav1.ListOptions{LabelSelector: "owner=helm,name"})
 	if err != nil {
 		return nil, fmt.Errorf("list the releases: %w", err)
 	}

@@ -2,9 +2,8 @@ package helm_test
 
 import "testing"
 
-// TestNames: what completion offers, each release once, however many revisions it
-// has. That namespaces are told is for the scenario on a real API server: this one
-// does not write them on its objects.
+// TestNames: completion offers each release once, however many revisions it has. A
+// scenario on a real API server checks the namespaces: this one does not set them.
 func TestNames(t *testing.T) {
 	c := newCluster(t)
 	got, err := c.Names(t.Context(), web().Namespace)

@@ -12,51 +12,52 @@ import (
 	"github.com/upcommerce/backout/rollback"
 )
 
-// Newest returns nil if that revision, by number and UID, is still the release's
-// newest, and rollback.ErrMoved if it is gone, another one, no longer the newest, or
-// being uninstalled.
+// EnsureNewest returns nil if that revision, by number and UID, is still the release's
+// newest, and rollback.ErrRevisionChanged if it is gone, another one, no longer the
+// newest, or being uninstalled.
 //
 // It reads two Secrets by name: a list would wait until the API server's cache has
 // caught up with its store, up to a tenth of a second.
-func (c *Client) Newest(ctx context.Context, k rollback.Key, revision rollback.Revision) error {
-	own, next, err := c.newest(ctx, k, revision.Number)
+func (c *Client) EnsureNewest(ctx context.Context, k rollback.Key, revision rollback.Revision) error {
+	own, next, err := c.readNewest(ctx, k, revision.Number)
 	switch {
 	case own == nil && err == nil:
-		return fmt.Errorf("revision %d of %s is gone: %w", revision.Number, k, rollback.ErrMoved)
+		return fmt.Errorf("revision %d of %s is gone: %w", revision.Number, k, rollback.ErrRevisionChanged)
 	case own != nil && string(own.UID) != revision.UID:
-		return fmt.Errorf("revision %d of %s is of another life: %w", revision.Number, k, rollback.ErrMoved)
-	case own != nil && uninstalled(own):
-		return fmt.Errorf("%s is being uninstalled: %w", k, rollback.ErrMoved)
+		return fmt.Errorf("revision %d of %s is of another installation: %w", revision.Number, k, rollback.ErrRevisionChanged)
+	case own != nil && isUninstalled(own):
+		return fmt.Errorf("%s is being uninstalled: %w", k, rollback.ErrRevisionChanged)
 	case next:
-		return fmt.Errorf("%s is at revision %d or later: %w", k, revision.Number+1, rollback.ErrMoved)
+		return fmt.Errorf("%s is at revision %d or later: %w", k, revision.Number+1, rollback.ErrRevisionChanged)
 	}
 	return err
 }
 
-// uninstalled reports whether Helm uninstalls the release, or did and kept its history.
-func uninstalled(secret *metav1.PartialObjectMetadata) bool {
+// isUninstalled reports whether Helm is uninstalling the release, or has uninstalled it
+// and kept its history.
+func isUninstalled(secret *metav1.PartialObjectMetadata) bool {
 	status := rollback.Status(secret.Labels["status"])
 	return status == rollback.StatusUninstalling || status == rollback.StatusUninstalled
 }
 
-// newest reads the metadata of a revision, nil if it is not there, and whether there
-// is one after it, side by side. Helm numbers without gaps.
-func (c *Client) newest(ctx context.Context, k rollback.Key, number int) (own *metav1.PartialObjectMetadata, next bool, err error) {
+// readNewest reads in parallel the metadata of a revision, nil if it does not exist, and
+// whether there is one after it. Helm numbers revisions without gaps.
+func (c *Client) readNewest(ctx context.Context, k rollback.Key, number int) (own *metav1.PartialObjectMetadata, next bool, err error) {
 	var (
 		reading errgroup.Group
 		after   *metav1.PartialObjectMetadata
 	)
 	reading.Go(func() (err error) {
-		after, err = c.headOf(ctx, k, number+1)
+		after, err = c.revisionMetadata(ctx, k, number+1)
 		return err
 	})
-	own, err = c.headOf(ctx, k, number)
+	own, err = c.revisionMetadata(ctx, k, number)
 	return own, after != nil, errors.Join(err, reading.Wait())
 }
 
-// headOf reads the metadata of a revision, nil if it is not there.
-func (c *Client) headOf(ctx context.Context, k rollback.Key, number int) (*metav1.PartialObjectMetadata, error) {
-	found, err := c.heading(k).Get(ctx, secretName(k.Release, number), metav1.GetOptions{})
+// revisionMetadata reads the metadata of a revision; nil if it does not exist.
+func (c *Client) revisionMetadata(ctx context.Context, k rollback.Key, number int) (*metav1.PartialObjectMetadata, error) {
+	found, err := c.secretMetadata(k).Get(ctx, secretName(k.Release, number), metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
 		return nil, nil

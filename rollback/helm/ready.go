@@ -16,14 +16,14 @@ import (
 	"github.com/upcommerce/backout/rollback"
 )
 
-// Ready reports whether every Deployment, StatefulSet and DaemonSet of the
-// revision has been rolled out, by the measure of `kubectl rollout status`: all
-// pods are of the newest template, available, and no older one is left; of a
-// StatefulSet with a partition, all pods beyond it. Of a workload whose pods are
-// replaced only when somebody deletes them, the pods have to be ready, and the
-// canary's new as well: an old one is no backend of the revision.
+// Ready reports whether every Deployment, StatefulSet and DaemonSet of the revision has
+// been rolled out, by the same rules as `kubectl rollout status`: all pods are of the
+// newest template and available, and no older pod is left; of a StatefulSet with a
+// partition, this holds for the pods from the partition on. Of a workload with the
+// update strategy OnDelete, the pods have to be ready, and the canary's also have to be
+// of the newest template: an older one is no backend of the revision.
 //
-// If not, the text says what is waited for. Other kinds are not waited for.
+// If not, waiting says what is missing. Ready does not wait for other kinds.
 func (c *Client) Ready(ctx context.Context, k rollback.Key, revision int) (ready bool, waiting string, err error) {
 	declared, err := c.Manifest(ctx, k, revision)
 	if err != nil {
@@ -36,19 +36,19 @@ func (c *Client) Ready(ctx context.Context, k rollback.Key, revision int) (ready
 		if err != nil {
 			continue // not a kind that is rolled out
 		}
-		live, err := c.rolledOut(ctx, k, o)
+		live, err := c.readWorkload(ctx, k, o)
 		if apierrors.IsNotFound(err) {
-			return false, title(k, o.GetKind(), o.GetNamespace(), o.GetName()) + " is not there", nil
+			return false, title(k, o.GetKind(), o.GetNamespace(), o.GetName()) + " does not exist", nil
 		}
 		if err != nil {
 			return false, "", err
 		}
 		var text string
 		var done bool
-		if byHand(live) {
+		if usesOnDelete(live) {
 			id := identity(k.Namespace, object)
-			canary := slices.ContainsFunc(workloads, func(w workload) bool { return w.id == id && w.canary })
-			text, done = replacedByHand(live, canary)
+			canary := slices.ContainsFunc(workloads, func(w workload) bool { return w.id == id && w.Canary })
+			text, done = onDeleteStatus(live, canary)
 		} else {
 			text, done, err = viewer.Status(live, 0)
 		}
@@ -62,8 +62,8 @@ func (c *Client) Ready(ctx context.Context, k rollback.Key, revision int) (ready
 	return true, "", nil
 }
 
-// rolledOut reads the live object of a workload that is declared.
-func (c *Client) rolledOut(ctx context.Context, k rollback.Key, o *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+// readWorkload reads the live object of a declared workload.
+func (c *Client) readWorkload(ctx context.Context, k rollback.Key, o *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 	gvk, namespace := o.GroupVersionKind(), cmp.Or(o.GetNamespace(), k.Namespace)
 	// Workloads are Kubernetes' own kinds: the mapper always knows them.
 	mapping, err := c.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
@@ -77,16 +77,16 @@ func (c *Client) rolledOut(ctx context.Context, k rollback.Key, o *unstructured.
 	return live, nil
 }
 
-// byHand reports whether the workload's pods are replaced only when somebody
-// deletes them.
-func byHand(live *unstructured.Unstructured) bool {
+// usesOnDelete reports whether a pod of the workload is replaced only when it is
+// deleted.
+func usesOnDelete(live *unstructured.Unstructured) bool {
 	strategy, _, _ := unstructured.NestedString(live.Object, "spec", "updateStrategy", "type")
-	return strategy == string(appsv1.OnDeleteStatefulSetStrategyType) // a DaemonSet's is the same word
+	return strategy == string(appsv1.OnDeleteStatefulSetStrategyType) // the word is the same for a DaemonSet
 }
 
-// replacedByHand says what is waited for of such a workload, which kubectl has no
-// measure for.
-func replacedByHand(live *unstructured.Unstructured, canary bool) (waiting string, done bool) {
+// onDeleteStatus is the status of a workload with the update strategy OnDelete, which
+// kubectl does not report.
+func onDeleteStatus(live *unstructured.Unstructured, canary bool) (waiting string, done bool) {
 	number := func(otherwise int64, path ...string) int64 {
 		value, found, _ := unstructured.NestedFieldNoCopy(live.Object, path...)
 		if n, ok := integer(value); found && ok {
@@ -103,7 +103,7 @@ func replacedByHand(live *unstructured.Unstructured, canary bool) (waiting strin
 	}
 	switch {
 	case number(0, "status", "observedGeneration") < live.GetGeneration():
-		return name + ": its change is not observed yet", false
+		return name + ": its controller has not observed the change yet", false
 	case ready < wanted:
 		return fmt.Sprintf("%s: %d of %d pods are ready", name, ready, wanted), false
 	case canary && updated < wanted:

@@ -19,20 +19,20 @@ import (
 	"github.com/upcommerce/backout/rollback"
 )
 
-// maxRelease bounds a stored revision once it is unpacked. Packed, the API
-// server takes no more than 1.5 MB of it.
+// maxRelease bounds a stored revision after unpacking, in bytes. Packed, the API server
+// accepts at most 1.5 MB.
 const maxRelease = 256 << 20
 
-// Recover marks the pending revision as failed that a rollback of ours left
-// behind: without that, every helm upgrade answers that another operation is in
-// progress. It returns rollback.ErrMoved, having written nothing, unless the
-// stored revision is that very one, still pending, and carries backout's claim.
-// What is live it does not touch.
+// Recover marks the pending revision that an interrupted rollback of backout left behind
+// as failed: without that, every helm upgrade reports that another operation is in
+// progress. It returns rollback.ErrRevisionChanged, having written nothing, unless the
+// stored revision is that one, still pending, and carries backout's claim. It does not
+// change live objects.
 func (c *Client) Recover(ctx context.Context, k rollback.Key, pending rollback.Revision) error {
 	secrets := c.clientset.CoreV1().Secrets(k.Namespace)
 	secret, err := secrets.Get(ctx, secretName(k.Release, pending.Number), metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		return fmt.Errorf("recover revision %d of %s, which is gone: %w", pending.Number, k, rollback.ErrMoved)
+		return fmt.Errorf("recover revision %d of %s, which is gone: %w", pending.Number, k, rollback.ErrRevisionChanged)
 	}
 	if err != nil {
 		return fmt.Errorf("read revision %d of %s: %w", pending.Number, k, err)
@@ -40,17 +40,17 @@ func (c *Client) Recover(ctx context.Context, k rollback.Key, pending rollback.R
 	claim := secret.Annotations[claimAnnotation]
 	if string(secret.UID) != pending.UID || secret.Labels["version"] != strconv.Itoa(pending.Number) ||
 		!rollback.Status(secret.Labels["status"]).Pending() || claim == "" || claim != pending.Claim {
-		return fmt.Errorf("recover revision %d of %s, which is not what backout left behind: %w", pending.Number, k, rollback.ErrMoved)
+		return fmt.Errorf("recover revision %d of %s, which is not the one that backout left behind: %w", pending.Number, k, rollback.ErrRevisionChanged)
 	}
-	err = restate(secret, rollback.StatusFailed, func(was string) string {
-		return was + " was interrupted; backout marked it as failed"
+	err = setStatus(secret, rollback.StatusFailed, func(description string) string {
+		return description + " was interrupted; backout marked it as failed"
 	})
 	if err != nil {
 		return fmt.Errorf("recover revision %d of %s: %w", pending.Number, k, err)
 	}
 	_, err = secrets.Update(ctx, secret, metav1.UpdateOptions{FieldManager: fieldManager})
 	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
-		return fmt.Errorf("recover revision %d of %s, which somebody else wrote meanwhile: %w", pending.Number, k, rollback.ErrMoved)
+		return fmt.Errorf("recover revision %d of %s, which another client wrote meanwhile: %w", pending.Number, k, rollback.ErrRevisionChanged)
 	}
 	if err != nil {
 		return fmt.Errorf("recover revision %d of %s: %w", pending.Number, k, err)
@@ -58,9 +58,8 @@ func (c *Client) Recover(ctx context.Context, k rollback.Key, pending rollback.R
 	return nil
 }
 
-// supersede tells the revision that another one is deployed now. One that is not
-// deployed is left as it is: a failed revision stays failed, where Helm would
-// call it superseded as well.
+// supersede marks the revision as superseded if it is deployed, and else leaves it as it
+// is: a failed revision stays failed, where Helm would mark it as superseded too.
 func (c *Client) supersede(ctx context.Context, k rollback.Key, revision int) error {
 	secrets := c.clientset.CoreV1().Secrets(k.Namespace)
 	err := retry.RetryOnConflict(retry.DefaultRetry, func() error {
@@ -68,7 +67,7 @@ func (c *Client) supersede(ctx context.Context, k rollback.Key, revision int) er
 		if err != nil || secret.Labels["status"] != string(rollback.StatusDeployed) {
 			return err
 		}
-		if err := restate(secret, rollback.StatusSuperseded, func(was string) string { return was }); err != nil {
+		if err := setStatus(secret, rollback.StatusSuperseded, func(description string) string { return description }); err != nil {
 			return err
 		}
 		_, err = secrets.Update(ctx, secret, metav1.UpdateOptions{FieldManager: fieldManager})
@@ -80,10 +79,10 @@ func (c *Client) supersede(ctx context.Context, k rollback.Key, revision int) er
 	return nil
 }
 
-// restate changes status and description of a stored revision, in its label and
-// in what is packed, and nothing else: what this Helm does not know of, because
-// a newer one wrote it, stays.
-func restate(secret *corev1.Secret, status rollback.Status, describe func(was string) string) error {
+// setStatus changes status and description of a stored revision, in its label and in the
+// packed release, and nothing else: fields that this version of Helm does not know,
+// because a newer one wrote them, stay.
+func setStatus(secret *corev1.Secret, status rollback.Status, describe func(description string) string) error {
 	text, err := unpack(secret.Data["release"])
 	if err != nil {
 		return fmt.Errorf("unpack Secret %s: %w", secret.Name, err)
@@ -120,8 +119,8 @@ func restate(secret *corev1.Secret, status rollback.Status, describe func(was st
 	return nil
 }
 
-// unpack undoes what Helm does to a revision's JSON: gzip, then base64. Very old
-// revisions are not zipped.
+// unpack returns the JSON of a stored revision, which Helm packs by gzip and then base64.
+// Very old revisions are not zipped.
 func unpack(packed []byte) ([]byte, error) {
 	zipped, err := base64.StdEncoding.DecodeString(string(packed))
 	if err != nil {
@@ -137,24 +136,24 @@ func unpack(packed []byte) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(reader, maxRelease))
 }
 
-// packLevel is how hard pack compresses. Helm asks for the best compression, which
-// takes three times as long and saves a twentieth.
+// packLevel is the gzip level of pack. Helm uses the best compression, which takes three
+// times as long and saves a twentieth.
 const packLevel = 5
 
-// packRoom is the size in bytes beyond which a revision could come too close to what
-// a Secret may hold: there the best compression counts, as it did for Helm.
+// packRoom is the size in bytes beyond which a revision could come too close to the
+// limit of a Secret: pack then uses the best compression, as Helm did.
 const packRoom = corev1.MaxSecretSize * 3 / 4
 
-// pack undoes unpack.
+// pack is the reverse of unpack.
 func pack(text []byte) ([]byte, error) {
-	text64, err := packed(text, packLevel)
+	text64, err := compress(text, packLevel)
 	if err == nil && len(text64) > packRoom {
-		return packed(text, gzip.BestCompression)
+		return compress(text, gzip.BestCompression)
 	}
 	return text64, err
 }
 
-func packed(text []byte, level int) ([]byte, error) {
+func compress(text []byte, level int) ([]byte, error) {
 	var zipped bytes.Buffer
 	writer, err := gzip.NewWriterLevel(&zipped, level)
 	if err != nil {

@@ -13,33 +13,31 @@ import (
 	"k8s.io/cli-runtime/pkg/resource"
 )
 
-// scalers has an entry for each object that an autoscaler scales, as
-// namespace/kind/name.
+// scalers has an entry for each object that an autoscaler scales, by scaledKey.
 type scalers map[string]bool
 
-func scaled(namespace, kind, name string) string { return namespace + "/" + kind + "/" + name }
+func scaledKey(namespace, kind, name string) string { return namespace + "/" + kind + "/" + name }
 
-// scalers reads the namespace's HorizontalPodAutoscalers. That backout may not
-// list them is an error: without knowing them, a rollback could shrink what they
+// scalers reads the namespace's HorizontalPodAutoscalers. It returns an error if backout
+// may not list them: without them, a rollback could shrink the workloads that they
 // scaled up.
 func (c *Client) scalers(ctx context.Context, namespace string) (scalers, error) {
 	list, err := c.clientset.AutoscalingV2().HorizontalPodAutoscalers(namespace).List(ctx, metav1.ListOptions{})
 	if apierrors.IsForbidden(err) {
-		return nil, fmt.Errorf("list what is autoscaled in %s: %w; grant backout `list` on horizontalpodautoscalers there", namespace, err)
+		return nil, fmt.Errorf("list the autoscalers in %s: %w; grant backout `list` on horizontalpodautoscalers there", namespace, err)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("list what is autoscaled in %s: %w", namespace, err)
+		return nil, fmt.Errorf("list the autoscalers in %s: %w", namespace, err)
 	}
 	found := make(scalers, len(list.Items))
 	for _, hpa := range list.Items {
-		found[scaled(namespace, hpa.Spec.ScaleTargetRef.Kind, hpa.Spec.ScaleTargetRef.Name)] = true
+		found[scaledKey(namespace, hpa.Spec.ScaleTargetRef.Kind, hpa.Spec.ScaleTargetRef.Name)] = true
 	}
 	return found, nil
 }
 
-// declaredScalers returns what the autoscalers among the objects scale: whatever
-// refers to a target of scaling, as HorizontalPodAutoscalers and KEDA's
-// ScaledObjects do.
+// declaredScalers returns what the autoscalers among the objects scale. Every object with
+// a scaleTargetRef is one, such as a HorizontalPodAutoscaler or KEDA's ScaledObject.
 func declaredScalers(objects kube.ResourceList) scalers {
 	found := make(scalers)
 	for _, info := range objects {
@@ -49,23 +47,23 @@ func declaredScalers(objects kube.ResourceList) scalers {
 		}
 		if name, _, _ := unstructured.NestedString(o.Object, "spec", "scaleTargetRef", "name"); name != "" {
 			kind, _, _ := unstructured.NestedString(o.Object, "spec", "scaleTargetRef", "kind")
-			found[scaled(info.Namespace, cmp.Or(kind, "Deployment"), name)] = true // KEDA's default
+			found[scaledKey(info.Namespace, cmp.Or(kind, "Deployment"), name)] = true // KEDA's default
 		}
 	}
 	return found
 }
 
-// keepReplicas leaves the live spec.replicas of autoscaled objects as they are
-// when Helm turns original into target: it takes the field out of both, so that
-// what the autoscaler sets meanwhile stays, too. Where Helm would compare with
-// the live object itself, the field gets the live value.
+// keepReplicas keeps the live spec.replicas of autoscaled objects when Helm turns original
+// into target: it removes the field from both, so that a number that the autoscaler sets
+// meanwhile stays too. Where Helm would compare with the live object itself, keepReplicas
+// sets the field to the live number.
 //
-// Autoscaled is what a live autoscaler scales, and what one of either side does:
-// the target's is made only after its workload was written, and the accused
-// revision's is gone already if an earlier attempt was interrupted. What the
-// target declares no number for stays as it is as well: Helm would take the
-// number out, which makes it 1. A greater number is written where the autoscaler
-// goes: nothing else would ever reach it.
+// An object is autoscaled if a live autoscaler scales it, or one that either side
+// declares: the target's is created only after its workload was written, and an
+// interrupted attempt may already have deleted the suspect revision's. If the target
+// declares no number, the live one stays as well: Helm would remove the number, which
+// makes it 1. If the autoscaler goes and the target declares a greater number, that is
+// written: nothing else would ever scale the workload up.
 func keepReplicas(ctx context.Context, original, target kube.ResourceList, list func(context.Context, string) (scalers, error)) error {
 	before, after := declaredScalers(original), declaredScalers(target)
 	now := make(map[string]scalers)
@@ -73,8 +71,8 @@ func keepReplicas(ctx context.Context, original, target kube.ResourceList, list 
 		if err != nil {
 			return err
 		}
-		will, ok := info.Object.(*unstructured.Unstructured)
-		if !ok || !scalable(will) {
+		wanted, ok := info.Object.(*unstructured.Unstructured)
+		if !ok || !hasReplicas(wanted) {
 			return nil
 		}
 		if _, listed := now[info.Namespace]; !listed {
@@ -82,23 +80,24 @@ func keepReplicas(ctx context.Context, original, target kube.ResourceList, list 
 				return err
 			}
 		}
-		was, id := original.Get(info), scaled(info.Namespace, will.GetKind(), info.Name)
-		if !before[id] && !after[id] && !now[info.Namespace][id] && !unnumbers(was, will) {
+		compared, id := original.Get(info), scaledKey(info.Namespace, wanted.GetKind(), info.Name)
+		if !before[id] && !after[id] && !now[info.Namespace][id] && !removesReplicas(compared, wanted) {
 			return nil
 		}
-		live, err := look(info)
-		if err != nil || live == nil || before[id] && !after[id] && grows(will, live) {
+		live, err := readLive(info)
+		if err != nil || live == nil || before[id] && !after[id] && scalesUp(wanted, live) {
 			return err
 		}
-		return keep(was, will, live)
+		return keepLiveReplicas(compared, wanted, live)
 	})
 }
 
-// look reads the live object; nil if there is none: it is created, as declared.
-func look(info *resource.Info) (*unstructured.Unstructured, error) {
+// readLive reads the live object; nil if it does not exist: Helm then creates it as
+// declared.
+func readLive(info *resource.Info) (*unstructured.Unstructured, error) {
 	live, err := resource.NewHelper(info.Client, info.Mapping).Get(info.Namespace, info.Name)
 	if apierrors.IsNotFound(err) {
-		return nil, nil //nolint:nilnil // None is an answer.
+		return nil, nil //nolint:nilnil // No object is a valid answer.
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read how many replicas %s has: %w", info.ObjectName(), err)
@@ -106,56 +105,56 @@ func look(info *resource.Info) (*unstructured.Unstructured, error) {
 	return live.(*unstructured.Unstructured), nil
 }
 
-// unnumbers reports whether Helm would take spec.replicas out of the live object:
-// the target has none, and what Helm compares it with has.
-func unnumbers(original *resource.Info, will *unstructured.Unstructured) bool {
-	if _, numbered := replicasOf(will); numbered {
+// removesReplicas reports whether Helm would remove spec.replicas from the live object:
+// the target does not declare it, and the object with which Helm compares it does.
+func removesReplicas(original *resource.Info, wanted *unstructured.Unstructured) bool {
+	if _, numbered := replicasOf(wanted); numbered {
 		return false
 	}
 	if original == nil {
-		return true // compared with the live object
+		return true // Helm compares with the live object
 	}
-	was, ok := original.Object.(*unstructured.Unstructured)
+	compared, ok := original.Object.(*unstructured.Unstructured)
 	if !ok {
 		return false
 	}
-	_, numbered := replicasOf(was)
+	_, numbered := replicasOf(compared)
 	return numbered
 }
 
-// grows reports whether the target declares more pods than there are.
-func grows(will, live *unstructured.Unstructured) bool {
-	declared, numbered := replicasOf(will)
+// scalesUp reports whether the target declares more pods than run.
+func scalesUp(wanted, live *unstructured.Unstructured) bool {
+	declared, numbered := replicasOf(wanted)
 	running, _ := replicasOf(live)
 	return numbered && declared > running
 }
 
-// keep takes the number of replicas out of what Helm compares. Zero pods that the
-// accused revision declares are not kept: no HorizontalPodAutoscaler sets zero, or
-// ever leaves it.
-func keep(original *resource.Info, will, live *unstructured.Unstructured) error {
+// keepLiveReplicas removes the number of replicas from both sides of Helm's comparison. It
+// does not keep zero pods that the suspect revision declares: a HorizontalPodAutoscaler
+// never sets zero, and never changes it.
+func keepLiveReplicas(original *resource.Info, wanted, live *unstructured.Unstructured) error {
 	replicas, ok := replicasOf(live)
 	if !ok {
 		return nil
 	}
 	if original == nil {
-		return unstructured.SetNestedField(will.Object, replicas, "spec", "replicas")
+		return unstructured.SetNestedField(wanted.Object, replicas, "spec", "replicas")
 	}
-	was, ok := original.Object.(*unstructured.Unstructured)
+	compared, ok := original.Object.(*unstructured.Unstructured)
 	if ok && replicas == 0 {
-		if declared, numbered := replicasOf(was); numbered && declared == 0 {
+		if declared, numbered := replicasOf(compared); numbered && declared == 0 {
 			return nil
 		}
 	}
-	unstructured.RemoveNestedField(will.Object, "spec", "replicas")
+	unstructured.RemoveNestedField(wanted.Object, "spec", "replicas")
 	if ok {
-		unstructured.RemoveNestedField(was.Object, "spec", "replicas")
+		unstructured.RemoveNestedField(compared.Object, "spec", "replicas")
 	}
 	return nil
 }
 
-// scalable reports whether the object makes pods in a number.
-func scalable(o *unstructured.Unstructured) bool {
+// hasReplicas reports whether the object is a kind that makes a number of pods.
+func hasReplicas(o *unstructured.Unstructured) bool {
 	spec, _ := o.Object["spec"].(map[string]any)
 	return spec["replicas"] != nil || spec["template"] != nil
 }

@@ -7,13 +7,15 @@ import (
 
 	"helm.sh/helm/v3/pkg/release"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/upcommerce/backout/rollback"
 )
 
 const autoscaler = "---\napiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nmetadata: {name: a}\nspec: {maxReplicas: 10, scaleTargetRef: {kind: Deployment, name: web-canary}}\n"
 
-// replicas returns the live number of the canary's pods; 1 if there is none, as
-// the real API server would have it.
-func (c *cluster) replicas(t *testing.T) int64 {
+// liveReplicas returns the live number of the canary's replicas; 1 without a
+// number, as on a real API server.
+func (c *cluster) liveReplicas(t *testing.T) int64 {
 	t.Helper()
 	got, ok, _ := unstructured.NestedFieldNoCopy(c.object(t, "deployments/web-canary").Object, "spec", "replicas")
 	if !ok {
@@ -25,8 +27,8 @@ func (c *cluster) replicas(t *testing.T) int64 {
 	return int64(got.(float64))
 }
 
-// numbered is a revision that declares a number of replicas, "" for none.
-func numbered(version, number string) string {
+// withReplicas is a manifest that declares a number of replicas, "" for none.
+func withReplicas(version, number string) string {
 	field := "  replicas: " + number + "\n"
 	if number == "" {
 		field = ""
@@ -34,63 +36,63 @@ func numbered(version, number string) string {
 	return strings.Replace(manifest(version, "20"), "  replicas: 2\n", field, 1)
 }
 
-// TestReplicasWithoutLiveAutoscaler: none is live, but one has scaled the canary or
-// is going to, or nobody declares a number to go back to.
+// TestReplicasWithoutLiveAutoscaler: no autoscaler is live, but one has scaled the canary
+// or is going to, or the target declares no number.
 func TestReplicasWithoutLiveAutoscaler(t *testing.T) {
 	const scaledObject = "---\napiVersion: shop.example/v1\nkind: Scaler\nmetadata: {name: s}\nspec: {scaleTargetRef: {name: web-canary}}\n"
 	const other = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: other}\n"
 	for what, c := range map[string]struct {
-		was, will string
-		live      string
-		want      int64
+		suspect, target string
+		live            string
+		want            int64
 	}{
-		"the target leaves the number to its autoscaler":  {numbered("v3", "9"), numbered("v2", "") + autoscaler, "9", 9},
-		"the target declares a number and an autoscaler":  {numbered("v3", "9"), numbered("v2", "2") + autoscaler, "9", 9},
-		"the target leaves the number to nobody we know":  {numbered("v3", "9"), numbered("v2", ""), "9", 9},
-		"the accused revision's autoscaler is gone":       {numbered("v3", "") + autoscaler, numbered("v2", "2"), "9", 9},
-		"the autoscaler goes, the target has more pods":   {numbered("v3", "") + autoscaler, numbered("v2", "12"), "9", 12},
-		"the autoscaler stays, the target declares more":  {numbered("v3", "") + autoscaler, numbered("v2", "12") + autoscaler, "9", 9},
-		"an autoscaler that is no HPA, and names no kind": {numbered("v3", "") + scaledObject, numbered("v2", "2"), "9", 9},
-		"the accused revision did not have the workload":  {other, numbered("v2", ""), "9", 9},
-		"the accused revision switched the workload off":  {numbered("v3", "0"), numbered("v2", "") + autoscaler, "0", 1},
-		"an autoscaler of something else":                 {numbered("v3", "9"), numbered("v2", "2") + strings.Replace(autoscaler, "web-canary", "web", 1), "9", 2},
-		"nobody scales: the target's number stands":       {numbered("v3", "9"), numbered("v2", "2"), "9", 2},
+		"the target leaves the number to its autoscaler":   {withReplicas("v3", "9"), withReplicas("v2", "") + autoscaler, "9", 9},
+		"the target declares a number and an autoscaler":   {withReplicas("v3", "9"), withReplicas("v2", "2") + autoscaler, "9", 9},
+		"the target leaves the number open":                {withReplicas("v3", "9"), withReplicas("v2", ""), "9", 9},
+		"the suspect revision's autoscaler is gone":        {withReplicas("v3", "") + autoscaler, withReplicas("v2", "2"), "9", 9},
+		"the autoscaler goes, the target has more pods":    {withReplicas("v3", "") + autoscaler, withReplicas("v2", "12"), "9", 12},
+		"the autoscaler stays, the target declares more":   {withReplicas("v3", "") + autoscaler, withReplicas("v2", "12") + autoscaler, "9", 9},
+		"an autoscaler of another kind than an HPA":        {withReplicas("v3", "") + scaledObject, withReplicas("v2", "2"), "9", 9},
+		"the suspect revision does not have the workload":  {other, withReplicas("v2", ""), "9", 9},
+		"the suspect revision scales the workload to zero": {withReplicas("v3", "0"), withReplicas("v2", "") + autoscaler, "0", 1},
+		"an autoscaler of something else":                  {withReplicas("v3", "9"), withReplicas("v2", "2") + strings.Replace(autoscaler, "web-canary", "web", 1), "9", 2},
+		"no autoscaler: the target's number is written":    {withReplicas("v3", "9"), withReplicas("v2", "2"), "9", 2},
 	} {
 		t.Run(what, func(t *testing.T) {
 			cluster := newCluster(t)
-			cluster.revision(t, 4, release.StatusSuperseded, c.will)
-			cluster.revision(t, 5, release.StatusDeployed, c.was)
-			cluster.live(t, numbered("v3", c.live))
+			cluster.revision(t, 4, release.StatusSuperseded, c.target)
+			cluster.revision(t, 5, release.StatusDeployed, c.suspect)
+			cluster.live(t, withReplicas("v3", c.live))
 			plan := cluster.plan(t, 4)
-			cluster.forget()
-			if _, err := cluster.Check(t.Context(), plan); err != nil {
+			cluster.resetCounts()
+			if _, err := cluster.Preflight(t.Context(), plan); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := cluster.RollBack(t.Context(), plan); err != nil {
 				t.Fatal(err)
 			}
-			if got := cluster.replicas(t); got != c.want {
+			if got := cluster.liveReplicas(t); got != c.want {
 				t.Errorf("%s: want %d replicas, got %d", what, c.want, got)
 			}
-			for i, trial := range cluster.trials {
-				if null := strings.Contains(cluster.trialBodies[i], `"replicas":null`); null && c.want != 1 {
-					t.Errorf("what is tried out keeps the number, too: %s %s", trial, cluster.trialBodies[i])
+			for i, dryRun := range cluster.dryRuns {
+				if null := strings.Contains(cluster.dryRunBodies[i], `"replicas":null`); null && c.want != 1 {
+					t.Errorf("the dry run keeps the number too: %s %s", dryRun, cluster.dryRunBodies[i])
 				}
 			}
 		})
 	}
 }
 
-// TestReplicasStayThroughAnInterruption: the first attempt deletes the autoscaler
-// of the accused revision and ends there; the second finds none.
+// TestReplicasStayThroughAnInterruption: the first attempt deletes the suspect revision's
+// autoscaler and ends there; the second finds none.
 func TestReplicasStayThroughAnInterruption(t *testing.T) {
 	c := newCluster(t)
-	c.revision(t, 4, release.StatusSuperseded, numbered("v2", "2"))
-	c.revision(t, 5, release.StatusDeployed, numbered("v3", "")+autoscaler)
-	c.live(t, numbered("v3", "9")+autoscaler)
+	c.revision(t, 4, release.StatusSuperseded, withReplicas("v2", "2"))
+	c.revision(t, 5, release.StatusDeployed, withReplicas("v3", "")+autoscaler)
+	c.live(t, withReplicas("v3", "9")+autoscaler)
 	plan := c.plan(t, 4)
 	c.before = func(method, object string) int {
-		if method+" "+object == "PUT secrets/"+secret(6) {
+		if method+" "+object == "PUT secrets/"+secretName(6) {
 			return http.StatusInternalServerError
 		}
 		return 0
@@ -102,18 +104,58 @@ func TestReplicasStayThroughAnInterruption(t *testing.T) {
 		t.Fatal("the first attempt deletes the autoscaler")
 	}
 	c.before = nil
-	history, err := c.History(t.Context(), web())
+	history, err := c.History(t.Context(), web(), rollback.Stored)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Recover(t.Context(), web(), history.Accused()); err != nil {
+	if err := c.Recover(t.Context(), web(), history.Newest()); err != nil {
 		t.Fatal(err)
 	}
 	plan.Newest = c.plan(t, 4).Newest
 	if _, err := c.RollBack(t.Context(), plan); err != nil {
 		t.Fatal(err)
 	}
-	if got := c.replicas(t); got != 9 {
-		t.Errorf("what was scaled up stays so, however often the rollback begins: want 9 replicas, got %d", got)
+	if got := c.liveReplicas(t); got != 9 {
+		t.Errorf("a workload that was scaled up stays so through two attempts: want 9 replicas, got %d", got)
+	}
+}
+
+// TestReplicasStay: Helm does not write the number that an autoscaler set.
+func TestReplicasStay(t *testing.T) {
+	for what, c := range map[string]struct {
+		scaled          string
+		suspect, target string
+		want            int64
+	}{
+		"autoscaled":                    {"web-canary", "replicas: 2", "replicas: 3", 9},
+		"autoscaled, declared before":   {"web-canary", "replicas: 2", "minReadySeconds: 1", 9},
+		"autoscaled, declared again":    {"web-canary", "minReadySeconds: 1", "replicas: 3", 9},
+		"not autoscaled: Helm's number": {"other", "replicas: 2", "replicas: 3", 3},
+	} {
+		t.Run(what, func(t *testing.T) {
+			cluster := newCluster(t)
+			cluster.revision(t, 4, release.StatusSuperseded, strings.Replace(manifest("v2", "20"), "replicas: 2", c.target, 1))
+			cluster.revision(t, 5, release.StatusDeployed, strings.Replace(manifest("v3", "20"), "replicas: 2", c.suspect, 1))
+			cluster.live(t, strings.Replace(manifest("v3", "0"), "replicas: 2", "replicas: 9", 1))
+			cluster.live(t, "apiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nmetadata: {name: a}\nspec: {maxReplicas: 10, scaleTargetRef: {kind: Deployment, name: "+c.scaled+"}}\n")
+			plan := cluster.plan(t, 4)
+			cluster.resetCounts()
+			// The autoscaler scales while Helm writes other objects.
+			if c.want == 9 {
+				cluster.beforeFirst(http.MethodPatch, "configmaps/web-canary", func() {
+					_ = unstructured.SetNestedField(cluster.objects["deployments/web-canary"].Object, int64(10), "spec", "replicas")
+				})
+				c.want = 10
+			}
+			if _, err := cluster.RollBack(t.Context(), plan); err != nil {
+				t.Fatal(err)
+			}
+			got, _, _ := unstructured.NestedFieldNoCopy(cluster.object(t, "deployments/web-canary").Object, "spec", "replicas")
+			if n, _ := got.(int64); n != c.want {
+				if f, _ := got.(float64); int64(f) != c.want {
+					t.Errorf("want %d replicas, got %v", c.want, got)
+				}
+			}
+		})
 	}
 }

@@ -36,7 +36,7 @@ func TestConfig(t *testing.T) {
 		TrafficQuery: `x{n="$namespace",r="$release"}`,
 	}
 	if !reflect.DeepEqual(got, want) {
-		t.Errorf("the environment is read as it stands: want %+v, got %+v", want, got)
+		t.Errorf("the environment is read unchanged: want %+v, got %+v", want, got)
 	}
 	for _, c := range []prom.Config{got, {}} {
 		if err := c.Validate(); err != nil {
@@ -57,15 +57,15 @@ func TestValidate(t *testing.T) {
 		{"no host", prom.Config{URLs: []string{"http://"}}, []string{address}},
 		{"no URL", prom.Config{URLs: []string{"http://a:sesame@b c"}}, []string{address}},
 		{"parameters", prom.Config{URLs: []string{"http://a?token=sesame"}}, []string{address}},
-		{"twice", prom.Config{URLs: []string{"http://a:1", "http://a:1"}}, []string{"address 2 (a:1) stands there twice"}},
-		{"every mistake is told", prom.Config{URLs: []string{"a", "b"}, TrafficQuery: "x"}, []string{address, "address 2:", "$namespace", "$release"}},
+		{"twice", prom.Config{URLs: []string{"http://a:1", "http://a:1"}}, []string{"address 2 (a:1) is listed twice"}},
+		{"several mistakes", prom.Config{URLs: []string{"a", "b"}, TrafficQuery: "x"}, []string{address, "address 2:", "$namespace", "$release"}},
 		{
 			"a password and a token",
 			prom.Config{URLs: []string{"http://reader:sesame@a"}, TokenFile: "/token"},
-			[]string{"address 1 (a) holds a password", "BACKOUT_PROMETHEUS_TOKEN_FILE"},
+			[]string{"address 1 (a) contains a password", "BACKOUT_PROMETHEUS_TOKEN_FILE"},
 		},
-		{"a token for nobody", prom.Config{TokenFile: "/token"}, []string{"need BACKOUT_PROMETHEUS_URLS"}},
-		{"a CA without https", prom.Config{URLs: []string{"http://a"}, CAFile: "/ca"}, []string{"BACKOUT_PROMETHEUS_CA_FILE has no use"}},
+		{"a token without a server", prom.Config{TokenFile: "/token"}, []string{"need BACKOUT_PROMETHEUS_URLS"}},
+		{"a CA without https", prom.Config{URLs: []string{"http://a"}, CAFile: "/ca"}, []string{"BACKOUT_PROMETHEUS_CA_FILE has no effect"}},
 		{
 			"a query that counts every release",
 			prom.Config{TrafficQuery: `x{namespace="$namespace"}`},
@@ -84,7 +84,7 @@ func TestValidate(t *testing.T) {
 			}
 		}
 		if strings.Contains(err.Error(), "sesame") {
-			t.Errorf("%s: a mistake is told without passwords: %v", c.what, err)
+			t.Errorf("%s: an error contains no passwords: %v", c.what, err)
 		}
 	}
 }
@@ -103,10 +103,10 @@ func TestNewReadsItsFiles(t *testing.T) {
 		{"no token", prom.Config{URLs: []string{"http://a"}, TokenFile: folder + "/none"}, "BACKOUT_PROMETHEUS_TOKEN_FILE: open " + folder},
 		{"an empty token", prom.Config{URLs: []string{"http://a"}, TokenFile: empty}, "BACKOUT_PROMETHEUS_TOKEN_FILE: " + empty + " is empty"},
 		{"no CAs", prom.Config{URLs: []string{"https://a"}, CAFile: folder + "/none"}, "BACKOUT_PROMETHEUS_CA_FILE: "},
-		{"CAs that are none", prom.Config{URLs: []string{"https://a"}, CAFile: empty}, "BACKOUT_PROMETHEUS_CA_FILE: "},
+		{"CAs that are not certificates", prom.Config{URLs: []string{"https://a"}, CAFile: empty}, "BACKOUT_PROMETHEUS_CA_FILE: "},
 	} {
 		if _, err := prom.New(prom.Options{Config: c.config}); err == nil || !strings.Contains(err.Error(), c.says) {
-			t.Errorf("%s is told before anybody is asked: want %q, got %v", c.what, c.says, err)
+			t.Errorf("%s is an error of New: want %q, got %v", c.what, c.says, err)
 		}
 	}
 }
@@ -116,6 +116,6 @@ func TestLogValue(t *testing.T) {
 	c := prom.Config{URLs: []string{"http://reader:sesame@a:9090/p/", "sesame"}, TokenFile: "/token"}
 	slog.New(slog.NewTextHandler(&out, nil)).Info("start", "policy", c)
 	if got := out.String(); strings.Contains(got, "sesame") || strings.Contains(got, "reader") || !strings.Contains(got, `"[a:9090/p ?]"`) {
-		t.Errorf("the log names the servers, and no passwords: %s", got)
+		t.Errorf("the log has the servers, and no passwords: %s", got)
 	}
 }

@@ -2,13 +2,10 @@ package prom_test
 
 import (
 	"encoding/json"
-	"fmt"
-	"io"
 	"maps"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
-	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -19,24 +16,24 @@ import (
 	"github.com/upcommerce/backout/rollback/prom"
 )
 
-// receipt is when the accusation of the tests was received: half a minute ago, as
-// if nobody could be asked since.
+// receipt is when the signal of the tests was received: half a minute ago, as if no server
+// could be queried since.
 var receipt = time.Now().Add(-30 * time.Second)
 
 // ago and after are times around the receipt.
 func ago(d time.Duration) time.Time   { return receipt.Add(-d) }
 func after(d time.Duration) time.Time { return receipt.Add(d) }
 
-// alert is a time during which an alert was in a state. Its times, like all times
-// of a fake, are true ones.
+// alert is a time during which an alert was in a state. Its times, like all times of a
+// fake, are those of a correct clock.
 type alert struct {
 	labels map[string]string
 	// pending says that it did not fire.
 	pending  bool
 	from, to time.Time // to is zero as long as it lasts
 	since    time.Time
-	// unstored and late alerts are in memory: the storage never knows of the one,
-	// and of the other only once the rules were asked for.
+	// unstored and late alerts are in memory: the storage never has the one, and has the
+	// other only once the rules were read.
 	unstored, late bool
 }
 
@@ -53,25 +50,25 @@ type rule struct {
 	evaluated               time.Time
 }
 
-// fake is a Prometheus that understands label matchers, windows and times of a
-// query, but not what the query computes.
+// fake is a Prometheus that reads label matchers, windows and times of a query, but does
+// not compute it.
 type fake struct {
 	rules  []rule
 	alerts []alert
-	// traffic is what every query yields that is not about alerts.
+	// traffic are the samples of every query that is not about alerts.
 	traffic []string
-	// ahead is how much its clock is.
-	ahead time.Duration
-	// unfiltered says that it returns all rules, whatever it is asked for.
+	// clockAhead is how much its clock is ahead.
+	clockAhead time.Duration
+	// unfiltered says that it always returns all rules.
 	unfiltered bool
-	// warning is attached to answers to queries.
+	// warning is attached to the results of queries.
 	warning string
-	// instead answers every request, if it is not nil.
+	// instead answers every request if it is not nil.
 	instead http.HandlerFunc
 
-	asked   []string // the queries
-	evalued []time.Time
-	ruled   bool
+	queries         []string
+	evaluationTimes []time.Time
+	rulesRead       bool
 }
 
 func (f *fake) start(t *testing.T) string {
@@ -96,11 +93,11 @@ func (f *fake) query(w http.ResponseWriter, r *http.Request) {
 	now := time.Now()
 	if text := r.FormValue("time"); text != "" {
 		seconds, _ := strconv.ParseFloat(text, 64)
-		now = time.UnixMilli(int64(seconds * 1000)).Add(-f.ahead)
+		now = time.UnixMilli(int64(seconds * 1000)).Add(-f.clockAhead)
 	}
 	text := r.FormValue("query")
-	f.asked, f.evalued = append(f.asked, text), append(f.evalued, now)
-	at := float64(now.Add(f.ahead).UnixMilli()) / 1000
+	f.queries, f.evaluationTimes = append(f.queries, text), append(f.evaluationTimes, now)
+	at := float64(now.Add(f.clockAhead).UnixMilli()) / 1000
 	sample := func(labels map[string]string, value string) map[string]any {
 		return map[string]any{"metric": labels, "value": []any{at, value}}
 	}
@@ -112,7 +109,7 @@ func (f *fake) query(w http.ResponseWriter, r *http.Request) {
 		for _, a := range f.alerts {
 			if f.stored(a, text, now) {
 				labels := maps.Clone(a.labels)
-				result = append(result, sample(labels, strconv.FormatInt(a.since.Add(f.ahead).Unix(), 10)))
+				result = append(result, sample(labels, strconv.FormatInt(a.since.Add(f.clockAhead).Unix(), 10)))
 				labels = maps.Clone(labels)
 				labels["alertstate"] = a.state()
 				if !a.pending {
@@ -142,7 +139,7 @@ var (
 // stored reports whether a query as of now finds the alert.
 func (f *fake) stored(a alert, query string, now time.Time) bool {
 	back, err := model.ParseDuration(window.FindStringSubmatch(query)[1])
-	if err != nil || a.unstored || (a.late && !f.ruled) {
+	if err != nil || a.unstored || (a.late && !f.rulesRead) {
 		return false
 	}
 	for _, m := range matcher.FindAllStringSubmatch(query, -1) {
@@ -161,7 +158,7 @@ func (f *fake) stored(a alert, query string, now time.Time) bool {
 }
 
 func (f *fake) listRules(w http.ResponseWriter, r *http.Request) {
-	f.ruled = true
+	f.rulesRead = true
 	var rules []any
 	for _, rule := range f.rules {
 		if !f.unfiltered && (rule.name != r.FormValue("rule_name[]") || r.FormValue("type") != "alert") {
@@ -170,12 +167,12 @@ func (f *fake) listRules(w http.ResponseWriter, r *http.Request) {
 		var alerts []any
 		for _, a := range f.alerts {
 			if a.labels["alertname"] == rule.name && a.to.IsZero() && !a.late {
-				alerts = append(alerts, map[string]any{"labels": a.labels, "state": a.state(), "activeAt": a.since.Add(f.ahead), "value": "1"})
+				alerts = append(alerts, map[string]any{"labels": a.labels, "state": a.state(), "activeAt": a.since.Add(f.clockAhead), "value": "1"})
 			}
 		}
 		rules = append(rules, map[string]any{
 			"type": "alerting", "name": rule.name, "query": "x", "health": rule.health, "lastError": rule.lastError,
-			"lastEvaluation": rule.evaluated.Add(f.ahead), "alerts": alerts,
+			"lastEvaluation": rule.evaluated.Add(f.clockAhead), "alerts": alerts,
 		})
 	}
 	answer(w, map[string]any{"groups": []any{map[string]any{"name": "canary", "file": "f", "interval": 1, "rules": rules}}})
@@ -184,14 +181,6 @@ func (f *fake) listRules(w http.ResponseWriter, r *http.Request) {
 // evaluated has one healthy rule BadCanary.
 func evaluated(at time.Time, alerts ...alert) *fake {
 	return &fake{rules: []rule{{name: "BadCanary", health: "ok", evaluated: at}}, alerts: alerts}
-}
-
-// dead is the address of a server that is gone.
-func dead(t *testing.T) string {
-	t.Helper()
-	s := httptest.NewServer(nil)
-	s.Close()
-	return s.URL
 }
 
 func newClient(t *testing.T, c prom.Config) *prom.Client {
@@ -204,72 +193,6 @@ func newClient(t *testing.T, c prom.Config) *prom.Client {
 }
 
 var (
-	shop     = rollback.Key{Namespace: "web", Release: "shop"}
-	accusing = rollback.Accusation{Alert: "BadCanary", Version: "v3"}
+	shop      = rollback.Key{Namespace: "web", Release: "shop"}
+	badCanary = rollback.Signal{Alert: "BadCanary", Version: "v3"}
 )
-
-// labelled are the labels of BadCanary of shop v3, with others in pairs: an empty
-// value is no label.
-func labelled(pairs ...string) map[string]string {
-	labels := map[string]string{"alertname": "BadCanary", "namespace": "web", "release": "shop", "version": "v3", "severity": "critical"}
-	for pair := range slices.Chunk(pairs, 2) {
-		labels[pair[0]] = pair[1]
-		if pair[1] == "" {
-			delete(labels, pair[0])
-		}
-	}
-	return labels
-}
-
-// refuse answers everything with a status and a body.
-func refuse(status int, body string) *fake {
-	return &fake{instead: func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Location", "http://elsewhere.example/api/v1/query")
-		w.WriteHeader(status)
-		fmt.Fprint(w, body)
-	}}
-}
-
-// start returns the addresses of the fakes; nil is a server that is gone.
-func start(t *testing.T, fakes ...*fake) []string {
-	t.Helper()
-	var addresses []string
-	for _, f := range fakes {
-		if f == nil {
-			addresses = append(addresses, dead(t))
-			continue
-		}
-		addresses = append(addresses, f.start(t))
-	}
-	return addresses
-}
-
-// otherwise is the alert with other labels.
-func otherwise(a alert, pairs ...string) alert {
-	a.labels = labelled(pairs...)
-	return a
-}
-
-// silent answers nothing as long as the client listens.
-func silent() *fake {
-	return &fake{instead: func(_ http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body) // only then the end of the connection is noticed
-		<-r.Context().Done()
-	}}
-}
-
-// endless answers without end.
-func endless() *fake {
-	return &fake{instead: func(w http.ResponseWriter, r *http.Request) {
-		for part := make([]byte, 1<<16); r.Context().Err() == nil; {
-			if _, err := w.Write(part); err != nil {
-				return
-			}
-		}
-	}}
-}
-
-func warning(f *fake) *fake {
-	f.warning = "a store is away"
-	return f
-}

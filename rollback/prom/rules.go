@@ -10,73 +10,71 @@ import (
 	promv1 "github.com/prometheus/client_golang/api/prometheus/v1"
 )
 
-// present is what a server has in memory about the rules of an alert's name.
-type present struct {
+// loadedRule is what a server has in memory about the rules with an alert's name.
+type loadedRule struct {
 	loaded, fired bool
 	// failure is the last evaluation's error.
 	failure string
-	// evaluated is when that evaluation began, by the server's clock. Of several
-	// rules it is the one longest ago.
-	evaluated time.Time
-	since     time.Time
-	lacks     string
+	// evaluated is when that evaluation began, by the server's clock. Of several rules, it
+	// is the earliest.
+	evaluated    time.Time
+	since        time.Time
+	missingLabel string
 }
 
-// rules asks for the alert's rules and what is firing now. Of that, the memory
-// knows more than the storage: for the first two evaluations after its start,
-// Prometheus sends alerts but stores nothing about them.
-func (s server) rules(ctx context.Context, q question) (present, error) {
+// loadedRule reads the alert's rules and its firing alerts. The memory has more of these
+// than the storage: for the first two evaluations after its start, Prometheus sends
+// alerts but stores nothing about them.
+func (s server) loadedRule(ctx context.Context, q query) (loadedRule, error) {
 	filter := url.Values{"type": {"alert"}, "rule_name[]": {q.alert}}
-	result, err := promv1.NewAPI(filtered{s.client, filter}).Rules(ctx, nil)
+	result, err := promv1.NewAPI(filteredClient{s.client, filter}).Rules(ctx, nil)
 	if err != nil {
-		return present{}, err
+		return loadedRule{}, err
 	}
-	var p present
+	var r loadedRule
 	for _, group := range result.Groups {
 		for _, rule := range group.Rules {
 			// Servers that do not know the filter return every rule.
 			if alerting, ok := rule.(promv1.AlertingRule); ok && alerting.Name == q.alert {
-				p.add(q, alerting)
+				r.add(q, alerting)
 			}
 		}
 	}
-	return p, nil
+	return r, nil
 }
 
-func (p *present) add(q question, rule promv1.AlertingRule) {
-	if !p.loaded || rule.LastEvaluation.Before(p.evaluated) {
-		p.evaluated = rule.LastEvaluation
+func (r *loadedRule) add(q query, rule promv1.AlertingRule) {
+	if !r.loaded || rule.LastEvaluation.Before(r.evaluated) {
+		r.evaluated = rule.LastEvaluation
 	}
-	p.loaded = true
+	r.loaded = true
 	if rule.Health == promv1.RuleHealthBad {
-		// What it says is firing has been so at the last evaluation that worked,
-		// whenever that was.
-		p.failure = cmp.Or(rule.LastError, "no reason given")
+		// Its alerts are those of the last evaluation that succeeded, whenever that was.
+		r.failure = cmp.Or(rule.LastError, "no reason given")
 		return
 	}
 	for _, alert := range rule.Alerts {
 		if alert.State != promv1.AlertStateFiring {
 			continue
 		}
-		accused, lacks := q.isAccused(alert.Labels)
-		if !accused {
-			p.lacks = max(p.lacks, lacks)
+		matches, missing := q.matches(alert.Labels)
+		if !matches {
+			r.missingLabel = max(r.missingLabel, missing)
 			continue
 		}
-		p.fired = true
-		p.since = earliest(p.since, alert.ActiveAt)
+		r.fired = true
+		r.since = earliest(r.since, alert.ActiveAt)
 	}
 }
 
-// filtered adds parameters to every address; the library's Rules has no room for
-// them.
-type filtered struct {
+// filteredClient adds parameters to every address; the library's Rules takes none.
+type filteredClient struct {
 	api.Client
 	parameters url.Values
 }
 
-// URL is that of the client, with the parameters.
-func (f filtered) URL(endpoint string, args map[string]string) *url.URL {
+// URL is the client's URL with the parameters.
+func (f filteredClient) URL(endpoint string, args map[string]string) *url.URL {
 	u := f.Client.URL(endpoint, args)
 	u.RawQuery = f.parameters.Encode()
 	return u

@@ -27,88 +27,64 @@ func newServer(address string, transport http.RoundTripper) (server, error) {
 	}
 	client, err := api.NewClient(api.Config{Address: address, RoundTripper: transport})
 	if err != nil {
-		return server{}, fmt.Errorf("make a client for %s: %s", name(u), reason(err))
+		return server{}, fmt.Errorf("make a client for %s: %s", serverName(u), reason(err))
 	}
-	return server{name: name(u), client: client}, nil
+	return server{name: serverName(u), client: client}, nil
 }
 
-// kind is what one server knows about an alert.
-type kind int
-
-const (
-	// unclear: it cannot be told, for the reason given.
-	unclear kind = iota
-	// firing: it fired.
-	firing
-	// quiet: the rule was evaluated since, and did not fire.
-	quiet
-	// ruleless: the server does not have the rule.
-	ruleless
-)
-
-// finding is what one server answered.
-type finding struct {
-	server int
-	kind   kind
-	// since is the earliest active-since time, by this machine's clock; zero if
-	// the server does not tell.
-	since  time.Time
-	reason string
-}
-
-// ask finds out what the server knows, with one request if the alert fired and
-// with three if not. Their order makes quiet certain: Prometheus stores what an
-// evaluation found before it counts the evaluation as done, so a query that
-// begins after the evaluation was seen sees what it found.
-func (s server) ask(ctx context.Context, i int, q question) finding {
-	doubt := func(format string, args ...any) finding {
-		return finding{server: i, kind: unclear, reason: oneLine(fmt.Sprintf(format, args...))}
+// check returns what the server knows, with one request if the alert fired and with
+// three if not. Their order makes quiet certain: Prometheus stores the result of an
+// evaluation before it counts the evaluation as done, so a query that begins after the
+// evaluation was seen finds its result.
+func (s server) check(ctx context.Context, i int, q query) result {
+	unknownFor := func(format string, args ...any) result {
+		return result{server: i, state: unknown, reason: oneLine(fmt.Sprintf(format, args...))}
 	}
-	first, err := s.history(ctx, q)
+	first, err := s.storedAlert(ctx, q)
 	if err != nil {
-		return doubt("%s", reason(err))
+		return unknownFor("%s", reason(err))
 	}
 	if first.fired {
-		return finding{server: i, kind: firing, since: first.since}
+		return result{server: i, state: firing, since: first.since}
 	}
-	now, err := s.rules(ctx, q)
+	now, err := s.loadedRule(ctx, q)
 	switch {
 	case err != nil:
-		return doubt("%s", reason(err))
+		return unknownFor("%s", reason(err))
 	case !now.loaded:
-		return finding{server: i, kind: ruleless}
+		return result{server: i, state: noRule}
 	case now.fired:
-		return finding{server: i, kind: firing, since: first.here(now.since)}
+		return result{server: i, state: firing, since: first.localTime(now.since)}
 	case now.failure != "":
-		return doubt("the rule %s fails: %s; correct the rule", q.alert, now.failure)
-	case now.evaluated.Before(first.there(q.at)):
-		return doubt("the rule %s was not evaluated since the time in question; ask again", q.alert)
+		return unknownFor("the rule %s fails: %s; correct the rule", q.alert, now.failure)
+	case now.evaluated.Before(first.serverTime(q.at)):
+		return unknownFor("the rule %s was not evaluated since the time in question; query again later", q.alert)
 	}
-	last, err := s.history(ctx, q)
-	lacks := cmp.Or(first.lacks, now.lacks, last.lacks)
+	last, err := s.storedAlert(ctx, q)
+	missing := cmp.Or(first.missingLabel, now.missingLabel, last.missingLabel)
 	switch {
 	case err != nil:
-		return doubt("%s", reason(err))
+		return unknownFor("%s", reason(err))
 	case last.fired:
-		return finding{server: i, kind: firing, since: last.since}
-	case lacks != "":
-		return doubt("the alert %s fires there without the label %s: have the rule set it, not the way to Alertmanager", q.alert, lacks)
+		return result{server: i, state: firing, since: last.since}
+	case missing != "":
+		return unknownFor("the alert %s fires there without the label %s: set it in the rule, not on the way to Alertmanager", q.alert, missing)
 	default:
-		return finding{server: i, kind: quiet}
+		return result{server: i, state: quiet}
 	}
 }
 
-// sum evaluates the query as of at and adds up what it yields.
-func (s server) sum(ctx context.Context, query string, at time.Time) (float64, error) {
+// sum evaluates the query as of at and adds up its samples.
+func (s server) sum(ctx context.Context, promQL string, at time.Time) (float64, error) {
 	sent := time.Now()
 	clock, err := s.vector(ctx, "vector(0)", time.Time{})
 	if err != nil {
 		return 0, err
 	}
 	if len(clock) != 1 {
-		return 0, errTimeless
+		return 0, errNoTime
 	}
-	vector, err := s.vector(ctx, query, at.Add(clock[0].Timestamp.Time().Sub(sent)))
+	vector, err := s.vector(ctx, promQL, at.Add(clock[0].Timestamp.Time().Sub(sent)))
 	if err != nil {
 		return 0, err
 	}
@@ -117,18 +93,18 @@ func (s server) sum(ctx context.Context, query string, at time.Time) (float64, e
 		total += float64(sample.Value)
 	}
 	if math.IsNaN(total) || math.IsInf(total, 0) {
-		return 0, fmt.Errorf("BACKOUT_TRAFFIC_QUERY yields %g, which is no number of requests", total)
+		return 0, fmt.Errorf("BACKOUT_TRAFFIC_QUERY yields %g, which is not a number of requests", total)
 	}
 	return total, nil
 }
 
-// errTimeless says that a query that always yields something has yielded nothing.
-var errTimeless = errors.New("it does not tell its time, as Prometheus would; check the address in BACKOUT_PROMETHEUS_URLS")
+// errNoTime says that a query that always has a sample returned none.
+var errNoTime = errors.New("it does not return its time, as Prometheus would; check the address in BACKOUT_PROMETHEUS_URLS")
 
-// vector evaluates a query; a zero time is the server's present. What only a part
-// of a distributed Prometheus answered is an error: the rest may say otherwise.
-func (s server) vector(ctx context.Context, query string, at time.Time) (model.Vector, error) {
-	value, warnings, _, err := promv1.NewAPI(s.client).Query(ctx, query, at)
+// vector evaluates a query; a zero time is the server's present. A warning is an error:
+// only a part of a distributed Prometheus has answered, and the others may disagree.
+func (s server) vector(ctx context.Context, promQL string, at time.Time) (model.Vector, error) {
+	value, warnings, _, err := promv1.NewAPI(s.client).Query(ctx, promQL, at)
 	if err != nil {
 		return nil, err
 	}
@@ -141,6 +117,6 @@ func (s server) vector(ctx context.Context, query string, at time.Time) (model.V
 	case *model.Scalar:
 		return model.Vector{{Value: v.Value, Timestamp: v.Timestamp}}, nil
 	default:
-		return nil, fmt.Errorf("the query %s yields a %T, not a vector", query, value)
+		return nil, fmt.Errorf("the query %s yields a %T, not a vector", promQL, value)
 	}
 }

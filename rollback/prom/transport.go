@@ -10,22 +10,22 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"strings"
-	"unicode"
 
 	promv1 "github.com/prometheus/client_golang/api/prometheus/v1"
 	promconfig "github.com/prometheus/common/config"
+
+	"github.com/upcommerce/backout/rollback"
 )
 
-// maxAnswer bounds an answer, in bytes. A thousand alerts of one rule are one
+// maxResponse bounds a response, in bytes. A thousand alerts of one rule take one
 // megabyte.
-const maxAnswer = 4 << 20
+const maxResponse = 4 << 20
 
 // maxReason bounds a reason, in runes.
 const maxReason = 200
 
-// newTransport presents the token and trusts the CAs of the configuration; both
-// files are re-read when they change.
+// newTransport sends the token and trusts the CAs of the configuration; it re-reads both
+// files when they change.
 func newTransport(c Config) (http.RoundTripper, error) {
 	h := promconfig.HTTPClientConfig{EnableHTTP2: true, TLSConfig: promconfig.TLSConfig{CAFile: c.CAFile}}
 	if c.TokenFile != "" {
@@ -40,15 +40,15 @@ func newTransport(c Config) (http.RoundTripper, error) {
 	}
 	t, err := promconfig.NewRoundTripperFromConfig(h, "prometheus", promconfig.WithUserAgent("backout"))
 	if err != nil {
-		// A token file is read with each request, so what is wrong is the CA file.
+		// The token file is read with each request, so the error is about the CA file.
 		return nil, fmt.Errorf("BACKOUT_PROMETHEUS_CA_FILE: %w; name a file with PEM certificates", err)
 	}
 	return transport{t}, nil
 }
 
-// transport turns answers that no Prometheus API would give into errors with a
-// hint, and bounds the others. It follows no redirects: what it is redirected to
-// was not configured and gets no token.
+// transport turns responses that no Prometheus API would send into errors with a hint,
+// and bounds the others. It follows no redirects: the server that one leads to was not
+// configured and gets no token.
 type transport struct{ next http.RoundTripper }
 
 // RoundTrip implements http.RoundTripper.
@@ -59,16 +59,16 @@ func (t transport) RoundTrip(q *http.Request) (*http.Response, error) {
 	}
 	if hint := hintFor(r.StatusCode); hint != "" {
 		_ = r.Body.Close()
-		return nil, fmt.Errorf("it answers %s: %s", r.Status, hint)
+		return nil, fmt.Errorf("it responds %s: %s", r.Status, hint)
 	}
-	r.Body = &bounded{ReadCloser: r.Body, left: maxAnswer}
+	r.Body = &limitedBody{ReadCloser: r.Body, left: maxResponse}
 	return r, nil
 }
 
 func hintFor(status int) string {
 	switch {
 	case status >= 300 && status < 400:
-		return "redirects are not followed; name where it redirects to in BACKOUT_PROMETHEUS_URLS"
+		return "backout does not follow redirects; name the address that it redirects to in BACKOUT_PROMETHEUS_URLS"
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
 		return "check BACKOUT_PROMETHEUS_TOKEN_FILE"
 	case status == http.StatusNotFound:
@@ -78,26 +78,26 @@ func hintFor(status int) string {
 	}
 }
 
-// bounded is a body that fails, instead of ending, when it goes on too long.
-type bounded struct {
+// limitedBody is a body that returns an error, instead of its end, when it is too long.
+type limitedBody struct {
 	io.ReadCloser
 	left int
 }
 
 // Read implements io.Reader.
-func (b *bounded) Read(p []byte) (int, error) {
+func (b *limitedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if b.left -= n; b.left < 0 {
-		return 0, fmt.Errorf("its answer is larger than %d MiB", maxAnswer>>20)
+		return 0, fmt.Errorf("its response is larger than %d MiB", maxResponse>>20)
 	}
 	return n, err
 }
 
-// reason tells an error in one line without the address that was asked, which may
-// hold a password.
+// reason returns an error as one line without the address of the request, which may
+// contain a password.
 func reason(err error) string {
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
-		return inTime
+		return noAnswer
 	}
 	if outer, ok := errors.AsType[*url.Error](err); ok {
 		err = outer.Err
@@ -112,12 +112,4 @@ func reason(err error) string {
 }
 
 // oneLine bounds a text that a server may have written.
-func oneLine(s string) string {
-	s = strings.Join(strings.FieldsFunc(strings.ToValidUTF8(s, "?"), func(r rune) bool {
-		return unicode.IsSpace(r) || !unicode.IsPrint(r)
-	}), " ")
-	if runes := []rune(s); len(runes) > maxReason {
-		return string(runes[:maxReason-1]) + "…"
-	}
-	return s
-}
+func oneLine(s string) string { return rollback.Short(rollback.Printable(s), maxReason) }

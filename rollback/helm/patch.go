@@ -16,17 +16,17 @@ import (
 	"github.com/upcommerce/backout/rollback"
 )
 
-// change returns the patch that Helm's rollback sends for an object: a strategic
-// merge of three sides for kinds that it knows, the difference between both
-// manifests for all others. Helm does not export its own.
-func change(target *resource.Info, was, live runtime.Object) ([]byte, types.PatchType, error) {
-	before, err := json.Marshal(was)
+// patchFor returns the patch that Helm's rollback sends for an object: a three-way
+// strategic merge for kinds that Helm knows, and the difference between the two
+// manifests for all others. Helm does not export its own function.
+func patchFor(target *resource.Info, original, live runtime.Object) ([]byte, types.PatchType, error) {
+	before, err := json.Marshal(original)
 	if err != nil {
-		return nil, "", fmt.Errorf("encode what was declared: %w", err)
+		return nil, "", fmt.Errorf("encode the original object: %w", err)
 	}
 	after, err := json.Marshal(target.Object)
 	if err != nil {
-		return nil, "", fmt.Errorf("encode what is declared: %w", err)
+		return nil, "", fmt.Errorf("encode the target's object: %w", err)
 	}
 	known := kube.AsVersioned(target)
 	if _, custom := known.(runtime.Unstructured); custom {
@@ -35,18 +35,18 @@ func change(target *resource.Info, was, live runtime.Object) ([]byte, types.Patc
 	}
 	now, err := json.Marshal(live)
 	if err != nil {
-		return nil, "", fmt.Errorf("encode what is live: %w", err)
+		return nil, "", fmt.Errorf("encode the live object: %w", err)
 	}
 	schema, err := strategicpatch.NewPatchMetaFromStruct(known)
 	if err != nil {
-		return nil, "", fmt.Errorf("find out how its lists are merged: %w", err)
+		return nil, "", fmt.Errorf("read how its lists are merged: %w", err)
 	}
 	patch, err := strategicpatch.CreateThreeWayMergePatch(before, after, now, schema, true)
 	return patch, types.StrategicMergePatchType, err
 }
 
-// mark labels and annotates an object as Helm does before it writes it.
-func mark(o *unstructured.Unstructured, k rollback.Key) {
+// setHelmMetadata labels and annotates an object as Helm does before writing it.
+func setHelmMetadata(o *unstructured.Unstructured, k rollback.Key) {
 	labels, annotations := maps.Clone(o.GetLabels()), maps.Clone(o.GetAnnotations())
 	if labels == nil {
 		labels = make(map[string]string)

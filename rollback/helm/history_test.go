@@ -1,0 +1,94 @@
+package helm_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"helm.sh/helm/v3/pkg/release"
+
+	"github.com/upcommerce/backout/rollback"
+)
+
+func TestHistory(t *testing.T) {
+	c := newCluster(t)
+	got, err := c.History(t.Context(), web(), rollback.Stored)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, r := range got {
+		number := 3 - i
+		want := rollback.Revision{
+			Number: number, UID: string(c.object(t, "secrets/"+secretName(number)).GetUID()),
+			Status: map[int]rollback.Status{1: "superseded", 2: "superseded", 3: "deployed"}[number], Description: "Upgrade complete",
+			Chart: "web-chart", Deployed: time.Date(2026, 11, 27, 12, number, 0, 0, time.UTC),
+			Content: r.Content, Versions: []string{fmt.Sprintf("v%d", number)},
+		}
+		if diff := cmp.Diff(want, r); diff != "" || r.Content == "" {
+			t.Errorf("the history has the revisions as Helm stored them, the newest first (-want +got):\n%s", diff)
+		}
+	}
+	if len(got) != 3 || got[0].Content == got[1].Content {
+		t.Errorf("three revisions have three contents: got %v", got)
+	}
+
+	clear(c.reads)
+	if _, err := c.History(t.Context(), web(), rollback.Stored); err != nil || len(c.reads) != 0 {
+		t.Errorf("unchanged revisions are not read again: %v, %v", c.reads, err)
+	}
+	c.revision(t, 4, release.StatusPendingUpgrade, manifest("v3", "50"))
+	got, err = c.History(t.Context(), web(), rollback.Stored)
+	if err != nil || got.Newest().Status != rollback.StatusPendingUpgrade || len(c.reads) != 1 {
+		t.Errorf("only new revisions are read, pending ones too: got %v, %v, %v", got, c.reads, err)
+	}
+	if got[0].Content != got[1].Content {
+		t.Error("the revisions of a ramp have one content")
+	}
+}
+
+func TestHistoryErrors(t *testing.T) {
+	t.Run("no release", func(t *testing.T) {
+		c := newCluster(t)
+		for _, release := range []string{"nothing", "we"} {
+			if _, err := c.History(t.Context(), rollback.Key{Namespace: "shop", Release: release}, rollback.Stored); !errors.Is(err, rollback.ErrUnknownRelease) {
+				t.Errorf("a release that Helm does not know is unknown: got %v", err)
+			}
+		}
+	})
+	t.Run("a revision that cannot be decoded", func(t *testing.T) {
+		c := newCluster(t)
+		c.corrupt(2)
+		got, err := c.History(t.Context(), web(), rollback.Stored)
+		if err != nil || len(got) != 3 || got[1].Content != "" || got[1].Number != 2 {
+			t.Errorf("a corrupt revision stays in the history and is never a target: got %v, %v", got, err)
+		}
+		if _, err := c.Manifest(t.Context(), web(), 2); err == nil || !strings.Contains(err.Error(), secretName(2)) {
+			t.Errorf("the manifest of a corrupt revision is an error that names its Secret, not a panic: got %v", err)
+		}
+	})
+	t.Run("a revision that cannot be read now", func(t *testing.T) {
+		c := newCluster(t)
+		c.before = func(method, object string) int {
+			if method == http.MethodGet && object == "secrets/"+secretName(2) {
+				return http.StatusInternalServerError
+			}
+			return 0
+		}
+		if got, err := c.History(t.Context(), web(), rollback.Stored); err == nil {
+			t.Errorf("a revision that the API server cannot return is an error, else another one would be taken for the newest good one: got %v", got)
+		}
+	})
+	t.Run("no answer in time", func(t *testing.T) {
+		c := newCluster(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := c.History(ctx, web(), rollback.Stored); !errors.Is(err, context.Canceled) {
+			t.Errorf("an ended context is an error: got %v", err)
+		}
+	})
+}

@@ -1,0 +1,109 @@
+package helm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"helm.sh/helm/v3/pkg/kube"
+	"helm.sh/helm/v3/pkg/storage/driver"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/upcommerce/backout/rollback"
+)
+
+// Preflight returns what would be dangerous about the planned rollback, and which other
+// tool manages the objects. It sends every write to the API server as a dry run, which
+// changes nothing and needs the same rights as the rollback; the fence lets these
+// requests pass.
+//
+// The stable track is all workloads but the canary, which rollback.Manifest recognizes.
+// The owner is the tool that the objects name, live or declared, or Flagger or Argo
+// Rollouts if their objects in the namespace control a workload of the release. Where
+// these kinds are served, backout has to be allowed to list them; the error says what
+// to grant.
+//
+// Preflight returns an error if the API server does not answer or may answer something
+// else later; a refusal is a danger. If one of the manifests cannot be built, there is
+// no dry run, and besides that Preflight returns only the dangers that the manifests
+// show.
+func (c *Client) Preflight(ctx context.Context, p rollback.Plan) (rollback.PreflightResult, error) {
+	history, err := c.History(ctx, p.Key, rollback.Stored)
+	if err != nil {
+		return rollback.PreflightResult{}, err
+	}
+	t, err := c.newDryRun(ctx, p)
+	if err != nil {
+		return rollback.PreflightResult{}, err
+	}
+	t.addDangers(hookDangers(history, p)...)
+	t.addDangers(stableDangers(p.Key, t.suspect, t.target)...)
+	t.addDangers(secretDangers(p.Key, t.suspect, t.target)...)
+	if t.buildable() {
+		if err := t.run(ctx); err != nil {
+			return rollback.PreflightResult{}, fmt.Errorf("dry-run the rollback of %s to revision %d: %w", p.Key, p.Target, err)
+		}
+	}
+	t.addDangers(replicasDangers(p.Key, t.target, t.live)...)
+	others, err := c.weightSetters(ctx, p.Key.Namespace)
+	if err != nil {
+		return rollback.PreflightResult{}, err
+	}
+	live := slices.Collect(maps.Values(t.live))
+	return rollback.PreflightResult{
+		Dangers: limitDangers(t.dangers),
+		Owner:   rollback.ReleaseOwner(p.Key, p.Target, slices.Concat(live, t.suspect, others)),
+	}, nil
+}
+
+// newDryRun reads and builds the suspect and the target revision of the plan.
+func (c *Client) newDryRun(ctx context.Context, p rollback.Plan) (*dryRun, error) {
+	t := &dryRun{client: c, plan: p, live: make(map[string]rollback.Object)}
+	for _, side := range []struct {
+		number   int
+		declared *rollback.Manifest
+		built    *kube.ResourceList
+	}{{p.Suspect.Number, &t.suspect, &t.suspectObjects}, {p.Target, &t.target, &t.targetObjects}} {
+		stored, err := read(c.store(p.Key.Namespace), secretName(p.Key.Release, side.number))
+		if errors.Is(err, errCorrupt) || errors.Is(err, driver.ErrReleaseNotFound) {
+			t.addUnbuildable(fmt.Sprintf("revision %d cannot be read: %s", side.number, errorText(err)))
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read revision %d of %s: %w", side.number, p.Key, err)
+		}
+		if *side.declared, err = decodeManifest(stored.Manifest); err != nil {
+			t.addUnbuildable(fmt.Sprintf("the manifest of revision %d cannot be decoded: %s", side.number, errorText(err)))
+			continue
+		}
+		helm := c.kube(ctx, p.Key.Namespace)
+		if *side.built, err = c.build(helm, stored.Manifest); err == nil {
+			continue
+		}
+		if away := helm.IsReachable(); away != nil {
+			return nil, fmt.Errorf("build the objects of %s revision %d: %w", p.Key, side.number, away)
+		}
+		t.addUnbuildable(fmt.Sprintf("the objects of revision %d cannot be built: %s", side.number, errorText(err)))
+	}
+	return t, nil
+}
+
+// refusalKind returns the kind of danger if err is the API server's refusal of a dry
+// run; false if the API server gave no answer or may give another one next time.
+func refusalKind(err error) (rollback.DangerKind, bool) {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) {
+		return "", false
+	}
+	switch code := status.Status().Code; {
+	case apierrors.IsInvalid(err):
+		return rollback.DangerImmutable, true
+	case apierrors.IsUnauthorized(err), apierrors.IsTimeout(err), apierrors.IsTooManyRequests(err),
+		apierrors.IsConflict(err), apierrors.IsAlreadyExists(err):
+		return "", false
+	default:
+		return rollback.DangerUnbuildable, code >= 400 && code < 500
+	}
+}

@@ -1,0 +1,210 @@
+package helm
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"strings"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+	"helm.sh/helm/v3/pkg/kube"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/cli-runtime/pkg/resource"
+	"k8s.io/client-go/dynamic"
+
+	"github.com/upcommerce/backout/rollback"
+)
+
+// maxDryRunRequests is how many objects are dry-run at a time.
+const maxDryRunRequests = 8
+
+// dryRun sends every write of a planned rollback to the API server as a dry run, and
+// notes the refusals.
+type dryRun struct {
+	client *Client
+	plan   rollback.Plan
+	// suspect and target are what the two revisions declare; suspectObjects and
+	// targetObjects are the same, built.
+	suspect, target               rollback.Manifest
+	suspectObjects, targetObjects kube.ResourceList
+
+	mu      sync.Mutex
+	dangers []rollback.Danger
+	// live are the live objects of both revisions, by identity.
+	live map[string]rollback.Object
+	// notBuildable says that a manifest cannot be built.
+	notBuildable bool
+}
+
+func (t *dryRun) addDangers(dangers ...rollback.Danger) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.dangers = append(t.dangers, dangers...)
+}
+
+func (t *dryRun) addUnbuildable(what string) {
+	t.mu.Lock()
+	t.notBuildable = true
+	t.mu.Unlock()
+	t.addDangers(rollback.Danger{Kind: rollback.DangerUnbuildable, What: what})
+}
+
+func (t *dryRun) buildable() bool { return !t.notBuildable }
+
+// run dry-runs every write, prepared as the rollback prepares it, some at a time.
+func (t *dryRun) run(ctx context.Context) error {
+	prepared := holdingClient{Client: t.client.kube(ctx, t.plan.Key.Namespace), ctx: ctx, hold: t.plan.Hold, scalers: t.client.scalers}
+	if err := prepared.prepare(t.suspectObjects, t.targetObjects); err != nil {
+		if _, refused := refusalKind(err); !refused {
+			return err
+		}
+		t.addUnbuildable(errorText(err))
+		return nil
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(maxDryRunRequests)
+	for _, info := range t.targetObjects {
+		group.Go(func() error { return t.update(ctx, info) })
+	}
+	for _, info := range t.suspectObjects.Difference(t.targetObjects) {
+		group.Go(func() error { return t.delete(ctx, info) })
+	}
+	return group.Wait()
+}
+
+// update dry-runs the request by which Helm would turn the live object into the
+// target's.
+func (t *dryRun) update(ctx context.Context, info *resource.Info) error {
+	target, ok := info.Object.(*unstructured.Unstructured)
+	if !ok {
+		return fmt.Errorf("%s is not an unstructured object", info.ObjectName())
+	}
+	setHelmMetadata(target, t.plan.Key)
+	live, err := t.readLive(ctx, info)
+	if err != nil {
+		return t.noteRefusal(info, err)
+	}
+	dry := []string{metav1.DryRunAll}
+	if live == nil {
+		if isSecret(info) {
+			t.addDangers(secretDanger(t.title(info), "would be created again with an old value"))
+		}
+		_, err := t.resource(info).Create(ctx, target, metav1.CreateOptions{DryRun: dry, FieldManager: fieldManager})
+		return t.noteRefusal(info, err)
+	}
+	patch, kind, err := patchFor(info, t.original(info, live), live)
+	if err != nil {
+		t.addUnbuildable(fmt.Sprintf("%s: Helm cannot compute the patch: %s", t.title(info), errorText(err)))
+		return nil
+	}
+	if string(patch) == "{}" {
+		return nil
+	}
+	updated, err := t.resource(info).Patch(ctx, info.Name, kind, patch, metav1.PatchOptions{DryRun: dry, FieldManager: fieldManager})
+	if err == nil && isSecret(info) && !reflect.DeepEqual(secretData(live), secretData(updated)) {
+		t.addDangers(secretDanger(t.title(info), oldValue))
+	}
+	return t.noteRefusal(info, err)
+}
+
+// delete dry-runs the deletion of an object that the target does not declare.
+func (t *dryRun) delete(ctx context.Context, info *resource.Info) error {
+	live, err := t.readLive(ctx, info)
+	if err != nil {
+		return t.noteRefusal(info, err)
+	}
+	if live == nil || isKept(live) {
+		return nil
+	}
+	t.addDangers(deletionDangers(t.title(info), live)...)
+	// The options go into the query, where the fence sees them: with a body, the API
+	// server would read them from there.
+	err = info.Client.Delete().NamespaceIfScoped(info.Namespace, info.Namespaced()).Resource(info.Mapping.Resource.Resource).
+		Name(info.Name).Param("dryRun", metav1.DryRunAll).Do(ctx).Error()
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return t.noteRefusal(info, err)
+}
+
+// readLive returns the live object; nil if it does not exist.
+func (t *dryRun) readLive(ctx context.Context, info *resource.Info) (*unstructured.Unstructured, error) {
+	live, err := t.resource(info).Get(ctx, info.Name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, nil //nolint:nilnil // No object is a valid answer.
+	}
+	if err != nil {
+		return nil, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.live[identity(t.plan.Key.Namespace, live.Object)] = live.Object
+	return live, nil
+}
+
+// noteRefusal adds a danger if err is a refusal, and returns any other error.
+func (t *dryRun) noteRefusal(info *resource.Info, err error) error {
+	if err == nil {
+		return nil
+	}
+	kind, refused := refusalKind(err)
+	if !refused {
+		return err
+	}
+	if apierrors.IsNotFound(err) && t.makesNamespace(info.Namespace) {
+		return nil // Helm creates the namespace first
+	}
+	if strings.Contains(err.Error(), "does not support dry run") {
+		return nil // a webhook with side effects is not called by a dry run
+	}
+	reason := errorText(err)
+	if isSecret(info) {
+		reason = string(apierrors.ReasonForError(err)) // the message could quote the data
+	}
+	t.addDangers(rollback.Danger{Kind: kind, What: t.title(info) + ": the API server refuses the change: " + reason})
+	return nil
+}
+
+// makesNamespace reports whether the target declares the namespace.
+func (t *dryRun) makesNamespace(name string) bool {
+	for _, info := range t.targetObjects {
+		if info.Mapping.GroupVersionKind.Kind == "Namespace" && info.Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// original returns the object that Helm compares the target's with: the suspect
+// revision's. Where that declares none, it is the live object, or, after an interrupted
+// attempt, which may have created it, the target's own.
+func (t *dryRun) original(info *resource.Info, live *unstructured.Unstructured) runtime.Object {
+	if declared := t.suspectObjects.Get(info); declared != nil {
+		return declared.Object
+	}
+	if t.plan.Newest.Number > t.plan.Suspect.Number {
+		return info.Object
+	}
+	return live
+}
+
+func (t *dryRun) resource(info *resource.Info) dynamic.ResourceInterface {
+	all := t.client.dynamic.Resource(info.Mapping.Resource)
+	if info.Namespaced() {
+		return all.Namespace(info.Namespace)
+	}
+	return all
+}
+
+func (t *dryRun) title(info *resource.Info) string {
+	return title(t.plan.Key, info.Mapping.GroupVersionKind.Kind, info.Namespace, info.Name)
+}
+
+func isSecret(info *resource.Info) bool {
+	gvk := info.Mapping.GroupVersionKind
+	return gvk.Group == "" && gvk.Kind == "Secret"
+}

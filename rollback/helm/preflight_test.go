@@ -1,0 +1,222 @@
+package helm_test
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"helm.sh/helm/v3/pkg/chart"
+	"helm.sh/helm/v3/pkg/release"
+	helmtime "helm.sh/helm/v3/pkg/time"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/upcommerce/backout/rollback"
+)
+
+// preflight returns the result for a rollback to target, and fails the test on an error.
+func (c *cluster) preflight(t *testing.T, target int) rollback.PreflightResult {
+	t.Helper()
+	plan := c.plan(t, target)
+	c.resetCounts()
+	result, err := c.Preflight(t.Context(), plan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.writes) != 0 {
+		t.Errorf("a preflight changes nothing: got %v", c.writes)
+	}
+	return result
+}
+
+// expectDanger fails the test unless the result is one danger of the kind, "" for none,
+// with the words.
+func expectDanger(t *testing.T, got rollback.PreflightResult, kind rollback.DangerKind, words ...string) {
+	t.Helper()
+	if kind == "" {
+		if len(got.Dangers) != 0 {
+			t.Errorf("the rollback has no dangers: got %q", got.Dangers)
+		}
+		return
+	}
+	if len(got.Dangers) != 1 || got.Dangers[0].Kind != kind {
+		t.Errorf("the rollback has one danger, of kind %s: got %q", kind, got.Dangers)
+		return
+	}
+	for _, w := range words {
+		if !strings.Contains(got.Dangers[0].What, w) {
+			t.Errorf("the danger contains %q: got %q", w, got.Dangers[0].What)
+		}
+	}
+}
+
+// TestDangers has the dangers that need no refusal of the API server.
+func TestDangers(t *testing.T) {
+	const extra = "---\napiVersion: v1\nkind: %KIND%\nmetadata: {name: extra}\n%REST%"
+	object := func(kind, rest string) string {
+		return strings.NewReplacer("%KIND%", kind, "%REST%", rest).Replace(extra)
+	}
+	for what, c := range map[string]struct {
+		suspect, target, live string
+		kind                  rollback.DangerKind
+		words                 []string
+	}{
+		"a Namespace of the chart": {
+			suspect: object("Namespace", ""), live: object("Namespace", ""), kind: rollback.DangerNamespace, words: []string{"Namespace extra"},
+		},
+		"a Namespace that is gone already": {suspect: object("Namespace", "")},
+		"a claim":                          {suspect: object("PersistentVolumeClaim", ""), live: object("PersistentVolumeClaim", ""), kind: rollback.DangerPVC, words: []string{"extra"}},
+		"a claim that Helm keeps": {
+			suspect: object("PersistentVolumeClaim", ""),
+			live:    strings.Replace(object("PersistentVolumeClaim", ""), "extra}", "extra, annotations: {helm.sh/resource-policy: keep}}", 1),
+		},
+		"a claim that the target declares too": {suspect: object("PersistentVolumeClaim", ""), target: object("PersistentVolumeClaim", ""), live: object("PersistentVolumeClaim", "")},
+		"a Secret with another value": {
+			suspect: object("Secret", "stringData: {a: new}\n"), target: object("Secret", "stringData: {a: old}\n"), live: object("Secret", "data: {a: bmV3}\n"),
+			kind: rollback.DangerSecret, words: []string{"Secret extra"},
+		},
+		"a Secret with the same value in another form": {
+			suspect: object("Secret", "data: {a: c2FtZQ==}\n"), target: object("Secret", "stringData: {a: same}\n"), live: object("Secret", "data: {a: c2FtZQ==}\n"),
+		},
+		"a Secret that an operator changed since": {
+			suspect: object("Secret", "stringData: {a: old}\n"), target: object("Secret", "stringData: {a: old}\n"), live: object("Secret", "data: {a: bmV3}\n"),
+			kind: rollback.DangerSecret, words: []string{"Secret extra"},
+		},
+		"a Secret that would be deleted": {suspect: object("Secret", ""), live: object("Secret", ""), kind: rollback.DangerSecret, words: []string{"deleted"}},
+		"a Secret that would be created": {target: object("Secret", ""), kind: rollback.DangerSecret, words: []string{"created again"}},
+		"a kind that is not served": {
+			target: "---\napiVersion: gone.example/v1\nkind: Relic\nmetadata: {name: extra}\n", kind: rollback.DangerUnbuildable, words: []string{"Relic", "revision 4"},
+		},
+		"a manifest that is not YAML": {target: "---\nkind: [\n", kind: rollback.DangerUnbuildable, words: []string{"revision 4"}},
+		"more pods than the target's autoscaler allows": {
+			target: strings.Replace(object("HorizontalPodAutoscaler", "spec: {maxReplicas: 1, scaleTargetRef: {kind: Deployment, name: web-canary}}\n"), "v1", "autoscaling/v2", 1),
+			kind:   rollback.DangerReplicas, words: []string{"web-canary", "1", "2"},
+		},
+		"as many pods as the target's autoscaler allows": {
+			target: strings.Replace(object("HorizontalPodAutoscaler", "spec: {maxReplicas: 2, scaleTargetRef: {kind: Deployment, name: web-canary}}\n"), "v1", "autoscaling/v2", 1),
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			cluster := newCluster(t)
+			cluster.revision(t, 4, release.StatusSuperseded, manifest("v2", "20")+c.target)
+			cluster.revision(t, 5, release.StatusDeployed, manifest("v3", "20")+c.suspect)
+			cluster.live(t, c.live)
+			expectDanger(t, cluster.preflight(t, 4), c.kind, c.words...)
+		})
+	}
+}
+
+func TestARevisionThatCannotBeReadIsADanger(t *testing.T) {
+	c := newCluster(t)
+	c.corrupt(1)
+	expectDanger(t, c.preflight(t, 1), rollback.DangerUnbuildable, "revision 1")
+	expectDanger(t, c.preflight(t, 2), "")
+}
+
+// TestSecretsAreNotQuoted: the API server's message about a Secret may contain its data.
+func TestSecretsAreNotQuoted(t *testing.T) {
+	c := newCluster(t)
+	const key = "---\napiVersion: v1\nkind: Secret\nmetadata: {name: key}\nstringData: {a: %s}\n"
+	c.revision(t, 4, release.StatusSuperseded, manifest("v2", "20")+strings.Replace(key, "%s", "s3cret", 1))
+	c.revision(t, 5, release.StatusDeployed, manifest("v3", "20")+strings.Replace(key, "%s", "other", 1))
+	c.live(t, strings.Replace(key, "%s", "other", 1))
+	c.refuse = func(method, object string) metav1.Status {
+		if method+" "+object == "PATCH secrets/key" {
+			return metav1.Status{Code: 422, Reason: metav1.StatusReasonInvalid, Message: "s3cret is not a valid value"}
+		}
+		return metav1.Status{}
+	}
+	got := c.preflight(t, 4)
+	if len(got.Dangers) != 2 {
+		t.Errorf("it is refused, and it would get an old value back: got %q", got.Dangers)
+	}
+	for _, d := range got.Dangers {
+		if strings.Contains(d.What, "s3cret") || !strings.Contains(d.What, "Secret key") {
+			t.Errorf("the danger names the Secret, and not its data: got %q", d.What)
+		}
+	}
+}
+
+// TestPreflightOfANewNamespace: there are no dry runs in a namespace that does not exist
+// yet.
+func TestPreflightOfANewNamespace(t *testing.T) {
+	c := newCluster(t)
+	c.revision(t, 4, release.StatusSuperseded, manifest("v2", "20")+"---\napiVersion: v1\nkind: Namespace\nmetadata: {name: side}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: inside, namespace: side}\n")
+	c.revision(t, 5, release.StatusDeployed, manifest("v3", "20"))
+	c.refuse = func(method, object string) metav1.Status {
+		if method+" "+object == "POST configmaps/inside" {
+			return metav1.Status{Code: 404, Reason: metav1.StatusReasonNotFound, Message: `namespaces "side" not found`}
+		}
+		return metav1.Status{}
+	}
+	expectDanger(t, c.preflight(t, 4), "")
+	delete(c.objects, "secrets/"+secretName(4))
+	c.revision(t, 4, release.StatusSuperseded, manifest("v2", "20")+"---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: inside, namespace: side}\n")
+	expectDanger(t, c.preflight(t, 4), rollback.DangerUnbuildable, "side/inside")
+}
+
+// TestUpgradeHooksAreDangers: a rollback does not undo what they did.
+func TestUpgradeHooksAreDangers(t *testing.T) {
+	c := newCluster(t)
+	hooked := func(number int, description, name string, events ...release.HookEvent) {
+		t.Helper()
+		err := c.store.Create(secretName(number), &release.Release{
+			Name: "web", Namespace: "shop", Version: number, Manifest: manifest("v3", "20"),
+			Chart: &chart.Chart{Metadata: &chart.Metadata{Name: "web-chart"}},
+			Info:  &release.Info{Status: release.StatusDeployed, Description: description, LastDeployed: helmtime.Now()},
+			Hooks: []*release.Hook{{Name: name, Events: events}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	hooked(4, "Upgrade complete", "migrate", release.HookPreUpgrade, release.HookPreInstall)
+	hooked(5, "Upgrade complete", "test", release.HookTest)
+	hooked(6, "Rollback to 4", "migrate", release.HookPreUpgrade)
+	hooked(7, "Upgrade complete", "notify", release.HookPostUpgrade)
+	history, err := c.History(t.Context(), web(), rollback.Stored)
+	if err != nil || !slices.Equal(history[0].Hooks, []string{"notify"}) || history[2].Hooks != nil || !slices.Equal(history[3].Hooks, []string{"migrate"}) {
+		t.Errorf("a revision names its upgrade hooks: got %+v, %v", history, err)
+	}
+	found := c.preflight(t, 2).Dangers
+	if len(found) != 2 || !strings.Contains(found[0].What, "revision 4 ran migrate") || !strings.Contains(found[1].What, "revision 7 ran notify") {
+		t.Errorf("every upgrade since the target counts, and a rollback ran no upgrade hook: got %q", found)
+	}
+	expectDanger(t, c.preflight(t, 4), rollback.DangerHook, "revision 7")
+}
+
+// TestPreflightWithoutRights: a kind that backout may not list counts as absent only if it
+// is not served.
+func TestPreflightWithoutRights(t *testing.T) {
+	for what, c := range map[string]struct {
+		forbidden string
+		// fails says that it is an error, and is tried again; otherwise it is a danger.
+		fails bool
+		hint  string
+	}{
+		"a kind that sets weights":                   {"canaries/", true, "{apiGroups: [flagger.app], resources: [canaries], verbs: [list]}"},
+		"a kind that sets weights and is not served": {"rollouts/", false, ""},
+		"the autoscalers of the namespace":           {"horizontalpodautoscalers/", false, "grant backout `list` on horizontalpodautoscalers"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			cluster := newCluster(t)
+			requests := false
+			cluster.before = func(_, object string) int {
+				if object == c.forbidden {
+					requests = true
+					return http.StatusForbidden
+				}
+				return 0
+			}
+			result, err := cluster.Preflight(t.Context(), cluster.plan(t, 2))
+			if !requests {
+				t.Fatalf("the preflight lists %s", c.forbidden)
+			}
+			text := fmt.Sprint(result.Dangers, err)
+			if (err != nil) != c.fails || (len(result.Dangers) != 0) != (c.hint != "" && !c.fails) || !strings.Contains(text, c.hint) {
+				t.Errorf("a kind that is served may have objects, and the text says what to grant, %q: got %s", c.hint, text)
+			}
+		})
+	}
+}
