@@ -27,16 +27,16 @@ import (
 	"github.com/upcommerce/backout/rollback/ledger"
 )
 
-// follower follows a ledger and collects what it hears.
+// follower follows a ledger and collects the records that it receives.
 type follower struct {
-	mu    sync.Mutex
-	heard []rollback.Record
-	gone  []string
-	log   bytes.Buffer
-	ended chan error
+	mu       sync.Mutex
+	received []rollback.Record
+	gone     []string
+	log      bytes.Buffer
+	ended    chan error
 }
 
-// follow is called in a bubble. It returns when the watches stand.
+// follow is called in a synctest bubble. It returns once the watches are established.
 func follow(ctx context.Context, client *fake.Clientset, namespaces ...string) *follower {
 	f := &follower{ended: make(chan error, 1)}
 	l := ledger.New(ledger.Options{
@@ -51,24 +51,25 @@ func follow(ctx context.Context, client *fake.Clientset, namespaces ...string) *
 		f.ended <- l.Follow(ctx, func(r rollback.Record) {
 			f.mu.Lock()
 			defer f.mu.Unlock()
-			f.heard = append(f.heard, r)
+			f.received = append(f.received, r)
 		})
 	}()
 	synctest.Wait()
 	return f
 }
 
-// news returns what was heard since the last call.
-func (f *follower) news() string {
+// next returns the records that were received since the last call.
+func (f *follower) next() string {
 	synctest.Wait()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	defer func() { f.heard = nil }()
-	slices.SortStableFunc(f.heard, func(a, b rollback.Record) int { return strings.Compare(a.String(), b.String()) })
-	return revisions(f.heard)
+	defer func() { f.received = nil }()
+	slices.SortStableFunc(f.received, func(a, b rollback.Record) int { return strings.Compare(a.String(), b.String()) })
+	return revisions(f.received)
 }
 
-// versioned makes the fake clientset count resourceVersions, as the API server does.
+// versioned makes the fake clientset change the resourceVersion with every write, as the API
+// server does.
 func versioned(client *fake.Clientset) *fake.Clientset {
 	var version int
 	client.PrependReactor("*", "configmaps", func(a clienttesting.Action) (bool, runtime.Object, error) {
@@ -81,7 +82,7 @@ func versioned(client *fake.Clientset) *fake.Clientset {
 	return client
 }
 
-func TestFollow(t *testing.T) {
+func TestFollowDeliversEveryChangeOfARecord(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client := versioned(fake.NewClientset())
 		l := newLedger(client, "shop", "pay")
@@ -90,14 +91,14 @@ func TestFollow(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		defer stop()
 		f := follow(ctx, client, "shop", "pay")
-		if got := f.news(); got != "pay/bank/1 shop/web/3" {
-			t.Errorf("at the start, every record of the ledger's namespaces is told: got %q", got)
+		if got := f.next(); got != "pay/bank/1 shop/web/3" {
+			t.Errorf("at the start, every record of the ledger's namespaces is delivered: got %q", got)
 		}
 		save(t, l, aRecord("shop", "api", 5), aRecord("other", "web", 9))
-		if got := f.news(); got != "shop/api/5" {
-			t.Errorf("a new record is told: got %q", got)
+		if got := f.next(); got != "shop/api/5" {
+			t.Errorf("a new record is delivered: got %q", got)
 		}
-		records, err := l.Records(t.Context(), web.Key)
+		records, err := l.Records(t.Context(), web.Key, rollback.Stored)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -107,35 +108,36 @@ func TestFollow(t *testing.T) {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		if len(f.heard) != 1 || !f.heard[0].Closed.Equal(at()) || f.heard[0].Version != changed.Version {
-			t.Errorf("a changed record is told as it is stored, with the mark to save it by: got %v", f.heard)
+		if len(f.received) != 1 || !f.received[0].Closed.Equal(at()) || f.received[0].Version != changed.Version {
+			t.Errorf("a changed record is delivered as it is stored, with the version that Save needs: got %v", f.received)
 		}
-		f.news()
+		f.next()
 		if err := l.Delete(t.Context(), changed); err != nil {
 			t.Fatal(err)
 		}
-		if got := f.news(); got != "" {
-			t.Errorf("a deletion is no news of a record: got %q", got)
+		if got := f.next(); got != "" {
+			t.Errorf("a deletion is not delivered as a record: got %q", got)
 		}
 		if want := []string{"shop/web/3"}; !slices.Equal(f.gone, want) {
-			t.Errorf("a deletion is told as one: got %v, want %v", f.gone, want)
+			t.Errorf("a deletion is reported to Options.Gone: got %v, want %v", f.gone, want)
 		}
 		save(t, l, web)
-		if got := f.news(); got != "shop/web/3" {
-			t.Errorf("a record that comes again is told: got %q", got)
+		if got := f.next(); got != "shop/web/3" {
+			t.Errorf("a record that is created again is delivered: got %q", got)
 		}
 		stop()
 		if err := <-f.ended; err != nil {
-			t.Errorf("the end is no error: got %v", err)
+			t.Errorf("Follow returns no error when its context ends: got %v", err)
 		}
 		if f.log.Len() > 0 {
-			t.Errorf("where all is well, nothing is logged: got %s", &f.log)
+			t.Errorf("nothing is logged as long as nothing fails: got %s", &f.log)
 		}
 	})
 }
 
-// TestFollowCorrupt: somebody edits a record by hand, and mends it.
-func TestFollowCorrupt(t *testing.T) {
+// TestFollowLeavesOutACorruptRecord: an operator edits a record manually, breaks it and
+// fixes it.
+func TestFollowLeavesOutACorruptRecord(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client := versioned(fake.NewClientset())
 		l := newLedger(client, "shop")
@@ -152,13 +154,13 @@ func TestFollowCorrupt(t *testing.T) {
 		write("{")
 		ctx, stop := context.WithCancel(t.Context())
 		f := follow(ctx, client, "shop")
-		if got := f.news(); got != "shop/api/5" {
+		if got := f.next(); got != "shop/api/5" {
 			t.Errorf("one corrupt record does not hide the others: got %q", got)
 		}
 		write("[")
 		write(good)
-		if got := f.news(); got != "shop/web/3" {
-			t.Errorf("a record that was mended is told: got %q", got)
+		if got := f.next(); got != "shop/web/3" {
+			t.Errorf("a record that was fixed is delivered: got %q", got)
 		}
 		stop()
 		_ = <-f.ended
@@ -168,20 +170,19 @@ func TestFollowCorrupt(t *testing.T) {
 	})
 }
 
-// TestFollowTrouble: one namespace is forbidden for an hour, and its watch breaks
-// once.
-func TestFollowTrouble(t *testing.T) {
+// TestFollowRetriesANamespaceThatCannotBeWatched: one namespace is forbidden for an hour.
+func TestFollowRetriesANamespaceThatCannotBeWatched(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client := versioned(fake.NewClientset())
 		l := newLedger(client, "forbidden", "shop")
 		save(t, l, aRecord("forbidden", "web", 1), aRecord("shop", "web", 3))
-		var tries atomic.Int32
+		var attempts atomic.Int32
 		var allowed atomic.Bool
 		refuse := func(a clienttesting.Action) error {
 			if allowed.Load() || a.GetNamespace() != "forbidden" {
 				return nil
 			}
-			tries.Add(1)
+			attempts.Add(1)
 			return apierrors.NewForbidden(schema.GroupResource{Resource: "configmaps"}, "", errors.New("no role"))
 		}
 		client.PrependReactor("list", "configmaps", func(a clienttesting.Action) (bool, runtime.Object, error) {
@@ -190,7 +191,7 @@ func TestFollowTrouble(t *testing.T) {
 		})
 		ctx, stop := context.WithCancel(t.Context())
 		f := follow(ctx, client, "forbidden", "shop")
-		if got := f.news(); got != "shop/web/3" {
+		if got := f.next(); got != "shop/web/3" {
 			t.Errorf("a namespace that cannot be watched does not hide the others: got %q", got)
 		}
 		time.Sleep(time.Hour)
@@ -199,21 +200,22 @@ func TestFollowTrouble(t *testing.T) {
 			t.Errorf("a namespace that cannot be watched is logged once: got\n%s", got)
 		}
 		// Between 5 s and 7.5 s each.
-		if tries := tries.Load(); tries < 480 || tries > 730 {
-			t.Errorf("it is tried again every few seconds: got %d times in an hour", tries)
+		if attempts := attempts.Load(); attempts < 480 || attempts > 730 {
+			t.Errorf("a namespace is retried every few seconds: got %d attempts in an hour", attempts)
 		}
 		allowed.Store(true)
 		time.Sleep(8 * time.Second)
-		if got := f.news(); got != "forbidden/web/1" {
-			t.Errorf("once a namespace can be watched, its records are told: got %q", got)
+		if got := f.next(); got != "forbidden/web/1" {
+			t.Errorf("once a namespace can be watched, its records are delivered: got %q", got)
 		}
 		stop()
 		_ = <-f.ended
 	})
 }
 
-// TestFollowAgain: a watch ends, as the API server ends each after some minutes.
-func TestFollowAgain(t *testing.T) {
+// TestFollowMissesNothingWhenAWatchBreaks: a watch ends, as the API server ends each after
+// some minutes.
+func TestFollowMissesNothingWhenAWatchBreaks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client := versioned(fake.NewClientset())
 		l := newLedger(client, "shop")
@@ -228,21 +230,21 @@ func TestFollowAgain(t *testing.T) {
 		})
 		ctx, stop := context.WithCancel(t.Context())
 		f := follow(ctx, client, "shop")
-		if got := f.news(); got != "shop/web/3" {
-			t.Errorf("at the start, every record is told: got %q", got)
+		if got := f.next(); got != "shop/web/3" {
+			t.Errorf("at the start, every record is delivered: got %q", got)
 		}
-		// The watcher told of nothing for so long that it has to read everything again.
+		// The watch has missed so much that everything has to be read again.
 		save(t, l, aRecord("shop", "api", 5))
 		if err := client.CoreV1().ConfigMaps("shop").Delete(t.Context(), ledger.Name("web", 3), metav1.DeleteOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		first.Error(&apierrors.NewResourceExpired("too old").ErrStatus)
 		time.Sleep(time.Second)
-		if got := f.news(); got != "shop/api/5" {
-			t.Errorf("after a break, what changed meanwhile is told, and nothing twice: got %q", got)
+		if got := f.next(); got != "shop/api/5" {
+			t.Errorf("after a break, changes made meanwhile are delivered, and nothing is delivered twice: got %q", got)
 		}
 		if want := []string{"shop/web/3"}; !slices.Equal(f.gone, want) {
-			t.Errorf("after a break, what was deleted meanwhile is told: got %v, want %v", f.gone, want)
+			t.Errorf("after a break, records deleted meanwhile are reported to Options.Gone: got %v, want %v", f.gone, want)
 		}
 		stop()
 		_ = <-f.ended

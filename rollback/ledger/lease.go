@@ -15,28 +15,28 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// LeaseName is the name of the Lease that backout's replicas compete for.
+// LeaseName is the name of the Lease for which backout's replicas compete.
 const LeaseName = "backout"
 
-// LeaseConfig is how fast a replica takes over from one that died. Its tags are
-// read by go-envconfig under the prefix BACKOUT_.
+// LeaseConfig says how fast a replica takes over from a leader that died. go-envconfig
+// reads its tags under the prefix BACKOUT_.
 //
-// A replica looks at the Lease every 1 to 2.2 LEASE_RETRY, at random. It takes over
-// once it has seen no renewal for LEASE_DURATION: after the death of the leader it
-// leads within LEASE_DURATION + 4.4 LEASE_RETRY + two requests, 8.2 s by default.
-// From a leader that ends in order it takes over within 2.2 LEASE_RETRY.
+// A waiting replica reads the Lease every 1 to 2.2 LEASE_RETRY, at random. It takes over
+// once it has seen no renewal for LEASE_DURATION: after the leader's death it leads within
+// LEASE_DURATION + 4.4 LEASE_RETRY + two requests, 8.2 s by default. It takes over within
+// 2.2 LEASE_RETRY from a leader that shuts down in order.
 type LeaseConfig struct {
-	Duration time.Duration `env:"LEASE_DURATION, default=6s" desc:"How long the leader's lease is good for, in whole seconds. Another replica takes over from a leader that died within this + 4.4 BACKOUT_LEASE_RETRY."`
+	Duration time.Duration `env:"LEASE_DURATION, default=6s" desc:"How long the leader's lease is valid, in whole seconds. Another replica takes over from a leader that died within this time + 4.4 BACKOUT_LEASE_RETRY."`
 	Renew    time.Duration `env:"LEASE_RENEW, default=4s" desc:"How long the leader tries to renew its lease before it stops."`
-	Retry    time.Duration `env:"LEASE_RETRY, default=500ms" desc:"Time between two renewals, and between two looks of a replica that waits."`
+	Retry    time.Duration `env:"LEASE_RETRY, default=500ms" desc:"Time between two renewals of the leader, and between two reads of a waiting replica."`
 }
 
-// margin is the part of the lease's duration, at its end, in which the leader does
-// not write any more: a write that was begun has this time to arrive, and clocks may
-// differ in pace by so much.
+// margin is the last part of the lease's duration, in which the leader no longer writes: a
+// write that was begun has this time to arrive, and the replicas' clocks may differ in
+// pace by as much.
 func (c LeaseConfig) margin() time.Duration { return c.Duration / 6 }
 
-// Validate returns every mistake, each by the name of its variable.
+// Validate returns every mistake. Each error names its variable.
 func (c LeaseConfig) Validate() error {
 	var errs []error
 	for _, d := range []struct {
@@ -51,10 +51,10 @@ func (c LeaseConfig) Validate() error {
 		return errors.Join(errs...)
 	}
 	if c.Duration%time.Second != 0 {
-		errs = append(errs, fmt.Errorf("BACKOUT_LEASE_DURATION=%s: want whole seconds: a Lease holds nothing finer", c.Duration))
+		errs = append(errs, fmt.Errorf("BACKOUT_LEASE_DURATION=%s: want whole seconds: a Lease stores nothing finer", c.Duration))
 	}
 	if least := time.Duration(leaderelection.JitterFactor * float64(c.Retry)); c.Renew <= least {
-		errs = append(errs, fmt.Errorf("BACKOUT_LEASE_RENEW=%s is not longer than 1.2 BACKOUT_LEASE_RETRY, %s: one late renewal would end the lead", c.Renew, least))
+		errs = append(errs, fmt.Errorf("BACKOUT_LEASE_RENEW=%s is not longer than 1.2 BACKOUT_LEASE_RETRY, %s: one late renewal would end the leadership", c.Renew, least))
 	}
 	if most := c.Duration - c.margin(); c.Renew+c.Retry > most {
 		errs = append(errs, fmt.Errorf("BACKOUT_LEASE_RENEW + BACKOUT_LEASE_RETRY = %s is longer than five sixths of BACKOUT_LEASE_DURATION, %s: another replica could lead before this one stops", c.Renew+c.Retry, most))
@@ -62,13 +62,13 @@ func (c LeaseConfig) Validate() error {
 	return errors.Join(errs...)
 }
 
-// LeaseOptions are the parts of a Lease; all are required but Registerer and Log.
+// LeaseOptions are the parts of a Lease. All but Registerer and Log are required.
 type LeaseOptions struct {
 	Client kubernetes.Interface
 	// Namespace is backout's own.
 	Namespace string
-	// Identity names this process: no two that live may have the same. The pod's
-	// name is right: a container that is started again goes on at once.
+	// Identity names this process: no two running ones may have the same. The pod's name
+	// is right: a container that restarts continues at once.
 	Identity string
 	Config   LeaseConfig
 	// Registerer gets the gauge backout_leader.
@@ -77,9 +77,8 @@ type LeaseOptions struct {
 	Log *slog.Logger
 }
 
-// Lease is one process' part in the election of the leader. It is good for one
-// Run: a process that led and lost has to start anew, because what it knows may be
-// out of date.
+// Lease is this process's part in the election of the leader. It can Run once: a process
+// that has lost the lease has to restart, because its caches and queues may be outdated.
 type Lease struct {
 	config LeaseConfig
 	term   *term
@@ -87,7 +86,7 @@ type Lease struct {
 	log    *slog.Logger
 }
 
-// NewLease returns a lease that nobody competes for before Run.
+// NewLease returns a lease for which this process does not compete before Run.
 func NewLease(o LeaseOptions) (*Lease, error) {
 	if err := o.Config.Validate(); err != nil {
 		return nil, err
@@ -124,25 +123,25 @@ func NewLease(o LeaseOptions) (*Lease, error) {
 	}}, nil
 }
 
-// Held returns nil only while no other replica can lead, and else an ErrNotLeader
-// with the reason. It asks nobody: it counts from this process' own last renewal,
-// so that it is right at once in a process that was stopped for a while. Call it
-// right before every write. A process that is stopped between Held and the write
-// is not found out: what is written must depend on what was read, too.
+// Held returns nil only while no other replica can lead, and an ErrNotLeader with the
+// reason otherwise. It sends no request: it counts from this process's own last renewal,
+// so that it is right at once in a process that was stopped for a while. Call it right
+// before every write. It cannot detect a process that is stopped between Held and the
+// write: every write must also depend on the state that was read.
 func (l *Lease) Held() error { return l.term.held(l.term.now()) }
 
-// Run competes for the lease and, when it has it, calls led with a context that
+// Run competes for the lease. Once this process leads, it calls lead with a context that
 // ends with ctx or with the lease.
 //
-// When ctx ends, Run waits for led to return, keeping the lease meanwhile, gives
-// the lease up and returns nil. It does the same when led returns by itself. As
-// soon as the lease is lost, Run returns an error with the reason, without waiting
-// for led, whose writes Held refuses. The process should end then.
-func (l *Lease) Run(ctx context.Context, led func(ctx context.Context)) error {
-	if err := l.term.over(); err != nil {
+// When ctx ends, Run keeps the lease until lead has returned, gives the lease up and
+// returns nil. It does the same when lead returns by itself. As soon as the lease is lost,
+// Run returns an error with the reason, without waiting for lead, whose writes Held
+// refuses. The process should exit then.
+func (l *Lease) Run(ctx context.Context, lead func(ctx context.Context)) error {
+	if err := l.term.cause(); err != nil {
 		return fmt.Errorf("compete for the lease again: %w", err)
 	}
-	// client-go tells on its own logger what is told here.
+	// client-go logs the same errors itself.
 	campaign, stop := context.WithCancelCause(klog.NewContext(context.WithoutCancel(ctx), klog.New(nil)))
 	defer stop(nil)
 	l.lock.lose = stop
@@ -174,7 +173,7 @@ func (l *Lease) Run(ctx context.Context, led func(ctx context.Context)) error {
 		l.log.InfoContext(ctx, "this replica leads")
 		go func() {
 			defer close(done)
-			led(work)
+			lead(work)
 		}()
 	}
 	select {
@@ -187,30 +186,30 @@ func (l *Lease) Run(ctx context.Context, led func(ctx context.Context)) error {
 	}
 }
 
-var errReleased = errors.New("the lease was given up")
+var errGivenUp = errors.New("the lease was given up")
 
-// resign ends the campaign and gives the lease up, so that another replica need
-// not wait for it to expire.
+// resign ends the campaign and gives the lease up, so that another replica need not wait
+// until it expires.
 func (l *Lease) resign(campaign context.Context, stop context.CancelCauseFunc, ended <-chan struct{}) error {
 	stop(nil)
 	<-ended
-	led := l.term.runs()
-	l.term.end(errReleased)
+	led := l.term.active()
+	l.term.end(errGivenUp)
 	if !led {
 		return nil
 	}
 	ctx := context.WithoutCancel(campaign)
-	if err := l.lock.release(ctx); err != nil {
-		l.log.WarnContext(ctx, "the lease is not given up; it expires by itself", "error", err, "duration", l.config.Duration)
+	if err := l.lock.giveUp(ctx); err != nil {
+		l.log.WarnContext(ctx, "the lease could not be given up; it expires by itself", "error", err, "duration", l.config.Duration)
 	}
 	return nil
 }
 
-// lost returns why the elector stopped although it was not told to.
+// lost returns why the elector stopped although its campaign had not ended.
 func (l *Lease) lost(campaign context.Context) error {
 	l.term.end(fmt.Errorf("the lease could not be renewed for %s", l.config.Renew))
 	if cause := context.Cause(campaign); cause != nil {
 		return fmt.Errorf("%w: %w", ErrNotLeader, cause)
 	}
-	return fmt.Errorf("%w: %w", ErrNotLeader, l.term.over())
+	return fmt.Errorf("%w: %w", ErrNotLeader, l.term.cause())
 }

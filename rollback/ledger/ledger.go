@@ -1,16 +1,19 @@
-// Package ledger stores what backout's replicas and people have to agree on:
+// Package ledger stores the state that backout's replicas and operators share:
 //
-//	ledger.go  records, one ConfigMap per accused revision
-//	follow.go  tells of every change of a record
-//	memory.go  keeps what follow.go has told, for whoever cannot wait
-//	pauses.go  what people told backout to leave alone
-//	lease.go   which replica leads
-//	lock.go    the Lease that says so, and what it tells about this replica
-//	term.go    whether this process may still write
+//	ledger.go   records, one ConfigMap per suspect revision
+//	stored.go   the stored form of a record
+//	legacy.go   the form in which earlier versions stored it
+//	follow.go   the watch on records, for every change of one
+//	cache.go    the records that the watch has delivered, for readers that cannot wait
+//	failure.go  errors of requests that are retried, logged once
+//	pauses.go   which releases operators have paused
+//	lease.go    which replica leads
+//	lock.go     the Lease in the API server, and when this replica has lost it
+//	term.go     whether this process may write now
 //
-// A record stands in the release's own namespace and is named as Helm names its
-// own (backout.v1.<release>.v<revision>), so that `kubectl get configmap -o yaml`
-// tells the whole story.
+// A record is stored in the release's own namespace and is named as Helm names its
+// Secrets (backout.v1.<release>.v<revision>), so that `kubectl get configmap -o yaml`
+// shows everything.
 package ledger
 
 import (
@@ -20,69 +23,46 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
-	"sigs.k8s.io/yaml"
 
 	"github.com/upcommerce/backout/rollback"
 )
 
-// Labels of a record's ConfigMap. The first one is also on what is no record; the
-// release's name is only on records.
-const (
-	managedLabel  = "app.kubernetes.io/managed-by"
-	managedValue  = "backout"
-	releaseLabel  = "backout.dev/release"
-	revisionLabel = "backout.dev/revision"
-	verdictLabel  = "backout.dev/verdict"
-	openLabel     = "backout.dev/open"
-)
-
-// Label selectors of the records of everything, and of what is not closed.
-const (
-	recordSelector = managedLabel + "=" + managedValue + "," + releaseLabel
-	openSelector   = recordSelector + "," + openLabel + "=true"
-)
-
-// Keys of a record's ConfigMap.
-const (
-	recordKey  = "record.yaml"
-	summaryKey = "summary"
-)
-
-// fieldManager names backout in the managed fields of what it writes.
-const fieldManager = "backout"
-
 // Options are the parts of a Ledger.
 type Options struct {
 	Client kubernetes.Interface
-	// Namespaces are where open records are looked for, and followed.
+	// Namespaces are those in which All, Open and Follow find records.
 	Namespaces []string
-	// Own is backout's own namespace, where everything can be paused at once; ""
-	// if there is none.
+	// Own is backout's own namespace, where an operator can pause everything; "" if
+	// it does not have one.
 	Own string
-	// Gone is told by Follow of records that were deleted; nil is told nothing.
+	// Gone is called by Follow for each record that was deleted; nil if nothing needs to
+	// know.
 	Gone func(k rollback.Key, revision int)
+	// Summary returns a record in one line, which is stored next to it for readers of
+	// the ConfigMap; nil stores none.
+	Summary func(r *rollback.Record) string
 	// Log is slog.Default if nil.
 	Log *slog.Logger
 }
 
-// Ledger reads and writes records and pauses. It is safe for concurrent use, by
-// several processes too: every write of a record compares the resourceVersion.
+// Ledger reads and writes records and pauses. It is safe for concurrent use, also by
+// several processes: every write of a record compares the resourceVersion.
 type Ledger struct {
 	client     kubernetes.Interface
 	namespaces []string
 	own        string
 	gone       func(k rollback.Key, revision int)
+	summary    func(r *rollback.Record) string
 	log        *slog.Logger
-	memory     memory
+	cache      recordCache
 }
 
-// New returns a ledger. It asks nothing of the API server.
+// New returns a ledger. It sends no request.
 func New(o Options) *Ledger {
 	if o.Log == nil {
 		o.Log = slog.Default()
@@ -90,46 +70,50 @@ func New(o Options) *Ledger {
 	if o.Gone == nil {
 		o.Gone = func(rollback.Key, int) {}
 	}
-	return &Ledger{client: o.Client, namespaces: o.Namespaces, own: o.Own, gone: o.Gone, log: o.Log}
+	if o.Summary == nil {
+		o.Summary = func(*rollback.Record) string { return "" }
+	}
+	return &Ledger{client: o.Client, namespaces: o.Namespaces, own: o.Own, gone: o.Gone, summary: o.Summary, log: o.Log}
 }
 
-// Name returns the name of the ConfigMap of a record.
-func Name(release string, revision int) string {
-	return fmt.Sprintf("backout.v1.%s.v%d", release, revision)
+// Records returns all records of a release, oldest revision first. It returns an error
+// that names the ConfigMap if one cannot be read: to act as if that record did not exist
+// could mean to act twice.
+//
+// A Stored read waits up to a tenth of a second for the API server's cache. A Recent one
+// is usually some milliseconds old; Save refuses a record that builds on an outdated one.
+// A Cached one is returned without a request, or fails with rollback.ErrNotCached.
+func (l *Ledger) Records(ctx context.Context, k rollback.Key, c rollback.Consistency) ([]rollback.Record, error) {
+	switch c {
+	case rollback.Cached:
+		return l.cachedRecords(k)
+	case rollback.Recent:
+		return l.listRelease(ctx, k, anyVersion)
+	case rollback.Stored:
+	}
+	return l.listRelease(ctx, k, newestVersion)
 }
 
-// Records returns all records of a release, oldest revision first, as they are
-// stored now. It returns an error that names the ConfigMap if one cannot be read: to
-// act as if it were not there could mean to act twice.
-func (l *Ledger) Records(ctx context.Context, k rollback.Key) ([]rollback.Record, error) {
-	return l.of(ctx, k, fromStore)
-}
-
-// Recent returns what Records does, as the API server has it at hand: some
-// milliseconds old, as a rule, where Records waits up to a tenth of a second for the
-// API server's cache. Save refuses to write what is built on an older state.
-func (l *Ledger) Recent(ctx context.Context, k rollback.Key) ([]rollback.Record, error) {
-	return l.of(ctx, k, fromCache)
-}
-
-// The resourceVersions of a list: whatever the API server has at hand, and what is
-// so now.
+// The resourceVersions that a list can ask for: any that the API server has cached, and
+// the newest.
 const (
-	fromCache = "0"
-	fromStore = ""
+	anyVersion    = "0"
+	newestVersion = ""
 )
 
-func (l *Ledger) of(ctx context.Context, k rollback.Key, version string) ([]rollback.Record, error) {
+func (l *Ledger) listRelease(ctx context.Context, k rollback.Key, version string) ([]rollback.Record, error) {
 	records, err := l.list(ctx, k.Namespace, metav1.ListOptions{LabelSelector: recordSelector + "=" + k.Release, ResourceVersion: version})
 	if err != nil {
 		return nil, fmt.Errorf("read the records of %s: %w", k, err)
 	}
-	slices.SortFunc(records, func(a, b rollback.Record) int { return cmp.Compare(a.Revision, b.Revision) })
+	slices.SortFunc(records, byRevision)
 	return records, nil
 }
 
-// Record returns the record of one revision as it is stored now, and whether there
-// is one.
+func byRevision(a, b rollback.Record) int { return cmp.Compare(a.Revision, b.Revision) }
+
+// Record returns the record of one revision as it is stored now, and whether there is
+// one.
 func (l *Ledger) Record(ctx context.Context, k rollback.Key, revision int) (rollback.Record, bool, error) {
 	cm, err := l.client.CoreV1().ConfigMaps(k.Namespace).Get(ctx, Name(k.Release, revision), metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
@@ -142,16 +126,16 @@ func (l *Ledger) Record(ctx context.Context, k rollback.Key, revision int) (roll
 	return r, err == nil, err
 }
 
-// All returns every record of the ledger's namespaces, newest first.
+// All returns every record of the ledger's namespaces, newest first. A namespace or a
+// record that cannot be read does not hide the others: All returns them with the error.
 func (l *Ledger) All(ctx context.Context) ([]rollback.Record, error) {
-	return l.everywhere(ctx, recordSelector)
+	return l.listAll(ctx, recordSelector)
 }
 
-// Open returns the releases that have a record which is not closed. A namespace
-// that cannot be read does not hide the others: what was found is returned with
-// the error.
+// Open returns the releases that have an open record. A namespace or a record that
+// cannot be read does not hide the others: Open returns them with the error.
 func (l *Ledger) Open(ctx context.Context) ([]rollback.Key, error) {
-	records, err := l.everywhere(ctx, openSelector)
+	records, err := l.listAll(ctx, openSelector)
 	var keys []rollback.Key
 	for _, r := range records {
 		if !slices.Contains(keys, r.Key) {
@@ -161,7 +145,7 @@ func (l *Ledger) Open(ctx context.Context) ([]rollback.Key, error) {
 	return keys, err
 }
 
-func (l *Ledger) everywhere(ctx context.Context, selector string) ([]rollback.Record, error) {
+func (l *Ledger) listAll(ctx context.Context, selector string) ([]rollback.Record, error) {
 	var all []rollback.Record
 	var errs []error
 	for _, namespace := range l.namespaces {
@@ -196,10 +180,10 @@ func (l *Ledger) list(ctx context.Context, namespace string, o metav1.ListOption
 }
 
 // Save creates a record without Version and replaces one with it. It returns
-// rollback.ErrConflict if somebody else wrote meanwhile, and
-// rollback.ErrUnknownRelease if the namespace is gone or going.
+// rollback.ErrConflict, having written nothing, if another client wrote the record since
+// it was read, and rollback.ErrUnknownRelease if the namespace is gone or being deleted.
 func (l *Ledger) Save(ctx context.Context, r rollback.Record) (rollback.Record, error) {
-	cm, err := encode(r)
+	cm, err := l.encode(r)
 	if err != nil {
 		return r, err
 	}
@@ -224,16 +208,16 @@ func (l *Ledger) Save(ctx context.Context, r rollback.Record) (rollback.Record, 
 	}
 }
 
-// Delete removes a record; one that is gone already is no error. It returns
-// rollback.ErrConflict, having removed nothing, if the stored record is not the
-// one that was read.
+// Delete removes a record; it is no error if the record is gone already. It returns
+// rollback.ErrConflict, having removed nothing, if the stored record is not the one that
+// was read.
 func (l *Ledger) Delete(ctx context.Context, r rollback.Record) error {
 	if r.Version == "" {
 		return fmt.Errorf("delete the record of %s revision %d: it was not read from the ledger", r.Key, r.Revision)
 	}
-	// A ConfigMap that was deleted and made again has another resourceVersion too:
+	// A ConfigMap that was deleted and created again has another resourceVersion too:
 	// the API server counts them for all objects together.
-	err := l.client.CoreV1().ConfigMaps(r.Namespace).Delete(ctx, Name(r.Release, r.Revision), metav1.DeleteOptions{
+	err := l.client.CoreV1().ConfigMaps(r.Namespace).Delete(ctx, r.Name(), metav1.DeleteOptions{
 		Preconditions: &metav1.Preconditions{ResourceVersion: &r.Version},
 	})
 	switch {
@@ -244,34 +228,4 @@ func (l *Ledger) Delete(ctx context.Context, r rollback.Record) error {
 	default:
 		return fmt.Errorf("delete the record of %s revision %d: %w", r.Key, r.Revision, err)
 	}
-}
-
-func encode(r rollback.Record) (*corev1.ConfigMap, error) {
-	text, err := yaml.Marshal(r)
-	if err != nil {
-		return nil, fmt.Errorf("encode the record of %s revision %d: %w", r.Key, r.Revision, err)
-	}
-	return &corev1.ConfigMap{
-		ObjectMeta: metav1.ObjectMeta{
-			Name: Name(r.Release, r.Revision), Namespace: r.Namespace, ResourceVersion: r.Version,
-			Labels: map[string]string{
-				managedLabel: managedValue, releaseLabel: r.Release,
-				revisionLabel: strconv.Itoa(r.Revision), verdictLabel: string(r.Decision().Verdict),
-				openLabel: strconv.FormatBool(r.Closed.IsZero()),
-			},
-		},
-		Data: map[string]string{recordKey: string(text), summaryKey: r.Summary()},
-	}, nil
-}
-
-func decode(cm *corev1.ConfigMap) (rollback.Record, error) {
-	var r rollback.Record
-	if err := yaml.Unmarshal([]byte(cm.Data[recordKey]), &r); err != nil {
-		return r, fmt.Errorf("decode the record in ConfigMap %s/%s: %w: mend it or delete it", cm.Namespace, cm.Name, err)
-	}
-	if r.Namespace != cm.Namespace || Name(r.Release, r.Revision) != cm.Name {
-		return r, fmt.Errorf("the record in ConfigMap %s/%s is about %s revision %d: mend it or delete it", cm.Namespace, cm.Name, r.Key, r.Revision)
-	}
-	r.Version = cm.ResourceVersion
-	return r, nil
 }

@@ -24,22 +24,22 @@ func (hanging) Update(ctx context.Context, _ resourcelock.LeaderElectionRecord) 
 	return ctx.Err()
 }
 
-func TestLockBoundsARequest(t *testing.T) {
+func TestLockBoundsEveryRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := &lock{Interface: hanging{}, term: newTerm(5 * time.Second), timeout: 2 * time.Second, log: slog.New(slog.DiscardHandler)}
-		for what, request := range map[string]func() error{
+		for name, request := range map[string]func() error{
 			"renew":   func() error { return k.Update(t.Context(), resourcelock.LeaderElectionRecord{}) },
 			"read":    func() error { _, _, err := k.Get(t.Context()); return err },
-			"give up": func() error { return k.release(t.Context()) },
+			"give up": func() error { return k.giveUp(t.Context()) },
 		} {
 			began := time.Now()
 			err := request()
 			if took := time.Since(began); !errors.Is(err, context.DeadlineExceeded) || took != 2*time.Second {
-				t.Errorf("%s: a request that hangs leaves time for another: ended after %s with %v", what, took, err)
+				t.Errorf("%s: a request that hangs leaves time for another: ended after %s with %v", name, took, err)
 			}
 		}
-		if k.term.runs() {
-			t.Error("a renewal that was not answered is none")
+		if k.term.active() {
+			t.Error("a renewal without an answer does not count")
 		}
 	})
 }

@@ -12,39 +12,40 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/util/retry"
 
 	"github.com/upcommerce/backout/rollback"
 )
 
-// PausesName is the name of the ConfigMap, one per namespace, whose annotations
-// say what is paused. `kubectl annotate` does the same as Pause.
+// PausesName is the name of the ConfigMap, one per namespace, whose annotations say what
+// is paused. `kubectl annotate` does the same as Pause.
 const PausesName = "backout.v1"
 
-// Annotations of that ConfigMap. Helm allows 53 characters for a release's name,
-// Kubernetes 63 after the slash: the release's fits. Everything can be paused in
-// backout's own namespace only.
+// Annotations of that ConfigMap. Helm allows 53 characters for a release's name and
+// Kubernetes 63 after the slash: the release's annotation fits. Everything can be paused
+// only in backout's own namespace.
 const (
 	pausedNamespace  = "backout.dev/paused"
 	pausedRelease    = "backout.dev/paused."
 	pausedEverywhere = "backout.dev/paused-everywhere"
 )
 
-// kindLabel says what a ConfigMap of backout that holds no record is for.
+// kindLabel says what a ConfigMap of backout contains that is not a record.
 const (
-	kindLabel   = "backout.dev/kind"
-	kindOfPause = "pauses"
+	kindLabel  = "backout.dev/kind"
+	pausesKind = "pauses"
 )
 
-// maxLine bounds what is quoted of an annotation, in runes: people write them by
-// hand, too.
-const maxLine = 300
+// maxNote bounds the text of an annotation, in runes: operators write annotations
+// manually, too.
+const maxNote = 300
 
-// pauseAttempts bounds how often Pause tries to write when others create and
-// delete the ConfigMap at the same time.
+// pauseAttempts bounds how often Pause tries to write when other clients create and delete
+// the ConfigMap at the same time.
 const pauseAttempts = 3
 
-// Scope is what a pause is about: a release, a namespace, or, with both empty,
-// everything.
+// Scope says what is paused: a release, a namespace, or, with both empty, everything.
 type Scope struct {
 	Namespace, Release string
 }
@@ -72,10 +73,10 @@ func (s Scope) annotation() string {
 	}
 }
 
-// Paused returns in one line what is paused of what k is part of, and who paused
-// it, since when and why; "" if backout may act. The two ConfigMaps are read at
-// once; in backout's own namespace it is one. What is known to be paused is told even
-// if the other one cannot be read.
+// Paused returns in one line which pauses apply to the release, and who paused it, since
+// when and why; "" if backout may act. It reads the ConfigMaps of the release's namespace
+// and of backout's own in parallel; if these are the same namespace, it reads one. It
+// returns a pause that it knows of even if it cannot read the other ConfigMap.
 func (l *Ledger) Paused(ctx context.Context, k rollback.Key) (string, error) {
 	if k.Namespace == l.own {
 		return l.paused(ctx, Scope{}, Scope{Namespace: k.Namespace}, Scope{Namespace: k.Namespace, Release: k.Release})
@@ -100,9 +101,9 @@ func (l *Ledger) Paused(ctx context.Context, k rollback.Key) (string, error) {
 	}
 }
 
-// paused says which of the scopes are paused. They stand in one ConfigMap.
+// paused says which of the scopes are paused. They have to be stored in one ConfigMap.
 func (l *Ledger) paused(ctx context.Context, scopes ...Scope) (string, error) {
-	namespace := l.home(scopes[0])
+	namespace := l.namespaceOf(scopes[0])
 	cm, err := l.client.CoreV1().ConfigMaps(namespace).Get(ctx, PausesName, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
@@ -114,68 +115,56 @@ func (l *Ledger) paused(ctx context.Context, scopes ...Scope) (string, error) {
 	}
 	var lines []string
 	for _, s := range scopes {
-		if value, ok := cm.Annotations[s.annotation()]; ok && !denied(value) {
-			lines = append(lines, strings.TrimSuffix(s.String()+" is paused: "+oneLine(value), ": "))
+		if value, ok := cm.Annotations[s.annotation()]; ok && !isFalse(value) {
+			lines = append(lines, strings.TrimSuffix(s.String()+" is paused: "+note(value), ": "))
 		}
 	}
 	return strings.Join(lines, "; "), nil
 }
 
-// home returns the namespace of the ConfigMap that a scope's pause stands in.
-func (l *Ledger) home(s Scope) string {
+// namespaceOf returns the namespace of the ConfigMap that stores a scope's pause.
+func (l *Ledger) namespaceOf(s Scope) string {
 	if s.Namespace == "" {
 		return l.own
 	}
 	return s.Namespace
 }
 
-// denied reports whether a value that a person wrote by hand says that there is no
-// pause.
-func denied(value string) bool { return strings.EqualFold(strings.TrimSpace(value), "false") }
+// isFalse reports whether an operator has annotated that there is no pause.
+func isFalse(value string) bool { return strings.EqualFold(strings.TrimSpace(value), "false") }
 
-func oneLine(text string) string {
-	line := []rune(strings.Join(strings.Fields(text), " "))
-	if len(line) > maxLine {
-		return string(line[:maxLine-1]) + "…"
-	}
-	return string(line)
-}
+// note returns the text of an annotation on one bounded line.
+func note(text string) string { return rollback.Short(rollback.Printable(text), maxNote) }
 
-// Pause makes backout leave alone what s names. The line says since when, by whom
-// and why; it replaces that of an earlier pause of the same scope. Pauses of other
-// scopes, made at the same time, are not lost.
+// Pause pauses backout for a scope. The line says since when, by which operator and why;
+// it replaces that of an earlier pause of the same scope. Pauses of other scopes that are
+// made at the same time are not lost.
 func (l *Ledger) Pause(ctx context.Context, s Scope, line string) error {
 	if err := l.valid(s); err != nil {
 		return fmt.Errorf("pause %s: %w", s, err)
 	}
-	line = oneLine(line)
-	maps := l.client.CoreV1().ConfigMaps(l.home(s))
-	var err error
-	for range pauseAttempts {
-		if err = l.annotate(ctx, s, &line); !apierrors.IsNotFound(err) {
-			break
+	line = note(line)
+	err := retry.OnError(wait.Backoff{Steps: pauseAttempts}, apierrors.IsAlreadyExists, func() error {
+		err := l.annotate(ctx, s, &line)
+		if apierrors.IsNotFound(err) {
+			return l.createPauses(ctx, s, line)
 		}
-		_, err = maps.Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{
-			Name: PausesName, Labels: pauseLabels(), Annotations: map[string]string{s.annotation(): line},
-		}}, metav1.CreateOptions{FieldManager: fieldManager})
-		if !apierrors.IsAlreadyExists(err) {
-			break
-		}
-	}
+		return err
+	})
 	switch {
 	case err == nil:
 		return nil
 	case apierrors.IsNotFound(err), apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
-		return fmt.Errorf("pause %s: %w: is namespace %s misspelt, or being deleted?", s, err, l.home(s))
+		return fmt.Errorf("pause %s: %w: is namespace %s misspelt, or being deleted?", s, err, l.namespaceOf(s))
 	case apierrors.IsForbidden(err):
-		return fmt.Errorf("pause %s: %w: whoever pauses needs to create and patch ConfigMaps in namespace %s", s, err, l.home(s))
+		return fmt.Errorf("pause %s: %w: to pause, a user must be allowed to create and patch ConfigMaps in namespace %s", s, err, l.namespaceOf(s))
 	default:
 		return fmt.Errorf("pause %s: %w", s, err)
 	}
 }
 
-// Resume ends the pause of exactly what s names, and reports whether there was
-// one. Wider and narrower pauses last.
+// Resume ends the pause of exactly this scope, and reports whether there was one. Wider and
+// narrower pauses stay.
 func (l *Ledger) Resume(ctx context.Context, s Scope) (bool, error) {
 	if err := l.valid(s); err != nil {
 		return false, fmt.Errorf("resume %s: %w", s, err)
@@ -191,14 +180,22 @@ func (l *Ledger) Resume(ctx context.Context, s Scope) (bool, error) {
 	case apierrors.IsNotFound(err):
 		return false, nil
 	case apierrors.IsForbidden(err):
-		return false, fmt.Errorf("resume %s: %w: whoever resumes needs to patch ConfigMaps in namespace %s", s, err, l.home(s))
+		return false, fmt.Errorf("resume %s: %w: to resume, a user must be allowed to patch ConfigMaps in namespace %s", s, err, l.namespaceOf(s))
 	default:
 		return false, fmt.Errorf("resume %s: %w", s, err)
 	}
 }
 
-// annotate sets the scope's annotation, or removes it if the line is nil. It
-// touches nothing else, whatever others write meanwhile.
+// createPauses makes the ConfigMap with the scope's annotation.
+func (l *Ledger) createPauses(ctx context.Context, s Scope, line string) error {
+	_, err := l.client.CoreV1().ConfigMaps(l.namespaceOf(s)).Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{
+		Name: PausesName, Labels: pauseLabels(), Annotations: map[string]string{s.annotation(): line},
+	}}, metav1.CreateOptions{FieldManager: fieldManager})
+	return err
+}
+
+// annotate sets the scope's annotation, or removes it if the line is nil. It changes
+// nothing else, whatever other clients write at the same time.
 func (l *Ledger) annotate(ctx context.Context, s Scope, line *string) error {
 	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
 		"labels": pauseLabels(), "annotations": map[string]*string{s.annotation(): line},
@@ -206,20 +203,20 @@ func (l *Ledger) annotate(ctx context.Context, s Scope, line *string) error {
 	if err != nil {
 		return err
 	}
-	_, err = l.client.CoreV1().ConfigMaps(l.home(s)).Patch(ctx, PausesName, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: fieldManager})
+	_, err = l.client.CoreV1().ConfigMaps(l.namespaceOf(s)).Patch(ctx, PausesName, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: fieldManager})
 	return err
 }
 
 func pauseLabels() map[string]string {
-	return map[string]string{managedLabel: managedValue, kindLabel: kindOfPause}
+	return map[string]string{managedLabel: managedValue, kindLabel: pausesKind}
 }
 
 func (l *Ledger) valid(s Scope) error {
 	switch {
 	case s.Release != "" && s.Namespace == "":
 		return errors.New("a release needs its namespace: NAMESPACE/RELEASE")
-	case l.home(s) == "":
-		return errors.New("everything is paused in backout's own namespace, which is not known here: name it, or pause a namespace")
+	case l.namespaceOf(s) == "":
+		return errors.New("a pause of everything is stored in backout's own namespace, which is not known here: name it, or pause a namespace")
 	default:
 		return nil
 	}

@@ -28,15 +28,15 @@ import (
 
 func key() rollback.Key { return rollback.Key{Namespace: "shop", Release: "web"} }
 
-// annotated is the ConfigMap of a namespace's pauses as `kubectl create` and
-// `kubectl annotate` leave it: without labels.
+// annotated is the ConfigMap of a namespace's pauses as `kubectl create` and `kubectl
+// annotate` make it: without labels.
 func annotated(namespace string, annotations map[string]string) *corev1.ConfigMap {
 	return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "backout.v1", Annotations: annotations}}
 }
 
 func TestPausedByAnnotation(t *testing.T) {
 	for _, c := range []struct {
-		what      string
+		name      string
 		own, shop map[string]string
 		want      string
 	}{
@@ -50,7 +50,7 @@ func TestPausedByAnnotation(t *testing.T) {
 		{"another release", nil, map[string]string{"backout.dev/paused.api": "by ann"}, ""},
 		{"a release whose name begins alike", nil, map[string]string{"backout.dev/paused.web.eu": "by ann"}, ""},
 		{"everything", map[string]string{"backout.dev/paused-everywhere": "by ann"}, nil, "everything is paused: by ann"},
-		{"everything, said in a namespace that is not backout's own", nil, map[string]string{"backout.dev/paused-everywhere": "by ann"}, ""},
+		{"everything, but not in backout's own namespace", nil, map[string]string{"backout.dev/paused-everywhere": "by ann"}, ""},
 		{"backout's own namespace", map[string]string{"backout.dev/paused": "by ann"}, nil, ""},
 		{
 			"all three, the widest first",
@@ -58,12 +58,13 @@ func TestPausedByAnnotation(t *testing.T) {
 			map[string]string{"backout.dev/paused": "by bob", "backout.dev/paused.web": "by cyd"},
 			"everything is paused: by ann; namespace shop is paused: by bob; release shop/web is paused: by cyd",
 		},
-		{"without a word", nil, map[string]string{"backout.dev/paused": ""}, "namespace shop is paused"},
-		{"true, by hand", nil, map[string]string{"backout.dev/paused": "true"}, "namespace shop is paused: true"},
-		{"false, by hand", nil, map[string]string{"backout.dev/paused": "False"}, ""},
+		{"an empty annotation", nil, map[string]string{"backout.dev/paused": ""}, "namespace shop is paused"},
+		{"true, set manually", nil, map[string]string{"backout.dev/paused": "true"}, "namespace shop is paused: true"},
+		{"false, set manually", nil, map[string]string{"backout.dev/paused": "False"}, ""},
+		{"control characters", nil, map[string]string{"backout.dev/paused": "by ann\x1b[2J\u202e the sale"}, "namespace shop is paused: by ann [2J the sale"},
 		{"several lines", nil, map[string]string{"backout.dev/paused": "by ann\n\tthe sale "}, "namespace shop is paused: by ann the sale"},
 		{
-			"a novel", nil,
+			"a long text", nil,
 			map[string]string{"backout.dev/paused": strings.Repeat("é", 301)},
 			"namespace shop is paused: " + strings.Repeat("é", 299) + "…",
 		},
@@ -79,21 +80,21 @@ func TestPausedByAnnotation(t *testing.T) {
 		}
 		got, err := newLedger(client, "shop").Paused(t.Context(), key())
 		if got != c.want || err != nil {
-			t.Errorf("%s: want %q, got %q, %v", c.what, c.want, got, err)
+			t.Errorf("%s: want %q, got %q, %v", c.name, c.want, got, err)
 		}
 	}
 }
 
-// TestPauseAndResume begins with a ConfigMap that a person made.
+// TestPauseAndResume: one case begins with a ConfigMap that an operator made.
 func TestPauseAndResume(t *testing.T) {
-	for what, client := range map[string]*fake.Clientset{
-		"nothing there": fake.NewClientset(),
-		"a person's":    fake.NewClientset(annotated("shop", map[string]string{"backout.dev/paused.api": "by ann"})),
+	for name, client := range map[string]*fake.Clientset{
+		"no ConfigMap":            fake.NewClientset(),
+		"an operator's ConfigMap": fake.NewClientset(annotated("shop", map[string]string{"backout.dev/paused.api": "by ann"})),
 	} {
 		l := newLedger(client, "shop")
 		release, namespace := ledger.Scope{Namespace: "shop", Release: "web"}, ledger.Scope{Namespace: "shop"}
 		if was, err := l.Resume(t.Context(), release); was || err != nil {
-			t.Errorf("%s: what is not paused cannot be resumed, and that is no error: got %t, %v", what, was, err)
+			t.Errorf("%s: a release that is not paused cannot be resumed, which is no error: got %t, %v", name, was, err)
 		}
 		for _, s := range []ledger.Scope{namespace, release, {}} {
 			if err := l.Pause(t.Context(), s, "by bob"); err != nil {
@@ -102,27 +103,27 @@ func TestPauseAndResume(t *testing.T) {
 		}
 		if got, err := l.Paused(t.Context(), key()); err != nil ||
 			got != "everything is paused: by bob; namespace shop is paused: by bob; release shop/web is paused: by bob" {
-			t.Errorf("%s: one pause does not replace another scope's: got %q, %v", what, got, err)
+			t.Errorf("%s: a pause does not replace that of another scope: got %q, %v", name, got, err)
 		}
 		labels := map[string]string{"app.kubernetes.io/managed-by": "backout", "backout.dev/kind": "pauses"}
 		if diff := cmp.Diff(labels, configMap(t, client, "shop", "backout.v1").Labels); diff != "" {
-			t.Errorf("%s: pauses are found by their labels (-want +got):\n%s", what, diff)
+			t.Errorf("%s: the ConfigMap of pauses has its labels (-want +got):\n%s", name, diff)
 		}
 		for _, s := range []ledger.Scope{{}, namespace, release} {
 			if was, err := l.Resume(t.Context(), s); !was || err != nil {
-				t.Errorf("%s: what was paused is resumed: got %t, %v", what, was, err)
+				t.Errorf("%s: a paused scope is resumed: got %t, %v", name, was, err)
 			}
 		}
 		if got, err := l.Paused(t.Context(), key()); got != "" || err != nil {
-			t.Errorf("%s: what was resumed is not paused: got %q, %v", what, got, err)
+			t.Errorf("%s: a resumed scope is not paused: got %q, %v", name, got, err)
 		}
-		if what == "a person's" && configMap(t, client, "shop", "backout.v1").Annotations["backout.dev/paused.api"] != "by ann" {
-			t.Errorf("%s: another release's pause lasts", what)
+		if name == "an operator's ConfigMap" && configMap(t, client, "shop", "backout.v1").Annotations["backout.dev/paused.api"] != "by ann" {
+			t.Errorf("%s: another release's pause stays", name)
 		}
 	}
 }
 
-func TestPauseNamesAreValid(t *testing.T) {
+func TestAnnotationOfAPauseIsValid(t *testing.T) {
 	for _, release := range []string{strings.Repeat("a", 53), "a.b.c", "0", "a--b"} {
 		client := fake.NewClientset()
 		if err := newLedger(client).Pause(t.Context(), ledger.Scope{Namespace: "shop", Release: release}, "by ann"); err != nil {
@@ -130,33 +131,33 @@ func TestPauseNamesAreValid(t *testing.T) {
 		}
 		for name := range configMap(t, client, "shop", "backout.v1").Annotations {
 			if errs := validation.IsQualifiedName(name); len(errs) > 0 {
-				t.Errorf("a release's pause is an annotation: %s: %v", name, errs)
+				t.Errorf("the annotation of a release's pause has a valid name: %s: %v", name, errs)
 			}
 		}
 	}
 }
 
-func TestPauseMistakes(t *testing.T) {
+func TestPauseRefusesAScopeWithoutNamespace(t *testing.T) {
 	nowhere := ledger.New(ledger.Options{Client: fake.NewClientset()})
 	for s, want := range map[ledger.Scope]string{
 		{Release: "web"}: "NAMESPACE/RELEASE",
 		{}:               "backout's own namespace",
 	} {
 		if err := nowhere.Pause(t.Context(), s, "by ann"); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("pause %v: the error says what to do: want %q, got %v", s, want, err)
+			t.Errorf("pause %v: the error says how to fix it: want %q, got %v", s, want, err)
 		}
 		if _, err := nowhere.Resume(t.Context(), s); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("resume %v: the error says what to do: want %q, got %v", s, want, err)
+			t.Errorf("resume %v: the error says how to fix it: want %q, got %v", s, want, err)
 		}
 	}
 	if got, err := nowhere.Paused(t.Context(), key()); got != "" || err != nil {
-		t.Errorf("without an own namespace, nothing is paused there: got %q, %v", got, err)
+		t.Errorf("without a namespace of its own, backout finds no pause of everything: got %q, %v", got, err)
 	}
 }
 
-// TestPauseRaces: another person creates the ConfigMap between our look and our
-// create.
-func TestPauseRaces(t *testing.T) {
+// TestTwoOperatorsPauseAtTheSameTime: another operator creates the ConfigMap between our
+// patch and our create.
+func TestTwoOperatorsPauseAtTheSameTime(t *testing.T) {
 	client := fake.NewClientset()
 	var once atomic.Bool
 	client.PrependReactor("create", "configmaps", func(clienttesting.Action) (bool, runtime.Object, error) {
@@ -171,22 +172,22 @@ func TestPauseRaces(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got, err := l.Paused(t.Context(), key()); err != nil || got != "namespace shop is paused: by bob; release shop/web is paused: by ann" {
-		t.Errorf("of two people who pause at once, none is overheard: got %q, %v", got, err)
+		t.Errorf("of two pauses made at the same time, none is lost: got %q, %v", got, err)
 	}
 }
 
-func TestPauseErrors(t *testing.T) {
+func TestPauseErrorsSayWhatToAllow(t *testing.T) {
 	maps := schema.GroupResource{Resource: "configmaps"}
 	forbidden := apierrors.NewForbidden(maps, "backout.v1", errors.New("no role"))
 	for _, c := range []struct {
-		what, verb, namespace, hint string
+		name, verb, namespace, hint string
 		answer                      error
 		call                        func(context.Context, *ledger.Ledger) error
 	}{
 		{"read backout's own namespace", "get", "backout", "get ConfigMap backout.v1 in namespace backout", forbidden, paused},
 		{"read the release's namespace", "get", "shop", "get ConfigMap backout.v1 in namespace shop", forbidden, paused},
 		{"pause", "patch", "shop", "create and patch ConfigMaps in namespace shop", forbidden, pause},
-		{"pause, nothing there", "create", "shop", "create and patch ConfigMaps in namespace shop", forbidden, pause},
+		{"pause, no ConfigMap", "create", "shop", "create and patch ConfigMaps in namespace shop", forbidden, pause},
 		{"pause, no such namespace", "create", "shop", "is namespace shop misspelt", apierrors.NewNotFound(schema.GroupResource{Resource: "namespaces"}, "shop"), pause},
 		{"resume", "get", "shop", "get ConfigMap", forbidden, resume},
 	} {
@@ -196,7 +197,7 @@ func TestPauseErrors(t *testing.T) {
 		})
 		err := c.call(t.Context(), newLedger(client))
 		if err == nil || !strings.Contains(err.Error(), c.hint) {
-			t.Errorf("%s: the error says what to do: want %q, got %v", c.what, c.hint, err)
+			t.Errorf("%s: the error says what to allow: want %q, got %v", c.name, c.hint, err)
 		}
 	}
 	client := fake.NewClientset(annotated("shop", map[string]string{"backout.dev/paused": "by ann"}))
@@ -204,7 +205,7 @@ func TestPauseErrors(t *testing.T) {
 		return a.GetNamespace() == "backout", nil, forbidden
 	})
 	if got, err := newLedger(client).Paused(t.Context(), key()); got != "namespace shop is paused: by ann" || err != nil {
-		t.Errorf("what is known to be paused is told, whatever else cannot be read: got %q, %v", got, err)
+		t.Errorf("a known pause is returned, even if the other ConfigMap cannot be read: got %q, %v", got, err)
 	}
 }
 
@@ -222,9 +223,9 @@ func resume(ctx context.Context, l *ledger.Ledger) error {
 	return err
 }
 
-// TestPausedReadsAtOnce has an API server that answers no request before both are
-// there.
-func TestPausedReadsAtOnce(t *testing.T) {
+// TestPausedReadsBothConfigMapsInParallel: the API server answers no request before both
+// have arrived.
+func TestPausedReadsBothConfigMapsInParallel(t *testing.T) {
 	both := make(chan struct{})
 	var arrived atomic.Int32
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
@@ -245,12 +246,11 @@ func TestPausedReadsAtOnce(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	if _, err := newLedger(client).Paused(ctx, key()); err != nil {
-		t.Errorf("the two ConfigMaps are read side by side: %v", err)
+		t.Errorf("the two ConfigMaps are read in parallel: %v", err)
 	}
 }
 
-// TestPausedInBackoutsOwnNamespace: all three stand in one ConfigMap there, and it is
-// read once.
+// TestPausedInBackoutsOwnNamespace: all three pauses are stored in one ConfigMap there.
 func TestPausedInBackoutsOwnNamespace(t *testing.T) {
 	client := fake.NewClientset(annotated("backout", map[string]string{
 		"backout.dev/paused-everywhere": "by ann", "backout.dev/paused": "by bob", "backout.dev/paused.web": "by cyd",
@@ -261,6 +261,6 @@ func TestPausedInBackoutsOwnNamespace(t *testing.T) {
 		t.Errorf("want %q, got %q, %v", want, got, err)
 	}
 	if n := len(client.Actions()); n != 1 {
-		t.Errorf("%d requests, want 1", n)
+		t.Errorf("the ConfigMap is read once: got %d requests", n)
 	}
 }

@@ -20,7 +20,7 @@ import (
 	"github.com/upcommerce/backout/rollback/ledger"
 )
 
-// numbered makes the fake clientset count resourceVersions in numbers.
+// numbered makes the fake clientset count resourceVersions in decimal numbers.
 func numbered(client *fake.Clientset) *fake.Clientset {
 	version := 98
 	client.PrependReactor("*", "configmaps", func(a clienttesting.Action) (bool, runtime.Object, error) {
@@ -33,9 +33,9 @@ func numbered(client *fake.Clientset) *fake.Clientset {
 	return client
 }
 
-// followed has the ledger follow its records until the test ends. It is called in a
-// bubble, and returns when the watches stand.
-func followed(t *testing.T, l *ledger.Ledger) {
+// startFollowing lets the ledger follow its records until the test ends. It is called in a
+// synctest bubble, and returns once the watches are established.
+func startFollowing(t *testing.T, l *ledger.Ledger) {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
@@ -49,81 +49,82 @@ func followed(t *testing.T, l *ledger.Ledger) {
 	synctest.Wait()
 }
 
-// atHand says what is at hand of a release.
-func atHand(l *ledger.Ledger, namespace, release string) string {
+// cached returns the cached records of a release; "unknown" if not all are known.
+func cached(l *ledger.Ledger, namespace, release string) string {
 	synctest.Wait()
-	records, ok := l.RecordsAtHand(rollback.Key{Namespace: namespace, Release: release})
-	if !ok {
+	records, err := l.Records(context.Background(), rollback.Key{Namespace: namespace, Release: release}, rollback.Cached)
+	if err != nil {
 		return "unknown"
 	}
 	return revisions(records)
 }
 
-func TestRecordsAtHand(t *testing.T) {
+func TestCachedRecordsAreThoseThatTheWatchDelivered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client := numbered(fake.NewClientset())
 		l := newLedger(client, "shop")
 		save(t, l, aRecord("shop", "web", 10), aRecord("shop", "web", 9), aRecord("other", "web", 1))
 		expect := func(namespace, release, want, rule string) {
 			t.Helper()
-			if got := atHand(l, namespace, release); got != want {
+			if got := cached(l, namespace, release); got != want {
 				t.Errorf("%s: got %q, want %q", rule, got, want)
 			}
 		}
-		expect("shop", "web", "unknown", "before anything was told, nothing is known")
-		followed(t, l)
-		expect("shop", "web", "shop/web/9 shop/web/10", "what was told is at hand, oldest revision first")
+		expect("shop", "web", "unknown", "nothing is known before the watch has delivered")
+		startFollowing(t, l)
+		expect("shop", "web", "shop/web/9 shop/web/10", "the delivered records are cached, oldest revision first")
 		expect("shop", "api", "", "a release without records is known to have none")
-		expect("other", "web", "unknown", "what is not followed is not known")
-		records, _ := l.RecordsAtHand(rollback.Key{Namespace: "shop", Release: "web"})
-		records[0].Accusations[0].Alert = "changed"
-		again, _ := l.RecordsAtHand(records[0].Key)
-		if again[0].Accusations[0].Alert != "CanaryErrors" {
-			t.Error("what is at hand is the caller's to change")
+		expect("other", "web", "unknown", "nothing is known of a namespace that is not followed")
+		records, _ := l.Records(t.Context(), rollback.Key{Namespace: "shop", Release: "web"}, rollback.Cached)
+		records[0].Signals[0].Alert = "changed"
+		again, _ := l.Records(t.Context(), records[0].Key, rollback.Cached)
+		if again[0].Signals[0].Alert != "CanaryErrors" {
+			t.Error("a caller that changes its records does not change the cached ones")
 		}
 		save(t, l, aRecord("shop", "web", 11))
-		expect("shop", "web", "shop/web/9 shop/web/10 shop/web/11", "a new record is at hand")
+		expect("shop", "web", "shop/web/9 shop/web/10 shop/web/11", "a new record is cached")
 		if err := l.Delete(t.Context(), again[1]); err != nil {
 			t.Fatal(err)
 		}
-		expect("shop", "web", "shop/web/9 shop/web/11", "a deleted record is not")
+		expect("shop", "web", "shop/web/9 shop/web/11", "a deleted record is dropped")
 		cm := configMap(t, client, "shop", ledger.Name("web", 11))
 		cm.Data["record.yaml"] = "{"
 		if _, err := client.CoreV1().ConfigMaps("shop").Update(t.Context(), cm, metav1.UpdateOptions{}); err != nil {
 			t.Fatal(err)
 		}
-		expect("shop", "web", "unknown", "a record that cannot be read is not passed over")
+		expect("shop", "web", "unknown", "a record that cannot be decoded is not left out")
 	})
 }
 
-func TestRecordsAtHandAreBounded(t *testing.T) {
+func TestCachedRecordsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLedger(numbered(fake.NewClientset()), "shop")
 		large := aRecord("shop", "large", 1)
-		large.Accusations[0].Summary = strings.Repeat("long ", 1<<20)
+		large.Signals[0].Summary = strings.Repeat("long ", 1<<20)
 		more := large
 		more.Release = "more"
-		followed(t, l)
+		startFollowing(t, l)
 		save(t, l, large, more, aRecord("shop", "web", 1))
 		for release, want := range map[string]string{"large": "shop/large/1", "more": "unknown", "web": "shop/web/1"} {
-			if got := atHand(l, "shop", release); got != want {
-				t.Errorf("at hand of %s is %q, want %q: there is room for 8 MiB", release, got, want)
+			if got := cached(l, "shop", release); got != want {
+				t.Errorf("cached records of %s are %q, want %q: there is room for 8 MiB", release, got, want)
 			}
 		}
-		records, err := l.Records(t.Context(), large.Key)
+		records, err := l.Records(t.Context(), large.Key, rollback.Stored)
 		if err != nil || l.Delete(t.Context(), records[0]) != nil {
 			t.Fatal(err)
 		}
 		save(t, l, func() rollback.Record { r := more; r.Revision = 2; return r }())
-		if got := atHand(l, "shop", "more"); got != "unknown" {
-			t.Errorf("at hand of a release of which one record did not fit is %q, want nothing", got)
+		if got := cached(l, "shop", "more"); got != "unknown" {
+			t.Errorf("of a release of which one record did not fit, nothing is cached: got %q", got)
 		}
 	})
 }
 
-// TestSince: what was stored before a record is known once the record was told.
-func TestSince(t *testing.T) {
-	for name, stuck := range map[string]bool{"the watch tells": false, "the watch is stuck": true} {
+// TestRecordsSinceReturnsEverythingStoredBefore: a watch delivers everything in the order in
+// which it was stored.
+func TestRecordsSinceReturnsEverythingStoredBefore(t *testing.T) {
+	for name, stuck := range map[string]bool{"the watch delivers": false, "the watch is stuck": true} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				client := numbered(fake.NewClientset())
@@ -134,28 +135,28 @@ func TestSince(t *testing.T) {
 				}
 				l := newLedger(client, "shop")
 				save(t, l, aRecord("shop", "web", 1))
-				followed(t, l)
+				startFollowing(t, l)
 				save(t, newLedger(client, "shop"), aRecord("shop", "web", 2))
 				stored, err := l.Save(t.Context(), aRecord("shop", "web", 3))
 				if err != nil {
 					t.Fatal(err)
 				}
 				client.ClearActions()
-				begun := time.Now()
-				records, err := l.Since(t.Context(), stored)
+				began := time.Now()
+				records, err := l.RecordsSince(t.Context(), stored)
 				if got := revisions(records); err != nil || got != "shop/web/1 shop/web/2 shop/web/3" {
-					t.Errorf("all that was stored before is known: got %q, %v", got, err)
+					t.Errorf("every record that was stored before is returned: got %q, %v", got, err)
 				}
-				if asked := len(client.Actions()); asked > 0 != stuck {
-					t.Errorf("%d requests; the store is read where nothing is told, and only there", asked)
+				if requests := len(client.Actions()); requests > 0 != stuck {
+					t.Errorf("the store is read if the watch delivers nothing, and only then: got %d requests", requests)
 				}
-				if took := time.Since(begun); took > 100*time.Millisecond {
-					t.Errorf("it took %s; want 100ms at most for a watch that is stuck", took)
+				if took := time.Since(began); took > 100*time.Millisecond {
+					t.Errorf("a watch that is stuck delays for 100ms at most: took %s", took)
 				}
 			})
 		})
 	}
-	t.Run("an older state was told", func(t *testing.T) {
+	t.Run("the watch has delivered an older version", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			client := numbered(fake.NewClientset())
 			events := watch.NewFake()
@@ -165,14 +166,14 @@ func TestSince(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			followed(t, l)
+			startFollowing(t, l)
 			stored, err := l.Save(t.Context(), old)
 			if err != nil {
 				t.Fatal(err)
 			}
 			save(t, newLedger(client, "shop"), aRecord("shop", "web", 4))
-			if records, err := l.Since(t.Context(), stored); err != nil || revisions(records) != "shop/web/3 shop/web/4" {
-				t.Errorf("the record as it was before tells nothing of what was stored since: got %q, %v", revisions(records), err)
+			if records, err := l.RecordsSince(t.Context(), stored); err != nil || revisions(records) != "shop/web/3 shop/web/4" {
+				t.Errorf("an older version of the record does not prove that later records were delivered: got %q, %v", revisions(records), err)
 			}
 			events.Modify(configMap(t, client, "shop", ledger.Name("web", 3)))
 			events.Add(configMap(t, client, "shop", ledger.Name("web", 4)))
@@ -180,8 +181,9 @@ func TestSince(t *testing.T) {
 	})
 }
 
-// TestRecordsAtHandAgain: a watch breaks, and everything is read anew.
-func TestRecordsAtHandAgain(t *testing.T) {
+// TestCachedRecordsAreCompleteAfterAWatchBreaks: a watch breaks, and everything is read
+// again.
+func TestCachedRecordsAreCompleteAfterAWatchBreaks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client := numbered(fake.NewClientset())
 		var first *watch.FakeWatcher
@@ -194,18 +196,18 @@ func TestRecordsAtHandAgain(t *testing.T) {
 		})
 		l := newLedger(client, "shop")
 		save(t, l, aRecord("shop", "web", 3), aRecord("shop", "web", 4))
-		followed(t, l)
+		startFollowing(t, l)
 		save(t, l, aRecord("shop", "web", 5))
 		if err := client.CoreV1().ConfigMaps("shop").Delete(t.Context(), ledger.Name("web", 3), metav1.DeleteOptions{}); err != nil {
 			t.Fatal(err)
 		}
-		if got := atHand(l, "shop", "web"); got != "shop/web/3 shop/web/4" {
-			t.Errorf("what is at hand is what was told: got %q", got)
+		if got := cached(l, "shop", "web"); got != "shop/web/3 shop/web/4" {
+			t.Errorf("only delivered records are cached: got %q", got)
 		}
 		first.Error(&apierrors.NewResourceExpired("too old").ErrStatus)
 		time.Sleep(time.Second)
-		if got := atHand(l, "shop", "web"); got != "shop/web/4 shop/web/5" {
-			t.Errorf("after a break, what was made and deleted meanwhile is known: got %q", got)
+		if got := cached(l, "shop", "web"); got != "shop/web/4 shop/web/5" {
+			t.Errorf("after a break, records that were created or deleted meanwhile are known: got %q", got)
 		}
 	})
 }
