@@ -12,33 +12,35 @@ import (
 	"time"
 
 	promconfig "github.com/prometheus/common/config"
+
+	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/report"
 )
 
-// The alerts that backout posts. They carry no backout label, so that they never
-// come back to it.
+// The alerts that backout posts. They have no backout label, so that they never come
+// back as signals.
 const (
 	alertRolledBack = "BackoutRolledBack"
 	alertNeedsHelp  = "BackoutNeedsHelp"
 )
 
-// How long the posted alerts are good for.
+// How long a posted alert fires. One about a closed record, which is not refreshed,
+// fires for report.HelpGrace.
 const (
-	// refreshInterval is how often what lasts is posted again, and refreshGrace how
-	// long it stays if backout dies.
+	// refreshInterval is how often a lasting alert is posted again, and refreshGrace how
+	// long it fires if backout dies.
 	refreshInterval = time.Minute
 	refreshGrace    = 5 * time.Minute
-	// helpGrace is for what nobody refreshes, because its record is closed.
-	helpGrace = 4 * time.Hour
 	// stormGrace is for a storm.
 	stormGrace = 10 * time.Minute
 )
 
-// wasPosted is the place of what Alertmanager knows of.
+// wasPosted is the message ID of alerts that Alertmanager has received.
 const wasPosted = "posted"
 
-// posted is an alert of Alertmanager's API v2.
+// postedAlert is an alert of Alertmanager's API v2.
 // https://github.com/prometheus/alertmanager/blob/main/api/v2/openapi.yaml
-type posted struct {
+type postedAlert struct {
 	Labels       map[string]string `json:"labels"`
 	Annotations  map[string]string `json:"annotations"`
 	StartsAt     time.Time         `json:"startsAt"`
@@ -46,14 +48,14 @@ type posted struct {
 	GeneratorURL string            `json:"generatorURL,omitempty"`
 }
 
-// alertmanager posts alerts about what backout did to one Alertmanager.
+// alertmanager posts alerts about records to one Alertmanager.
 type alertmanager struct {
 	url    string
 	client *http.Client
 }
 
-// newAlertmanagerTransport presents the token and trusts the CAs of the
-// configuration; both files are re-read when they change.
+// newAlertmanagerTransport sends the token and trusts the CAs of the configuration; it
+// reads both files again when they change.
 func newAlertmanagerTransport(c Config) (http.RoundTripper, error) {
 	h := promconfig.HTTPClientConfig{EnableHTTP2: true, TLSConfig: promconfig.TLSConfig{CAFile: c.AlertmanagerCAFile}}
 	if c.AlertmanagerTokenFile != "" {
@@ -69,77 +71,77 @@ func newAlertmanagerTransport(c Config) (http.RoundTripper, error) {
 	return t, nil
 }
 
-func (a *alertmanager) deliver(ctx context.Context, r *Report, _ []Line, place string) (string, error) {
-	alerts := r.posted(time.Now(), place)
+func (a *alertmanager) deliver(ctx context.Context, r *report.Report, _ []report.Entry, messageID string) (string, error) {
+	alerts := postedAlerts(r, time.Now(), messageID)
 	if len(alerts) == 0 {
-		return place, nil
+		return messageID, nil
 	}
 	body, err := json.Marshal(alerts)
 	if err != nil {
-		return place, fmt.Errorf("encode alerts: %w", err)
+		return messageID, fmt.Errorf("encode alerts: %w", err)
 	}
 	err = post(ctx, a.client, strings.TrimRight(a.url, "/")+"/api/v2/alerts", body, http.Header{"Content-Type": {"application/json"}})
 	if errors.Is(err, errRefused) {
-		err = fmt.Errorf("%w; look at BACKOUT_ALERTMANAGER_URLS", err)
+		err = fmt.Errorf("%w; check BACKOUT_ALERTMANAGER_URLS", err)
 	}
 	if err == nil {
-		place = wasPosted
+		messageID = wasPosted
 	}
-	return place, err
+	return messageID, err
 }
 
-// alerting has told what an alert stands for, or what ends one.
-func alerting(r *Report) []Line {
-	_, back := r.first(RolledBack)
-	if _, ever := r.asked(); !ever && !back {
+// alertEntries selects the entries that begin or end an alert.
+func alertEntries(r *report.Report) []report.Entry {
+	_, rolledBack := r.First(report.EntryRolledBack)
+	if _, requested := r.HelpRequested(); !requested && !rolledBack {
 		return nil
 	}
 	return r.Outcomes()
 }
 
-// lasting reports whether the report's alerts have to be refreshed.
-func lasting(r *Report) bool {
-	_, back := r.first(RolledBack)
-	return !r.Over && (back || r.Help)
+// alertsLast reports whether the report's alerts have to be refreshed.
+func alertsLast(r *report.Report) bool {
+	_, rolledBack := r.First(report.EntryRolledBack)
+	return !r.Closed && (rolledBack || r.NeedsHelp)
 }
 
-// posted returns the alerts that stand for the report at that time; place is "" if
-// none was posted before. An alert stays for refreshGrace at least, so that
-// Alertmanager's group_wait does not swallow it.
-func (r *Report) posted(now time.Time, place string) []posted {
-	before := place != ""
-	var alerts []posted
+// postedAlerts returns the alerts of the report at that time; messageID is "" if none was
+// posted before. An alert about a rollback fires for at least refreshGrace, so that
+// Alertmanager's group_wait does not hide it.
+func postedAlerts(r *report.Report, now time.Time, messageID string) []postedAlert {
+	before := messageID != ""
+	var alerts []postedAlert
 	add := func(name string, start, end time.Time) {
 		if end.Before(start) {
 			end = start
 		}
-		alerts = append(alerts, posted{
-			Labels: r.labels(name), StartsAt: start.UTC(), EndsAt: end.UTC(), GeneratorURL: r.Dashboard,
+		alerts = append(alerts, postedAlert{
+			Labels: alertLabels(r, name), StartsAt: start.UTC(), EndsAt: end.UTC(), GeneratorURL: r.Dashboard,
 			Annotations: map[string]string{"summary": r.Title, "description": r.Text()},
 		})
 	}
-	if back, ok := r.first(RolledBack); ok {
+	if back, ok := r.First(report.EntryRolledBack); ok {
 		end := now.Add(refreshGrace)
-		if r.Over && before {
-			end = later(now, back.At.Add(refreshGrace))
+		if r.Closed && before {
+			end = rollback.Later(now, back.At.Add(refreshGrace))
 		}
 		add(alertRolledBack, back.At, end)
 	}
-	asked, ever := r.asked()
+	help, requested := r.HelpRequested()
 	switch {
 	case len(r.Releases) > 0:
 		add(alertNeedsHelp, r.Opened, now.Add(stormGrace))
-	case r.Help && r.Over:
-		add(alertNeedsHelp, asked.At, now.Add(helpGrace))
-	case r.Help:
-		add(alertNeedsHelp, asked.At, now.Add(refreshGrace))
-	case ever && before:
-		add(alertNeedsHelp, asked.At, now)
+	case r.NeedsHelp && r.Closed:
+		add(alertNeedsHelp, help.At, now.Add(report.HelpGrace))
+	case r.NeedsHelp:
+		add(alertNeedsHelp, help.At, now.Add(refreshGrace))
+	case requested && before:
+		add(alertNeedsHelp, help.At, now)
 	}
 	return alerts
 }
 
-func (r *Report) labels(name string) map[string]string {
+func alertLabels(r *report.Report, name string) map[string]string {
 	labels := map[string]string{"alertname": name, "severity": "warning"}
 	if name == alertNeedsHelp {
 		labels["severity"] = "critical"
@@ -153,31 +155,4 @@ func (r *Report) labels(name string) map[string]string {
 		labels["revision"] = strconv.Itoa(r.Revision)
 	}
 	return labels
-}
-
-// first returns the first line about that.
-func (r *Report) first(w Word) (Line, bool) {
-	for _, l := range r.Story {
-		if l.Word == w {
-			return l, true
-		}
-	}
-	return Line{}, false
-}
-
-// asked returns when a person's help was first asked for, if it ever was.
-func (r *Report) asked() (Line, bool) {
-	for _, l := range r.Story {
-		if l.Help {
-			return l, true
-		}
-	}
-	return Line{At: r.at()}, false
-}
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }

@@ -4,40 +4,41 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/upcommerce/backout/rollback/report"
 )
 
-// A channel is one way to people.
+// channel is one way to the team.
 type channel struct {
 	// name is the metrics' label and the key in the record.
 	name string
-	// wants returns the lines of a report that are the channel's to tell.
-	wants func(r *Report) []Line
-	// alone has each release of a storm told by itself: there are no people to be
-	// flooded.
-	alone bool
-	// idempotent channels take the same any number of times, so the record need not
-	// know what they were told.
+	// selects returns the entries of a report that the channel sends.
+	selects func(r *report.Report) []report.Entry
+	// perRelease channels send each record of a storm: they cannot flood the team.
+	perRelease bool
+	// idempotent channels may send the same again without harm, so that the record does
+	// not store what they have sent.
 	idempotent bool
 	// pace is the least time between two deliveries.
 	pace time.Duration
-	// lasts reports whether the report has to be told again and again, every
-	// refreshInterval; nil: never.
-	lasts func(r *Report) bool
-	// deliver tells the report; it may be called again with the same.
-	deliver delivery
+	// refreshes reports whether the report has to be sent again every refreshInterval;
+	// nil: never.
+	refreshes func(r *report.Report) bool
+	// deliver sends the report; it may be called again with the same.
+	deliver deliverFunc
 }
 
-// errMore says that a delivery was done so far, and that the rest is another one:
-// where it is found again is noted before that.
+// errMore says that the first part of a delivery is done, and that the rest is another
+// delivery. The message ID is stored before that.
 var errMore = errors.New("the rest follows")
 
-// delivery tells a report, of which news was not told before, and returns where it
-// is found again. That counts even with an error; news counts as told without one.
-// It ends with ctx.
-type delivery func(ctx context.Context, r *Report, news []Line, place string) (string, error)
+// deliverFunc sends a report, of which entries were not sent before, and returns the ID
+// of its message in the channel. The ID counts even with an error; entries count as sent
+// without one. It ends with ctx.
+type deliverFunc func(ctx context.Context, r *report.Report, entries []report.Entry, messageID string) (string, error)
 
-// everything has every line told.
-func everything(r *Report) []Line { return r.Story }
+// allEntries selects every entry.
+func allEntries(r *report.Report) []report.Entry { return r.Timeline }
 
-// outcomes has told what a person wants to be called for.
-func outcomes(r *Report) []Line { return r.Outcomes() }
+// outcomes selects the entries that interrupt the team.
+func outcomes(r *report.Report) []report.Entry { return r.Outcomes() }

@@ -10,7 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-func TestEveryMistakeIsTold(t *testing.T) {
+func TestValidateReturnsEveryMistake(t *testing.T) {
 	for _, c := range []struct {
 		config Config
 		want   []string
@@ -18,7 +18,7 @@ func TestEveryMistakeIsTold(t *testing.T) {
 		{Config{}, nil},
 		{Config{SlackTokenFile: "/t"}, []string{"BACKOUT_SLACK_TOKEN_FILE and BACKOUT_SLACK_CHANNEL"}},
 		{Config{SlackChannel: "C1", WebhookSecretFile: "/s"}, []string{"BACKOUT_SLACK_CHANNEL", "BACKOUT_WEBHOOK_SECRET_FILE needs BACKOUT_WEBHOOK_URL"}},
-		{Config{AlertmanagerURLs: []string{"am:9093", "http://am", "http://am"}}, []string{"address 1: want http", "address 3 stands there twice"}},
+		{Config{AlertmanagerURLs: []string{"am:9093", "http://am", "http://am"}}, []string{"address 1: want http", "address 3 occurs twice"}},
 		{Config{AlertmanagerTokenFile: "/t"}, []string{"need BACKOUT_ALERTMANAGER_URLS"}},
 		{Config{WebhookURL: "ftp://x", DashboardURL: "grafana", SlackAPIURL: "slack"}, []string{"BACKOUT_WEBHOOK_URL", "BACKOUT_DASHBOARD_URL", "BACKOUT_SLACK_API_URL"}},
 	} {
@@ -28,13 +28,13 @@ func TestEveryMistakeIsTold(t *testing.T) {
 		}
 		for _, want := range c.want {
 			if err == nil || !strings.Contains(err.Error(), want) {
-				t.Errorf("every mistake is told: %q is missing in %v", want, err)
+				t.Errorf("every mistake is returned: %q is missing in %v", want, err)
 			}
 		}
 	}
 }
 
-func TestFilesThatCannotBeUsedAreFoundAtTheStart(t *testing.T) {
+func TestUnusableFilesAreFoundAtTheStart(t *testing.T) {
 	for name, c := range map[string]Config{
 		"BACKOUT_SLACK_WEBHOOK_FILE":      {SlackWebhookFile: file(t, "very-secret")},
 		"BACKOUT_SLACK_TOKEN_FILE":        {SlackTokenFile: filepath.Join(t.TempDir(), "none"), SlackChannel: "C1"},
@@ -42,16 +42,16 @@ func TestFilesThatCannotBeUsedAreFoundAtTheStart(t *testing.T) {
 		"BACKOUT_ALERTMANAGER_CA_FILE":    {AlertmanagerURLs: []string{"https://am"}, AlertmanagerCAFile: file(t, "very-secret")},
 		"BACKOUT_ALERTMANAGER_TOKEN_FILE": {AlertmanagerURLs: []string{"https://am"}, AlertmanagerTokenFile: filepath.Join(t.TempDir(), "none")},
 	} {
-		_, err := New(Options{Config: c, Ledger: &book{}, Registerer: prometheus.NewRegistry()})
+		_, err := New(Options{Config: c, Ledger: &memoryLedger{}, Registerer: prometheus.NewRegistry()})
 		if err == nil || !strings.HasPrefix(err.Error(), name) || strings.Contains(err.Error(), "very-secret") {
-			t.Errorf("%s: got %v; want an error with its name and without what is in it", name, err)
+			t.Errorf("%s: got %v; want an error with its name and without its content", name, err)
 		}
 	}
 }
 
 func TestTheConfigurationIsLoggedWithoutSecrets(t *testing.T) {
 	var b bytes.Buffer
-	slog.New(slog.NewTextHandler(&b, nil)).Info("serves", "notify", Config{
+	slog.New(slog.NewTextHandler(&b, nil)).Info("backout serves", "notify", Config{
 		SlackWebhookFile: "/f", WebhookURL: "https://u:very-secret@h/very-secret", AlertmanagerURLs: []string{"https://u:very-secret@h"},
 		DashboardURL: "https://g/?token=very-secret",
 	})
@@ -60,10 +60,10 @@ func TestTheConfigurationIsLoggedWithoutSecrets(t *testing.T) {
 	}
 }
 
-// TestEverySeriesIsThereFromTheStart: an alert on a counter needs its zero.
-func TestEverySeriesIsThereFromTheStart(t *testing.T) {
-	d := newDesk(t, Config{SlackWebhookFile: file(t, hookURL), AlertmanagerURLs: []string{"http://a", "http://b"}}, &world{}, &book{})
-	families, err := d.registry.Gather()
+// TestEverySeriesExistsFromTheStart: an alert on a counter needs its zero.
+func TestEverySeriesExistsFromTheStart(t *testing.T) {
+	n := newTestNotifier(t, Config{SlackWebhookFile: file(t, hookURL), AlertmanagerURLs: []string{"http://a", "http://b"}}, &network{}, &memoryLedger{})
+	families, err := n.registry.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,173 +7,180 @@ import (
 	"time"
 
 	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/report"
 )
 
-// Bounds of a delivery.
+// Times of a delivery.
 const (
-	// deadline limits one delivery.
-	deadline = 10 * time.Second
-	// firstRetry doubles with each failure up to lastRetry, at which what is refused
-	// begins.
+	// deliveryTimeout limits one delivery.
+	deliveryTimeout = 10 * time.Second
+	// firstRetry doubles with each failure up to lastRetry. A refusal is retried after
+	// lastRetry.
 	firstRetry = time.Second
 	lastRetry  = 5 * time.Minute
-	// lookInterval is how often a channel looks for what is due.
-	lookInterval = 250 * time.Millisecond
-	// gather is how long news waits for more: the steps of a rollback follow each
-	// other within a second.
-	gather = time.Second
+	// pollInterval is how often a channel checks what is due.
+	pollInterval = 250 * time.Millisecond
+	// gatherTime is how long a new entry waits for more: the steps of a rollback follow
+	// each other within a second.
+	gatherTime = time.Second
 )
 
-// errand is one delivery to be made.
-type errand struct {
-	ids    []identity
-	report Report
-	news   []Line
-	place  string
+// delivery is one report to be sent.
+type delivery struct {
+	ids       []identity
+	report    report.Report
+	entries   []report.Entry
+	messageID string
 }
 
-// deliverNext delivers what is due first. It reports whether there may be more.
-func (t *Teller) deliverNext(ctx context.Context, c *channel) bool {
+// deliverNext makes the delivery that is due first. It reports whether there may be
+// another one.
+func (n *Notifier) deliverNext(ctx context.Context, c *channel) bool {
 	now := time.Now()
-	t.sweep(c, now)
-	if t.leads() != nil {
+	n.sweep(c, now)
+	if n.leads() != nil {
 		return false
 	}
-	e := t.take(c, now)
-	if e == nil {
+	d := n.next(c, now)
+	if d == nil {
 		return false
 	}
-	limited, cancel := context.WithTimeout(ctx, deadline)
-	place, err := c.deliver(limited, &e.report, e.news, e.place)
+	limited, cancel := context.WithTimeout(ctx, deliveryTimeout)
+	messageID, err := c.deliver(limited, &d.report, d.entries, d.messageID)
 	cancel()
 	if ctx.Err() != nil && err != nil && !errors.Is(err, errMore) {
-		return false // told again by whoever leads next
+		return false // the next leader repeats it
 	}
-	t.settle(ctx, c, e, place, err)
+	n.finish(ctx, c, d, messageID, err)
 	return true
 }
 
-// take returns what c is to deliver now; nil if that is nothing.
-func (t *Teller) take(c *channel, now time.Time) *errand {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if now.Before(t.notBefore[c]) {
+// next returns the delivery that is due for c; nil if none is.
+func (n *Notifier) next(c *channel, now time.Time) *delivery {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if now.Before(n.notBefore[c]) {
 		return nil
 	}
 	var first identity
-	var chosen *matter
-	for id, m := range t.known {
-		if t.due(c, m, now) && (chosen == nil || m.report.at().Before(chosen.report.at())) {
-			first, chosen = id, m
+	var chosen *pending
+	for id, p := range n.pending {
+		if due(c, p, now) && (chosen == nil || p.report.LastChange().Before(chosen.report.LastChange())) {
+			first, chosen = id, p
 		}
 	}
 	if chosen == nil {
 		return nil
 	}
-	if chosen.report.State == InStorm && !c.alone {
-		return t.takeStorm(c, now)
+	if inStorm(c, chosen) {
+		return n.nextStorm(c, now)
 	}
-	return &errand{
-		ids: []identity{first}, report: chosen.report, news: chosen.news(c), place: chosen.told[c.name].Place,
+	return &delivery{
+		ids: []identity{first}, report: chosen.report, entries: chosen.unsent[c], messageID: chosen.sent[c.name].MessageID,
 	}
 }
 
-// due reports whether c has something to deliver about m now.
-func (t *Teller) due(c *channel, m *matter, now time.Time) bool {
-	if m.stale(now) || now.Before(m.try(c).next) {
+// due reports whether c has something to send about p now.
+func due(c *channel, p *pending, now time.Time) bool {
+	if p.stale(now) || now.Before(p.attemptsOf(c).next) {
 		return false
 	}
-	if len(m.news(c)) > 0 {
-		wait := gather
-		if m.report.State == InStorm && !c.alone {
-			wait = gathering
+	if len(p.unsent[c]) > 0 {
+		wait := gatherTime
+		if inStorm(c, p) {
+			wait = stormGatherTime
 		}
-		return now.Sub(m.grew) >= wait
+		return now.Sub(p.grewAt) >= wait
 	}
-	again := m.refresh(c)
-	return !again.IsZero() && !now.Before(again) && m.report.State != InStorm
+	at := p.refreshAt(c)
+	return !at.IsZero() && !now.Before(at) && p.report.State != report.StateStorm
 }
 
-// sweep forgets what is idle, and counts what is left for c.
-func (t *Teller) sweep(c *channel, now time.Time) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	left := 0
-	for id, m := range t.known {
-		t.tidy(id, m, now)
-		if !m.stale(now) && len(m.news(c)) > 0 {
-			left++
+// sweep forgets records about which nothing is left to do, and counts the others for c.
+func (n *Notifier) sweep(c *channel, now time.Time) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	queued := 0
+	for id, p := range n.pending {
+		n.forget(id, p, now)
+		if !p.stale(now) && len(p.unsent[c]) > 0 {
+			queued++
 		}
 	}
-	t.metrics.queued.WithLabelValues(c.name).Set(float64(left))
+	n.metrics.queued.WithLabelValues(c.name).Set(float64(queued))
 }
 
-// settle notes how a delivery went.
-func (t *Teller) settle(ctx context.Context, c *channel, e *errand, place string, err error) {
+// finish takes the result of a delivery.
+func (n *Notifier) finish(ctx context.Context, c *channel, d *delivery, messageID string, err error) {
 	now := time.Now()
-	attempt := t.conclude(c, e, rollback.Told{Place: place, At: now.UTC()}, err)
+	failures := n.settle(c, d, rollback.Notified{MessageID: messageID, At: now.UTC()}, err)
 	if err == nil || errors.Is(err, errMore) {
-		t.metrics.notifications.WithLabelValues(c.name, resultSent).Inc()
+		n.metrics.notifications.WithLabelValues(c.name, resultSent).Inc()
 		return
 	}
-	t.metrics.notifications.WithLabelValues(c.name, resultError).Inc()
-	t.log.WarnContext(ctx, "people could not be told; trying again", "channel", c.name, "namespace", e.report.Namespace,
-		"release", e.report.Release, "revision", e.report.Revision, "attempt", attempt, "error", err)
+	n.metrics.notifications.WithLabelValues(c.name, resultError).Inc()
+	n.log.WarnContext(ctx, "notification not sent; trying again", "channel", c.name, "namespace", d.report.Namespace,
+		"release", d.report.Release, "revision", d.report.Revision, "attempt", failures, "error", err)
 }
 
-// conclude notes for every matter of the errand what was told, and when the next
-// try is due. It returns how often it has failed by now.
-func (t *Teller) conclude(c *channel, e *errand, told rollback.Told, err error) int {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.notBefore[c] = told.At.Add(c.pace)
+// settle notes for every record of the delivery what was sent, and when the next
+// attempt is due. It returns how often in a row it has failed.
+func (n *Notifier) settle(c *channel, d *delivery, result rollback.Notified, err error) int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.notBefore[c] = result.At.Add(c.pace)
 	if wait, ok := errors.AsType[errLater](err); ok {
-		t.notBefore[c] = told.At.Add(wait.after)
+		n.notBefore[c] = result.At.Add(wait.after)
 	}
 	failures := 0
-	for _, id := range e.ids {
-		m, ok := t.known[id]
+	for _, id := range d.ids {
+		p, ok := n.pending[id]
 		if !ok {
 			continue
 		}
-		tried, done := m.try(c), told
+		a, sent := p.attemptsOf(c), result
 		switch {
-		case err == nil && e.report.Record == "":
-			t.stormed[c] = told.At
-			*tried, done = try{last: told.At}, rollback.Told{Lines: []string{stormKey(m)}, At: told.At}
+		case err == nil && d.report.Record == "":
+			n.stormSent[c] = result.At
+			*a, sent = attempts{last: result.At}, rollback.Notified{Entries: []string{stormKey(p)}, At: result.At}
 		case err == nil:
-			*tried = try{last: told.At}
-			for _, l := range e.news {
-				done.Lines = append(done.Lines, l.Key)
-			}
+			*a = attempts{last: result.At}
+			sent.Entries = keys(d.entries)
 		case !errors.Is(err, errMore):
-			tried.failures++
-			tried.next = told.At.Add(backoff(tried.failures, err))
+			a.failures++
+			a.next = result.At.Add(backoff(a.failures, err))
 		}
-		failures = max(failures, tried.failures)
-		t.note(c, m, done)
+		failures = max(failures, a.failures)
+		n.addSent(c, p, sent)
 	}
 	return failures
 }
 
-// note adds what was told to the matter. Where it is found again goes into the
-// record at once.
-func (t *Teller) note(c *channel, m *matter, told rollback.Told) {
-	before := m.told[c.name]
-	moved := told.Place != "" && told.Place != before.Place
-	news := slices.ContainsFunc(told.Lines, func(l string) bool { return !before.Has(l) })
-	if !moved && !news {
+// addSent adds what c has sent about p. A new message ID is stored in the record at once.
+func (n *Notifier) addSent(c *channel, p *pending, sent rollback.Notified) {
+	before := p.sent[c.name]
+	moved := sent.MessageID != "" && sent.MessageID != before.MessageID
+	more := slices.ContainsFunc(sent.Entries, func(key string) bool { return !before.Has(key) })
+	if !moved && !more {
 		return
 	}
-	m.told[c.name] = before.Add(told)
-	m.compare(c)
-	m.unsaved = m.unsaved || !c.idempotent
+	p.sent[c.name] = before.Add(sent)
+	p.updateUnsent(c)
+	p.unsaved = p.unsaved || !c.idempotent
 	if moved {
 		select {
-		case t.moved <- struct{}{}:
+		case n.saveNow <- struct{}{}:
 		default:
 		}
 	}
+}
+
+func keys(entries []report.Entry) []string {
+	all := make([]string, 0, len(entries))
+	for _, e := range entries {
+		all = append(all, e.Key)
+	}
+	return all
 }
 
 // backoff returns how long to wait after that many failures.

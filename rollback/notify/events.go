@@ -15,9 +15,10 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/report"
 )
 
-// Manifests are what releases declare; *helm.Client is one.
+// Manifests reads the manifests of releases; *helm.Client is one.
 type Manifests interface {
 	Manifest(ctx context.Context, k rollback.Key, revision int) (rollback.Manifest, error)
 }
@@ -25,76 +26,74 @@ type Manifests interface {
 // controller names backout in the Events that it writes.
 const controller = "backout.dev/backout"
 
-// maxNote is the API server's bound on an Event's note, in bytes.
+// maxNote is the API server's limit for the note of an Event, in bytes.
 const maxNote = 1024
 
-// kubernetesEvents writes an Event about every line on every workload of the
-// release. An Event's name says what it tells: the same once more is the same
-// Event.
+// kubernetesEvents writes an Event about every entry, on every workload of the release.
+// The name of an Event follows from its entry: the same entry again is the same Event.
 type kubernetesEvents struct {
 	client    kubernetes.Interface
 	manifests Manifests
 	instance  string
 }
 
-func (e *kubernetesEvents) deliver(ctx context.Context, r *Report, news []Line, place string) (string, error) {
-	about, err := e.about(ctx, r)
+func (k *kubernetesEvents) deliver(ctx context.Context, r *report.Report, entries []report.Entry, messageID string) (string, error) {
+	objects, err := k.objects(ctx, r)
 	if err != nil {
-		return place, err
+		return messageID, err
 	}
-	for _, l := range news {
-		for i := range about {
-			if err := e.write(ctx, &about[i], r, l); err != nil {
-				return place, err
+	for _, e := range entries {
+		for i := range objects {
+			if err := k.write(ctx, &objects[i], r, e); err != nil {
+				return messageID, err
 			}
 		}
 	}
-	return place, nil
+	return messageID, nil
 }
 
-func (e *kubernetesEvents) write(ctx context.Context, about *corev1.ObjectReference, r *Report, l Line) error {
-	sum := sha256.Sum256([]byte(r.Record + "/" + r.Opened.UTC().String() + "/" + l.Key + "/" + about.Kind + "/" + string(about.UID)))
+func (k *kubernetesEvents) write(ctx context.Context, object *corev1.ObjectReference, r *report.Report, e report.Entry) error {
+	sum := sha256.Sum256([]byte(r.Record + "/" + r.Opened.UTC().String() + "/" + e.Key + "/" + object.Kind + "/" + string(object.UID)))
 	event := &eventsv1.Event{
-		ObjectMeta: metav1.ObjectMeta{Namespace: r.Namespace, Name: about.Name + "." + hex.EncodeToString(sum[:8])},
-		EventTime:  metav1.NewMicroTime(l.At), ReportingController: controller, ReportingInstance: e.instance,
-		Action: "Backout", Reason: l.Word.reason(), Type: corev1.EventTypeNormal, Regarding: *about,
-		Note: bounded(fmt.Sprintf("revision %d: %s", r.Revision, printable(l.Text)), maxNote),
+		ObjectMeta: metav1.ObjectMeta{Namespace: r.Namespace, Name: object.Name + "." + hex.EncodeToString(sum[:8])},
+		EventTime:  metav1.NewMicroTime(e.At), ReportingController: controller, ReportingInstance: k.instance,
+		Action: "Backout", Reason: e.Kind.Reason(), Type: corev1.EventTypeNormal, Regarding: *object,
+		Note: bounded(fmt.Sprintf("revision %d: %s", r.Revision, rollback.Printable(e.Text)), maxNote),
 	}
-	if l.Help || l.Word == Shed || l.Word == RolledBack {
+	if e.NeedsHelp || e.Kind == report.EntryShed || e.Kind == report.EntryRolledBack {
 		event.Type = corev1.EventTypeWarning
 	}
-	_, err := e.client.EventsV1().Events(r.Namespace).Create(ctx, event, metav1.CreateOptions{})
+	_, err := k.client.EventsV1().Events(r.Namespace).Create(ctx, event, metav1.CreateOptions{})
 	switch {
 	case err == nil, apierrors.IsAlreadyExists(err):
 		return nil
 	case apierrors.IsNotFound(err), apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
-		return nil // the namespace goes, and its Events with it
+		return nil // the namespace is deleted, and its Events with it
 	case apierrors.IsForbidden(err):
-		return fmt.Errorf("%w: %w; allow to create events.events.k8s.io, or set BACKOUT_EVENTS=false", errRefused, err)
+		return fmt.Errorf("%w: %w; grant the right to create events.events.k8s.io, or set BACKOUT_EVENTS=false", errRefused, err)
 	default:
 		return err
 	}
 }
 
-// about returns the live workloads that the accused revision declares, or the
-// record if none can be seen.
-func (e *kubernetesEvents) about(ctx context.Context, r *Report) ([]corev1.ObjectReference, error) {
+// objects returns the live workloads that the suspect revision declares, or the record
+// if none can be read.
+func (k *kubernetesEvents) objects(ctx context.Context, r *report.Report) ([]corev1.ObjectReference, error) {
 	var found []corev1.ObjectReference
-	manifest, _ := e.manifests.Manifest(ctx, r.Key(), r.Revision) // without one the record remains
-	for _, object := range manifest {
-		kind, name := named(object)
-		uid, err := e.live(ctx, r.Namespace, kind, name)
+	manifest, _ := k.manifests.Manifest(ctx, r.Key(), r.Revision) // without one the record remains
+	for _, w := range manifest.Workloads() {
+		uid, err := k.liveUID(ctx, r.Namespace, w)
 		if err != nil {
 			return nil, err
 		}
 		if uid != "" {
-			found = append(found, corev1.ObjectReference{APIVersion: "apps/v1", Kind: kind, Namespace: r.Namespace, Name: name, UID: uid})
+			found = append(found, corev1.ObjectReference{APIVersion: "apps/v1", Kind: w.Kind, Namespace: r.Namespace, Name: w.Name, UID: uid})
 		}
 	}
 	if len(found) > 0 {
 		return found, nil
 	}
-	record, err := e.client.CoreV1().ConfigMaps(r.Namespace).Get(ctx, r.Record, metav1.GetOptions{})
+	record, err := k.client.CoreV1().ConfigMaps(r.Namespace).Get(ctx, r.Record, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return nil, nil
 	}
@@ -104,26 +103,18 @@ func (e *kubernetesEvents) about(ctx context.Context, r *Report) ([]corev1.Objec
 	return []corev1.ObjectReference{{APIVersion: "v1", Kind: "ConfigMap", Namespace: r.Namespace, Name: r.Record, UID: record.UID}}, nil
 }
 
-// named returns kind and name of an object that backout writes Events about.
-func named(object rollback.Object) (kind, name string) {
-	meta, _ := object["metadata"].(map[string]any)
-	kind, _ = object["kind"].(string)
-	name, _ = meta["name"].(string)
-	return kind, name
-}
-
-// live returns the UID of a workload, "" if there is none or it may not be seen.
-func (e *kubernetesEvents) live(ctx context.Context, namespace, kind, name string) (types.UID, error) {
+// liveUID returns the UID of a workload, "" if it does not exist or may not be read.
+func (k *kubernetesEvents) liveUID(ctx context.Context, namespace string, w rollback.Workload) (types.UID, error) {
 	var object metav1.Object
 	var err error
-	apps := e.client.AppsV1()
-	switch kind {
+	apps := k.client.AppsV1()
+	switch w.Kind {
 	case "Deployment":
-		object, err = apps.Deployments(namespace).Get(ctx, name, metav1.GetOptions{})
+		object, err = apps.Deployments(namespace).Get(ctx, w.Name, metav1.GetOptions{})
 	case "StatefulSet":
-		object, err = apps.StatefulSets(namespace).Get(ctx, name, metav1.GetOptions{})
+		object, err = apps.StatefulSets(namespace).Get(ctx, w.Name, metav1.GetOptions{})
 	case "DaemonSet":
-		object, err = apps.DaemonSets(namespace).Get(ctx, name, metav1.GetOptions{})
+		object, err = apps.DaemonSets(namespace).Get(ctx, w.Name, metav1.GetOptions{})
 	default:
 		return "", nil
 	}

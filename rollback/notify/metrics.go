@@ -18,11 +18,11 @@ func newMetrics(reg prometheus.Registerer, channels []*channel) *metrics {
 	m := &metrics{
 		notifications: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "backout_notifications_total",
-			Help: "Deliveries to people, by channel and result: sent, error (tried again), dropped (given up).",
+			Help: "Deliveries of notifications, by channel and result: sent, error (retried), dropped (given up).",
 		}, []string{"channel", "result"}),
 		queued: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "backout_notifications_queued",
-			Help: "Records about which a channel has something to tell.",
+			Help: "Records about which a channel has something left to send.",
 		}, []string{"channel"}),
 	}
 	reg.MustRegister(m.notifications, m.queued)

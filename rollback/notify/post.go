@@ -12,22 +12,24 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/upcommerce/backout/rollback"
 )
 
-// errLater says that the other side asks to be left alone for a while.
+// errLater says that the server asks to wait.
 type errLater struct {
 	after time.Duration
 }
 
-// Error tells for how long.
+// Error implements error.
 func (e errLater) Error() string { return fmt.Sprintf("it asks to wait for %s", e.after) }
 
-// errRefused says that the same again will not be taken either, before a person
-// has mended something.
+// errRefused says that the server will refuse the same request again, until an operator
+// fixes something.
 var errRefused = errors.New("it refuses")
 
-// newClient returns a client that follows no redirects: where it would be
-// redirected to was not configured and is told nothing.
+// newClient returns a client that follows no redirects: they lead to addresses that are
+// not configured, which must not receive anything.
 func newClient(transport http.RoundTripper) *http.Client {
 	return &http.Client{
 		Transport:     transport,
@@ -35,14 +37,14 @@ func newClient(transport http.RoundTripper) *http.Client {
 	}
 }
 
-// maxAnswer bounds what is read of an answer, in bytes.
+// maxAnswer bounds how much of an answer is read, in bytes.
 const maxAnswer = 4 << 10
 
-// post posts JSON to an address that may be a secret: it is in no error.
+// post posts JSON to an address that may be a secret: no error contains it.
 func post(ctx context.Context, client *http.Client, to string, body []byte, header http.Header) error {
 	q, err := http.NewRequestWithContext(ctx, http.MethodPost, to, bytes.NewReader(body))
 	if err != nil {
-		return errors.New("the address is none: want https://host/path")
+		return errors.New("the address is not valid: want https://host/path")
 	}
 	q.Header = header.Clone()
 	q.Header.Set("User-Agent", "backout")
@@ -52,18 +54,18 @@ func post(ctx context.Context, client *http.Client, to string, body []byte, head
 	}
 	defer func() { _ = answer.Body.Close() }()
 	text, _ := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
-	return judge(answer, string(text), to)
+	return answerError(answer, string(text), to)
 }
 
-// judge turns an answer into an error, nil for a good one.
-func judge(answer *http.Response, text, secret string) error {
+// answerError returns the error for an answer, nil for success.
+func answerError(answer *http.Response, text, secret string) error {
 	switch code := answer.StatusCode; {
 	case code >= 200 && code < 300:
 		return nil
 	case code == http.StatusTooManyRequests, code == http.StatusServiceUnavailable && answer.Header.Get("Retry-After") != "":
 		return errLater{retryAfter(answer.Header.Get("Retry-After"), time.Now())}
 	case code >= 300 && code < 400:
-		return fmt.Errorf("%w: it answers %s; redirects are not followed: configure where it leads to", errRefused, answer.Status)
+		return fmt.Errorf("%w: it answers %s; backout follows no redirects: configure the address that it leads to", errRefused, answer.Status)
 	case code >= 400 && code < 500 && code != http.StatusRequestTimeout:
 		return fmt.Errorf("%w: it answers %s: %s", errRefused, answer.Status, without(text, secret))
 	default:
@@ -71,7 +73,7 @@ func judge(answer *http.Response, text, secret string) error {
 	}
 }
 
-// Bounds on what another side may ask for.
+// Bounds of the time that a server may ask to wait.
 const (
 	leastWait = time.Second
 	mostWait  = 15 * time.Minute
@@ -90,10 +92,10 @@ func retryAfter(text string, now time.Time) time.Duration {
 	return min(max(wait, leastWait), mostWait)
 }
 
-// bare tells an error without the address that was asked.
+// bare returns an error without the address of the request.
 func bare(err error) error {
 	if errors.Is(err, context.DeadlineExceeded) {
-		return errors.New("it does not answer in time")
+		return errors.New("it did not answer in time")
 	}
 	if errors.Is(err, context.Canceled) {
 		return context.Canceled
@@ -104,10 +106,10 @@ func bare(err error) error {
 	return err
 }
 
-// maxReason bounds what is quoted of an answer, in runes.
+// maxReason bounds how much of an answer an error quotes, in runes.
 const maxReason = 150
 
-// without bounds a text that the other side wrote and takes a secret out of it.
+// without bounds a text that the server wrote, and removes a secret from it.
 func without(text, secret string) string {
 	if secret != "" {
 		text = strings.ReplaceAll(text, secret, "…")
@@ -115,13 +117,13 @@ func without(text, secret string) string {
 			text = strings.ReplaceAll(text, u.Path, "…")
 		}
 	}
-	return short(printable(text), maxReason)
+	return rollback.Short(rollback.Printable(text), maxReason)
 }
 
-// secret reads a file that holds one secret. It is read for each use, so that a
-// new one counts at once; what is in it is in no error.
+// secret reads a file with one secret. It is read for each use, so that a new secret
+// counts at once; no error contains it.
 func secret(path string) (string, error) {
-	text, err := os.ReadFile(path) //nolint:gosec // Whoever configures backout names its files.
+	text, err := os.ReadFile(path) //nolint:gosec // The configuration names the files.
 	if err != nil {
 		return "", fmt.Errorf("read %s: %w", path, errors.Unwrap(err))
 	}
@@ -132,14 +134,14 @@ func secret(path string) (string, error) {
 	return s, nil
 }
 
-// secretURL reads a file that holds an address.
+// secretURL reads a file with an address.
 func secretURL(path string) (string, error) {
 	text, err := secret(path)
 	if err != nil {
 		return "", err
 	}
 	if u, err := url.Parse(text); err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
-		return "", fmt.Errorf("read %s: it holds no address; want https://host/path", path)
+		return "", fmt.Errorf("read %s: it contains no address; want https://host/path", path)
 	}
 	return text, nil
 }

@@ -5,23 +5,26 @@ import (
 	"strings"
 
 	"github.com/slack-go/slack"
+
+	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/report"
 )
 
-// maxText is a little less than what Slack takes in a message, in runes.
+// maxText is a little less than Slack's limit for a message, in runes.
 const maxText = 39_000
 
-// escape makes a text mean nothing to Slack: neither mentions nor links nor
-// markup. Endpoints that only resemble Slack know mentions without brackets, too.
+// escape returns s without meaning to Slack: no mentions, no links, no markup. Services
+// that only resemble Slack have mentions without brackets, too.
 func escape(s string) string {
 	s = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(s)
-	for _, crowd := range []string{"channel", "here", "everyone", "all", "group"} {
-		s = replaceFold(s, "@"+crowd, "@\u200b"+crowd)
+	for _, group := range []string{"channel", "here", "everyone", "all", "group"} {
+		s = replaceFold(s, "@"+group, "@\u200b"+group)
 	}
 	return s
 }
 
-// replaceFold is strings.ReplaceAll for ASCII of either case; the text's own case
-// is not kept.
+// replaceFold is strings.ReplaceAll for ASCII of either case; it does not keep the case
+// of the text.
 func replaceFold(s, from, to string) string {
 	for i := 0; i+len(from) <= len(s); i++ {
 		if strings.EqualFold(s[i:i+len(from)], from) {
@@ -32,34 +35,35 @@ func replaceFold(s, from, to string) string {
 	return s
 }
 
-// fallback is the text for notifications, screen readers, and endpoints that know
-// no blocks.
-func (r *Report) fallback() string { return short(escape(r.Text()), maxText) }
+// fallback returns the text for notifications, screen readers, and services without
+// blocks.
+func fallback(r *report.Report) string { return rollback.Short(escape(r.Text()), maxText) }
 
-// blocks returns the report in Slack's Block Kit. Whatever is not ours stands in
-// plain text, which Slack does not read as markup.
-func (r *Report) blocks() []slack.Block {
-	blocks := []slack.Block{slack.NewHeaderBlock(plainText(r.mark() + short(r.Title, maxTitle-len(r.mark()))))}
+// blocks returns the report in Slack's Block Kit. Texts of other systems are plain text,
+// which Slack does not read as markup.
+func blocks(r *report.Report) []slack.Block {
+	all := []slack.Block{slack.NewHeaderBlock(plainText(r.Mark() + rollback.Short(r.Title, report.MaxTitle-len(r.Mark()))))}
 	section := func(text string) {
 		if text != "" {
-			blocks = append(blocks, slack.NewSectionBlock(plainText(short(text, maxSection)), nil, nil))
+			all = append(all, slack.NewSectionBlock(plainText(rollback.Short(text, report.MaxSection)), nil, nil))
 		}
 	}
-	section(labelled("Seen", r.seenLines()))
-	section(labelled("Done", r.doneLines()))
-	if text := r.latest(); text != "" {
+	alerts := r.AlertLines()
+	section(labelled(plural("Alert", len(alerts)), alerts))
+	section(labelled("Done", r.StepLines()))
+	if text := r.Latest(); text != "" {
 		section("Now: " + text)
 	}
 	if len(r.Releases) > 0 {
-		section(labelled("Releases", []string{short(strings.Join(r.Releases, ", "), maxShown)}))
+		section(labelled("Releases", []string{rollback.Short(strings.Join(r.Releases, ", "), report.MaxShown)}))
 	}
-	section("Why: " + r.why())
-	for _, c := range r.Next {
-		blocks = append(blocks, slack.NewSectionBlock(code(c), nil, nil))
+	section("Why: " + r.Why())
+	for _, c := range r.Commands {
+		all = append(all, slack.NewSectionBlock(code(c), nil, nil))
 	}
 	var small []slack.MixedElement
-	for _, l := range r.links() {
-		small = append(small, slack.NewTextBlockObject(slack.MarkdownType, fmt.Sprintf("<%s|%s>", linkable(l.url), l.name), false, false))
+	for _, l := range r.Links() {
+		small = append(small, slack.NewTextBlockObject(slack.MarkdownType, fmt.Sprintf("<%s|%s>", linkable(l.URL), l.Name), false, false))
 	}
 	if r.Record != "" {
 		small = append(small, plainText("ConfigMap "+r.Record+" in "+r.Namespace))
@@ -68,9 +72,16 @@ func (r *Report) blocks() []slack.Block {
 		small = append(small, plainText("cluster "+r.Cluster))
 	}
 	if len(small) > 0 {
-		blocks = append(blocks, slack.NewContextBlock("", small...))
+		all = append(all, slack.NewContextBlock("", small...))
 	}
-	return blocks
+	return all
+}
+
+func plural(noun string, count int) string {
+	if count == 1 {
+		return noun
+	}
+	return noun + "s"
 }
 
 func labelled(label string, lines []string) string {
@@ -84,19 +95,27 @@ func labelled(label string, lines []string) string {
 	}
 }
 
-// plainText never has Slack look for markup or emoji in it.
+// plainText returns a text in which Slack looks for neither markup nor emoji.
 func plainText(text string) *slack.TextBlockObject {
 	return slack.NewTextBlockObject(slack.PlainTextType, text, false, false)
 }
 
-// code shows a command so that it can be copied. A backtick would end the block;
-// no command of ours needs one.
-func code(c Command) *slack.TextBlockObject {
-	line := short(strings.ReplaceAll(c.Line, "`", "'"), maxCommand)
-	return slack.NewTextBlockObject(slack.MarkdownType, escape(c.Why)+":\n```"+escape(line)+"```", false, false)
+// code returns a command in a form that readers can copy. A backtick would end the
+// block; no command needs one.
+func code(c report.Command) *slack.TextBlockObject {
+	line := rollback.Short(strings.ReplaceAll(c.Line, "`", "'"), report.MaxCommand)
+	return slack.NewTextBlockObject(slack.MarkdownType, escape(capitalized(c.Why))+":\n```"+escape(line)+"```", false, false)
 }
 
-// linkable keeps an address from ending its own link.
+// capitalized returns s, which begins with an ASCII letter, with a capital letter.
+func capitalized(s string) string {
+	if s == "" {
+		return s
+	}
+	return strings.ToUpper(s[:1]) + s[1:]
+}
+
+// linkable returns an address that cannot end its own link.
 func linkable(url string) string {
 	return strings.NewReplacer("<", "%3C", ">", "%3E", "|", "%7C", "&", "&amp;", " ", "%20").Replace(url)
 }

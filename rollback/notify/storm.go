@@ -1,93 +1,61 @@
 package notify
 
 import (
-	"fmt"
-	"slices"
 	"time"
 
 	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/report"
 )
 
-// gathering is for how long the releases of a storm are gathered before the summary.
-const gathering = 5 * time.Second
+// stormGatherTime is for how long the releases of a storm are gathered before the
+// message about all of them.
+const stormGatherTime = 5 * time.Second
 
-// maxReleases bounds the releases that a summary names.
-const maxReleases = 20
+// inStorm reports whether c sends one message about a storm in place of one about p.
+func inStorm(c *channel, p *pending) bool {
+	return p.report.State == report.StateStorm && !c.perRelease
+}
 
-// takeStorm returns the summary of everything that is in a storm and was not told;
-// nil within the window of an earlier summary: what joins the storm then is taken
-// as told. It is called with the lock held.
-func (t *Teller) takeStorm(c *channel, now time.Time) *errand {
-	last := t.stormed[c]
-	var fresh []identity
-	for id, m := range t.known {
+// nextStorm returns the delivery about every record of the storm that c has not sent;
+// nil within the window of an earlier one: records that join the storm then count as
+// sent. It is called with the lock held.
+func (n *Notifier) nextStorm(c *channel, now time.Time) *delivery {
+	last := n.stormSent[c]
+	var unsent []identity
+	for id, p := range n.pending {
 		switch {
-		case m.report.State != InStorm:
-		case m.told[c.name].Has(stormKey(m)):
-			last = later(last, m.told[c.name].At)
-			t.hush(c, m)
+		case p.report.State != report.StateStorm:
+		case p.sent[c.name].Has(stormKey(p)):
+			last = rollback.Later(last, p.sent[c.name].At)
+			n.skip(c, p)
 		default:
-			fresh = append(fresh, id)
+			unsent = append(unsent, id)
 		}
 	}
-	if now.Sub(last) < t.window {
-		for _, id := range fresh {
-			t.hush(c, t.known[id])
+	if now.Sub(last) < n.window {
+		for _, id := range unsent {
+			n.skip(c, n.pending[id])
 		}
 		return nil
 	}
-	if len(fresh) == 0 {
+	if len(unsent) == 0 {
 		return nil
 	}
-	report := t.summary(fresh)
-	return &errand{ids: fresh, report: report, news: report.Story}
+	reports := make([]report.Report, 0, len(unsent))
+	for _, id := range unsent {
+		reports = append(reports, n.pending[id].report)
+	}
+	rep := report.OfStorm(reports, n.settings)
+	return &delivery{ids: unsent, report: rep, entries: rep.Timeline}
 }
 
-// hush takes everything about m as told.
-func (t *Teller) hush(c *channel, m *matter) {
-	var told rollback.Told
-	for _, l := range m.news(c) {
-		told.Lines = append(told.Lines, l.Key)
-	}
-	t.note(c, m, told)
+// skip counts everything about p as sent.
+func (n *Notifier) skip(c *channel, p *pending) {
+	n.addSent(c, p, rollback.Notified{Entries: keys(p.unsent[c])})
 }
 
-// stormKey is the key of the line that says that a record is in a storm.
-func stormKey(m *matter) string {
-	if l, ok := m.report.first(Storm); ok {
-		return l.Key
-	}
-	return ""
-}
-
-// summary is the report about all of them. It belongs to no record.
-func (t *Teller) summary(ids []identity) Report {
-	var releases []string
-	var latest Report
-	opened := time.Time{}
-	for _, id := range ids {
-		m := t.known[id]
-		releases = append(releases, id.key.String())
-		if opened.IsZero() || m.report.Opened.Before(opened) {
-			opened = m.report.Opened
-		}
-		if latest.Title == "" || m.report.at().After(latest.at()) {
-			latest = m.report
-		}
-	}
-	slices.Sort(releases)
-	count := len(releases)
-	if count > maxReleases {
-		releases = append(releases[:maxReleases], fmt.Sprintf("and %d more", count-maxReleases))
-	}
-	title := fmt.Sprintf("storm: %d releases are accused at once; nothing was touched", count)
-	return Report{
-		Cluster: t.setting.Cluster, Opened: opened, State: InStorm, Title: title, Help: true, Alerts: []Alert{},
-		Verdict: latest.Verdict, Meaning: latest.Meaning, Reason: latest.Reason,
-		Story: []Line{{
-			Key: stamped(Storm, latest.at()), At: latest.at(), Word: Storm, Text: title, Outcome: true, Help: true,
-		}},
-		Next:      []Command{{"to see all of them", command("kubectl", "get", "configmaps", "-A", "-l", "app.kubernetes.io/managed-by=backout", "-L", "backout.dev/verdict")}},
-		Dashboard: t.setting.Dashboard, Releases: releases,
-	}
+// stormKey is the key of the entry that says that a record is in a storm.
+func stormKey(p *pending) string {
+	e, _ := p.report.First(report.EntryStorm)
+	return e.Key
 }

@@ -1,6 +1,6 @@
-// Package slacktest is a Slack for tests: chat.postMessage, chat.update and an
-// incoming webhook. Its one fact worth knowing: it refuses what Slack refuses, in
-// Slack's own words, and answers 200 when it does.
+// Package slacktest is a Slack for tests: chat.postMessage, chat.update and an incoming
+// webhook. Its one fact worth knowing: it refuses what Slack refuses, with Slack's codes,
+// and answers 200 when it does.
 package slacktest
 
 import (
@@ -17,18 +17,18 @@ import (
 	"unicode/utf8"
 )
 
-// Message is one that stands in a channel.
+// Message is a message in a channel.
 type Message struct {
 	Channel, TS, ThreadTS string
 	Text                  string
 	Blocks                json.RawMessage
-	// Edits is how often it was changed.
+	// Edits is how often it was updated.
 	Edits int
 }
 
 // Server is the fake. It is an http.Handler and safe for concurrent use.
 type Server struct {
-	// Token is the bot's, Channels are those it is in, by ID.
+	// Token is the bot's token, Channels are the IDs of the channels that it is in.
 	Token    string
 	Channels []string
 	// HookPath is the path of the incoming webhook.
@@ -53,35 +53,35 @@ const (
 	perChannel = time.Second
 )
 
-// Limit has every request answered 429 for that long, asking to wait for as long.
+// Limit answers every request with 429 for that time, and asks to wait as long.
 func (s *Server) Limit(wait time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.until, s.wait = time.Now().Add(wait), wait
 }
 
-// Messages returns those of the bot, oldest first.
+// Messages returns the messages of the bot, oldest first.
 func (s *Server) Messages() []Message {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.messages)
 }
 
-// Hooked returns those that came by the incoming webhook.
+// Hooked returns the messages of the incoming webhook, oldest first.
 func (s *Server) Hooked() []Message {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.hooked)
 }
 
-// Refusals returns the errors that were answered, oldest first.
+// Refusals returns the codes of all refusals, oldest first.
 func (s *Server) Refusals() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.refusals)
 }
 
-// Delete removes a message, as a person would.
+// Delete removes a message, as a user can.
 func (s *Server) Delete(ts string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -138,7 +138,7 @@ func (s *Server) chat(w http.ResponseWriter, q *http.Request, body string) {
 	case !slices.Contains(s.Channels, m.Channel):
 		code = "channel_not_found"
 	default:
-		code = wrong(m)
+		code = refusalCode(m)
 	}
 	if code != "" {
 		s.refuse(w, code)
@@ -158,7 +158,7 @@ func (s *Server) postMessage(w http.ResponseWriter, m Message) {
 		return
 	}
 	if m.ThreadTS != "" && s.find(m.Channel, m.ThreadTS) < 0 {
-		m.ThreadTS = "" // Slack posts it outside of a thread that is gone
+		m.ThreadTS = "" // Slack posts it outside of a deleted thread
 	}
 	if s.lastPost == nil {
 		s.lastPost = make(map[string]time.Time)
@@ -190,7 +190,7 @@ func (s *Server) accept(w http.ResponseWriter, m Message) {
 	_ = json.NewEncoder(w).Encode(map[string]any{"ok": true, "channel": m.Channel, "ts": m.TS, "text": m.Text})
 }
 
-// refuse answers 200: that is how Slack says no.
+// refuse answers 200, as Slack does.
 func (s *Server) refuse(w http.ResponseWriter, code string) {
 	s.refusals = append(s.refusals, code)
 	w.Header().Set("Content-Type", "application/json")
@@ -206,7 +206,7 @@ func (s *Server) hook(w http.ResponseWriter, body []byte) {
 	if err := json.Unmarshal(body, &payload); err != nil {
 		code = "invalid_payload"
 	} else {
-		code = wrong(Message{Text: payload.Text, Blocks: payload.Blocks})
+		code = refusalCode(Message{Text: payload.Text, Blocks: payload.Blocks})
 	}
 	if code != "" {
 		s.refusals = append(s.refusals, code)
@@ -217,7 +217,7 @@ func (s *Server) hook(w http.ResponseWriter, body []byte) {
 	_, _ = io.WriteString(w, "ok")
 }
 
-// block is what is checked of one.
+// block is the part of a block that is checked.
 type block struct {
 	Type     string  `json:"type"`
 	Text     *text   `json:"text"`
@@ -229,8 +229,8 @@ type text struct {
 	Text string `json:"text"`
 }
 
-// wrong returns Slack's word for what is wrong with a message; "" if it is right.
-func wrong(m Message) string {
+// refusalCode returns Slack's code for a message that it refuses; "" if it accepts it.
+func refusalCode(m Message) string {
 	if m.Text == "" && len(m.Blocks) == 0 {
 		return "no_text"
 	}
@@ -245,14 +245,14 @@ func wrong(m Message) string {
 		return "invalid_blocks"
 	}
 	for _, b := range blocks {
-		if !b.right() {
+		if !b.valid() {
 			return "invalid_blocks"
 		}
 	}
 	return ""
 }
 
-func (b block) right() bool {
+func (b block) valid() bool {
 	switch b.Type {
 	case "header":
 		return b.Text != nil && b.Text.Type == "plain_text" && b.Text.fits(maxHeader)
