@@ -15,24 +15,24 @@ import (
 	"github.com/upcommerce/backout/handler"
 )
 
-// withToken has the server want the token in the file.
+// withToken makes the server require the token in the file.
 func withToken(path string) func(*handler.Options) {
 	return func(o *handler.Options) {
 		o.Config.Auth, o.Config.TokenFile = handler.AuthBearer, path
 	}
 }
 
-func TestBearer(t *testing.T) {
+func TestBearerTokenIsRequired(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "token")
 	write(t, file, "correct horse\n")
 	s, in := newServer(t, withToken(file))
 	for _, c := range []struct {
-		what    string
+		name    string
 		headers []string
 		want    int
 	}{
 		{"the right token", []string{"Authorization", "Bearer correct horse"}, http.StatusOK},
-		{"a scheme is no matter of case", []string{"Authorization", "bearer correct horse"}, http.StatusOK},
+		{"the scheme in lower case", []string{"Authorization", "bearer correct horse"}, http.StatusOK},
 		{"no header", nil, http.StatusUnauthorized},
 		{"empty header", []string{"Authorization", ""}, http.StatusUnauthorized},
 		{"no token", []string{"Authorization", "Bearer"}, http.StatusUnauthorized},
@@ -48,31 +48,31 @@ func TestBearer(t *testing.T) {
 		before := len(in.batches())
 		w := post(s.Handler(), payload(), c.headers...)
 		if w.Code != c.want {
-			t.Errorf("%s is answered %d: got %d", c.what, c.want, w.Code)
+			t.Errorf("%s is answered %d: got %d", c.name, c.want, w.Code)
 		}
-		if handed := len(in.batches()) - before; (c.want == http.StatusOK) != (handed == 1) {
-			t.Errorf("%s: only who proves who they are hands anything over: got %d batches", c.what, handed)
+		if passed := len(in.batches()) - before; (c.want == http.StatusOK) != (passed == 1) {
+			t.Errorf("%s: only alerts of an authenticated sender are passed on: got %d batches", c.name, passed)
 		}
 		if c.want == http.StatusUnauthorized {
 			if _, hint := problemOf(t, w); !strings.Contains(hint, "credentials_file") || w.Header().Get("WWW-Authenticate") == "" {
-				t.Errorf("%s: the answer says how to do it right: got %q", c.what, hint)
+				t.Errorf("%s: the answer says how to authenticate: got %q", c.name, hint)
 			}
 			if strings.Contains(w.Body.String(), "horse") {
-				t.Errorf("%s: the answer shows the token", c.what)
+				t.Errorf("%s: the answer does not show the token", c.name)
 			}
 		}
 	}
 }
 
-// unread is a body that nobody may read.
+// unread is a body that must not be read.
 type unread struct{ t *testing.T }
 
 func (u unread) Read([]byte) (int, error) {
-	u.t.Error("a body is not read before the sender has proved who they are")
+	u.t.Error("a body is not read before the sender is authenticated")
 	return 0, errors.New("read")
 }
 
-func TestUnauthorizedBeforeTheBody(t *testing.T) {
+func TestSenderIsAuthenticatedBeforeTheBodyIsRead(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "token")
 	write(t, file, "token")
 	s, _ := newServer(t, withToken(file))
@@ -85,9 +85,9 @@ func TestUnauthorizedBeforeTheBody(t *testing.T) {
 	}
 }
 
-// TestTokenRotation replaces the token as the kubelet does it: the files of a
-// mounted Secret are links through ..data, which is swapped by a rename.
-func TestTokenRotation(t *testing.T) {
+// TestTokenIsRotatedWithoutARestart replaces the token as the kubelet does: the files of a
+// mounted Secret are links through ..data, which a rename swaps.
+func TestTokenIsRotatedWithoutARestart(t *testing.T) {
 	mount := t.TempDir()
 	publish := func(version, token string) {
 		t.Helper()
@@ -126,17 +126,17 @@ func TestTokenRotation(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	for what, spoil := range map[string]func(){
+	for how, spoil := range map[string]func(){
 		"emptied": func() { publish("..3", " \n") },
 		"deleted": func() { _ = os.Remove(file) },
 	} {
 		spoil()
 		if got := status("other-token"); got != http.StatusOK {
-			t.Errorf("the file is %s: the last token stays in force: got %d", what, got)
+			t.Errorf("the file is %s: the last token stays valid: got %d", how, got)
 		}
 		for _, wrong := range []string{"", "first-token", " "} {
 			if got := status(wrong); got != http.StatusUnauthorized {
-				t.Errorf("the file is %s: it lets nobody else in: token %q got %d", what, wrong, got)
+				t.Errorf("the file is %s: no other token becomes valid: %q got %d", how, wrong, got)
 			}
 		}
 	}
@@ -145,11 +145,11 @@ func TestTokenRotation(t *testing.T) {
 	}
 	publish("..4", "fourth-token")
 	if got := status("fourth-token"); got != http.StatusOK {
-		t.Errorf("a file that came back is read: got %d", got)
+		t.Errorf("a file that exists again is read: got %d", got)
 	}
 }
 
-func TestNewRefuses(t *testing.T) {
+func TestNewRefusesAWrongConfiguration(t *testing.T) {
 	folder := t.TempDir()
 	file := func(name, text string) string {
 		path := filepath.Join(folder, name)
@@ -159,45 +159,45 @@ func TestNewRefuses(t *testing.T) {
 	token := file("token", "token")
 	empty := file("empty", "\n")
 	for _, c := range []struct {
-		what   string
+		name   string
 		change func(*handler.Config)
 		want   string
 	}{
 		{"bearer without a file", func(c *handler.Config) { c.Auth = handler.AuthBearer }, "BACKOUT_TOKEN_FILE is not set"},
 		{"an empty token file", func(c *handler.Config) { c.Auth, c.TokenFile = handler.AuthBearer, empty }, "BACKOUT_TOKEN_FILE: read " + empty},
-		{"no such token file", func(c *handler.Config) { c.Auth, c.TokenFile = handler.AuthBearer, folder+"/none" }, "BACKOUT_TOKEN_FILE: look at " + folder},
+		{"no such token file", func(c *handler.Config) { c.Auth, c.TokenFile = handler.AuthBearer, folder+"/none" }, "BACKOUT_TOKEN_FILE: find " + folder},
 		{"a folder as token file", func(c *handler.Config) { c.Auth, c.TokenFile = handler.AuthBearer, folder }, "BACKOUT_TOKEN_FILE: read " + folder},
-		{"none, and a token", func(c *handler.Config) { c.TokenFile = token }, "BACKOUT_AUTH=none contradicts BACKOUT_TOKEN_FILE"},
-		{"another word", func(c *handler.Config) { c.Auth = "basic" }, `BACKOUT_AUTH="basic"`},
-		{"no word", func(c *handler.Config) { c.Auth = "" }, `BACKOUT_AUTH=""`},
+		{"none with a token", func(c *handler.Config) { c.TokenFile = token }, "BACKOUT_AUTH=none contradicts BACKOUT_TOKEN_FILE"},
+		{"an unknown value", func(c *handler.Config) { c.Auth = "basic" }, `BACKOUT_AUTH="basic"`},
+		{"no value", func(c *handler.Config) { c.Auth = "" }, `BACKOUT_AUTH=""`},
 		{"a certificate without key", func(c *handler.Config) { c.TLSCertFile = token }, "BACKOUT_TLS_KEY_FILE"},
 		{"a key without certificate", func(c *handler.Config) { c.TLSKeyFile = token }, "BACKOUT_TLS_CERT_FILE"},
-		{"a certificate that is none", func(c *handler.Config) { c.TLSCertFile, c.TLSKeyFile = token, token }, token},
+		{"a file that is not a certificate", func(c *handler.Config) { c.TLSCertFile, c.TLSKeyFile = token, token }, token},
 		{"client CAs without a certificate", func(c *handler.Config) { c.ClientCAFile = token }, "BACKOUT_TLS_CLIENT_CA_FILE needs"},
-		{"no address", func(c *handler.Config) { c.Listen = "8080" }, `BACKOUT_LISTEN="8080"`},
-		{"no address for ops", func(c *handler.Config) { c.OpsListen = "" }, `BACKOUT_OPS_LISTEN=""`},
-		{"no body at all", func(c *handler.Config) { c.MaxBody = 0 }, "BACKOUT_MAX_BODY_BYTES=0"},
+		{"an address without colon", func(c *handler.Config) { c.Listen = "8080" }, `BACKOUT_LISTEN="8080"`},
+		{"no address of the ops listener", func(c *handler.Config) { c.OpsListen = "" }, `BACKOUT_OPS_LISTEN=""`},
+		{"no body allowed", func(c *handler.Config) { c.MaxBody = 0 }, "BACKOUT_MAX_BODY_BYTES=0"},
 		{"no time to read", func(c *handler.Config) { c.ReadTimeout = 0 }, "BACKOUT_READ_TIMEOUT=0s"},
 		{"no time to store", func(c *handler.Config) { c.StoreTimeout = -1 }, "BACKOUT_STORE_TIMEOUT=-1ns"},
 	} {
 		config := openConfig()
 		c.change(&config)
 		_, err := handler.New(handler.Options{
-			Config: config, Receiver: &inbox{}, Reader: shelf{}, Registry: prometheus.NewRegistry(),
+			Config: config, Receiver: &inbox{}, Reader: records{}, Registry: prometheus.NewRegistry(),
 			Ready: func(context.Context) error { return nil },
 		})
 		if err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: the server refuses to start and names the variable: got %v, want %q in it", c.what, err, c.want)
+			t.Errorf("%s: New refuses it and names the variable: got %v, want %q in it", c.name, err, c.want)
 		}
 	}
 }
 
-// TestAuthNone is for listeners behind something else that checks.
-func TestAuthNone(t *testing.T) {
+// TestAuthNoneRequiresNoToken is for listeners behind an authenticating proxy.
+func TestAuthNoneRequiresNoToken(t *testing.T) {
 	s, _ := newServer(t, nil)
 	for _, headers := range [][]string{nil, {"Authorization", "Bearer whatever"}} {
 		if w := post(s.Handler(), payload(), headers...); w.Code != http.StatusOK {
-			t.Errorf("BACKOUT_AUTH=none asks for nothing: got %d", w.Code)
+			t.Errorf("BACKOUT_AUTH=none accepts every sender: got %d", w.Code)
 		}
 	}
 }

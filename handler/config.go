@@ -8,43 +8,43 @@ import (
 	"time"
 )
 
-// Ways to authenticate at the webhook listener.
+// How senders authenticate at the webhook listener.
 const (
 	AuthBearer = "bearer"
 	AuthNone   = "none"
 )
 
-// Config says where and how backout listens. Its tags are read by go-envconfig
-// under the prefix BACKOUT_.
+// Config says where and how backout listens. go-envconfig reads its tags under the prefix
+// BACKOUT_.
 type Config struct {
 	Listen       string        `env:"LISTEN, default=:8080" desc:"Address of the webhook listener (POST /api/v1/alerts)."`
-	OpsListen    string        `env:"OPS_LISTEN, default=:9090" desc:"Address of the ops listener: status page, records, health, metrics; read-only. Keep it behind a NetworkPolicy."`
-	Auth         string        `env:"AUTH, default=bearer" desc:"How senders prove who they are: bearer, or none (with a client CA, or behind something that checks)."`
-	TokenFile    string        `env:"TOKEN_FILE" desc:"File that holds the bearer token. Re-read when it changes."`
-	TLSCertFile  string        `env:"TLS_CERT_FILE" desc:"File with the webhook listener's certificate chain (PEM). Re-read when it changes. Without it the listener speaks plain HTTP."`
-	TLSKeyFile   string        `env:"TLS_KEY_FILE" desc:"File with the key of that certificate (PEM)."`
-	ClientCAFile string        `env:"TLS_CLIENT_CA_FILE" desc:"File with the CAs of client certificates (PEM). If set, senders must present one."`
-	MaxBody      int64         `env:"MAX_BODY_BYTES, default=1048576" desc:"Largest webhook body, in bytes; a larger one is answered 413."`
-	ReadTimeout  time.Duration `env:"READ_TIMEOUT, default=5s" desc:"Limit on reading one request, and on its headers."`
-	StoreTimeout time.Duration `env:"STORE_TIMEOUT, default=8s" desc:"Limit on storing the alerts of one request; keep it below Alertmanager's webhook timeout."`
+	OpsListen    string        `env:"OPS_LISTEN, default=:9090" desc:"Address of the ops listener, which is read-only: status page, records, health, metrics. Keep it behind a NetworkPolicy."`
+	Auth         string        `env:"AUTH, default=bearer" desc:"How senders authenticate: bearer, or none (with a client CA, or behind an authenticating proxy)."`
+	TokenFile    string        `env:"TOKEN_FILE" desc:"File with the bearer token. Re-read when it changes."`
+	TLSCertFile  string        `env:"TLS_CERT_FILE" desc:"File with the webhook listener's certificate chain (PEM). Re-read when it changes. Without it, the listener serves plain HTTP."`
+	TLSKeyFile   string        `env:"TLS_KEY_FILE" desc:"File with the private key of that certificate (PEM)."`
+	ClientCAFile string        `env:"TLS_CLIENT_CA_FILE" desc:"File with the CAs of client certificates (PEM). If set, senders must present such a certificate."`
+	MaxBody      int64         `env:"MAX_BODY_BYTES, default=1048576" desc:"Largest webhook body, in bytes. Larger ones are answered 413."`
+	ReadTimeout  time.Duration `env:"READ_TIMEOUT, default=5s" desc:"Limit on reading one request, and on reading its headers."`
+	StoreTimeout time.Duration `env:"STORE_TIMEOUT, default=8s" desc:"Limit on storing the alerts of one request. Keep it below Alertmanager's webhook timeout."`
 }
 
-// Validate returns every mistake, each by the name of its variable.
+// Validate returns every mistake. Each error names its variable.
 func (c Config) Validate() error {
 	var errs []error
 	switch {
 	case c.Auth != AuthBearer && c.Auth != AuthNone:
 		errs = append(errs, fmt.Errorf("BACKOUT_AUTH=%q: want bearer or none", c.Auth))
 	case c.Auth == AuthBearer && c.TokenFile == "":
-		errs = append(errs, errors.New("BACKOUT_TOKEN_FILE is not set: anybody who can reach the listener could roll releases back; name a file with a token, or say BACKOUT_AUTH=none"))
+		errs = append(errs, errors.New("BACKOUT_TOKEN_FILE is not set: every client that can reach the listener could roll releases back; set it to a file with a token, or set BACKOUT_AUTH=none"))
 	case c.Auth == AuthNone && c.TokenFile != "":
-		errs = append(errs, errors.New("BACKOUT_AUTH=none contradicts BACKOUT_TOKEN_FILE: drop one of them"))
+		errs = append(errs, errors.New("BACKOUT_AUTH=none contradicts BACKOUT_TOKEN_FILE: unset one of them"))
 	}
 	if (c.TLSCertFile == "") != (c.TLSKeyFile == "") {
-		errs = append(errs, errors.New("BACKOUT_TLS_CERT_FILE and BACKOUT_TLS_KEY_FILE go together: set both or none"))
+		errs = append(errs, errors.New("BACKOUT_TLS_CERT_FILE and BACKOUT_TLS_KEY_FILE belong together: set both or neither"))
 	}
 	if c.ClientCAFile != "" && c.TLSCertFile == "" {
-		errs = append(errs, errors.New("BACKOUT_TLS_CLIENT_CA_FILE needs BACKOUT_TLS_CERT_FILE and BACKOUT_TLS_KEY_FILE: client certificates are a part of TLS"))
+		errs = append(errs, errors.New("BACKOUT_TLS_CLIENT_CA_FILE needs BACKOUT_TLS_CERT_FILE and BACKOUT_TLS_KEY_FILE: client certificates need TLS"))
 	}
 	for _, a := range []struct{ name, address string }{{"LISTEN", c.Listen}, {"OPS_LISTEN", c.OpsListen}} {
 		if _, _, err := net.SplitHostPort(a.address); err != nil {
@@ -63,8 +63,7 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-// LogValue shows where backout listens; it shows names of files, never what is
-// in them.
+// LogValue shows where backout listens. It contains no secrets.
 func (c Config) LogValue() slog.Value {
 	return slog.GroupValue(
 		slog.String("listen", c.Listen), slog.String("ops_listen", c.OpsListen), slog.String("auth", c.Auth),

@@ -24,11 +24,11 @@ import (
 	"github.com/upcommerce/backout/rollback"
 )
 
-// The tests in this file post with Alertmanager's own notifier: they pin what
-// backout relies on, and break when an update of Alertmanager changes it.
+// The tests in this file post with Alertmanager's own notifier: they pin the behaviour on which
+// backout relies, and break when an update of Alertmanager changes it.
 
-// alertmanager is a webhook receiver of Alertmanager's, configured as in its own
-// file: the settings follow its url.
+// alertmanager is one of Alertmanager's webhook receivers, configured as in Alertmanager's own
+// file: the settings follow the url.
 type alertmanager struct{ *webhook.Notifier }
 
 func newAlertmanager(t *testing.T, h http.Handler, settings string) alertmanager {
@@ -44,7 +44,7 @@ func newAlertmanager(t *testing.T, h http.Handler, settings string) alertmanager
 		t.Fatalf("Alertmanager reads this configuration: %v\n%s", err, text)
 	}
 	if !config.SendResolved() {
-		t.Error("Alertmanager tells a webhook also that an alert is over, unless told not to")
+		t.Error("Alertmanager also posts resolved alerts, by default")
 	}
 	templates, err := template.FromGlobs(nil)
 	if err != nil {
@@ -58,8 +58,7 @@ func newAlertmanager(t *testing.T, h http.Handler, settings string) alertmanager
 	return alertmanager{notifier}
 }
 
-// send posts the alerts as one group and returns whether Alertmanager would post
-// them again.
+// send posts the alerts as one group and returns whether Alertmanager would post them again.
 func (a alertmanager) send(t *testing.T, alerts ...*amalert.Alert) (retry bool, err error) {
 	t.Helper()
 	ctx := notify.WithGroupKey(t.Context(), `{}/{backout=~".+"}:{namespace="shop", release="web"}`)
@@ -68,7 +67,7 @@ func (a alertmanager) send(t *testing.T, alerts ...*amalert.Alert) (retry bool, 
 	return a.Notify(ctx, alerts...)
 }
 
-// amAlert is an alert as it lies in Alertmanager.
+// amAlert is an alert as Alertmanager has it.
 func amAlert(name string) *amalert.Alert {
 	began := time.Now().Add(-time.Minute)
 	return &amalert.Alert{Alert: model.Alert{
@@ -80,13 +79,13 @@ func amAlert(name string) *amalert.Alert {
 	}, UpdatedAt: began}
 }
 
-func TestContractPayload(t *testing.T) {
+func TestContractPayloadArrivesUnchanged(t *testing.T) {
 	s, in := newServer(t, nil)
 	am := newAlertmanager(t, s.Handler(), "")
 	firing, resolved := amAlert("CanaryErrors"), amAlert("CanarySlow")
 	resolved.EndsAt = time.Now().Add(-time.Second)
 	if retry, err := am.send(t, firing, resolved); retry || err != nil {
-		t.Fatalf("Alertmanager takes 200 for success: retry %t, %v", retry, err)
+		t.Fatalf("Alertmanager treats 200 as success: retry %t, %v", retry, err)
 	}
 	want := make([]rollback.Alert, 2)
 	for i, a := range []*amalert.Alert{firing, resolved} {
@@ -100,16 +99,17 @@ func TestContractPayload(t *testing.T) {
 	}
 	sameInstant := cmp.Comparer(func(a, b time.Time) bool { return a.Equal(b) })
 	if diff := cmp.Diff([][]rollback.Alert{want}, in.batches(), sameInstant); diff != "" {
-		t.Fatalf("labels, annotations, fingerprint, start and state arrive as they are (-want +got):\n%s", diff)
+		t.Fatalf("labels, annotations, fingerprint, start and status arrive unchanged (-want +got):\n%s", diff)
 	}
-	key, acc, err := in.batches()[0][0].Read(time.Now())
-	if err != nil || key.String() != "shop/web" || acc.Level != rollback.LevelRollback || acc.Version != "v3" {
-		t.Errorf("what arrives accuses the release: got %s, %+v, %v", key, acc, err)
+	key, signal, err := in.batches()[0][0].Read(time.Now())
+	if err != nil || key.String() != "shop/web" || signal.Level != rollback.LevelRollback || signal.Version != "v3" {
+		t.Errorf("the alert becomes a signal for the release: got %s, %+v, %v", key, signal, err)
 	}
 }
 
-// TestContractRepeat pins that a repeated alert is known by fingerprint and start.
-func TestContractRepeat(t *testing.T) {
+// TestContractRepeatedAlertIsOneEpisode: a repeated alert has the same fingerprint and
+// start.
+func TestContractRepeatedAlertIsOneEpisode(t *testing.T) {
 	s, in := newServer(t, nil)
 	am := newAlertmanager(t, s.Handler(), "")
 	alert := amAlert("CanaryErrors")
@@ -120,20 +120,20 @@ func TestContractRepeat(t *testing.T) {
 	}
 	var episodes []rollback.Episode
 	for _, batch := range in.batches() {
-		_, acc, err := batch[0].Read(time.Now())
+		_, signal, err := batch[0].Read(time.Now())
 		if err != nil {
 			t.Fatal(err)
 		}
-		episodes = append(episodes, acc.Episode())
+		episodes = append(episodes, signal.Episode())
 	}
 	if len(episodes) != 2 || episodes[0] != episodes[1] {
-		t.Errorf("one firing delivered twice is one episode: got %v", episodes)
+		t.Errorf("an alert that is delivered twice is one episode: got %v", episodes)
 	}
 }
 
-// TestContractTruncated: with max_alerts Alertmanager cuts off the rest before it
-// computes the group's status, which then says resolved while an alert fires.
-func TestContractTruncated(t *testing.T) {
+// TestContractTruncatedPayloadIsAccepted: with max_alerts, Alertmanager cuts alerts off
+// before it computes the group's status, which then can be resolved while an alert fires.
+func TestContractTruncatedPayloadIsAccepted(t *testing.T) {
 	s, in := newServer(t, nil)
 	am := newAlertmanager(t, s.Handler(), "http_config: {}\nmax_alerts: 2\n")
 	var alerts []*amalert.Alert
@@ -141,48 +141,47 @@ func TestContractTruncated(t *testing.T) {
 		alerts = append(alerts, amAlert(fmt.Sprintf("Canary%d", i)))
 	}
 	if retry, err := am.send(t, alerts...); retry || err != nil {
-		t.Fatalf("a payload that was cut off is taken: retry %t, %v", retry, err)
+		t.Fatalf("a truncated payload is accepted: retry %t, %v", retry, err)
 	}
 	if got := in.batches(); len(got) != 1 || len(got[0]) != 2 {
-		t.Errorf("what is left of it is handed over: got %v", got)
+		t.Errorf("the remaining alerts are passed on: got %v", got)
 	}
 }
 
-// TestContractAnswers pins what Alertmanager does about each answer: it repeats
-// 5xx only.
-func TestContractAnswers(t *testing.T) {
+// TestContractRetries: Alertmanager posts again only after 5xx.
+func TestContractRetries(t *testing.T) {
 	token := filepath.Join(t.TempDir(), "token")
 	write(t, token, "token")
 	for _, c := range []struct {
-		what     string
+		name     string
 		change   func(*handler.Options)
 		settings string
 		accept   func(context.Context) error
 		retry    bool
 		reason   notify.Reason
 	}{
-		{"503: could not be stored", nil, "", func(context.Context) error { return errors.New("away") }, true, notify.ServerErrorReason},
+		{"503: could not be stored", nil, "", func(context.Context) error { return errors.New("etcd is down") }, true, notify.ServerErrorReason},
 		{"500: a defect", nil, "", func(context.Context) error { panic("defect") }, true, notify.ServerErrorReason},
 		{"400: a custom payload", nil, "http_config: {}\npayload: {text: '{{ .Status }}'}\n", nil, false, notify.ClientErrorReason},
 		{"401: no token", withToken(token), "", nil, false, notify.AuthErrorReason},
 		{"413: too large", func(o *handler.Options) { o.Config.MaxBody = 100 }, "", nil, false, notify.ClientErrorReason},
 	} {
-		t.Run(c.what, func(t *testing.T) {
+		t.Run(c.name, func(t *testing.T) {
 			s, in := newServer(t, c.change)
 			in.accept = c.accept
 			retry, err := newAlertmanager(t, s.Handler(), c.settings).send(t, amAlert("CanaryErrors"))
 			var reason *notify.ErrorWithReason
 			if retry != c.retry || !errors.As(err, &reason) || reason.Reason != c.reason {
-				t.Errorf("Alertmanager repeats it: want %t and %s, got %t and %v", c.retry, c.reason, retry, err)
+				t.Errorf("Alertmanager posts it again: want %t and %s, got %t and %v", c.retry, c.reason, retry, err)
 			}
 			if n := len(in.batches()); (n == 1) != (c.accept != nil) {
-				t.Errorf("what is refused is not handed over: got %d batches", n)
+				t.Errorf("a refused payload is not passed on: got %d batches", n)
 			}
 		})
 	}
 }
 
-func TestContractToken(t *testing.T) {
+func TestContractTokenIsRotated(t *testing.T) {
 	folder := t.TempDir()
 	theirs, ours := filepath.Join(folder, "theirs"), filepath.Join(folder, "ours")
 	write(t, theirs, "first-token\n")
@@ -190,11 +189,11 @@ func TestContractToken(t *testing.T) {
 	s, _ := newServer(t, withToken(ours))
 	am := newAlertmanager(t, s.Handler(), "http_config:\n  authorization:\n    credentials_file: "+theirs+"\n")
 	if retry, err := am.send(t, amAlert("CanaryErrors")); retry || err != nil {
-		t.Errorf("Alertmanager presents its credentials_file as backout wants it: %v", err)
+		t.Errorf("Alertmanager presents its credentials_file in the form that backout accepts: %v", err)
 	}
 	replace(t, ours, "other-token")
 	if _, err := am.send(t, amAlert("CanaryErrors")); err == nil {
-		t.Error("the old token is refused after a change on our side")
+		t.Error("the old token is refused once backout's file has changed")
 	}
 	replace(t, theirs, "other-token")
 	if retry, err := am.send(t, amAlert("CanaryErrors")); retry || err != nil {

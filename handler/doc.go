@@ -1,6 +1,19 @@
-// Package handler is the HTTP edge: it authenticates, bounds and decodes what
-// Alertmanager posts and hands over plain alerts, and it offers health, metrics
-// and records to read. It decides nothing.
+// Package handler is the HTTP edge. The webhook listener authenticates Alertmanager,
+// bounds and decodes its payloads, and passes plain alerts to a Receiver. The read-only
+// ops listener serves health, metrics, records and the status page. The package decides
+// nothing.
 //
-// serveX functions map errors to status codes; what they call holds the logic.
+//	server.go          both listeners
+//	config.go          where and how they listen
+//	webhook.go         POST /api/v1/alerts; payload.go decodes it, metrics.go counts it
+//	auth.go, tls.go    who may post; file.go reads tokens and certificates again
+//	ops.go             records as JSON, health; shared.go bounds the lists of all records
+//	page.go            the status page; overview.go is its content
+//	recordpage.go      the page of one record
+//	state.go           colours, labels and glyphs of states
+//	scale.go           the time axis; rowtimeline.go and recordtimeline.go draw on it
+//	stream.go          server-sent events for open pages
+//
+// serveX functions map errors to status codes; the functions that they call have the
+// logic.
 package handler

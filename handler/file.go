@@ -7,41 +7,42 @@ import (
 	"time"
 )
 
-// secretFile is the content of a file, read again when it changes. It is safe
-// for concurrent use.
+// watchedFile is the parsed content of a file, which is read again when it changes. It is
+// safe for concurrent use.
 //
-// Kubernetes replaces mounted Secrets by swapping a symbolic link, so the file
-// that the path leads to is looked at anew each time.
-type secretFile[T any] struct {
+// Kubernetes replaces mounted Secrets by swapping a symbolic link, so get checks the file
+// to which the path leads each time.
+type watchedFile[T any] struct {
 	path  string
 	parse func([]byte) (T, error)
 
 	mu     sync.Mutex
-	seen   state
+	seen   fileVersion
 	parsed T
 }
 
-type state struct {
+// fileVersion distinguishes two contents of a file without reading it.
+type fileVersion struct {
 	modified time.Time
 	size     int64
 	file     os.FileInfo
 }
 
-// newSecretFile reads the file once, so that a bad one is found at the start.
-func newSecretFile[T any](path string, parse func([]byte) (T, error)) (*secretFile[T], error) {
-	f := &secretFile[T]{path: path, parse: parse}
+// newWatchedFile reads the file once, so that a wrong one is found at the start.
+func newWatchedFile[T any](path string, parse func([]byte) (T, error)) (*watchedFile[T], error) {
+	f := &watchedFile[T]{path: path, parse: parse}
 	_, err := f.get()
 	return f, err
 }
 
-// get returns the parsed content. If the file cannot be read or parsed any more,
-// it returns what it held before, together with the error.
-func (f *secretFile[T]) get() (T, error) {
+// get returns the parsed content. If the file can no longer be read or parsed, it returns
+// the last content, together with the error.
+func (f *watchedFile[T]) get() (T, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	info, err := os.Stat(f.path)
 	if err != nil {
-		return f.parsed, fmt.Errorf("look at %s: %w", f.path, err)
+		return f.parsed, fmt.Errorf("find %s: %w", f.path, err)
 	}
 	if f.seen.file != nil && os.SameFile(info, f.seen.file) && info.ModTime().Equal(f.seen.modified) && info.Size() == f.seen.size {
 		return f.parsed, nil
@@ -55,6 +56,6 @@ func (f *secretFile[T]) get() (T, error) {
 		return f.parsed, fmt.Errorf("read %s: %w", f.path, err)
 	}
 	f.parsed = parsed
-	f.seen = state{modified: info.ModTime(), size: info.Size(), file: info}
+	f.seen = fileVersion{modified: info.ModTime(), size: info.Size(), file: info}
 	return parsed, nil
 }

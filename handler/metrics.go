@@ -13,8 +13,8 @@ type metrics struct {
 	seconds  prometheus.Histogram
 }
 
-// answers are the status codes that the webhook gives.
-func answers() []int { return []int{200, 400, 401, 404, 405, 413, 500, 503} }
+// statusCodes are the answers of the webhook listener.
+func statusCodes() []int { return []int{200, 400, 401, 404, 405, 413, 500, 503} }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
 	m := &metrics{
@@ -29,13 +29,13 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}),
 	}
 	reg.MustRegister(m.requests, m.seconds)
-	for _, code := range answers() {
+	for _, code := range statusCodes() {
 		m.requests.WithLabelValues(strconv.Itoa(code))
 	}
 	return m
 }
 
-// measure counts every answer.
+// measure counts and times every answer.
 func (m *metrics) measure(c *gin.Context) {
 	began := time.Now()
 	c.Next()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
-	"slices"
 	"strconv"
 	"time"
 
@@ -13,25 +12,26 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/report"
 )
 
-// Reader shows records. *ledger.Ledger is one.
+// Reader reads records. *ledger.Ledger is one.
 type Reader interface {
 	// All returns every record, newest first.
 	All(ctx context.Context) ([]rollback.Record, error)
-	// Records returns those of one release.
-	Records(ctx context.Context, k rollback.Key) ([]rollback.Record, error)
-	// Record returns one; the second result is false if there is none.
+	// Records returns those of one release, oldest revision first.
+	Records(ctx context.Context, k rollback.Key, c rollback.Consistency) ([]rollback.Record, error)
+	// Record returns one record; the second result is false if it does not exist.
 	Record(ctx context.Context, k rollback.Key, revision int) (rollback.Record, bool, error)
 }
 
-// readyTimeout limits what /readyz asks of the API server.
+// readyTimeout limits the check behind /readyz.
 const readyTimeout = 2 * time.Second
 
 // ops is the read-only listener.
 type ops struct {
 	reader   Reader
-	board    *rollback.Board
+	board    Board
 	gatherer prometheus.Gatherer
 	// ready returns nil if backout can do its work now.
 	ready func(context.Context) error
@@ -44,7 +44,7 @@ func (o *ops) register(r *gin.Engine) {
 	r.GET("/readyz", o.serveReady)
 	r.GET("/api/v1/releases", o.serveReleases)
 	r.GET("/api/v1/records", o.serveRecords)
-	r.GET("/api/v1/records/:namespace/:release", o.serveRelease)
+	r.GET("/api/v1/records/:namespace/:release", o.serveReleaseRecords)
 	r.GET("/api/v1/records/:namespace/:release/:revision", o.serveRecord)
 }
 
@@ -61,37 +61,33 @@ func (o *ops) serveReady(c *gin.Context) {
 func (o *ops) serveRecords(c *gin.Context) {
 	records, err := o.reader.All(c.Request.Context())
 	f := newFilter(c.Request.URL.Query())
-	wanted := make([]rollback.Record, 0, len(records))
+	selected := make([]rollback.Record, 0, len(records))
 	for _, r := range records {
-		if f.wants(r.Namespace, r.State(), r.Decision().Verdict) {
-			wanted = append(wanted, r)
+		if f.matches(r.Namespace, report.StateOf(&r), r.Decision().Verdict) {
+			selected = append(selected, r)
 		}
 	}
-	o.answer(c, wanted, err)
+	o.answer(c, selected, err)
 }
 
-// serveReleases shows the releases under guard and what was refused, as the status
-// page does. Nobody is asked.
+// serveReleases shows the opted-in releases and the refused alerts, as the status page
+// does. It sends no request to the API server.
 func (o *ops) serveReleases(c *gin.Context) {
-	v := o.board.View()
-	if namespace := c.Query("namespace"); namespace != "" {
-		v.Guarded = slices.DeleteFunc(v.Guarded, func(g rollback.Guarded) bool { return g.Namespace != namespace })
-	}
-	c.IndentedJSON(http.StatusOK, gin.H{"releases": v.Guarded, "refusals": v.Refusals})
+	v, f := o.board.View(), filter{Namespace: c.Query("namespace")}
+	c.IndentedJSON(http.StatusOK, gin.H{"releases": f.releases(v.Releases), "refusals": v.Refusals})
 }
 
-func (o *ops) serveRelease(c *gin.Context) {
-	records, err := o.reader.Records(c.Request.Context(), key(c))
+func (o *ops) serveReleaseRecords(c *gin.Context) {
+	records, err := o.reader.Records(c.Request.Context(), key(c), rollback.Stored)
 	o.answer(c, records, err)
 }
 
 func (o *ops) serveRecord(c *gin.Context) {
-	revision, err := strconv.Atoi(c.Param("revision"))
-	found := err == nil && strconv.Itoa(revision) == c.Param("revision")
+	number, found := revision(c)
 	var r rollback.Record
 	if found {
-		r, found, err = o.reader.Record(c.Request.Context(), key(c), revision)
-		if err != nil {
+		var err error
+		if r, found, err = o.reader.Record(c.Request.Context(), key(c), number); err != nil {
 			o.answer(c, nil, err)
 			return
 		}
@@ -100,14 +96,23 @@ func (o *ops) serveRecord(c *gin.Context) {
 		c.IndentedJSON(http.StatusOK, r)
 		return
 	}
-	c.JSON(http.StatusNotFound, problem{Error: "there is no such record", Hint: "GET /api/v1/records lists them"})
+	c.JSON(http.StatusNotFound, problem{Error: "there is no such record", Hint: "GET /api/v1/records lists all records"})
 }
 
+// key returns the release that the path names.
 func key(c *gin.Context) rollback.Key {
 	return rollback.Key{Namespace: c.Param("namespace"), Release: c.Param("release")}
 }
 
-// answer shows what could be read; what could not is named beside it.
+// revision returns the revision that the path names; false if it names none, or not in
+// the usual form.
+func revision(c *gin.Context) (int, bool) {
+	number, err := strconv.Atoi(c.Param("revision"))
+	return number, err == nil && strconv.Itoa(number) == c.Param("revision")
+}
+
+// answer shows the records that could be read. The error about the others is part of the
+// answer.
 func (o *ops) answer(c *gin.Context, records []rollback.Record, err error) {
 	if err != nil {
 		o.log.ErrorContext(c, "records not readable", "error", err)

@@ -20,7 +20,7 @@ func get(h http.Handler, path string) *httptest.ResponseRecorder {
 	return w
 }
 
-func TestHealth(t *testing.T) {
+func TestHealthAndReadiness(t *testing.T) {
 	broken := errors.New("the API server does not answer")
 	for _, c := range []struct {
 		rule, path string
@@ -28,10 +28,10 @@ func TestHealth(t *testing.T) {
 		want       int
 		body       string
 	}{
-		{"a process that serves is healthy", "/healthz", nil, http.StatusOK, "ok"},
-		{"health does not depend on the API server, or it would be restarted in vain", "/healthz", broken, http.StatusOK, "ok"},
-		{"ready is who can work", "/readyz", nil, http.StatusOK, "ok"},
-		{"who cannot work says why", "/readyz", broken, http.StatusServiceUnavailable, "the API server does not answer"},
+		{"a process that answers is healthy", "/healthz", nil, http.StatusOK, "ok"},
+		{"health does not depend on the API server: a restart would not help", "/healthz", broken, http.StatusOK, "ok"},
+		{"a replica that can work is ready", "/readyz", nil, http.StatusOK, "ok"},
+		{"a replica that cannot work says why", "/readyz", broken, http.StatusServiceUnavailable, "the API server does not answer"},
 	} {
 		s, _ := newServer(t, func(o *handler.Options) { o.Ready = func(context.Context) error { return c.ready } })
 		if w := get(s.OpsHandler(), c.path); w.Code != c.want || !strings.Contains(w.Body.String(), c.body) {
@@ -40,11 +40,11 @@ func TestHealth(t *testing.T) {
 	}
 }
 
-func TestReadyDoesNotWaitForLong(t *testing.T) {
+func TestReadinessCheckIsLimited(t *testing.T) {
 	s, _ := newServer(t, func(o *handler.Options) {
 		o.Ready = func(ctx context.Context) error {
 			if deadline, ok := ctx.Deadline(); !ok || time.Until(deadline) > 3*time.Second {
-				t.Error("what /readyz asks has a limit below the kubelet's patience")
+				t.Error("the check behind /readyz ends before the kubelet's probe does")
 			}
 			return nil
 		}
@@ -52,7 +52,7 @@ func TestReadyDoesNotWaitForLong(t *testing.T) {
 	get(s.OpsHandler(), "/readyz")
 }
 
-func TestMetrics(t *testing.T) {
+func TestEveryAnswerIsCounted(t *testing.T) {
 	s, _ := newServer(t, nil)
 	post(s.Handler(), payload())
 	post(s.Handler(), "no")
@@ -65,20 +65,20 @@ func TestMetrics(t *testing.T) {
 		`backout_webhook_duration_seconds_count 2`,
 	} {
 		if !strings.Contains(body, want+"\n") {
-			t.Errorf("every answer is counted and every series is there from the start: %s is missing", want)
+			t.Errorf("every answer is counted, and every series exists from the start: %s is missing", want)
 		}
 	}
 }
 
-func TestRecords(t *testing.T) {
+func TestRecordsAreServedAsJSON(t *testing.T) {
 	record := func(namespace, release string, revision int) rollback.Record {
 		return rollback.Record{
 			Key: rollback.Key{Namespace: namespace, Release: release}, Revision: revision, UID: "u",
-			Decisions: []rollback.Decision{{Verdict: rollback.Act, Reason: "accused"}}, Version: "not for readers",
+			Decisions: []rollback.Decision{{Verdict: rollback.Act, Reason: "an alert fires"}}, Version: "not for readers",
 		}
 	}
 	s, _ := newServer(t, func(o *handler.Options) {
-		o.Reader = shelf{records: []rollback.Record{record("shop", "web", 5), record("shop", "api", 2), record("shop", "web", 3)}}
+		o.Reader = records{all: []rollback.Record{record("shop", "web", 5), record("shop", "api", 2), record("shop", "web", 3)}}
 	})
 	for _, c := range []struct {
 		path string
@@ -91,7 +91,7 @@ func TestRecords(t *testing.T) {
 		w := get(s.OpsHandler(), c.path)
 		var got struct{ Records []struct{ Revision int } }
 		if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || w.Code != http.StatusOK || got.Records == nil {
-			t.Errorf("%s is a list, be it empty: %d %v %s", c.path, w.Code, err, w.Body)
+			t.Errorf("%s is a list, even if it is empty: %d %v %s", c.path, w.Code, err, w.Body)
 			continue
 		}
 		if len(got.Records) != len(c.want) {
@@ -111,7 +111,7 @@ func TestRecords(t *testing.T) {
 		}
 	}
 	if strings.Contains(w.Body.String(), "not for readers") {
-		t.Error("the ledger's own mark is not shown")
+		t.Error("the version of the ConfigMap is not shown")
 	}
 	for _, path := range []string{
 		"/api/v1/records/shop/web/4", "/api/v1/records/shop/web/03", "/api/v1/records/shop/web/x",
@@ -123,12 +123,12 @@ func TestRecords(t *testing.T) {
 	}
 }
 
-func TestRecordsNotReadable(t *testing.T) {
-	s, _ := newServer(t, func(o *handler.Options) { o.Reader = shelf{err: errors.New("forbidden: secret detail")} })
+func TestRecordsThatCannotBeReadAreAnswered503(t *testing.T) {
+	s, _ := newServer(t, func(o *handler.Options) { o.Reader = records{err: errors.New("forbidden: secret detail")} })
 	for _, path := range []string{"/api/v1/records", "/api/v1/records/shop/web", "/api/v1/records/shop/web/3"} {
 		w := get(s.OpsHandler(), path)
 		if w.Code != http.StatusServiceUnavailable || strings.Contains(w.Body.String(), "secret detail") {
-			t.Errorf("%s is answered 503, the cause is in the log: got %d %s", path, w.Code, w.Body)
+			t.Errorf("%s is answered 503, and the cause is only in the log: got %d %s", path, w.Code, w.Body)
 		}
 	}
 }

@@ -7,20 +7,21 @@ import (
 	"time"
 
 	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/report"
 )
 
-// Bounds of what one page shows; filters reach the rest.
+// Bounds of one page; filters reach the rest.
 const (
-	maxShownRows     = 100
+	maxShownRecords  = 100
 	maxShownReleases = 200
 	maxShownRefusals = 20
 )
 
-// recently is for how long a record that ended badly, and was closed, is shown as
-// something to do.
-const recently = 24 * time.Hour
+// helpShownFor is how long a closed record that needs help is shown as one that needs an
+// operator now.
+const helpShownFor = 24 * time.Hour
 
-// filter is what a reader wants to see; "" is everything.
+// filter selects records; "" selects all.
 type filter struct {
 	Namespace, State, Verdict string
 }
@@ -29,105 +30,111 @@ func newFilter(query url.Values) filter {
 	return filter{query.Get("namespace"), query.Get("state"), query.Get("verdict")}
 }
 
-// Any reports whether something is left out.
+// Any reports whether the filter leaves records out.
 func (f filter) Any() bool { return f != filter{} }
 
-func (f filter) wants(namespace string, state rollback.State, verdict rollback.Verdict) bool {
-	return (f.Namespace == "" || f.Namespace == namespace) &&
+func (f filter) matches(namespace string, state report.State, verdict rollback.Verdict) bool {
+	return f.matchesNamespace(namespace) &&
 		(f.State == "" || f.State == string(state)) &&
 		(f.Verdict == "" || f.Verdict == string(verdict))
 }
 
-// overview is what the status page shows.
-type overview struct {
+func (f filter) matchesNamespace(namespace string) bool {
+	return f.Namespace == "" || f.Namespace == namespace
+}
+
+// rows returns those that match.
+func (f filter) rows(all []report.Row) []report.Row {
+	return slices.DeleteFunc(slices.Clone(all), func(r report.Row) bool { return !f.matches(r.Namespace, r.State, r.Verdict) })
+}
+
+// releases returns those whose namespace matches.
+func (f filter) releases(all []rollback.GuardedRelease) []rollback.GuardedRelease {
+	return slices.DeleteFunc(slices.Clone(all), func(g rollback.GuardedRelease) bool { return !f.matchesNamespace(g.Namespace) })
+}
+
+// overviewPage is the status page.
+type overviewPage struct {
 	Now      time.Time
 	Observes bool
 	Headline headline
-	// Calls are the records that a person has to do something about; they are also
-	// among Items.
-	Calls    []item
-	Items    []item
+	// NeedHelp are the records that need an operator now; Records contains them too, if
+	// they match the filter.
+	NeedHelp []report.Row
+	Records  []recordRow
 	Axis     []tick
-	Releases []guarded
+	Releases []releaseRow
 	Refusals []rollback.Refusal
-	// MoreItems and MoreReleases are how many more there are than are shown.
-	MoreItems, MoreReleases int
+	// MoreRecords and MoreReleases are how many are not shown.
+	MoreRecords, MoreReleases int
 
 	Filter     filter
 	Namespaces []string
-	States     []rollback.State
+	States     []report.State
 	Verdicts   []rollback.Verdict
 }
 
-// headline is the page in one sentence. Level is calm, busy or call.
-type headline struct {
-	Level, Text, Detail string
+// recordRow is a record in the table of records.
+type recordRow struct {
+	report.Row
+	Timeline rowTimeline
 }
 
-// item is a record on the page.
-type item struct {
-	rollback.Row
-	Strip strip
+// releaseRow is an opted-in release, with its newest record; nil if it has none.
+type releaseRow struct {
+	rollback.GuardedRelease
+	Newest *report.Row
 }
 
-// guarded is a release on the page, with the state of its newest record.
-type guarded struct {
-	rollback.Guarded
-	Newest *rollback.Row
-}
-
-// newOverview makes the page of what the board shows. It is pure.
-func newOverview(v rollback.View, f filter, mode rollback.Mode, now time.Time) overview {
-	o := overview{
+// newOverviewPage makes the page of what the board shows. It is pure.
+func newOverviewPage(v report.View, f filter, mode rollback.Mode, now time.Time) overviewPage {
+	p := overviewPage{
 		Now: now, Observes: mode == rollback.ModeObserve, Filter: f,
-		Namespaces: namespaces(v), States: rollback.States(), Verdicts: rollback.Verdicts(),
+		Namespaces: namespaces(v), States: report.States(), Verdicts: rollback.Verdicts(),
 	}
-	rows := slices.DeleteFunc(slices.Clone(v.Rows), func(r rollback.Row) bool { return !f.wants(r.Namespace, r.State, r.Verdict) })
-	o.MoreItems = max(0, len(rows)-maxShownRows)
-	rows = rows[:len(rows)-o.MoreItems]
-	scale := newScale(rows, now)
-	o.Axis = scale.ticks()
-	newest := newestRows(v.Rows)
+	rows := f.rows(v.Rows)
+	p.MoreRecords = max(0, len(rows)-maxShownRecords)
+	rows = rows[:len(rows)-p.MoreRecords]
+	scale := newTimeScale(rows, now)
+	p.Axis = scale.ticks()
 	for _, r := range rows {
-		o.Items = append(o.Items, item{Row: r, Strip: scale.strip(r, now)})
+		p.Records = append(p.Records, recordRow{Row: r, Timeline: scale.rowTimeline(r, now)})
 	}
+	newest := newestRows(v.Rows)
 	for _, r := range v.Rows {
-		if urgent(r, newest, now) {
-			o.Calls = append(o.Calls, item{Row: r})
+		if needsHelpNow(r, newest, now) {
+			p.NeedHelp = append(p.NeedHelp, r)
 		}
 	}
-	o.Headline = newHeadline(v.Rows, len(o.Calls), now)
-	for _, g := range v.Guarded {
-		own := newest[g.Key]
-		if f.Namespace == "" || f.Namespace == g.Namespace {
-			o.Releases = append(o.Releases, guarded{g, own})
-		}
+	p.Headline = newHeadline(v.Rows, len(p.NeedHelp), now)
+	for _, g := range f.releases(v.Releases) {
+		p.Releases = append(p.Releases, releaseRow{g, newest[g.Key]})
 	}
-	slices.SortStableFunc(o.Releases, func(a, b guarded) int { return a.rank() - b.rank() })
-	o.MoreReleases = max(0, len(o.Releases)-maxShownReleases)
-	o.Releases = o.Releases[:len(o.Releases)-o.MoreReleases]
+	slices.SortStableFunc(p.Releases, func(a, b releaseRow) int { return a.rank() - b.rank() })
+	p.MoreReleases = max(0, len(p.Releases)-maxShownReleases)
+	p.Releases = p.Releases[:len(p.Releases)-p.MoreReleases]
 	for _, r := range v.Refusals {
-		if (f.Namespace == "" || f.Namespace == r.Namespace) && len(o.Refusals) < maxShownRefusals {
-			o.Refusals = append(o.Refusals, r)
+		if f.matchesNamespace(r.Namespace) && len(p.Refusals) < maxShownRefusals {
+			p.Refusals = append(p.Refusals, r)
 		}
 	}
-	return o
+	return p
 }
 
-// rank puts first what backout works on.
-func (g guarded) rank() int {
-	if g.Newest != nil && g.Newest.Open() {
+// rank puts releases with an open record first.
+func (r releaseRow) rank() int {
+	if r.Newest != nil && r.Newest.Open() {
 		return 0
 	}
 	return 1
 }
 
-func namespaces(v rollback.View) []string {
+func namespaces(v report.View) []string {
 	var names []string
 	for _, r := range v.Rows {
 		names = append(names, r.Namespace)
 	}
-	for _, g := range v.Guarded {
+	for _, g := range v.Releases {
 		names = append(names, g.Namespace)
 	}
 	slices.Sort(names)
@@ -135,8 +142,8 @@ func namespaces(v rollback.View) []string {
 }
 
 // newestRows returns each release's newest record.
-func newestRows(rows []rollback.Row) map[rollback.Key]*rollback.Row {
-	newest := make(map[rollback.Key]*rollback.Row)
+func newestRows(rows []report.Row) map[rollback.Key]*report.Row {
+	newest := make(map[rollback.Key]*report.Row)
 	for i := range rows {
 		if r := &rows[i]; newest[r.Key] == nil || newest[r.Key].Opened.Before(r.Opened) {
 			newest[r.Key] = r
@@ -145,59 +152,68 @@ func newestRows(rows []rollback.Row) map[rollback.Key]*rollback.Row {
 	return newest
 }
 
-// urgent reports whether a person has to do something about the record now. One
-// that is closed counts for a day, unless the release was accused anew since.
-func urgent(r rollback.Row, newest map[rollback.Key]*rollback.Row, now time.Time) bool {
-	if !r.Calls || r.Open() {
-		return r.Calls
+// needsHelpNow reports whether an operator has to look at the record now. A closed one
+// counts for a day, unless the release has a newer record.
+func needsHelpNow(r report.Row, newest map[rollback.Key]*report.Row, now time.Time) bool {
+	if !r.NeedsHelp || r.Open() {
+		return r.NeedsHelp
 	}
-	return now.Sub(r.Closed) < recently && newest[r.Key].Revision == r.Revision
+	return now.Sub(r.Closed) < helpShownFor && newest[r.Key].Revision == r.Revision
 }
 
-// newHeadline answers the three questions of somebody half awake: is something
-// being rolled back, did it help, what must I do.
-func newHeadline(rows []rollback.Row, calls int, now time.Time) headline {
-	count := make(map[rollback.State]int)
-	var last *rollback.Row
+// headline is the page in one sentence.
+type headline struct {
+	Tone         tone
+	Text, Detail string
+}
+
+// newHeadline answers the three questions of an operator who has just been woken: is
+// backout rolling something back, did it help, and what do I have to do.
+func newHeadline(rows []report.Row, needHelp int, now time.Time) headline {
+	open := make(map[report.State]int)
+	var last *report.Row
 	for i := range rows {
 		r := &rows[i]
 		if r.Open() {
-			count[r.State]++
+			open[r.State]++
 		}
-		if last == nil && r.State != rollback.StateUntouched {
+		if last == nil && r.State != report.StateNoAction {
 			last = r
 		}
 	}
-	h := headline{Level: "busy"}
+	h := headline{Tone: toneProgress}
+	acting := "acting now on " + plural(open[report.StateActing], "release", "releases")
 	switch {
-	case calls > 0:
-		h.Level, h.Text = "call", plural(calls, "release needs", "releases need")+" you"
-		if acting := count[rollback.StateActing]; acting > 0 {
-			h.Text += "; acting now on " + plural(acting, "release", "releases")
+	case needHelp > 0:
+		h.Tone, h.Text = toneHelp, plural(needHelp, "release needs", "releases need")+" you"
+		if open[report.StateActing] > 0 {
+			h.Text += "; backout is " + acting
 		}
-	case count[rollback.StateActing] > 0:
-		h.Text = "Acting now on " + plural(count[rollback.StateActing], "release", "releases")
-	case count[rollback.StateWatching] > 0:
-		h.Text = plural(count[rollback.StateWatching], "release is", "releases are") + " rolled back; watching whether that helped"
-	case count[rollback.StateHeld] > 0:
-		h.Text = plural(count[rollback.StateHeld], "canary is", "canaries are") + " held at zero"
-	case count[rollback.StateWaiting] > 0:
-		h.Text = plural(count[rollback.StateWaiting], "alert waits", "alerts wait") + " to be decided again"
+	case open[report.StateActing] > 0:
+		h.Text = "backout is " + acting
+	case open[report.StateAwaitingRollback] > 0:
+		h.Text = plural(open[report.StateAwaitingRollback], "canary is", "canaries are") + " out of rotation; the rollback waits"
+	case open[report.StateVerifying] > 0:
+		h.Text = plural(open[report.StateVerifying], "release is", "releases are") + " rolled back; backout is verifying that it helped"
+	case open[report.StateHeld] > 0:
+		h.Tone, h.Text = toneStopped, plural(open[report.StateHeld], "canary is", "canaries are")+" held at zero"
+	case open[report.StateWaiting] > 0:
+		h.Text = plural(open[report.StateWaiting], "release has an alert", "releases have alerts") + " on which backout will decide again"
 	default:
-		h.Level, h.Text = "calm", "Nothing is being rolled back"
+		h.Tone, h.Text = toneCalm, "Nothing is being rolled back"
 	}
 	if last != nil {
-		h.Detail = fmt.Sprintf("Last: %s revision %d, %s ago: %s.", last.Key, last.Revision, age(now, last.Opened), told(*last))
+		h.Detail = fmt.Sprintf("Last: %s revision %d, %s ago: %s.", last.Key, last.Revision, age(now, last.Opened), result(*last))
 	}
 	return h
 }
 
-// told says in a few words what came of a record.
-func told(r rollback.Row) string {
-	if r.Did == "" {
-		return string(r.State)
+// result returns in a few words what backout did, and the state of the record.
+func result(r report.Row) string {
+	if r.Action == "" {
+		return stateLabel(r.State)
 	}
-	return r.Did + ", " + string(r.State)
+	return r.Action + ", " + stateLabel(r.State)
 }
 
 func plural(n int, one, many string) string {
@@ -205,19 +221,4 @@ func plural(n int, one, many string) string {
 		return "1 " + one
 	}
 	return fmt.Sprintf("%d %s", n, many)
-}
-
-// age is how long ago something was, in its one largest unit.
-func age(now, at time.Time) string {
-	d := max(now.Sub(at), 0)
-	switch {
-	case d < 2*time.Minute:
-		return fmt.Sprintf("%d s", int(d.Seconds()))
-	case d < 2*time.Hour:
-		return fmt.Sprintf("%d min", int(d.Minutes()))
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%d h", int(d.Hours()))
-	default:
-		return fmt.Sprintf("%d days", int(d.Hours()/24))
-	}
 }

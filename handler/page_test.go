@@ -1,27 +1,24 @@
 package handler_test
 
 import (
-	"bufio"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/upcommerce/backout/handler"
 	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/report"
 )
 
-// spiteful is what somebody writes into an alert who wants to be more than text.
-const spiteful = `"><script>alert(1)</script><img src=x onerror=alert(2)> javascript:alert(3)`
+// hostile is the text of an alert that tries to become more than text.
+const hostile = `"><script>alert(1)</script><img src=x onerror=alert(2)> javascript:alert(3)`
 
-// rolledBack is a record that went all the way, received that long ago.
+// rolledBack is a record of a rollback that helped; its alert was received that long ago.
 func rolledBack(release string, revision int, ago time.Duration) rollback.Record {
 	at := time.Now().Add(-ago)
 	done := func(after time.Duration) *rollback.Step {
@@ -29,70 +26,69 @@ func rolledBack(release string, revision int, ago time.Duration) rollback.Record
 	}
 	return rollback.Record{
 		Key: rollback.Key{Namespace: "shop", Release: release}, Revision: revision, UID: "u", Opened: at,
-		Accusations: []rollback.Accusation{{
-			Alert: "CanaryErrorRatio", Level: rollback.LevelRollback, Summary: spiteful, StartsAt: at.Add(-time.Second), Received: at,
+		Signals: []rollback.Signal{{
+			Alert: "CanaryErrorRatio", Level: rollback.LevelRollback, Summary: hostile, StartsAt: at.Add(-time.Second), Received: at,
 		}},
-		Decisions: []rollback.Decision{{Verdict: rollback.Act, Reason: "accused", Shed: true, Rollback: true, Target: 1, At: at}},
-		Grounds: &rollback.Grounds{
-			At: at, Looked: []rollback.Look{{What: "storm", Found: "0 other releases accused"}},
+		Decisions: []rollback.Decision{{Verdict: rollback.Act, Reason: "an alert fires", Shed: true, Rollback: true, Target: 1, At: at}},
+		Trace: &rollback.Trace{
+			At: at, Checks: []rollback.TraceCheck{{Name: "storm", Result: "0 other releases have alerts"}},
 			Candidates: []rollback.Candidate{{Revision: 1, Status: rollback.StatusSuperseded, Deployed: at}},
 		},
-		Shed: done(30 * time.Millisecond), Rollback: done(time.Second), Raise: done(2 * time.Second), Verify: done(time.Minute),
+		Shed: done(30 * time.Millisecond), Rollback: done(time.Second), Restore: done(2 * time.Second), Verify: done(time.Minute),
 		Weights: []rollback.Weight{{Kind: "Ingress", Name: "shop-canary", From: "20", To: "0"}},
-		Outcome: rollback.Recovered, Target: 1, Made: 3, Closed: at.Add(time.Minute),
+		Outcome: rollback.OutcomeRecovered, Target: 1, Made: 3, Closed: at.Add(time.Minute),
 	}
 }
 
-// newPage is a server whose board shows the records, and whose reader has them.
-func newPage(t *testing.T, records ...rollback.Record) (*handler.Server, *rollback.Board) {
+// newPageServer returns a server whose board shows the records and whose reader has them.
+func newPageServer(t *testing.T, all ...rollback.Record) (*handler.Server, *report.Board) {
 	t.Helper()
-	board := rollback.NewBoard()
-	for _, r := range records {
-		board.Notice(r)
+	board := report.NewBoard()
+	for _, r := range all {
+		board.SetRecord(r)
 	}
-	s, _ := newServer(t, func(o *handler.Options) { o.Reader, o.Board = shelf{records: records}, board })
+	s, _ := newServer(t, func(o *handler.Options) { o.Reader, o.Board = records{all: all}, board })
 	return s, board
 }
 
-func TestPagesAreSafe(t *testing.T) {
-	s, board := newPage(t, rolledBack("web", 2, time.Hour))
-	board.Guard("shop", []rollback.Guarded{{Key: rollback.Key{Namespace: "shop", Release: "web"}, Routes: []rollback.Share{{Route: spiteful, Percent: 20}}}})
+func TestPagesAllowNoInjection(t *testing.T) {
+	s, board := newPageServer(t, rolledBack("web", 2, time.Hour))
+	board.SetReleases("shop", []rollback.GuardedRelease{{Key: rollback.Key{Namespace: "shop", Release: "web"}, Routes: []rollback.RouteShare{{Route: hostile, Percent: 20}}}})
 	for _, path := range []string{"/", "/records/shop/web/2", "/records/shop/web/9", "/elsewhere", "/?namespace=" + "%22%3E%3Cscript%3E"} {
 		w := get(s.OpsHandler(), path)
 		if got := w.Header().Get("Content-Security-Policy"); !strings.HasPrefix(got, "default-src 'self';") || strings.Contains(got, "unsafe") {
-			t.Errorf("%s allows nothing but its own files: got %q", path, got)
+			t.Errorf("%s loads only its own files: got %q", path, got)
 		}
 		for header, want := range map[string]string{
 			"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store", "Content-Type": "text/html; charset=utf-8",
 		} {
 			if got := w.Header().Get(header); got != want {
-				t.Errorf("%s: %s is %q, got %q", path, header, want, got)
+				t.Errorf("%s has the header %s: %s: got %q", path, header, want, got)
 			}
 		}
 		body := w.Body.String()
 		for _, bad := range []string{"<script>", "<img src=x", "style=", "onerror=alert(2)>\"", `href="javascript`, "http://", "https://"} {
 			if strings.Contains(body, bad) {
-				t.Errorf("%s: what an alert says stays text, and nothing comes from elsewhere: found %s", path, bad)
+				t.Errorf("%s: the text of an alert stays text, and the page loads nothing from other hosts: found %s", path, bad)
 			}
 		}
 	}
 	if body := get(s.OpsHandler(), "/").Body.String(); !strings.Contains(body, "&lt;script&gt;alert(1)") {
-		t.Error("what an alert says is shown, escaped")
+		t.Error("the text of an alert is shown, escaped")
 	}
 }
 
-// TestPageNeedsNoScript: everything is in the HTML itself, and it comes anew by
-// itself.
+// TestPageNeedsNoScript: the HTML contains everything, and reloads by itself.
 func TestPageNeedsNoScript(t *testing.T) {
-	s, board := newPage(t, rolledBack("web", 2, time.Hour))
-	board.Guard("shop", []rollback.Guarded{
-		{Key: rollback.Key{Namespace: "shop", Release: "web"}, Routes: []rollback.Share{{Route: "Ingress/shop-canary", Percent: 12.5}}, Read: time.Now()},
-		{Key: rollback.Key{Namespace: "shop", Release: "plain"}, Read: time.Now()},
+	s, board := newPageServer(t, rolledBack("web", 2, time.Hour))
+	board.SetReleases("shop", []rollback.GuardedRelease{
+		{Key: rollback.Key{Namespace: "shop", Release: "web"}, Routes: []rollback.RouteShare{{Route: "Ingress/shop-canary", Percent: 12.5}}, ReadAt: time.Now()},
+		{Key: rollback.Key{Namespace: "shop", Release: "plain"}, ReadAt: time.Now()},
 	})
 	body := get(s.OpsHandler(), "/").Body.String()
 	for _, want := range []string{
 		`<noscript><meta http-equiv="refresh"`, "Nothing is being rolled back", "shop/web", "revision 2", "recovered", "rolled back to revision 1",
-		`aria-label="alert fires 0.000 s, received 1.0 s, weight zero 1.0 s`, "12.5%", "Ingress/shop-canary", "never accused", "no route to a canary is known",
+		`aria-label="alert fired 0.000 s, received 1.0 s, weight zero 1.0 s`, "12.5%", "Ingress/shop-canary", "no record", "no route to a canary found",
 		"None since this replica started", `<html lang="en">`, `<main id="main">`, `role="status"`, `href="/records/shop/web/2"`,
 	} {
 		if !strings.Contains(body, want) {
@@ -100,86 +96,46 @@ func TestPageNeedsNoScript(t *testing.T) {
 		}
 	}
 	if strings.Count(body, "<script") != 1 || strings.Contains(body, "onclick") || strings.Contains(body, `method="post"`) {
-		t.Error("the page reads, with one script from a file")
+		t.Error("the page is read-only, with one script from a file")
 	}
 }
 
-// TestRecordPageExplains: page and terminal say the same.
-func TestRecordPageExplains(t *testing.T) {
-	r := rolledBack("web", 2, time.Hour)
-	s, _ := newPage(t, r)
-	w := get(s.OpsHandler(), "/records/shop/web/2")
-	e := rollback.Explain(r)
-	for _, want := range []string{e.Headline, e.Advice.Text, "Which revision to go back to", "yes: the newest one that was good", "0 other releases accused", "canary without traffic"} {
-		if !strings.Contains(w.Body.String(), want) {
-			t.Errorf("the record's page says %q", want)
-		}
-	}
-	for _, path := range []string{"/records/shop/web/3", "/records/shop/web/02", "/records/shop/web/x", "/records/other/web/2"} {
-		if w := get(s.OpsHandler(), path); w.Code != http.StatusNotFound {
-			t.Errorf("%s is answered 404: got %d", path, w.Code)
-		}
-	}
-}
-
-// TestLinksLeadOnlyToPages: what an alert calls its link can be anything.
-func TestLinksLeadOnlyToPages(t *testing.T) {
-	for link, want := range map[string]string{
-		"http://prometheus.example/graph?a=1&b=2": `href="http://prometheus.example/graph?a=1&amp;b=2" rel="noreferrer noopener"`,
-		"javascript:alert(1)":                     `href="#ZgotmplZ"`,
-	} {
-		r := rolledBack("web", 2, time.Hour)
-		r.Accusations[0].Link = link
-		s, _ := newPage(t, r)
-		if body := get(s.OpsHandler(), "/records/shop/web/2").Body.String(); !strings.Contains(body, want) {
-			t.Errorf("the link %s becomes %s", link, want)
-		}
-	}
-}
-
-func TestRecordPageThatCannotBeRead(t *testing.T) {
-	s, _ := newServer(t, func(o *handler.Options) { o.Reader = shelf{err: errors.New("forbidden: secret detail")} })
-	if w := get(s.OpsHandler(), "/records/shop/web/3"); w.Code != http.StatusServiceUnavailable || strings.Contains(w.Body.String(), "secret detail") {
-		t.Errorf("the cause is in the log: got %d %s", w.Code, w.Body)
-	}
-}
-
-// TestHeadline: the page answers whether something goes on, whether it helped, and
+// TestHeadline: the page answers whether backout is doing something, whether it helped, and
 // what to do.
 func TestHeadline(t *testing.T) {
-	acting, watching, failed, old := rolledBack("web", 2, time.Minute), rolledBack("api", 2, time.Minute), rolledBack("bank", 2, time.Hour), rolledBack("past", 2, 30*time.Hour)
-	acting.Closed, acting.Outcome, acting.Rollback, acting.Raise, acting.Verify = time.Time{}, "", nil, nil, nil
-	watching.Closed, watching.Outcome, watching.Verify = time.Time{}, "", nil
-	failed.Outcome = rollback.NotRecovered
-	old.Outcome = rollback.NotRecovered
+	acting, verifying, notRecovered, old := rolledBack("web", 2, time.Minute), rolledBack("api", 2, time.Minute), rolledBack("bank", 2, time.Hour), rolledBack("past", 2, 30*time.Hour)
+	acting.Closed, acting.Outcome, acting.Rollback, acting.Restore, acting.Verify = time.Time{}, "", nil, nil, nil
+	verifying.Closed, verifying.Outcome, verifying.Verify = time.Time{}, "", nil
+	notRecovered.Outcome = rollback.OutcomeNotRecovered
+	old.Outcome = rollback.OutcomeNotRecovered
 	for _, c := range []struct {
 		rule    string
 		records []rollback.Record
 		want    string
 	}{
-		{"nothing", nil, "Nothing is being rolled back"},
-		{"what goes on", []rollback.Record{acting, watching}, "Acting now on 1 release"},
-		{"what is watched", []rollback.Record{watching}, "1 release is rolled back; watching whether that helped"},
-		{"what calls comes before all", []rollback.Record{acting, failed}, "1 release needs you; acting now on 1 release"},
-		{"what ended badly long ago calls no more", []rollback.Record{old}, "Nothing is being rolled back"},
+		{"no record", nil, "Nothing is being rolled back"},
+		{"acting comes before verifying", []rollback.Record{acting, verifying}, "backout is acting now on 1 release"},
+		{"verifying", []rollback.Record{verifying}, "1 release is rolled back; backout is verifying that it helped"},
+		{"needing help comes first", []rollback.Record{acting, notRecovered}, "1 release needs you; backout is acting now on 1 release"},
+		{"a record that ended badly more than a day ago needs no help now", []rollback.Record{old}, "Nothing is being rolled back"},
 	} {
-		s, _ := newPage(t, c.records...)
+		s, _ := newPageServer(t, c.records...)
 		if body := get(s.OpsHandler(), "/").Body.String(); !strings.Contains(body, c.want) {
-			t.Errorf("%s: the page says %q", c.rule, c.want)
+			t.Errorf("%s: the headline is %q", c.rule, c.want)
 		}
 	}
-	s, _ := newPage(t, failed)
-	if body := get(s.OpsHandler(), "/").Body.String(); !strings.Contains(body, "What you must do") || !strings.Contains(body, "helm history bank -n shop") {
-		t.Error("what calls has the command to run")
+	s, _ := newPageServer(t, notRecovered)
+	if body := get(s.OpsHandler(), "/").Body.String(); !strings.Contains(body, "Needs you now") || !strings.Contains(body, "helm history bank -n shop") {
+		t.Error("a record that needs help has the command to run")
 	}
 }
 
-func TestFilters(t *testing.T) {
+func TestFiltersSelectRecords(t *testing.T) {
 	held := rolledBack("api", 3, time.Minute)
-	held.Outcome, held.Rollback, held.Raise, held.Verify, held.Closed = "", nil, nil, nil, time.Time{}
+	held.Outcome, held.Rollback, held.Restore, held.Verify, held.Closed = "", nil, nil, nil, time.Time{}
 	held.Hold, held.Decisions[0] = &rollback.Hold{Since: time.Now()}, rollback.Decision{Verdict: rollback.NoTarget, Hold: true, Shed: true}
 	held.Namespace = "pay"
-	s, _ := newPage(t, rolledBack("web", 2, time.Hour), held)
+	s, _ := newPageServer(t, rolledBack("web", 2, time.Hour), held)
 	for query, want := range map[string]string{
 		"": "pay/api/3 shop/web/2 ", "?namespace=shop": "shop/web/2 ", "?state=held": "pay/api/3 ", "?verdict=act": "shop/web/2 ",
 		"?namespace=shop&state=held": "", "?verdict=nonsense": "",
@@ -202,9 +158,9 @@ func TestFilters(t *testing.T) {
 	}
 }
 
-func TestTheSameAsJSON(t *testing.T) {
-	s, board := newPage(t, rolledBack("web", 2, time.Hour))
-	board.Guard("shop", []rollback.Guarded{{Key: rollback.Key{Namespace: "shop", Release: "web"}}})
+func TestPagesAreAlsoJSON(t *testing.T) {
+	s, board := newPageServer(t, rolledBack("web", 2, time.Hour))
+	board.SetReleases("shop", []rollback.GuardedRelease{{Key: rollback.Key{Namespace: "shop", Release: "web"}}})
 	for path, want := range map[string]string{
 		"/": `"state": "recovered"`, "/records/shop/web/2": `"outcome": "recovered"`, "/records/shop/web/3": `"error":"there is no such record"`,
 		"/api/v1/releases": `"release": "web"`, "/api/v1/releases?namespace=other": `"releases": []`,
@@ -219,37 +175,8 @@ func TestTheSameAsJSON(t *testing.T) {
 	}
 }
 
-// counting counts how often all records are listed.
-type counting struct {
-	shelf
-
-	lists atomic.Int32
-}
-
-func (c *counting) All(ctx context.Context) ([]rollback.Record, error) {
-	c.lists.Add(1)
-	return c.shelf.All(ctx)
-}
-
-func TestManyReadersOneList(t *testing.T) {
-	reader := &counting{shelf: shelf{records: []rollback.Record{rolledBack("web", 2, time.Hour)}}}
-	s, _ := newServer(t, func(o *handler.Options) { o.Reader = reader })
-	var reading sync.WaitGroup
-	for range 20 {
-		reading.Go(func() {
-			if w := get(s.OpsHandler(), "/api/v1/records?state=recovered"); !strings.Contains(w.Body.String(), `"release": "web"`) {
-				t.Errorf("every reader gets the records: got %d %s", w.Code, w.Body)
-			}
-		})
-	}
-	reading.Wait()
-	if got := reader.lists.Load(); got != 1 {
-		t.Errorf("readers who come together cost the API server one list: got %d", got)
-	}
-}
-
-func TestFiles(t *testing.T) {
-	s, _ := newPage(t)
+func TestFilesOfThePageAreServed(t *testing.T) {
+	s, _ := newPageServer(t)
 	for path, want := range map[string]string{"/page/style.css": "text/css", "/page/live.js": "javascript", "/page/icon.svg": "image/svg+xml"} {
 		w := get(s.OpsHandler(), path)
 		if got := w.Header().Get("Content-Type"); w.Code != http.StatusOK || !strings.Contains(got, want) || w.Header().Get("ETag") == "" {
@@ -263,78 +190,23 @@ func TestFiles(t *testing.T) {
 	}
 }
 
-// listen opens the live stream and returns its lines.
-func listen(t *testing.T, address string) (*http.Response, *bufio.Scanner) {
-	t.Helper()
-	response, err := http.Get("http://" + address + "/live")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = response.Body.Close() })
-	return response, bufio.NewScanner(response.Body)
-}
-
-// TestLive: a change is told, also after what other answers may take. An event is
-// written half a second after the change, so that many are one.
-func TestLive(t *testing.T) {
-	s, board := newPage(t)
-	server := httptest.NewUnstartedServer(s.OpsHandler())
-	server.Config.WriteTimeout = 50 * time.Millisecond
-	server.Start()
-	t.Cleanup(server.Close)
-	response, lines := listen(t, strings.TrimPrefix(server.URL, "http://"))
-	if got := response.Header.Get("Content-Type"); got != "text/event-stream" || !lines.Scan() {
-		t.Fatalf("it is a stream of events: got %s", got)
-	}
-	board.Notice(rolledBack("web", 2, time.Hour))
-	for lines.Scan() {
-		if lines.Text() == "event: change" {
-			return
-		}
-	}
-	t.Errorf("a change is told: the stream ended with %v", lines.Err())
-}
-
-func TestStreamsAreBoundedAndEndAtShutdown(t *testing.T) {
-	s, _ := newPage(t)
-	_, ops := serve(t, s)
-	var last *bufio.Scanner
-	for i := range 32 {
-		response, lines := listen(t, ops)
-		if response.StatusCode != http.StatusOK || !lines.Scan() {
-			t.Fatalf("stream %d is answered: got %d", i, response.StatusCode)
-		}
-		last = lines
-	}
-	if response, _ := listen(t, ops); response.StatusCode != http.StatusServiceUnavailable {
-		t.Errorf("too many streams are refused: got %d", response.StatusCode)
-	}
-	limited, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-	defer cancel()
-	if err := s.Shutdown(limited); err != nil {
-		t.Fatalf("streams end at the shutdown: %v", err)
-	}
-	for last.Scan() {
-		continue
-	}
-}
-
-// TestAThousandReleases: the page stays small, and nobody is asked for it.
-func TestAThousandReleases(t *testing.T) {
-	board := rollback.NewBoard()
-	var all []rollback.Guarded
+// TestPageOfAThousandReleasesStaysSmall: the page sends no request to the API server,
+// however much it shows.
+func TestPageOfAThousandReleasesStaysSmall(t *testing.T) {
+	board := report.NewBoard()
+	var all []rollback.GuardedRelease
 	for i := range 1000 {
 		name := fmt.Sprintf("web-%d", i)
-		board.Notice(rolledBack(name, 2, time.Duration(i)*time.Minute))
-		all = append(all, rollback.Guarded{Key: rollback.Key{Namespace: "shop", Release: name}, Read: time.Now()})
+		board.SetRecord(rolledBack(name, 2, time.Duration(i)*time.Minute))
+		all = append(all, rollback.GuardedRelease{Key: rollback.Key{Namespace: "shop", Release: name}, ReadAt: time.Now()})
 	}
-	board.Guard("shop", all)
+	board.SetReleases("shop", all)
 	s, _ := newServer(t, func(o *handler.Options) {
-		o.Board, o.Reader = board, shelf{err: errors.New("nobody is asked")}
+		o.Board, o.Reader = board, records{err: errors.New("not to be read")}
 	})
 	w := get(s.OpsHandler(), "/")
 	if w.Code != http.StatusOK || w.Body.Len() > 500_000 {
-		t.Errorf("the page shows a part, and says so: got %d, %d bytes", w.Code, w.Body.Len())
+		t.Errorf("the page shows a part of the records: got %d, %d bytes", w.Code, w.Body.Len())
 	}
 	for _, want := range []string{"900 more are not shown", "800 more are not shown"} {
 		if !strings.Contains(w.Body.String(), want) {

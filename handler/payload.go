@@ -11,10 +11,10 @@ import (
 	"github.com/upcommerce/backout/rollback"
 )
 
-// payloadVersion is the one version of Alertmanager's webhook payload.
+// payloadVersion is the only version of Alertmanager's webhook payload.
 const payloadVersion = "4"
 
-// message is what Alertmanager posts to a webhook receiver.
+// message is the payload that Alertmanager posts to a webhook receiver.
 // https://prometheus.io/docs/alerting/latest/configuration/#webhook_config
 type message struct {
 	*template.Data
@@ -24,12 +24,12 @@ type message struct {
 	TruncatedAlerts uint64 `json:"truncatedAlerts"`
 }
 
-// Decode reads one payload of Alertmanager's, and nothing after it. The status of the group is not
-// looked at: with max_alerts it can say resolved while an alert that was cut off
-// fires. Fields it does not know are let through, because Alertmanager adds some
+// Decode reads one payload of Alertmanager and returns an error if anything follows it. It
+// ignores the status of the group, which with max_alerts can be resolved while an alert
+// that was cut off fires. It ignores unknown fields, because Alertmanager adds fields
 // within version 4.
 //
-// The second result is how many alerts the sender left out.
+// The second result is how many alerts Alertmanager left out.
 func Decode(body io.Reader) ([]rollback.Alert, uint64, error) {
 	var m message
 	decoder := json.NewDecoder(body)
@@ -38,7 +38,7 @@ func Decode(body io.Reader) ([]rollback.Alert, uint64, error) {
 	}
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
 		if err == nil {
-			err = errors.New("there is more after the JSON object")
+			err = errors.New("more follows the JSON object")
 		}
 		return nil, 0, err
 	}
@@ -46,7 +46,7 @@ func Decode(body io.Reader) ([]rollback.Alert, uint64, error) {
 		return nil, 0, fmt.Errorf("version is %.40q, want %q: the receiver must not set a custom payload", m.Version, payloadVersion)
 	}
 	if m.Data == nil || len(m.Alerts) == 0 {
-		return nil, 0, errors.New("there are no alerts in it")
+		return nil, 0, errors.New("it contains no alerts")
 	}
 	alerts := make([]rollback.Alert, len(m.Alerts))
 	for i, a := range m.Alerts {

@@ -24,12 +24,12 @@ func envelope(alerts string) string {
 		`"commonAnnotations":{},"externalURL":"http://alertmanager","version":"4","groupKey":"{}:{}","truncatedAlerts":0}`
 }
 
-// payload is a right one; each old, new pair is replaced in it.
+// payload is a valid one, in which each pair of old and new text is replaced.
 func payload(oldnew ...string) string {
 	return strings.NewReplacer(oldnew...).Replace(envelope(anAlert))
 }
 
-func TestPayload(t *testing.T) {
+func TestPayloadIsDecoded(t *testing.T) {
 	firing := rollback.Alert{
 		Labels:      map[string]string{"alertname": "CanaryErrors", "backout": "rollback", "namespace": "shop", "release": "web"},
 		Annotations: map[string]string{"summary": "half of the requests fail"},
@@ -42,8 +42,8 @@ func TestPayload(t *testing.T) {
 		rule, body string
 		want       []rollback.Alert
 	}{
-		{"a firing alert is handed over as it is", payload(), []rollback.Alert{firing}},
-		{"a resolved alert is handed over as resolved", envelope(over), []rollback.Alert{resolved}},
+		{"a firing alert is passed on as it is", payload(), []rollback.Alert{firing}},
+		{"a resolved alert is passed on as resolved", envelope(over), []rollback.Alert{resolved}},
 		{"alerts keep their order", envelope(over + "," + anAlert), []rollback.Alert{resolved, firing}},
 		{
 			"the group's status does not count: with max_alerts it can be resolved while an alert fires",
@@ -51,9 +51,9 @@ func TestPayload(t *testing.T) {
 			[]rollback.Alert{firing},
 		},
 		{"alerts that were cut off do not hide the others", payload(`"truncatedAlerts":0`, `"truncatedAlerts":40`), []rollback.Alert{firing}},
-		{"the counter of cut off alerts may be missing", payload(`,"truncatedAlerts":0`, ``), []rollback.Alert{firing}},
-		{"unknown fields are let through", payload(`"version":"4"`, `"version":"4","routeID":"{}/0","notificationReason":{"a":[1]}`), []rollback.Alert{firing}},
-		{"space around the payload means nothing", "\n " + payload() + "\n\n", []rollback.Alert{firing}},
+		{"the number of cut off alerts may be missing", payload(`,"truncatedAlerts":0`, ``), []rollback.Alert{firing}},
+		{"unknown fields are ignored", payload(`"version":"4"`, `"version":"4","routeID":"{}/0","notificationReason":{"a":[1]}`), []rollback.Alert{firing}},
+		{"space around the payload is ignored", "\n " + payload() + "\n\n", []rollback.Alert{firing}},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
 			s, in := newServer(t, nil)
@@ -62,15 +62,15 @@ func TestPayload(t *testing.T) {
 			}
 			sameInstant := cmp.Comparer(func(a, b time.Time) bool { return a.Equal(b) })
 			if diff := cmp.Diff([][]rollback.Alert{c.want}, in.batches(), sameInstant); diff != "" {
-				t.Errorf("one payload is handed over once (-want +got):\n%s", diff)
+				t.Errorf("one payload is passed on once (-want +got):\n%s", diff)
 			}
 		})
 	}
 }
 
-func TestPayloadRefused(t *testing.T) {
+func TestInvalidPayloadIsRefused(t *testing.T) {
 	huge := strings.Repeat("x", 100_000)
-	for what, body := range map[string]string{
+	for name, body := range map[string]string{
 		"empty body":              "",
 		"not JSON":                "alerts!",
 		"null":                    "null",
@@ -106,46 +106,46 @@ func TestPayloadRefused(t *testing.T) {
 		"NUL after it":            payload() + "\x00",
 		"nested without end":      strings.Repeat("[", 50_000),
 	} {
-		t.Run(what, func(t *testing.T) {
+		t.Run(name, func(t *testing.T) {
 			s, in := newServer(t, nil)
 			w := post(s.Handler(), body)
 			if w.Code != http.StatusBadRequest {
-				t.Fatalf("what is no payload of version 4 is answered 400: got %d", w.Code)
+				t.Fatalf("any other body than a payload of version 4 is answered 400: got %d", w.Code)
 			}
 			problem, hint := problemOf(t, w)
 			if !strings.Contains(problem, "version 4") || !strings.Contains(hint, "webhook_config") {
-				t.Errorf("the answer says what is wrong and what to do: got %q, %q", problem, hint)
+				t.Errorf("the answer says what is wrong and how to fix it: got %q, %q", problem, hint)
 			}
 			if len(problem) > 1000 {
-				t.Errorf("the answer, and so the log, does not repeat what was sent at length: got %d bytes", len(problem))
+				t.Errorf("neither the answer nor the log repeats a long payload: got %d bytes", len(problem))
 			}
 			if n := len(in.batches()); n != 0 {
-				t.Errorf("nothing of it is handed over: got %d batches", n)
+				t.Errorf("no alert of it is passed on: got %d batches", n)
 			}
 		})
 	}
 }
 
-// TestBodyLimit goes to the byte on both sides of the border.
+// TestBodyLimit: the limit is exact to the byte.
 func TestBodyLimit(t *testing.T) {
 	for _, limit := range []int64{int64(len(payload())) + 1000, 1 << 20} {
 		s, in := newServer(t, func(o *handler.Options) { o.Config.MaxBody = limit })
-		// The filling stands once inside the payload and once after it.
-		for what, fill := range map[string]func(int) string{
+		// The padding is once inside the payload and once after it.
+		for where, pad := range map[string]func(int) string{
 			"inside": func(n int) string { return payload(`half of`, `half of`+strings.Repeat("f", n)) },
 			"after":  func(n int) string { return payload() + strings.Repeat(" ", n) },
 		} {
 			room := int(limit) - len(payload())
 			for _, c := range []struct{ more, want int }{{0, http.StatusOK}, {1, http.StatusRequestEntityTooLarge}} {
-				t.Run(fmt.Sprintf("%d, filled %s, %d more", limit, what, c.more), func(t *testing.T) {
+				t.Run(fmt.Sprintf("%d, padded %s, %d more", limit, where, c.more), func(t *testing.T) {
 					before := len(in.batches())
-					w := post(s.Handler(), fill(room+c.more))
+					w := post(s.Handler(), pad(room+c.more))
 					if w.Code != c.want {
 						t.Errorf("a body of %d+%d bytes is answered %d: got %d", limit, c.more, c.want, w.Code)
 					}
-					handed := len(in.batches()) - before
-					if (c.want == http.StatusOK) != (handed == 1) {
-						t.Errorf("what is too large is not handed over, the rest is: got %d batches", handed)
+					passed := len(in.batches()) - before
+					if (c.want == http.StatusOK) != (passed == 1) {
+						t.Errorf("a body that is too large is not passed on, any other is: got %d batches", passed)
 					}
 					if c.want != http.StatusOK {
 						if _, hint := problemOf(t, w); !strings.Contains(hint, "BACKOUT_MAX_BODY_BYTES") {

@@ -14,16 +14,17 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/report"
 )
 
-// Options are the parts of a Server; all are required but Board, Mode and Log.
+// Options are the parts of a Server. All but Board, Mode and Log are required.
 type Options struct {
 	Config   Config
 	Receiver Receiver
 	Reader   Reader
-	// Board is what the status page shows; one that shows nothing if nil.
-	Board *rollback.Board
-	// Mode is the policy's; the page says if backout only observes.
+	// Board is what the status page shows; an empty one if nil.
+	Board Board
+	// Mode is the policy's; the page says so if backout only observes.
 	Mode rollback.Mode
 	// Ready returns nil if backout can do its work now; /readyz shows its error.
 	Ready    func(context.Context) error
@@ -32,14 +33,14 @@ type Options struct {
 	Log *slog.Logger
 }
 
-// Server is both listeners.
+// Server is the webhook listener and the ops listener.
 type Server struct {
 	webhook, ops *http.Server
 	log          *slog.Logger
 }
 
-// New returns a server that does not listen yet. It reads the token and the
-// certificates once and returns an error that names the file if one is bad.
+// New returns a server that does not listen yet. It reads the token and the certificates
+// once; if one cannot be used, its error names the file.
 func New(o Options) (*Server, error) {
 	if err := o.Config.Validate(); err != nil {
 		return nil, err
@@ -48,11 +49,11 @@ func New(o Options) (*Server, error) {
 		o.Log = slog.Default()
 	}
 	if o.Board == nil {
-		o.Board = rollback.NewBoard()
+		o.Board = report.NewBoard()
 	}
 	w := &webhook{config: o.Config, receiver: o.Receiver, metrics: newMetrics(o.Registry), log: o.Log}
 	if o.Config.Auth == AuthBearer {
-		token, err := newSecretFile(o.Config.TokenFile, parseToken)
+		token, err := newWatchedFile(o.Config.TokenFile, parseToken)
 		if err != nil {
 			return nil, fmt.Errorf("BACKOUT_TOKEN_FILE: %w", err)
 		}
@@ -68,7 +69,7 @@ func New(o Options) (*Server, error) {
 	})
 	hooks.POST("/api/v1/alerts", w.authenticate, w.serveAlerts)
 	reads := newRouter(o.Log)
-	(&ops{reader: newCached(o.Reader), board: o.Board, gatherer: o.Registry, ready: o.Ready, log: o.Log}).register(reads)
+	(&ops{reader: newSharedReader(o.Reader), board: o.Board, gatherer: o.Registry, ready: o.Ready, log: o.Log}).register(reads)
 	pages, err := newPages(o)
 	if err != nil {
 		return nil, err
@@ -79,7 +80,7 @@ func New(o Options) (*Server, error) {
 	s.webhook = s.newServer(o.Config, hooks)
 	s.webhook.TLSConfig = tlsConfig
 	s.ops = s.newServer(o.Config, reads)
-	s.ops.RegisterOnShutdown(sync.OnceFunc(func() { close(pages.stream.over) }))
+	s.ops.RegisterOnShutdown(sync.OnceFunc(func() { close(pages.stream.closing) }))
 	return s, nil
 }
 
@@ -91,9 +92,8 @@ func (s *Server) newServer(c Config, h http.Handler) *http.Server {
 	}
 }
 
-// newRouter returns a gin engine without gin's own logging. A panic is answered
-// 500: Alertmanager repeats what it posted. The outer handlers see that answer
-// too.
+// newRouter returns a gin engine without gin's own logging. It answers a panic with 500,
+// so that Alertmanager posts again. The outer handlers see that answer too.
 func newRouter(log *slog.Logger, outer ...gin.HandlerFunc) *gin.Engine {
 	gin.SetMode(gin.ReleaseMode)
 	r := gin.New()
@@ -107,15 +107,14 @@ func newRouter(log *slog.Logger, outer ...gin.HandlerFunc) *gin.Engine {
 	return r
 }
 
-// Handler returns the webhook listener's handler, for tests of other packages
-// and for servers of one's own.
+// Handler returns the webhook listener's handler.
 func (s *Server) Handler() http.Handler { return s.webhook.Handler }
 
 // OpsHandler returns the ops listener's handler.
 func (s *Server) OpsHandler() http.Handler { return s.ops.Handler }
 
-// Serve answers on both listeners until Shutdown, and closes them. It returns the
-// first error that is not the shutdown itself.
+// Serve answers on both listeners until Shutdown, and closes them. It returns the first
+// error other than the shutdown.
 func (s *Server) Serve(webhook, ops net.Listener) error {
 	errs := make(chan error, 2)
 	go func() {
@@ -130,7 +129,7 @@ func (s *Server) Serve(webhook, ops net.Listener) error {
 	if !errors.Is(err, http.ErrServerClosed) {
 		_ = s.webhook.Close()
 		_ = s.ops.Close()
-		_ = <-errs // the other listener ends because it was closed just now
+		_ = <-errs // of the other listener, which has just been closed
 		return err
 	}
 	if err := <-errs; !errors.Is(err, http.ErrServerClosed) {
@@ -139,8 +138,8 @@ func (s *Server) Serve(webhook, ops net.Listener) error {
 	return nil
 }
 
-// Shutdown stops listening and waits until the requests in hand are answered, or
-// ctx ends. The ops listener goes last, so that health can be asked meanwhile.
+// Shutdown stops listening and waits until the requests in progress are answered or ctx
+// ends. The ops listener closes last, so that health checks are answered meanwhile.
 func (s *Server) Shutdown(ctx context.Context) error {
 	return errors.Join(s.webhook.Shutdown(ctx), s.ops.Shutdown(ctx))
 }

@@ -1,11 +1,9 @@
 package handler_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -23,7 +21,7 @@ import (
 	"github.com/upcommerce/backout/rollback"
 )
 
-// inbox is a Receiver that keeps what it is handed.
+// inbox is a Receiver that keeps the alerts that it receives.
 type inbox struct {
 	mu    sync.Mutex
 	calls [][]rollback.Alert
@@ -41,38 +39,38 @@ func (i *inbox) Accept(ctx context.Context, alerts []rollback.Alert) error {
 	return nil
 }
 
-// batches returns what was handed over so far.
+// batches returns the alerts of each call so far.
 func (i *inbox) batches() [][]rollback.Alert {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.calls
 }
 
-// shelf is a Reader of fixed records.
-type shelf struct {
-	records []rollback.Record
-	err     error
+// records is a Reader of fixed records.
+type records struct {
+	all []rollback.Record
+	err error
 }
 
-func (s shelf) All(context.Context) ([]rollback.Record, error) { return s.records, s.err }
+func (r records) All(context.Context) ([]rollback.Record, error) { return r.all, r.err }
 
-func (s shelf) Records(_ context.Context, k rollback.Key) ([]rollback.Record, error) {
+func (r records) Records(_ context.Context, k rollback.Key, _ rollback.Consistency) ([]rollback.Record, error) {
 	var found []rollback.Record
-	for _, r := range s.records {
-		if r.Key == k {
-			found = append(found, r)
+	for _, one := range r.all {
+		if one.Key == k {
+			found = append(found, one)
 		}
 	}
-	return found, s.err
+	return found, r.err
 }
 
-func (s shelf) Record(_ context.Context, k rollback.Key, revision int) (rollback.Record, bool, error) {
-	for _, r := range s.records {
-		if r.Key == k && r.Revision == revision {
-			return r, true, s.err
+func (r records) Record(_ context.Context, k rollback.Key, revision int) (rollback.Record, bool, error) {
+	for _, one := range r.all {
+		if one.Key == k && one.Revision == revision {
+			return one, true, r.err
 		}
 	}
-	return rollback.Record{}, false, s.err
+	return rollback.Record{}, false, r.err
 }
 
 func openConfig() handler.Config {
@@ -82,13 +80,13 @@ func openConfig() handler.Config {
 	}
 }
 
-// newServer returns a server that takes alerts from everybody, but for what
-// change says, and where the alerts go.
+// newServer returns a server without authentication, as changed by change, and the inbox of its
+// alerts.
 func newServer(t *testing.T, change func(*handler.Options)) (*handler.Server, *inbox) {
 	t.Helper()
 	in := &inbox{}
 	o := handler.Options{
-		Config: openConfig(), Receiver: in, Reader: shelf{}, Registry: prometheus.NewRegistry(),
+		Config: openConfig(), Receiver: in, Reader: records{}, Registry: prometheus.NewRegistry(),
 		Ready: func(context.Context) error { return nil }, Log: slog.New(slog.DiscardHandler),
 	}
 	if change != nil {
@@ -117,7 +115,7 @@ func problemOf(t *testing.T, w *httptest.ResponseRecorder) (problem, hint string
 	t.Helper()
 	var p struct{ Error, Hint string }
 	if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil {
-		t.Errorf("an answer that is no success is JSON: %v in %q", err, w.Body)
+		t.Errorf("an answer other than 2xx is JSON: %v in %q", err, w.Body)
 	}
 	return p.Error, p.Hint
 }
@@ -165,15 +163,15 @@ func replace(t *testing.T, path, text string) {
 	}
 }
 
-func TestStoreFailure(t *testing.T) {
+func TestAlertsThatCannotBeStoredAreAnswered503(t *testing.T) {
 	s, in := newServer(t, nil)
 	in.accept = func(context.Context) error { return errors.New("etcd is away: secret detail") }
 	w := post(s.Handler(), payload())
 	if w.Code != http.StatusServiceUnavailable {
-		t.Errorf("what could not be stored is answered 503, so that Alertmanager repeats it: got %d", w.Code)
+		t.Errorf("alerts that could not be stored are answered 503, so that Alertmanager posts them again: got %d", w.Code)
 	}
 	if _, hint := problemOf(t, w); hint == "" || strings.Contains(w.Body.String(), "secret detail") {
-		t.Errorf("the answer says what to do and leaves the cause to the log: got %s", w.Body)
+		t.Errorf("the answer says what to do, and the cause is only in the log: got %s", w.Body)
 	}
 }
 
@@ -188,16 +186,16 @@ func TestStoreTimeout(t *testing.T) {
 		}
 	}
 	if w := post(s.Handler(), payload()); w.Code != http.StatusServiceUnavailable {
-		t.Errorf("storing ends with BACKOUT_STORE_TIMEOUT, and is answered 503: got %d", w.Code)
+		t.Errorf("storing ends after BACKOUT_STORE_TIMEOUT, and is answered 503: got %d", w.Code)
 	}
 }
 
-func TestPanic(t *testing.T) {
+func TestPanicIsAnswered500(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	s, in := newServer(t, func(o *handler.Options) { o.Registry = registry })
 	in.accept = func(context.Context) error { panic("a defect") }
 	if w := post(s.Handler(), payload()); w.Code != http.StatusInternalServerError {
-		t.Errorf("a panic is answered 500, so that Alertmanager repeats it: got %d", w.Code)
+		t.Errorf("a panic is answered 500, so that Alertmanager posts again: got %d", w.Code)
 	}
 	in.accept = nil
 	if w := post(s.Handler(), payload()); w.Code != http.StatusOK {
@@ -205,7 +203,7 @@ func TestPanic(t *testing.T) {
 	}
 	for code, want := range map[string]float64{"200": 1, "500": 1, "503": 0} {
 		if got := requests(t, registry, code); got != want {
-			t.Errorf("every answer is counted, panics too: backout_webhook_requests_total{code=%q} is %v, want %v", code, got, want)
+			t.Errorf("every answer is counted, also panics: backout_webhook_requests_total{code=%q} is %v, want %v", code, got, want)
 		}
 	}
 }
@@ -227,156 +225,6 @@ func requests(t *testing.T, registry *prometheus.Registry, code string) float64 
 			}
 		}
 	}
-	t.Errorf("backout_webhook_requests_total{code=%q} is there from the start", code)
+	t.Errorf("backout_webhook_requests_total{code=%q} exists from the start", code)
 	return 0
-}
-
-// TestRoutes pins what each listener offers, and that neither offers the other's.
-func TestRoutes(t *testing.T) {
-	s, in := newServer(t, nil)
-	for _, c := range []struct {
-		what         string
-		handler      http.Handler
-		method, path string
-		want         int
-	}{
-		{"reading at the webhook", s.Handler(), http.MethodGet, "/api/v1/alerts", http.StatusMethodNotAllowed},
-		{"replacing at the webhook", s.Handler(), http.MethodPut, "/api/v1/alerts", http.StatusMethodNotAllowed},
-		{"deleting at the webhook", s.Handler(), http.MethodDelete, "/api/v1/alerts", http.StatusMethodNotAllowed},
-		{"unknown path", s.Handler(), http.MethodPost, "/", http.StatusNotFound},
-		{"older API", s.Handler(), http.MethodPost, "/api/v0/alerts", http.StatusNotFound},
-		{"records at the webhook", s.Handler(), http.MethodGet, "/api/v1/records", http.StatusNotFound},
-		{"metrics at the webhook", s.Handler(), http.MethodGet, "/metrics", http.StatusNotFound},
-		{"profiles at the webhook", s.Handler(), http.MethodGet, "/debug/pprof/", http.StatusNotFound},
-		{"alerts at ops", s.OpsHandler(), http.MethodPost, "/api/v1/alerts", http.StatusNotFound},
-		{"posting records", s.OpsHandler(), http.MethodPost, "/api/v1/records", http.StatusMethodNotAllowed},
-		{"deleting a record", s.OpsHandler(), http.MethodDelete, "/api/v1/records/shop/web/3", http.StatusMethodNotAllowed},
-		{"replacing a record", s.OpsHandler(), http.MethodPut, "/api/v1/records/shop/web/3", http.StatusMethodNotAllowed},
-		{"posting metrics", s.OpsHandler(), http.MethodPost, "/metrics", http.StatusMethodNotAllowed},
-	} {
-		w := httptest.NewRecorder()
-		c.handler.ServeHTTP(w, httptest.NewRequest(c.method, c.path, strings.NewReader(payload())))
-		if w.Code != c.want {
-			t.Errorf("%s: %s %s is answered %d, got %d", c.what, c.method, c.path, c.want, w.Code)
-		}
-	}
-	if n := len(in.batches()); n != 0 {
-		t.Errorf("nothing but a POST of alerts hands anything over: got %d batches", n)
-	}
-}
-
-// TestSlowBody pins that a sender which is slow holds nothing for long, and that
-// what was not read to its end is to be repeated: it may have been right.
-func TestSlowBody(t *testing.T) {
-	s, in := newServer(t, func(o *handler.Options) { o.Config.ReadTimeout = 100 * time.Millisecond })
-	webhook, _ := serve(t, s)
-	for what, head := range map[string]string{
-		"body":    "POST /api/v1/alerts HTTP/1.1\r\nHost: b\r\nContent-Length: 1000\r\n\r\n" + payload()[:50],
-		"headers": "POST /api/v1/alerts HTTP/1.1\r\nHost: b\r\n",
-	} {
-		t.Run(what, func(t *testing.T) {
-			conn, err := net.Dial("tcp", webhook)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer func() { _ = conn.Close() }()
-			if _, err := io.WriteString(conn, head); err != nil {
-				t.Fatal(err)
-			}
-			if err := conn.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
-				t.Fatal(err)
-			}
-			answer, err := io.ReadAll(conn)
-			if err != nil {
-				t.Fatalf("a slow sender is hung up on: %v", err)
-			}
-			if what == "body" && !bytes.HasPrefix(answer, []byte("HTTP/1.1 503 ")) {
-				t.Errorf("a body that did not come in time is answered 503, so that Alertmanager repeats it: got %q", answer)
-			}
-		})
-	}
-	if n := len(in.batches()); n != 0 {
-		t.Errorf("half a body hands nothing over: got %d batches", n)
-	}
-}
-
-func TestShutdownAnswersWhatIsInHand(t *testing.T) {
-	s, in := newServer(t, nil)
-	entered, leave := make(chan struct{}), make(chan struct{})
-	in.accept = func(context.Context) error {
-		close(entered)
-		<-leave
-		return nil
-	}
-	listeners := make([]net.Listener, 2)
-	for i := range listeners {
-		var err error
-		if listeners[i], err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
-			t.Fatal(err)
-		}
-	}
-	served := make(chan error, 1)
-	go func() { served <- s.Serve(listeners[0], listeners[1]) }()
-	url := "http://" + listeners[0].Addr().String() + "/api/v1/alerts"
-
-	answered := make(chan int, 1)
-	go func() {
-		response, err := http.Post(url, "application/json", strings.NewReader(payload()))
-		if err != nil {
-			answered <- 0
-			return
-		}
-		_ = response.Body.Close()
-		answered <- response.StatusCode
-	}()
-	<-entered
-	down := make(chan error, 1)
-	go func() { down <- s.Shutdown(t.Context()) }()
-	for { // until the listener is closed
-		conn, err := net.Dial("tcp", listeners[0].Addr().String())
-		if err != nil {
-			break
-		}
-		_ = conn.Close()
-		time.Sleep(time.Millisecond)
-	}
-	response, err := http.Get("http://" + listeners[1].Addr().String() + "/healthz")
-	if err != nil || response.StatusCode != http.StatusOK {
-		t.Errorf("health can be asked while the last requests are answered: %v", err)
-	} else {
-		_ = response.Body.Close()
-	}
-	select {
-	case err := <-down:
-		t.Errorf("Shutdown waits for the request in hand; it returned %v", err)
-	default:
-	}
-	close(leave)
-	if code := <-answered; code != http.StatusOK {
-		t.Errorf("a request in hand is answered: got %d", code)
-	}
-	if err := <-down; err != nil {
-		t.Errorf("Shutdown ends without error once all is answered: %v", err)
-	}
-	if err := <-served; err != nil {
-		t.Errorf("Serve returns no error after a shutdown: got %v", err)
-	}
-}
-
-func TestServeTellsOfALostListener(t *testing.T) {
-	s, _ := newServer(t, nil)
-	listeners := make([]net.Listener, 2)
-	for i := range listeners {
-		var err error
-		if listeners[i], err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
-			t.Fatal(err)
-		}
-	}
-	_ = listeners[1].Close()
-	if err := s.Serve(listeners[0], listeners[1]); err == nil {
-		t.Error("Serve returns the error of a listener that broke")
-	}
-	if _, err := net.Dial("tcp", listeners[0].Addr().String()); err == nil {
-		t.Error("one broken listener closes the other")
-	}
 }

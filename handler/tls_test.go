@@ -20,7 +20,7 @@ import (
 	"github.com/upcommerce/backout/handler"
 )
 
-// authority is a CA that a test makes.
+// authority is a CA of a test.
 type authority struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
@@ -39,20 +39,20 @@ func newAuthority(t *testing.T, name string) *authority {
 	return a
 }
 
-// sign makes a certificate; a CA without one signs its own.
-func (a *authority) sign(t *testing.T, public *ecdsa.PublicKey, form *x509.Certificate) *x509.Certificate {
+// sign makes a certificate; a CA without a certificate signs its own.
+func (a *authority) sign(t *testing.T, public *ecdsa.PublicKey, template *x509.Certificate) *x509.Certificate {
 	t.Helper()
 	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
 	if err != nil {
 		t.Fatal(err)
 	}
-	form.SerialNumber = serial
-	form.NotBefore, form.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+	template.SerialNumber = serial
+	template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
 	parent := a.cert
 	if parent == nil {
-		parent = form
+		parent = template
 	}
-	der, err := x509.CreateCertificate(rand.Reader, form, parent, public, a.key)
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, public, a.key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,8 +63,7 @@ func (a *authority) sign(t *testing.T, public *ecdsa.PublicKey, form *x509.Certi
 	return cert
 }
 
-// issue returns certificate and key as PEM, for a server on loopback and for a
-// client.
+// issue returns certificate and key as PEM, for a server on loopback and for a client.
 func (a *authority) issue(t *testing.T, name string) (cert, key string) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -80,19 +79,19 @@ func (a *authority) issue(t *testing.T, name string) (cert, key string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return inPEM("CERTIFICATE", leaf.Raw), inPEM("EC PRIVATE KEY", der)
+	return encodePEM("CERTIFICATE", leaf.Raw), encodePEM("EC PRIVATE KEY", der)
 }
 
-func (a *authority) pem() string { return inPEM("CERTIFICATE", a.cert.Raw) }
+func (a *authority) pem() string { return encodePEM("CERTIFICATE", a.cert.Raw) }
 
-func inPEM(kind string, der []byte) string {
+func encodePEM(kind string, der []byte) string {
 	var b bytes.Buffer
 	_ = pem.Encode(&b, &pem.Block{Type: kind, Bytes: der})
 	return b.String()
 }
 
-// sender is an Alertmanager with a client certificate of ca, or without one if
-// ca is nil. It trusts servers of the given CAs.
+// sender is an Alertmanager with a client certificate of ca, or without one if ca is nil. It
+// trusts servers of the given CAs.
 func sender(t *testing.T, ca *authority, trusts ...*authority) *http.Client {
 	t.Helper()
 	config := &tls.Config{RootCAs: x509.NewCertPool(), ClientSessionCache: tls.NewLRUClientSessionCache(0)}
@@ -105,7 +104,7 @@ func sender(t *testing.T, ca *authority, trusts ...*authority) *http.Client {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// A client may present what the server does not ask for.
+		// A client may present a certificate of a CA that the server does not name.
 		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
 	}
 	return &http.Client{Transport: &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}, Timeout: 5 * time.Second}
@@ -130,8 +129,8 @@ func (f tlsFiles) issue(t *testing.T, ca *authority) {
 	replace(t, f.cert, cert)
 }
 
-// serveTLS serves with a certificate of server, to clients of the CA clients; to
-// everybody if that is nil.
+// serveTLS serves with a certificate of the CA server, to clients of the CA clients; to every
+// client if that is nil.
 func serveTLS(t *testing.T, server, clients *authority) (address string, files tlsFiles, in *inbox) {
 	t.Helper()
 	folder := t.TempDir()
@@ -148,11 +147,11 @@ func serveTLS(t *testing.T, server, clients *authority) (address string, files t
 	return address, files, in
 }
 
-func TestTLS(t *testing.T) {
+func TestListenerWithACertificateServesOnlyTLS(t *testing.T) {
 	ours, foreign := newAuthority(t, "ours"), newAuthority(t, "foreign")
 	address, _, in := serveTLS(t, ours, nil)
 	if code, err := postTLS(sender(t, nil, ours), address); code != http.StatusOK {
-		t.Errorf("with a certificate the listener speaks TLS: got %d, %v", code, err)
+		t.Errorf("with a certificate, the listener serves TLS: got %d, %v", code, err)
 	}
 	if _, err := postTLS(sender(t, nil, foreign), address); err == nil {
 		t.Error("the listener presents the configured certificate and no other")
@@ -160,27 +159,27 @@ func TestTLS(t *testing.T) {
 	old := sender(t, nil, ours)
 	old.Transport.(*http.Transport).TLSClientConfig.MaxVersion = tls.VersionTLS11
 	if _, err := postTLS(old, address); err == nil {
-		t.Error("nothing older than TLS 1.2 is spoken")
+		t.Error("versions before TLS 1.2 are refused")
 	}
 	response, err := http.Post("http://"+address+"/api/v1/alerts", "application/json", strings.NewReader(payload()))
 	if err == nil {
 		_ = response.Body.Close()
 	}
 	if err == nil && response.StatusCode == http.StatusOK {
-		t.Error("with a certificate the listener does not speak plain HTTP")
+		t.Error("with a certificate, the listener does not serve plain HTTP")
 	}
 	if n := len(in.batches()); n != 1 {
-		t.Errorf("only what came by TLS is handed over: got %d batches", n)
+		t.Errorf("only alerts posted over TLS are passed on: got %d batches", n)
 	}
 }
 
-func TestClientCertificates(t *testing.T) {
+func TestClientCertificateIsRequired(t *testing.T) {
 	ours, clients, foreign := newAuthority(t, "ours"), newAuthority(t, "clients"), newAuthority(t, "foreign")
 	address, _, in := serveTLS(t, ours, clients)
 	for _, c := range []struct {
-		what   string
+		name   string
 		client *authority
-		right  bool
+		valid  bool
 	}{
 		{"a certificate of the client CA", clients, true},
 		{"no certificate", nil, false},
@@ -189,65 +188,65 @@ func TestClientCertificates(t *testing.T) {
 	} {
 		before := len(in.batches())
 		code, err := postTLS(sender(t, c.client, ours), address)
-		if (code == http.StatusOK) != c.right {
-			t.Errorf("%s: right is %t, got %d, %v", c.what, c.right, code, err)
+		if (code == http.StatusOK) != c.valid {
+			t.Errorf("%s: valid is %t, got %d, %v", c.name, c.valid, code, err)
 		}
-		if handed := len(in.batches()) - before; (handed == 1) != c.right {
-			t.Errorf("%s: right is %t, but %d batches were handed over", c.what, c.right, handed)
+		if passed := len(in.batches()) - before; (passed == 1) != c.valid {
+			t.Errorf("%s: valid is %t, but %d batches were passed on", c.name, c.valid, passed)
 		}
 	}
 }
 
-func TestCertificateRotation(t *testing.T) {
+func TestCertificateIsRotatedWithoutARestart(t *testing.T) {
 	first, second := newAuthority(t, "first"), newAuthority(t, "second")
 	address, files, _ := serveTLS(t, first, nil)
-	trusting := func(a *authority) error {
+	post := func(a *authority) error {
 		_, err := postTLS(sender(t, nil, a), address)
 		return err
 	}
-	if err := trusting(first); err != nil {
+	if err := post(first); err != nil {
 		t.Fatal(err)
 	}
 	cert, key := second.issue(t, "backout")
 	replace(t, files.cert, cert)
-	if err := trusting(first); err != nil {
-		t.Errorf("while certificate and key do not fit, the last pair stays in force: %v", err)
+	if err := post(first); err != nil {
+		t.Errorf("while certificate and key do not match, the last pair stays in use: %v", err)
 	}
 	replace(t, files.key, key)
-	if err := trusting(second); err != nil {
+	if err := post(second); err != nil {
 		t.Errorf("the new certificate is presented without a restart: %v", err)
 	}
-	if err := trusting(first); err == nil {
-		t.Error("the old certificate is not presented any more")
+	if err := post(first); err == nil {
+		t.Error("the old certificate is no longer presented")
 	}
-	replace(t, files.cert, "no certificate")
-	if err := trusting(second); err != nil {
-		t.Errorf("a spoilt file leaves the last certificate in force: %v", err)
+	replace(t, files.cert, "not a certificate")
+	if err := post(second); err != nil {
+		t.Errorf("after a broken file, the last certificate stays in use: %v", err)
 	}
 }
 
-func TestClientCARotation(t *testing.T) {
+func TestClientCAIsRotatedWithoutARestart(t *testing.T) {
 	ours, first, second := newAuthority(t, "ours"), newAuthority(t, "first"), newAuthority(t, "second")
 	address, files, _ := serveTLS(t, ours, first)
 	before, after := sender(t, first, ours), sender(t, second, ours)
 	if code, err := postTLS(before, address); code != http.StatusOK {
-		t.Fatalf("a client of the first CA is let in: %v", err)
+		t.Fatalf("a client of the first CA is accepted: %v", err)
 	}
 	if _, err := postTLS(after, address); err == nil {
-		t.Fatal("a client of the second CA is not let in yet")
+		t.Fatal("a client of the second CA is not accepted yet")
 	}
 	replace(t, files.cas, second.pem())
 	if code, err := postTLS(after, address); code != http.StatusOK {
-		t.Errorf("the new CA counts without a restart: %v", err)
+		t.Errorf("the new CA is used without a restart: %v", err)
 	}
 	if _, err := postTLS(before, address); err == nil {
-		t.Error("a client of the old CA is refused, though it could resume its session")
+		t.Error("a client of the old CA is refused, although it could resume its session")
 	}
 	replace(t, files.cas, "")
 	if code, err := postTLS(after, address); code != http.StatusOK {
-		t.Errorf("a spoilt file leaves the last CAs in force: %v", err)
+		t.Errorf("after a broken file, the last CAs stay in use: %v", err)
 	}
 	if _, err := postTLS(sender(t, nil, ours), address); err == nil {
-		t.Error("a spoilt file lets nobody else in")
+		t.Error("after a broken file, no other client is accepted")
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/upcommerce/backout/rollback"
 )
 
-// Receiver stores alerts. *rollback.Engine is one.
+// Receiver stores alerts. *engine.Engine is one.
 type Receiver interface {
 	// Accept returns nil once every alert is stored or refused.
 	Accept(ctx context.Context, alerts []rollback.Alert) error
@@ -22,13 +22,13 @@ type Receiver interface {
 type webhook struct {
 	config   Config
 	receiver Receiver
-	// bearer is nil if nobody has to present a token.
+	// bearer is nil if senders need no token.
 	bearer  *bearer
 	metrics *metrics
 	log     *slog.Logger
 }
 
-// problem is the body of an answer that is not 2xx.
+// problem is the body of an answer that is not 2xx: what is wrong, and how to fix it.
 type problem struct {
 	Error string `json:"error"`
 	Hint  string `json:"hint,omitempty"`
@@ -46,8 +46,8 @@ func (w *webhook) authenticate(c *gin.Context) {
 	})
 }
 
-// serveAlerts answers 2xx once everything is stored or refused, 4xx to what will
-// never be right, and 5xx to what Alertmanager is to post again: it repeats only
+// serveAlerts answers 2xx once every alert is stored or refused, 4xx to a request that
+// would fail again, and 5xx to one that Alertmanager should post again: it retries only
 // 5xx.
 func (w *webhook) serveAlerts(c *gin.Context) {
 	body := http.MaxBytesReader(c.Writer, c.Request.Body, w.config.MaxBody)
@@ -57,20 +57,20 @@ func (w *webhook) serveAlerts(c *gin.Context) {
 	case errors.As(err, &tooLarge):
 		c.AbortWithStatusJSON(http.StatusRequestEntityTooLarge, problem{
 			"the body is larger than BACKOUT_MAX_BODY_BYTES",
-			"group alerts by release, or raise BACKOUT_MAX_BODY_BYTES",
+			"group alerts by release, or increase BACKOUT_MAX_BODY_BYTES",
 		})
 		return
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		w.log.WarnContext(c, "payload not read in time; the sender is to repeat it", "error", err)
+		w.log.WarnContext(c, "payload not read in time; the sender has to post it again", "error", err)
 		c.AbortWithStatusJSON(http.StatusServiceUnavailable, problem{
-			"the body did not come within BACKOUT_READ_TIMEOUT", "post it again; a slow network may need a longer limit",
+			"the body did not arrive within BACKOUT_READ_TIMEOUT", "post it again; a slow network may need a longer limit",
 		})
 		return
 	case err != nil:
 		w.log.WarnContext(c, "payload refused", "error", err)
 		c.AbortWithStatusJSON(http.StatusBadRequest, problem{
 			"not an Alertmanager webhook payload of version 4: " + err.Error(),
-			"point a webhook_config of Alertmanager at this address, without a custom payload",
+			"point a webhook_config of Alertmanager to this address, without a custom payload",
 		})
 		return
 	}
@@ -80,7 +80,7 @@ func (w *webhook) serveAlerts(c *gin.Context) {
 	ctx, cancel := context.WithTimeout(c.Request.Context(), w.config.StoreTimeout)
 	defer cancel()
 	if err := w.receiver.Accept(ctx, alerts); err != nil {
-		w.log.ErrorContext(c, "alerts not stored; the sender is to repeat them", "error", err)
+		w.log.ErrorContext(c, "alerts not stored; the sender has to post them again", "error", err)
 		c.AbortWithStatusJSON(http.StatusServiceUnavailable, problem{
 			Error: "the alerts could not be stored", Hint: "post them again; backout's log has the cause",
 		})

@@ -1,18 +1,18 @@
-// Keeps the page as it is on the server: it listens for changes and asks for the
-// page again. Without it the page is the same, and reloads by itself.
+// Keeps the page up to date: it listens for changes and fetches the page again. Without
+// this script, the page reloads every 15 seconds.
 "use strict";
 (() => {
-  const link = document.getElementById("link");
-  let fetching = false, again = false, last = new Date();
+  const status = document.getElementById("freshness");
+  let fetching = false, refreshAgain = false, last = new Date();
 
-  const say = (text, late) => {
-    link.textContent = text;
-    link.classList.toggle("late", late);
+  const showStatus = (text, late) => {
+    status.textContent = text;
+    status.classList.toggle("late", late);
   };
   const clock = (date) => date.toISOString().slice(11, 19) + " UTC";
 
-  // Only what differs is replaced, so that focus and selection stay.
-  const show = (page) => {
+  // Only parts that differ are replaced, so that focus and selection stay.
+  const update = (page) => {
     for (const part of document.querySelectorAll("[data-live]")) {
       const fresh = page.getElementById(part.id);
       if (fresh && fresh.outerHTML !== part.outerHTML) {
@@ -27,19 +27,19 @@
   };
 
   const refresh = async () => {
-    if (fetching) { again = true; return; }
+    if (fetching) { refreshAgain = true; return; }
     fetching = true;
     try {
       const answer = await fetch(location.href, { headers: { Accept: "text/html" }, cache: "no-store" });
       if (!answer.ok) throw new Error(answer.status);
-      show(new DOMParser().parseFromString(await answer.text(), "text/html"));
+      update(new DOMParser().parseFromString(await answer.text(), "text/html"));
       last = new Date();
-      say("live, as of " + clock(last), false);
+      showStatus("live, as of " + clock(last), false);
     } catch {
-      say("NOT up to date: backout does not answer since " + clock(last), true);
+      showStatus("NOT up to date: backout has not answered since " + clock(last), true);
     }
     fetching = false;
-    if (again) { again = false; refresh(); }
+    if (refreshAgain) { refreshAgain = false; refresh(); }
   };
 
   const listen = () => {
@@ -47,7 +47,7 @@
     events.addEventListener("change", refresh);
     events.addEventListener("open", refresh);
     events.addEventListener("error", () => {
-      // Refused for good: too many pages are open. The clock goes on.
+      // The server refused the stream: too many pages are open. Polling goes on.
       if (events.readyState === EventSource.CLOSED) setTimeout(listen, 30000);
     });
   };
