@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"fmt"
@@ -10,17 +10,22 @@ import (
 	"github.com/upcommerce/backout/rules"
 )
 
-// rulesCommand returns the command that prints the alert rules. It needs no
-// cluster and no configuration.
+// ownFlag selects the rules about backout itself.
+const ownFlag = "own"
+
+// rulesCommand returns the command that prints the alert rules. It needs no cluster and
+// no configuration.
 func rulesCommand() *cobra.Command {
 	var preset string
 	var set map[string]string
 	c := &cobra.Command{
 		Use:   "rules",
-		Short: "Print the alert rules for Prometheus: where the numbers come from, and how sure they have to be",
-		Example: "  backout rules > canary.rules.yml\n" +
-			"  backout rules --preset istio --set z=4.5,requests=100\n" +
-			"  backout rules --own > backout.rules.yml",
+		Short: "Print the alert rules for Prometheus",
+		Long: `Print the alert rules for Prometheus: those about canaries, for a source of metrics and with
+thresholds of your choice, or those about backout itself. rules/README.md explains them.`,
+		Example: `  backout rules > canary.rules.yml
+  backout rules --preset istio --set z=4.5,requests=100
+  backout rules --own > backout.rules.yml`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			b, err := ruleFile(cmd, preset, set)
@@ -31,17 +36,15 @@ func rulesCommand() *cobra.Command {
 			return err
 		},
 	}
-	c.Flags().StringVar(&preset, "preset", rules.DefaultPreset, "where the numbers come from: "+strings.Join(rules.Presets(), ", "))
-	c.Flags().Bool(ownFlag, false, "the rules about backout itself, which tell when it is down or alerts do not get to it")
-	c.Flags().StringToStringVar(&set, "set", nil, "thresholds, as in z=4.5; rules/README.md lists them")
+	c.Flags().StringVar(&preset, "preset", rules.DefaultPreset, "source of the metrics: "+strings.Join(rules.Presets(), ", "))
+	c.Flags().Bool(ownFlag, false, "the rules about backout itself: that it runs, and that alerts reach it")
+	c.Flags().StringToStringVar(&set, "set", nil, "thresholds, such as z=4.5; rules/README.md lists them")
 	c.MarkFlagsMutuallyExclusive(ownFlag, "preset")
 	c.MarkFlagsMutuallyExclusive(ownFlag, "set")
 	return c
 }
 
-const ownFlag = "own"
-
-// ruleFile returns the file that the flags ask for.
+// ruleFile returns the file that the flags select.
 func ruleFile(cmd *cobra.Command, preset string, set map[string]string) ([]byte, error) {
 	if own, err := cmd.Flags().GetBool(ownFlag); own || err != nil {
 		return rules.Own()

@@ -1,4 +1,4 @@
-package main
+package serve
 
 import (
 	"net/http"
@@ -13,7 +13,7 @@ import (
 // noAnswer is the code of a request that the API server did not answer.
 const noAnswer = "none"
 
-// apiRequests counts what this process asks of the API server.
+// apiRequests counts this process's requests to the API server.
 type apiRequests struct {
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
@@ -42,27 +42,27 @@ func newAPIRequests(reg prometheus.Registerer) *apiRequests {
 	return a
 }
 
-// counted returns a configuration whose clients are counted.
-func (a *apiRequests) counted(config *rest.Config) *rest.Config {
+// count returns a copy of the configuration whose clients' requests are counted.
+func (a *apiRequests) count(config *rest.Config) *rest.Config {
 	config = rest.CopyConfig(config)
-	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return roundTripper{a, next} })
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return countingTransport{a, next} })
 	return config
 }
 
-type roundTripper struct {
+type countingTransport struct {
 	*apiRequests
 	next http.RoundTripper
 }
 
-// RoundTrip passes the request on and counts the answer.
-func (r roundTripper) RoundTrip(q *http.Request) (*http.Response, error) {
+// RoundTrip passes the request on and counts its answer.
+func (t countingTransport) RoundTrip(q *http.Request) (*http.Response, error) {
 	began, method := time.Now(), strings.ToLower(q.Method)
-	answer, err := r.next.RoundTrip(q)
-	r.seconds.WithLabelValues(method).Observe(time.Since(began).Seconds())
+	answer, err := t.next.RoundTrip(q)
+	t.seconds.WithLabelValues(method).Observe(time.Since(began).Seconds())
 	code := noAnswer
 	if err == nil {
 		code = strconv.Itoa(answer.StatusCode)
 	}
-	r.requests.WithLabelValues(method, code).Inc()
+	t.requests.WithLabelValues(method, code).Inc()
 	return answer, err
 }

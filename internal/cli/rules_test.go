@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"bytes"
@@ -13,7 +13,7 @@ import (
 func TestTheRulesCommand(t *testing.T) {
 	for _, tt := range []struct {
 		args string
-		// has is in what is printed, fails in the error.
+		// The output contains has, or the error contains fails.
 		has, fails string
 	}{
 		{args: "", has: "http_requests_total{"},
@@ -28,7 +28,7 @@ func TestTheRulesCommand(t *testing.T) {
 		{args: "--set z=NaN", fails: "z: NaN is no threshold"},
 	} {
 		t.Run(tt.args, func(t *testing.T) {
-			c := newCommand(envconfig.MapLookuper(nil), append([]string{"backout", "rules"}, strings.Fields(tt.args)...))
+			c := New(envconfig.MapLookuper(nil), append([]string{"backout", "rules"}, strings.Fields(tt.args)...))
 			var out bytes.Buffer
 			c.SetOut(&out)
 			err := c.ExecuteContext(t.Context())
@@ -36,7 +36,7 @@ func TestTheRulesCommand(t *testing.T) {
 			case tt.fails == "" && (err != nil || !strings.Contains(out.String(), tt.has)):
 				t.Errorf("%v; want %q in:\n%s", err, tt.has, out.String())
 			case tt.fails != "" && (err == nil || !strings.Contains(err.Error(), tt.fails) || out.Len() > 0):
-				t.Errorf("%v; want an error with %q, and nothing printed", err, tt.fails)
+				t.Errorf("%v; want an error with %q, and no output", err, tt.fails)
 			}
 		})
 	}

@@ -1,4 +1,4 @@
-package main
+package serve
 
 import (
 	"fmt"
@@ -18,16 +18,16 @@ import (
 	"github.com/upcommerce/backout/rollback/notify"
 )
 
-// load reads an environment of these variables.
+// load reads the configuration from these variables.
 func load(t *testing.T, env map[string]string) (config, error) {
 	t.Helper()
 	return loadConfig(t.Context(), envconfig.MapLookuper(env))
 }
 
-func TestConfigDefaults(t *testing.T) {
+func TestTheDefaultsOfTheConfiguration(t *testing.T) {
 	got, err := load(t, map[string]string{"BACKOUT_TOKEN_FILE": "/run/token"})
 	if err != nil {
-		t.Fatalf("a token file is all that has to be set: %v", err)
+		t.Fatalf("only a token file has to be set: %v", err)
 	}
 	want := config{
 		Policy: rollback.Policy{
@@ -48,24 +48,24 @@ func TestConfigDefaults(t *testing.T) {
 		Grace: 25 * time.Second,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("the defaults are those of the README (-want +got):\n%s", diff)
+		t.Errorf("the defaults are those of docs/configuration.md (-want +got):\n%s", diff)
 	}
 	if got.Policy.Allows(rollback.Key{Namespace: "default", Release: "shop"}) {
 		t.Error("by default no release may be touched")
 	}
 }
 
-func TestConfigAuthIsNeverForgotten(t *testing.T) {
+func TestNoConfigurationForgetsAuthentication(t *testing.T) {
 	_, err := load(t, nil)
 	if err == nil || !strings.Contains(err.Error(), "BACKOUT_TOKEN_FILE is not set") {
-		t.Errorf("without a token, and without saying that there is to be none, nothing starts: got %v", err)
+		t.Errorf("without a token file, only BACKOUT_AUTH=none starts backout: got %v", err)
 	}
 	if _, err := load(t, map[string]string{"BACKOUT_AUTH": "none"}); err != nil {
-		t.Errorf("BACKOUT_AUTH=none says so: %v", err)
+		t.Errorf("BACKOUT_AUTH=none starts backout without a token file: %v", err)
 	}
 }
 
-func TestConfigValues(t *testing.T) {
+func TestVariablesSetTheConfiguration(t *testing.T) {
 	got, err := load(t, map[string]string{
 		"BACKOUT_TOKEN_FILE": "/run/token",
 		"BACKOUT_RELEASES":   "canary-demo/*, shop/web ,shop/api",
@@ -80,16 +80,16 @@ func TestConfigValues(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]string{"canary-demo/*", "shop/web", "shop/api"}, got.Policy.Releases); diff != "" {
-		t.Errorf("a list is separated by commas, and spaces around them mean nothing (-want +got):\n%s", diff)
+		t.Errorf("the entries of a list are separated by commas, and spaces around them are ignored (-want +got):\n%s", diff)
 	}
 	if got.Policy.Mode != rollback.ModeObserve || got.Policy.Cluster != "blue" || got.Policy.Settle != 90*time.Second ||
 		got.Log.Level != slog.LevelDebug || got.HTTP.Listen != "127.0.0.1:8081" {
-		t.Errorf("variables are read as they are set: got %+v", got)
+		t.Errorf("the configuration has the values of the variables: got %+v", got)
 	}
 }
 
-// TestConfigEmpty: charts and compose files set variables to nothing.
-func TestConfigEmpty(t *testing.T) {
+// Charts and compose files set variables to the empty string.
+func TestAVariableMayBeEmpty(t *testing.T) {
 	got, err := load(t, map[string]string{"BACKOUT_TOKEN_FILE": "/run/token", "BACKOUT_RELEASES": "", "BACKOUT_CLUSTER": ""})
 	if err != nil {
 		t.Fatalf("a list and a name may be empty: %v", err)
@@ -99,14 +99,14 @@ func TestConfigEmpty(t *testing.T) {
 	}
 }
 
-func TestConfigTellsEveryMistake(t *testing.T) {
+func TestTheErrorListsEveryMistake(t *testing.T) {
 	for _, c := range []struct {
-		what string
-		env  map[string]string
-		want []string
+		mistakes string
+		env      map[string]string
+		want     []string
 	}{
 		{
-			"what cannot be read",
+			"values that cannot be parsed",
 			map[string]string{
 				"BACKOUT_SETTLE": "seven minutes", "BACKOUT_MAX_BODY_BYTES": "1Mi", "BACKOUT_GRACE": "25",
 				"BACKOUT_LOG_LEVEL": "loud", "BACKOUT_BAKE": "1d",
@@ -117,7 +117,7 @@ func TestConfigTellsEveryMistake(t *testing.T) {
 			},
 		},
 		{
-			"what makes no sense",
+			"values that are not allowed",
 			map[string]string{
 				"BACKOUT_MODE": "dry-run", "BACKOUT_RELEASES": "*/shop,shop,ok/*", "BACKOUT_AUTH": "basic", "BACKOUT_LISTEN": "8080",
 				"BACKOUT_GRACE": "0s", "BACKOUT_LOG_FORMAT": "yaml", "BACKOUT_COOLDOWN": "-1s", "BACKOUT_MAX_BODY_BYTES": "0",
@@ -132,50 +132,48 @@ func TestConfigTellsEveryMistake(t *testing.T) {
 	} {
 		_, err := load(t, c.env)
 		if err == nil {
-			t.Errorf("%s: a bad environment is refused", c.what)
+			t.Errorf("%s: a wrong configuration is refused", c.mistakes)
 			continue
 		}
 		for _, want := range c.want {
 			if n := strings.Count(err.Error(), want); n != 1 {
-				t.Errorf("%s: every mistake is told at once, by its variable: %s stands %d times in\n%v", c.what, want, n, err)
+				t.Errorf("%s: the error lists every mistake once, by its variable: it contains %s %d times:\n%v", c.mistakes, want, n, err)
 			}
 		}
 		if strings.Contains(err.Error(), "%!") || strings.Contains(err.Error(), "nil") {
-			t.Errorf("%s: every mistake is told in words:\n%v", c.what, err)
+			t.Errorf("%s: the error is in words:\n%v", c.mistakes, err)
 		}
 	}
 }
 
-// TestConfigFields pins what the README's table and the reading of the
-// environment are made of.
-func TestConfigFields(t *testing.T) {
+// The table of docs/configuration.md and the reading of the environment rely on this.
+func TestEveryFieldIsAVariable(t *testing.T) {
 	seen := make(map[string]bool)
-	all := fields(reflect.ValueOf(&config{}).Elem())
-	for _, f := range all {
-		if !strings.HasPrefix(f.name, "BACKOUT_") || strings.ToUpper(f.name) != f.name || strings.ContainsAny(f.name, " =") {
-			t.Errorf("%s: the name of a variable is in capitals and has the prefix", f.name)
+	all := variables(reflect.ValueOf(&config{}).Elem())
+	for _, v := range all {
+		if !strings.HasPrefix(v.name, "BACKOUT_") || strings.ToUpper(v.name) != v.name || strings.ContainsAny(v.name, " =") {
+			t.Errorf("%s: the name of a variable is in capitals and has the prefix", v.name)
 		}
-		if seen[f.name] {
-			t.Errorf("%s: one variable sets one field", f.name)
+		if seen[v.name] {
+			t.Errorf("%s: a variable sets one field", v.name)
 		}
-		seen[f.name] = true
-		if f.description == "" || !strings.HasSuffix(f.description, ".") || strings.ContainsAny(f.description, "\n|") {
-			t.Errorf("%s: every variable has a desc tag, in whole sentences that fit a table: got %q", f.name, f.description)
+		seen[v.name] = true
+		if v.description == "" || !strings.HasSuffix(v.description, ".") || strings.ContainsAny(v.description, "\n|") {
+			t.Errorf("%s: every variable has a desc tag with whole sentences that fit into a table: got %q", v.name, v.description)
 		}
 	}
-	if n := leaves(reflect.TypeFor[config]()); n != len(all) {
+	if n := countFields(reflect.TypeFor[config]()); n != len(all) {
 		t.Errorf("every field has an env tag: %d fields, %d variables", n, len(all))
 	}
 }
 
-// leaves counts the fields of a struct and of the structs in it that belong to
-// backout.
-func leaves(s reflect.Type) int {
+// countFields counts the fields of a struct and of the structs in it.
+func countFields(s reflect.Type) int {
 	n := 0
 	for field := range s.Fields() {
 		f := field.Type
 		if f.Kind() == reflect.Struct {
-			n += leaves(f)
+			n += countFields(f)
 			continue
 		}
 		n++
@@ -183,41 +181,44 @@ func leaves(s reflect.Type) int {
 	return n
 }
 
-// TestReadmeConfiguration compares the README's table with the structs. UPDATE=1
-// rewrites the table.
-func TestReadmeConfiguration(t *testing.T) {
+// configurationPage has the table of all variables.
+const configurationPage = "../../docs/configuration.md"
+
+// TestConfigurationPage compares the table of docs/configuration.md with the structs.
+// UPDATE=1 rewrites the table.
+func TestConfigurationPage(t *testing.T) {
 	const begin, end = "<!-- configuration -->", "<!-- /configuration -->"
-	text, err := os.ReadFile("README.md")
+	text, err := os.ReadFile(configurationPage)
 	if err != nil {
 		t.Fatal(err)
 	}
 	before, rest, found := strings.Cut(string(text), begin)
 	shown, after, closed := strings.Cut(rest, end)
 	if !found || !closed {
-		t.Fatalf("README.md has its configuration between %s and %s", begin, end)
+		t.Fatalf("docs/configuration.md has no table between %s and %s", begin, end)
 	}
-	want := "\n\n" + table(fields(reflect.ValueOf(&config{}).Elem())) + "\n"
+	want := "\n\n" + variableTable(variables(reflect.ValueOf(&config{}).Elem())) + "\n"
 	if os.Getenv("UPDATE") != "" {
-		if err := os.WriteFile("README.md", []byte(before+begin+want+end+after), 0o600); err != nil {
+		if err := os.WriteFile(configurationPage, []byte(before+begin+want+end+after), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		return
 	}
 	if diff := cmp.Diff(want, shown); diff != "" {
-		t.Errorf("the README's table is made of the structs; UPDATE=1 rewrites it (-structs +README):\n%s", diff)
+		t.Errorf("docs/configuration.md is generated from the structs; UPDATE=1 rewrites it (-structs +page):\n%s", diff)
 	}
 }
 
-// table returns the variables as Markdown.
-func table(all []field) string {
+// variableTable returns the variables as a table in Markdown.
+func variableTable(all []variable) string {
 	var b strings.Builder
 	b.WriteString("| variable | default | meaning |\n|---|---|---|\n")
-	for _, f := range all {
+	for _, v := range all {
 		fallback := ""
-		if f.fallback != "" {
-			fallback = "`" + f.fallback + "`"
+		if v.fallback != "" {
+			fallback = "`" + v.fallback + "`"
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", f.name, fallback, f.description)
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", v.name, fallback, v.description)
 	}
 	return b.String()
 }

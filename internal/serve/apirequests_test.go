@@ -1,4 +1,4 @@
-package main
+package serve
 
 import (
 	"errors"
@@ -11,26 +11,27 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-type answers func(*http.Request) (*http.Response, error)
+type transportFunc func(*http.Request) (*http.Response, error)
 
-func (a answers) RoundTrip(q *http.Request) (*http.Response, error) { return a(q) }
+func (f transportFunc) RoundTrip(q *http.Request) (*http.Response, error) { return f(q) }
 
-// What the API server does not answer is counted too, and the caller's own configuration is left alone.
+// Requests without an answer are counted too, and the caller's own configuration is
+// unchanged.
 func TestRequestsToTheAPIServerAreCounted(t *testing.T) {
 	requests := newAPIRequests(prometheus.NewRegistry())
-	config := &rest.Config{Host: "http://127.0.0.1:1", Transport: answers(func(q *http.Request) (*http.Response, error) {
+	config := &rest.Config{Host: "http://127.0.0.1:1", Transport: transportFunc(func(q *http.Request) (*http.Response, error) {
 		if q.URL.Path == "/healthz" {
 			return nil, errors.New("connection refused")
 		}
 		return &http.Response{StatusCode: http.StatusNotFound, Body: http.NoBody, Request: q}, nil
 	})}
-	client, err := kubernetes.NewForConfig(requests.counted(config))
+	client, err := kubernetes.NewForConfig(requests.count(config))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, path := range []string{"/version", "/healthz"} {
 		if err := client.RESTClient().Get().AbsPath(path).MaxRetries(0).Do(t.Context()).Error(); err == nil {
-			t.Errorf("%s: the answer was an error, and is none", path)
+			t.Errorf("%s: the request failed, and the client returned no error", path)
 		}
 	}
 	for code, want := range map[string]float64{"404": 1, "none": 1, "200": 0} {

@@ -1,0 +1,133 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/upcommerce/backout/rollback"
+)
+
+// maxResponse limits the body of a response, in bytes.
+const maxResponse = 16 << 20
+
+// endpoint is a running backout, as its HTTP clients see it.
+type endpoint struct {
+	// webhook and ops are URLs without a path.
+	webhook, ops string
+	// These files have a bearer token, the CAs of the webhook's certificate, and a client
+	// certificate with its key; "" is no file.
+	token, ca, cert, key string
+
+	client *http.Client
+}
+
+// connect makes the HTTP client, with the certificates of the files.
+func (e *endpoint) connect() error {
+	settings := &tls.Config{MinVersion: tls.VersionTLS12}
+	if e.ca != "" {
+		text, err := os.ReadFile(e.ca)
+		if err != nil {
+			return fmt.Errorf("read the CAs: %w", err)
+		}
+		settings.RootCAs = x509.NewCertPool()
+		if !settings.RootCAs.AppendCertsFromPEM(text) {
+			return fmt.Errorf("read the CAs: %s has no certificate in PEM", e.ca)
+		}
+	}
+	if e.cert != "" {
+		pair, err := tls.LoadX509KeyPair(e.cert, e.key)
+		if err != nil {
+			return fmt.Errorf("read the client certificate: %w; set --cert-file and --key-file", err)
+		}
+		settings.Certificates = []tls.Certificate{pair}
+	}
+	e.client = &http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: settings}}
+	return nil
+}
+
+// post posts one firing alert as Alertmanager does.
+func (e *endpoint) post(ctx context.Context, labels map[string]string, fingerprint string) error {
+	body, err := json.Marshal(map[string]any{
+		"version": "4", "status": "firing", "receiver": "backout", "groupKey": "{}:{" + labels["alertname"] + "}",
+		"groupLabels": map[string]string{}, "commonLabels": labels, "commonAnnotations": map[string]string{},
+		"alerts": []map[string]any{{
+			"status": "firing", "labels": labels, "fingerprint": fingerprint, "startsAt": time.Now().UTC(),
+			"annotations": map[string]string{"summary": "A check of backout itself; nothing is wrong"},
+		}},
+	})
+	if err != nil {
+		return fmt.Errorf("encode the alert: %w", err)
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, e.webhook+"/api/v1/alerts", bytes.NewReader(body))
+	if err != nil {
+		return fmt.Errorf("post the alert: %w; set --webhook", err)
+	}
+	request.Header.Set("Content-Type", "application/json")
+	if e.token != "" {
+		token, err := os.ReadFile(e.token)
+		if err != nil {
+			return fmt.Errorf("read the token: %w", err)
+		}
+		request.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
+	}
+	if _, err := e.do(request); err != nil {
+		return fmt.Errorf("post the alert: %w", err)
+	}
+	return nil
+}
+
+// records returns the records that the ops listener serves below the path. Records that
+// backout itself cannot read are an error.
+func (e *endpoint) records(ctx context.Context, path string) ([]rollback.Record, error) {
+	text, err := e.get(ctx, "/api/v1/records"+path)
+	if err != nil {
+		return nil, err
+	}
+	var answer struct {
+		Records    []rollback.Record
+		Unreadable string
+	}
+	if err := json.Unmarshal(text, &answer); err != nil {
+		return nil, fmt.Errorf("read the records: %w", err)
+	}
+	if answer.Unreadable != "" {
+		return answer.Records, fmt.Errorf("read the records: %s", answer.Unreadable)
+	}
+	return answer.Records, nil
+}
+
+// get requests a path of the ops listener.
+func (e *endpoint) get(ctx context.Context, path string) ([]byte, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, e.ops+path, nil)
+	if err != nil {
+		return nil, fmt.Errorf("request %s: %w; set --ops", path, err)
+	}
+	return e.do(request)
+}
+
+// do returns the body of a response with status 200; any other status is an error.
+func (e *endpoint) do(request *http.Request) ([]byte, error) {
+	response, err := e.client.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = response.Body.Close() }()
+	text, err := io.ReadAll(io.LimitReader(response.Body, maxResponse))
+	if err == nil && response.StatusCode != http.StatusOK {
+		err = errors.New(response.Status + ": " + strings.TrimSpace(string(text)))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w", request.Method, request.URL, err)
+	}
+	return text, nil
+}

@@ -1,0 +1,77 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/upcommerce/backout/internal/serve"
+	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/engine"
+	"github.com/upcommerce/backout/rollback/helm"
+	"github.com/upcommerce/backout/rollback/ledger"
+	"github.com/upcommerce/backout/rollback/report"
+	"github.com/upcommerce/backout/rollback/traffic"
+)
+
+// manual has the parts of the commands that change something. They work under the
+// operator's own Kubernetes rights.
+type manual struct {
+	engine.Manual
+
+	ledger *ledger.Ledger
+}
+
+func newManual(ctx context.Context, a serve.Access) (manual, error) {
+	in, client, err := connect(a)
+	if err != nil {
+		return manual{}, err
+	}
+	releases, err := helm.New(helm.Options{Config: in.Config, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return manual{}, err
+	}
+	router, err := traffic.New(traffic.Options{Config: in.Config})
+	if err != nil {
+		return manual{}, err
+	}
+	operator, err := whoAmI(ctx, client)
+	if err != nil {
+		return manual{}, err
+	}
+	records := ledger.New(ledger.Options{Client: client, Own: in.Namespace, Summary: report.Summary})
+	return manual{
+		Manual: engine.Manual{Releases: releases, Traffic: router, Ledger: records, Operator: operator},
+		ledger: records,
+	}, nil
+}
+
+// whoAmI returns the operator's name, as `kubectl auth whoami` does.
+func whoAmI(ctx context.Context, client kubernetes.Interface) (string, error) {
+	review, err := client.AuthenticationV1().SelfSubjectReviews().Create(ctx, &authenticationv1.SelfSubjectReview{}, metav1.CreateOptions{})
+	if err != nil {
+		return "", fmt.Errorf("ask the API server who you are: %w", err)
+	}
+	return review.Status.UserInfo.Username, nil
+}
+
+// printWeights prints each change of a weight on a line.
+func printWeights(out io.Writer, weights []rollback.Weight) {
+	for _, w := range weights {
+		fmt.Fprintln(out, w)
+	}
+}
+
+// hintRelease adds a command that helps to the error about a release that does not exist.
+func hintRelease(err error) error {
+	if errors.Is(err, rollback.ErrUnknownRelease) {
+		return fmt.Errorf("%w; list the releases with: helm list -A", err)
+	}
+	return err
+}

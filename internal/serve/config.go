@@ -1,0 +1,57 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/sethvargo/go-envconfig"
+
+	"github.com/upcommerce/backout/handler"
+	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/ledger"
+	"github.com/upcommerce/backout/rollback/notify"
+	"github.com/upcommerce/backout/rollback/prom"
+)
+
+// config is backout's whole configuration. A test writes the table of
+// docs/configuration.md from these structs.
+type config struct {
+	Policy     rollback.Policy
+	Prometheus prom.Config
+	HTTP       handler.Config
+	Notify     notify.Config
+	Lease      ledger.LeaseConfig
+	Log        logConfig
+	Namespace  string        `env:"NAMESPACE" desc:"backout's own namespace, with its Lease and the ConfigMap that pauses everything; by default that of the pod or of the kubeconfig."`
+	Grace      time.Duration `env:"GRACE, default=25s" desc:"How long backout may take to finish its current work after SIGTERM; keep it below the pod's terminationGracePeriodSeconds."`
+}
+
+type logConfig struct {
+	Level  slog.Level `env:"LOG_LEVEL, default=info" desc:"debug, info, warn or error."`
+	Format string     `env:"LOG_FORMAT, default=json" desc:"json or text."`
+}
+
+// loadConfig reads and validates the environment. Its error lists every variable that
+// cannot be parsed or, if all can, every mistake.
+func loadConfig(ctx context.Context, env envconfig.Lookuper) (config, error) {
+	var c config
+	if _, err := ReadVariables(ctx, env, &c); err != nil {
+		// Validate would report the variables that could not be read as zero.
+		return c, err
+	}
+	return c, c.validate()
+}
+
+func (c config) validate() error {
+	var errs []error
+	if c.Grace <= 0 {
+		errs = append(errs, fmt.Errorf("%sGRACE=%s: want a duration above zero, such as 25s", Prefix, c.Grace))
+	}
+	if c.Log.Format != "json" && c.Log.Format != "text" {
+		errs = append(errs, fmt.Errorf("%sLOG_FORMAT=%q: want json or text", Prefix, c.Log.Format))
+	}
+	return errors.Join(append(errs, c.Policy.Validate(), c.Prometheus.Validate(), c.HTTP.Validate(), c.Notify.Validate(), c.Lease.Validate())...)
+}

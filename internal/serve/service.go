@@ -1,0 +1,180 @@
+package serve
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/upcommerce/backout/handler"
+	"github.com/upcommerce/backout/internal/version"
+	"github.com/upcommerce/backout/rollback/engine"
+	"github.com/upcommerce/backout/rollback/helm"
+	"github.com/upcommerce/backout/rollback/ledger"
+	"github.com/upcommerce/backout/rollback/notify"
+	"github.com/upcommerce/backout/rollback/prom"
+	"github.com/upcommerce/backout/rollback/report"
+	"github.com/upcommerce/backout/rollback/traffic"
+)
+
+// service is the connected parts of one running backout.
+type service struct {
+	config   config
+	cluster  Cluster
+	client   kubernetes.Interface
+	replica  string
+	registry *prometheus.Registry
+	board    *report.Board
+	log      *slog.Logger
+
+	lease    *ledger.Lease
+	records  *ledger.Ledger
+	releases *helm.Client
+	router   *traffic.Router
+	weights  *traffic.Gauge
+	notifier *notify.Notifier
+	engine   *engine.Engine
+	server   *handler.Server
+
+	// answered is closed once the API server has answered.
+	answered chan struct{}
+}
+
+// newService connects the parts. They do not listen, work or send requests yet.
+func newService(c config, in Cluster, log *slog.Logger) (*service, error) {
+	registry := newRegistry()
+	in.Config = newAPIRequests(registry).count(in.Config)
+	client, err := kubernetes.NewForConfig(helm.Typed(in.Config))
+	if err != nil {
+		return nil, fmt.Errorf("make a Kubernetes client: %w", err)
+	}
+	s := &service{
+		config: c, cluster: in, client: client, replica: replicaName(), registry: registry,
+		board: report.NewBoard(), log: log, answered: make(chan struct{}),
+	}
+	registry.MustRegister(report.NewCollector(s.board))
+	for _, connect := range []func() error{
+		s.connectLedger, s.connectHelm, s.connectRoutes, s.connectNotifier, s.connectEngine, s.connectServer,
+	} {
+		if err := connect(); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// newRegistry returns a registry with the metrics of Go, of the process and of the build.
+func newRegistry() *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	r.MustRegister(
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		newBuildInfo(version.Current()),
+	)
+	return r
+}
+
+// newBuildInfo returns a gauge whose labels identify the build.
+func newBuildInfo(b version.Build) prometheus.Collector {
+	info := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "backout_build_info",
+		Help: "Version, commit and Go version of the running program. Always 1.",
+	}, []string{"version", "commit", "goversion"})
+	info.WithLabelValues(b.Version, b.Commit, b.Go).Set(1)
+	return info
+}
+
+// connectLedger connects the lease and the records.
+func (s *service) connectLedger() (err error) {
+	s.records = ledger.New(ledger.Options{
+		Client: s.client, Namespaces: s.config.Policy.Namespaces(), Own: s.cluster.Namespace,
+		Gone: s.board.DeleteRecord, Summary: report.Summary, Log: s.log,
+	})
+	s.lease, err = ledger.NewLease(ledger.LeaseOptions{
+		Client: s.client, Namespace: s.cluster.Namespace, Identity: s.replica, Config: s.config.Lease,
+		Registerer: s.registry, Log: s.log,
+	})
+	return err
+}
+
+func (s *service) connectHelm() (err error) {
+	s.releases, err = helm.New(helm.Options{Config: s.cluster.Config, Fence: s.lease.Held, Log: s.log})
+	return err
+}
+
+// connectRoutes connects what writes the routes' weights, and what measures them.
+func (s *service) connectRoutes() (err error) {
+	s.router, err = traffic.New(traffic.Options{Config: s.cluster.Config, Fence: s.lease.Held})
+	if err != nil {
+		return err
+	}
+	s.weights, err = traffic.NewGauge(traffic.GaugeOptions{
+		Config: s.cluster.Config, Namespaces: s.config.Policy.Namespaces(), Allows: s.config.Policy.Allows,
+		Registerer: s.registry, Show: s.board.SetReleases, Log: s.log,
+	})
+	return err
+}
+
+func (s *service) connectNotifier() (err error) {
+	s.notifier, err = notify.New(notify.Options{
+		Config: s.config.Notify, Cluster: s.config.Policy.Cluster, StormWindow: s.config.Policy.StormWindow,
+		Ledger: s.records, Client: s.client, Manifests: s.releases, Instance: s.replica, Leads: s.lease.Held,
+		Registerer: s.registry, Log: s.log,
+	})
+	return err
+}
+
+// connectEngine connects the engine to the parts before it, and to Prometheus if it is
+// configured.
+func (s *service) connectEngine() error {
+	options := engine.Options{
+		Releases: s.releases, Traffic: s.router, Ledger: s.records, Notifier: s.notifier, Policy: s.config.Policy,
+		Leads: s.lease.Held, Board: s.board, Registerer: s.registry, Log: s.log,
+	}
+	if len(s.config.Prometheus.URLs) > 0 {
+		client, err := prom.New(prom.Options{Config: s.config.Prometheus})
+		if err != nil {
+			return err
+		}
+		options.Prometheus = client
+	}
+	var err error
+	s.engine, err = engine.New(options)
+	return err
+}
+
+func (s *service) connectServer() (err error) {
+	s.server, err = handler.New(handler.Options{
+		Config: s.config.HTTP, Receiver: s.engine, Reader: s.records, Board: s.board, Mode: s.config.Policy.Mode,
+		Ready: s.ready, Registry: s.registry, Log: s.log,
+	})
+	return err
+}
+
+// ready returns nil if the API server answers.
+func (s *service) ready(ctx context.Context) error {
+	select {
+	case <-s.answered:
+		return s.client.Discovery().RESTClient().Get().AbsPath("/version").Do(ctx).Error()
+	default:
+		return fmt.Errorf("the API server %s has not answered yet", s.cluster.Config.Host)
+	}
+}
+
+// replicaName names this process in the Lease and in Events. In a cluster it is the
+// pod's name, so that a restarted container resumes its lease at once; elsewhere several
+// processes may run on one host.
+func replicaName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "backout"
+	}
+	if _, inside := os.LookupEnv("KUBERNETES_SERVICE_HOST"); inside {
+		return host
+	}
+	return fmt.Sprintf("%s-%d-%d", host, os.Getpid(), time.Now().UnixNano())
+}
