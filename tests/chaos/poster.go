@@ -1,0 +1,87 @@
+package chaos
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/upcommerce/backout/tests/env/stage"
+)
+
+// alert is one alert of a webhook, as Alertmanager posts it.
+type alert struct {
+	Labels map[string]string
+	Starts time.Time
+	// Ends is when it was resolved; zero while it fires.
+	Ends time.Time
+}
+
+// body is a webhook body of version 4.
+func body(alerts []alert) ([]byte, error) {
+	posted := make([]map[string]any, len(alerts))
+	status := "resolved"
+	for i, a := range alerts {
+		one := "resolved"
+		if a.Ends.IsZero() {
+			one, status = "firing", "firing"
+		}
+		posted[i] = map[string]any{
+			"status": one, "labels": a.Labels, "annotations": map[string]string{"summary": "half the requests fail"},
+			"startsAt": a.Starts.Format(time.RFC3339Nano), "endsAt": a.Ends.Format(time.RFC3339Nano),
+			"fingerprint": fmt.Sprintf("%016x", i+1),
+		}
+	}
+	return json.Marshal(map[string]any{
+		"version": "4", "groupKey": "{}", "status": status, "receiver": "backout",
+		"groupLabels": map[string]string{}, "commonLabels": map[string]string{}, "commonAnnotations": map[string]string{},
+		"externalURL": "http://alertmanager", "truncatedAlerts": 0, "alerts": posted,
+	})
+}
+
+// repeatAfter is the pause after a delivery that failed. Alertmanager's grows;
+// the trials are short.
+const repeatAfter = 200 * time.Millisecond
+
+// deliver posts the alerts to the first of the addresses, and to the next one
+// after a failure, as through a Service with several endpoints. Until ctx ends, it
+// retries where Alertmanager does: without an answer and after a 5xx.
+func deliver(ctx context.Context, alerts []alert, addresses ...string) error {
+	text, err := body(alerts)
+	if err != nil {
+		return fmt.Errorf("encode the webhook: %w", err)
+	}
+	client := http.Client{Timeout: 10 * time.Second}
+	for try := 0; ; try++ {
+		code, said, err := post(ctx, &client, addresses[try%len(addresses)], text)
+		if err == nil && code < http.StatusInternalServerError {
+			if code >= http.StatusMultipleChoices {
+				return fmt.Errorf("deliver the alert: %d: %s", code, said)
+			}
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("deliver the alert: %w (last answer: %d %s %w)", ctx.Err(), code, said, err)
+		case <-time.After(repeatAfter):
+		}
+	}
+}
+
+func post(ctx context.Context, client *http.Client, address string, text []byte) (int, string, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+address+"/api/v1/alerts", bytes.NewReader(text))
+	if err != nil {
+		return 0, "", err
+	}
+	request.Header.Set("Authorization", "Bearer "+stage.Token)
+	answer, err := client.Do(request)
+	if err != nil {
+		return 0, "", err
+	}
+	defer func() { _ = answer.Body.Close() }()
+	said, err := io.ReadAll(answer.Body)
+	return answer.StatusCode, string(said), err
+}

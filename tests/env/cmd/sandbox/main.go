@@ -1,0 +1,63 @@
+// Command sandbox holds a real Kubernetes control plane open for kubectl and helm: sandbox hold. Tests and the demo start
+// the same program through package sandbox.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/upcommerce/backout/tests/env/sandbox"
+)
+
+const usage = `usage: sandbox hold [flags]
+
+Opens a Kubernetes control plane on this machine, without root or Docker, and holds it until Ctrl-C.
+
+`
+
+func main() {
+	if len(os.Args) == 3 && os.Args[1] == sandbox.InnerRole {
+		liveInside(context.Background(), os.Args[2])
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	code := command(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// command runs the command in the arguments and returns the exit code.
+func command(ctx context.Context, args []string, out, errOut io.Writer) int {
+	if len(args) == 0 || args[0] != "hold" {
+		fmt.Fprint(errOut, usage)
+		return 2
+	}
+	var h hold
+	flags := flag.NewFlagSet("sandbox hold", flag.ContinueOnError)
+	flags.SetOutput(errOut)
+	flags.Usage = func() {
+		fmt.Fprint(errOut, usage)
+		flags.PrintDefaults()
+	}
+	h.addFlags(flags)
+	if err := flags.Parse(args[1:]); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return 0
+		}
+		return 2
+	}
+	if flags.NArg() > 0 {
+		flags.Usage()
+		return 2
+	}
+	if err := h.run(ctx, out, errOut); err != nil {
+		fmt.Fprintln(errOut, err)
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,166 @@
+package kubelet
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/upcommerce/backout/tests/env/sandbox/kubelet/cell"
+)
+
+// container is one container of a pod, through all its restarts.
+type container struct {
+	pod     *pod
+	spec    *corev1.Container
+	restart corev1.RestartPolicy
+
+	// The pod's lock guards these.
+	status corev1.ContainerStatus
+	final  bool // it is never started again
+}
+
+func newContainer(p *pod, spec *corev1.Container, restart corev1.RestartPolicy) *container {
+	reason := "ContainerCreating"
+	if len(p.object.Load().Spec.InitContainers) > 0 {
+		reason = "PodInitializing"
+	}
+	stopped := false
+	return &container{pod: p, spec: spec, restart: restart, status: corev1.ContainerStatus{
+		Name: spec.Name, Image: spec.Image, Started: &stopped,
+		State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason}},
+	}}
+}
+
+// change changes the container's status, which the pod then writes.
+func (c *container) change(f func(*corev1.ContainerStatus)) {
+	c.pod.mu.Lock()
+	f(&c.status)
+	c.pod.mu.Unlock()
+	c.pod.touch()
+}
+
+// end returns the container's last termination, nil if it never ended.
+func (c *container) end() *corev1.ContainerStateTerminated {
+	if t := c.status.State.Terminated; t != nil {
+		return t
+	}
+	return c.status.LastTerminationState.Terminated
+}
+
+// succeeded reports whether the container has ended for good with exit code 0. The caller holds the pod's lock.
+func (c *container) succeeded() bool {
+	t := c.status.State.Terminated
+	return c.final && t != nil && t.ExitCode == 0
+}
+
+// run runs the container, and restarts it by its restart policy, until it has ended for good. It reports whether the last exit
+// code was 0. The container ends with grace when life ends, and without when ctx ends.
+func (c *container) run(ctx, life context.Context) bool {
+	defer c.pod.touch()
+	failures := delays{pace: c.pod.kubelet.BackOff}
+	for {
+		program, ok := c.prepare(life)
+		if !ok {
+			return false
+		}
+		begin := time.Now()
+		end := c.once(ctx, life, program)
+		final := life.Err() != nil || !c.restarts(end.ExitCode)
+		c.change(func(s *corev1.ContainerStatus) {
+			c.final = final
+			s.State = corev1.ContainerState{Terminated: &end}
+			stopped := false
+			s.Ready, s.Started = final && end.ExitCode == 0 && c.isInitial(), &stopped
+		})
+		if final {
+			return end.ExitCode == 0
+		}
+		if !c.backOff(life, failures.afterRun(time.Since(begin)), end) {
+			return false
+		}
+	}
+}
+
+// isInitial reports whether it is an init container, which is ready when it has succeeded.
+func (c *container) isInitial() bool { return slices.Contains(c.pod.initial, c) }
+
+// restarts reports whether the restart policy asks for a restart after this exit code.
+func (c *container) restarts(code int32) bool {
+	switch c.restart {
+	case corev1.RestartPolicyNever:
+		return false
+	case corev1.RestartPolicyOnFailure:
+		return code != 0
+	case corev1.RestartPolicyAlways:
+	}
+	return true
+}
+
+// backOff waits before a restart. It returns false if life ended before that.
+func (c *container) backOff(life context.Context, wait time.Duration, end corev1.ContainerStateTerminated) bool {
+	if wait > 0 {
+		object := c.pod.object.Load()
+		message := fmt.Sprintf("back-off %s restarting failed container=%s pod=%s_%s(%s)", wait, c.spec.Name, object.Name, object.Namespace, object.UID)
+		c.change(func(s *corev1.ContainerStatus) {
+			s.LastTerminationState = corev1.ContainerState{Terminated: &end}
+			s.State = corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff", Message: message}}
+		})
+		c.pod.event(corev1.EventTypeWarning, "BackOff", "Back-off restarting failed container "+c.spec.Name)
+		if !pause(life, wait) {
+			c.change(func(s *corev1.ContainerStatus) {
+				c.final = true
+				s.State = corev1.ContainerState{Terminated: &end}
+			})
+			return false
+		}
+	}
+	return life.Err() == nil
+}
+
+// once runs the container's program once.
+func (c *container) once(ctx, life context.Context, program cell.Program) corev1.ContainerStateTerminated {
+	id := "process://" + rand.Text()
+	defer func() { _ = program.Log.Close() }()
+	process, err := cell.Start(c.pod.kubelet.Supervisor, program)
+	now := metav1.Now()
+	c.change(func(s *corev1.ContainerStatus) {
+		if s.ContainerID != "" {
+			s.RestartCount++
+		}
+		if t := s.State.Terminated; t != nil {
+			s.LastTerminationState = corev1.ContainerState{Terminated: t}
+		}
+		s.ContainerID = id
+	})
+	if err != nil {
+		c.pod.event(corev1.EventTypeWarning, "Failed", "Error: "+err.Error())
+		return corev1.ContainerStateTerminated{
+			ExitCode: 128, Reason: "StartError", Message: "failed to start the container: " + err.Error(),
+			StartedAt: now, FinishedAt: now, ContainerID: id,
+		}
+	}
+	c.pod.event(corev1.EventTypeNormal, "Started", "Container started")
+	c.change(func(s *corev1.ContainerStatus) {
+		s.State = corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: now}}
+		started := c.spec.StartupProbe == nil
+		s.Started, s.Ready = &started, started && c.spec.ReadinessProbe == nil
+	})
+	unhealthy := c.watch(ctx, process)
+	c.postStart(ctx, process, unhealthy)
+	select {
+	case <-process.Done():
+	case <-life.Done():
+		c.stop(ctx, process, c.pod.grace())
+	case reason := <-unhealthy:
+		c.pod.event(corev1.EventTypeNormal, "Killing", reason.message)
+		c.stop(ctx, process, reason.grace)
+	}
+	t := terminated(process.Exit())
+	t.StartedAt, t.FinishedAt, t.ContainerID = now, metav1.Now(), id
+	return t
+}

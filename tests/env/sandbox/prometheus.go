@@ -1,0 +1,180 @@
+package sandbox
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/api"
+	promv1 "github.com/prometheus/client_golang/api/prometheus/v1"
+	"github.com/prometheus/common/model"
+)
+
+// PrometheusOptions configure a Prometheus.
+type PrometheusOptions struct {
+	// Name distinguishes several; "": "prometheus".
+	Name string
+	// RuleFiles are the absolute paths of rule files.
+	RuleFiles []string
+	// ScrapeInterval and EvaluationInterval are 1s unless set.
+	ScrapeInterval, EvaluationInterval time.Duration
+	// Alertmanagers receive the alerts. All must run in the same sandbox.
+	Alertmanagers []*Alertmanager
+	// Targets are scraped in addition to the storefront's pods, with honor_labels: addresses inside, "10.244.0.1:9090", by the
+	// name of their job.
+	Targets map[string][]string
+	// Port is the TCP port inside; 0: 9090.
+	Port int
+}
+
+// Prometheus is a real Prometheus that runs inside. It finds the storefront's pods through the API server.
+type Prometheus struct {
+	child *Child
+	url   string
+	api   promv1.API
+}
+
+// prometheusTags leave out the service discoveries that the module in tests/env/prometheus does not require, which saves most of
+// the build time.
+const prometheusTags = "remove_all_sd,enable_kubernetes_sd"
+
+// PrometheusVersion is the version that the module in tests/env/prometheus pins. The Go module numbers 3.16.0 as v0.316.0.
+const PrometheusVersion = "3.16.0"
+
+// prometheusProgram is that Prometheus. It reports its version only if the linker sets it.
+func prometheusProgram() Binary {
+	return Binary{
+		Name:    "prometheus",
+		Module:  "tests/env/prometheus",
+		Package: "github.com/prometheus/prometheus/cmd/prometheus",
+		LDFlags: "-s -w -X github.com/prometheus/common/version.Version=" + PrometheusVersion,
+		Tags:    prometheusTags,
+	}
+}
+
+// Promtool is Prometheus' own tool of the same version, which runs the unit tests of rule files.
+func Promtool() Binary {
+	return Binary{
+		Name:    "promtool",
+		Module:  "tests/env/prometheus",
+		Package: "github.com/prometheus/prometheus/cmd/promtool",
+		LDFlags: "-s -w",
+		Tags:    prometheusTags,
+	}
+}
+
+// Prometheus builds Prometheus if necessary, runs one inside, and returns when it is ready: it has read its rules, but has
+// scraped nothing yet.
+//
+// It scrapes /metrics of every pod, ready or not, behind a port named http of a Service with the labels of a Helm release. It sets
+// the labels that the chart's ServiceMonitor sets: namespace, pod, service, app, release, track and version.
+func (s *Sandbox) Prometheus(ctx context.Context, o PrometheusOptions) (*Prometheus, error) {
+	if o.Name == "" {
+		o.Name = "prometheus"
+	}
+	if o.Port == 0 {
+		o.Port = 9090
+	}
+	program, err := Build(ctx, prometheusProgram(), s.progress)
+	if err != nil {
+		return nil, err
+	}
+	s.progress("starting " + o.Name)
+	config := filepath.Join(s.Dir(), o.Name+".yml")
+	if err := o.writeConfig(config, s.InnerKubeconfig()); err != nil {
+		return nil, err
+	}
+	address := net.JoinHostPort(InnerAddress, strconv.Itoa(o.Port))
+	child, err := s.Run(ctx, Process{
+		Name: o.Name,
+		Path: program,
+		Args: []string{
+			"--config.file=" + config,
+			"--storage.tsdb.path=data",
+			"--web.listen-address=" + address,
+			// A new pod is scraped after one interval; the default would add up to 5 seconds.
+			"--scrape.discovery-reload-interval=" + min(orDefault(o.ScrapeInterval, time.Second), 5*time.Second).String(),
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	host, err := s.Forward(ctx, address)
+	if err != nil {
+		return nil, err
+	}
+	client, err := api.NewClient(api.Config{Address: "http://" + host})
+	if err != nil {
+		return nil, fmt.Errorf("make a client for Prometheus: %w", err)
+	}
+	p := &Prometheus{child: child, url: "http://" + host, api: promv1.NewAPI(client)}
+	return p, p.awaitReady(ctx)
+}
+
+// writeConfig writes Prometheus' configuration file.
+func (o PrometheusOptions) writeConfig(path, kubeconfig string) error {
+	b, err := o.config(kubeconfig)
+	if err != nil {
+		return fmt.Errorf("encode the configuration of Prometheus: %w", err)
+	}
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		return fmt.Errorf("write the configuration of Prometheus: %w", err)
+	}
+	return nil
+}
+
+// URL is Prometheus' address on the host, "http://127.0.0.1:NNNNN". It has no web interface, which is not in the Go module.
+func (p *Prometheus) URL() string { return p.url }
+
+// Child is its process, to freeze it or kill it.
+func (p *Prometheus) Child() *Child { return p.child }
+
+// Query evaluates an expression now. An expression without a value returns an empty vector.
+func (p *Prometheus) Query(ctx context.Context, expr string) (model.Vector, error) {
+	value, warnings, _, err := p.api.Query(ctx, expr, time.Time{})
+	if err != nil {
+		return nil, fmt.Errorf("query %s: %w", expr, err)
+	}
+	if len(warnings) > 0 {
+		return nil, fmt.Errorf("query %s: Prometheus warns: %q", expr, warnings)
+	}
+	switch v := value.(type) {
+	case model.Vector:
+		return v, nil
+	case *model.Scalar:
+		return model.Vector{{Metric: model.Metric{}, Value: v.Value, Timestamp: v.Timestamp}}, nil
+	}
+	return nil, fmt.Errorf("query %s: the value is a %s, not a vector", expr, value.Type())
+}
+
+// Alerts returns the alerts that are pending or firing.
+func (p *Prometheus) Alerts(ctx context.Context) ([]promv1.Alert, error) {
+	result, err := p.api.Alerts(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("query Prometheus for its alerts: %w", err)
+	}
+	return result.Alerts, nil
+}
+
+// awaitReady polls /-/ready until it answers 200, or ctx or Prometheus ends.
+func (p *Prometheus) awaitReady(ctx context.Context) error {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := get(ctx, p.url+"/-/ready")
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for Prometheus: %w (last answer: %w)", context.Cause(ctx), err)
+		case <-p.child.Done():
+			return fmt.Errorf("wait for Prometheus: %w%s", p.child.Err(), quoteTail(p.child.Log()))
+		case <-tick.C:
+		}
+	}
+}

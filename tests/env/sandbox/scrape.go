@@ -1,0 +1,129 @@
+package sandbox
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"sigs.k8s.io/yaml"
+)
+
+// object is a mapping of a configuration file.
+type object = map[string]any
+
+// config is Prometheus' configuration: the intervals, the storefront's pods, and the other targets.
+func (o PrometheusOptions) config(kubeconfig string) ([]byte, error) {
+	m, err := chartMonitor()
+	if err != nil {
+		return nil, err
+	}
+	scrapes := []object{m.releases(kubeconfig)}
+	for job, targets := range o.Targets {
+		scrapes = append(scrapes, object{"job_name": job, "honor_labels": true, "static_configs": []object{{"targets": targets}}})
+	}
+	var alertmanagers []string
+	for _, a := range o.Alertmanagers {
+		alertmanagers = append(alertmanagers, a.inner)
+	}
+	interval := orDefault(o.ScrapeInterval, time.Second)
+	return yaml.Marshal(object{
+		"global": object{
+			"scrape_interval":     interval.String(),
+			"scrape_timeout":      min(interval, 10*time.Second).String(),
+			"evaluation_interval": orDefault(o.EvaluationInterval, time.Second).String(),
+		},
+		"storage":        object{"tsdb": object{"retention": object{"time": "2h"}}},
+		"rule_files":     o.RuleFiles,
+		"scrape_configs": scrapes,
+		"alerting":       object{"alertmanagers": []object{{"static_configs": []object{{"targets": alertmanagers}}}}},
+	})
+}
+
+// monitor has the relabelings of the chart's ServiceMonitor.
+type monitor struct {
+	Relabelings, MetricRelabelings []relabeling
+}
+
+// relabeling is a relabeling in the spelling of the Prometheus Operator.
+type relabeling struct {
+	SourceLabels               []string
+	TargetLabel, Regex, Action string
+	Separator, Replacement     *string
+}
+
+// chartMonitor reads the chart's own values, so that the alert rules see the same labels as on a cluster.
+func chartMonitor() (monitor, error) {
+	root, err := repository()
+	if err != nil {
+		return monitor{}, err
+	}
+	values := filepath.Join(root, "charts", "canary-demo", "values.yaml")
+	b, err := os.ReadFile(values)
+	if err != nil {
+		return monitor{}, fmt.Errorf("read the chart's values: %w", err)
+	}
+	var chart struct{ ServiceMonitor monitor }
+	if err := yaml.Unmarshal(b, &chart); err != nil {
+		return monitor{}, fmt.Errorf("read the chart's values in %s: %w", values, err)
+	}
+	if len(chart.ServiceMonitor.Relabelings) == 0 {
+		return monitor{}, fmt.Errorf("read the chart's values in %s: serviceMonitor.relabelings is empty, but the alert rules need its labels", values)
+	}
+	return chart.ServiceMonitor, nil
+}
+
+// config is the relabeling in Prometheus' spelling.
+func (r relabeling) config() object {
+	o := object{}
+	for name, value := range map[string]string{"target_label": r.TargetLabel, "regex": r.Regex, "action": r.Action} {
+		if value != "" {
+			o[name] = value
+		}
+	}
+	if len(r.SourceLabels) > 0 {
+		o["source_labels"] = r.SourceLabels
+	}
+	if r.Separator != nil {
+		o["separator"] = *r.Separator
+	}
+	if r.Replacement != nil {
+		o["replacement"] = *r.Replacement
+	}
+	return o
+}
+
+// releases is the scrape configuration that the Prometheus Operator generates from the chart's ServiceMonitor, but for all
+// releases and namespaces at once.
+func (m monitor) releases(kubeconfig string) object {
+	const service, pod = "__meta_kubernetes_service_", "__meta_kubernetes_pod_"
+	label := func(from, to string) object { return object{"source_labels": []string{from}, "target_label": to} }
+	labels := []object{
+		// The selector of the ServiceMonitor.
+		{
+			"source_labels": []string{service + "labelpresent_app_kubernetes_io_instance", "__meta_kubernetes_endpointslice_port_name"},
+			"regex":         "true;http", "action": "keep",
+		},
+		// The relabelings that the Operator adds to every ServiceMonitor.
+		{"source_labels": []string{pod + "phase"}, "regex": "Failed|Succeeded", "action": "drop"},
+		label("__meta_kubernetes_namespace", "namespace"),
+		label(service+"name", "service"),
+		label(service+"name", "job"),
+		label(pod+"name", "pod"),
+		label(pod+"container_name", "container"),
+		label("__meta_kubernetes_endpointslice_port_name", "endpoint"),
+	}
+	for _, r := range m.Relabelings {
+		labels = append(labels, r.config())
+	}
+	var metricLabels []object
+	for _, r := range m.MetricRelabelings {
+		metricLabels = append(metricLabels, r.config())
+	}
+	return object{
+		"job_name":               "releases",
+		"kubernetes_sd_configs":  []object{{"role": "endpointslice", "kubeconfig_file": kubeconfig}},
+		"relabel_configs":        labels,
+		"metric_relabel_configs": metricLabels,
+	}
+}
