@@ -12,7 +12,7 @@ import (
 const maxFaultsBytes = 4 << 10
 
 // ServeHTTP answers /faults: GET returns the faults in effect, and PUT replaces all of them, with the zero value for those that
-// the body leaves out. It asks nobody who they are: Config.FaultsAdmin says whether it is there at all.
+// the body omits. It does not authenticate: Config.FaultsAdmin enables it.
 func (s *faultSwitch) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
@@ -30,16 +30,16 @@ func (s *faultSwitch) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.log.WarnContext(r.Context(), "faults changed", "faults", f)
 	default:
 		w.Header().Set("Allow", "GET, HEAD, PUT")
-		http.Error(w, "faults are read with GET and replaced with PUT", http.StatusMethodNotAllowed)
+		http.Error(w, "use GET to read faults and PUT to replace them", http.StatusMethodNotAllowed)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
-	_ = json.NewEncoder(w).Encode(s.current.Load().Faults) // an error means that the client went away
+	_ = json.NewEncoder(w).Encode(s.current.Load().Faults) // an error means that the client disconnected
 }
 
-// readFaults reads one set of faults as JSON and returns every reason why it cannot be put into effect. Fields that it does not
-// know are an error: a misspelt fault would be none.
+// readFaults reads one set of faults as JSON and returns every reason why it cannot be put into effect. Unknown fields are an
+// error: a misspelt fault would have no effect.
 func readFaults(body io.Reader) (Faults, error) {
 	decoder := json.NewDecoder(body)
 	decoder.DisallowUnknownFields()
@@ -47,14 +47,14 @@ func readFaults(body io.Reader) (Faults, error) {
 	err := decoder.Decode(&f)
 	if err == nil {
 		if _, more := decoder.Token(); !errors.Is(more, io.EOF) {
-			err = errors.Join(errors.New("something follows the object"), more)
+			err = errors.Join(errors.New("trailing data after the object"), more)
 		}
 	}
 	if err != nil {
 		return Faults{}, fmt.Errorf(`read faults: %w: use one JSON object, as in {"errorShare": 0.5, "latency": "250ms"}`, err)
 	}
 	if f == nil {
-		return Faults{}, errors.New("read faults: null is no set of faults: use {} for none")
+		return Faults{}, errors.New("read faults: null is not a set of faults: use {} for none")
 	}
 	if err := f.Validate(); err != nil {
 		return Faults{}, fmt.Errorf("read faults: %w", err)

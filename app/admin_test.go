@@ -36,7 +36,7 @@ func TestFaultsChangeWhileItRuns(t *testing.T) {
 	if code, answer := send(t, shop, http.MethodGet, nil); code != http.StatusOK || answer != want {
 		t.Errorf("GET /faults answers %d %s, want 200 %s", code, answer, want)
 	}
-	for range 2 { // the same faults again fail the same pages again
+	for range 2 { // the same faults fail the same pages
 		if codes := count(t, shop, 3); codes[http.StatusInternalServerError] != 1 {
 			t.Errorf("with an error share of 0.5 the first 3 pages are answered %v, want one failure", codes)
 		}
@@ -44,14 +44,14 @@ func TestFaultsChangeWhileItRuns(t *testing.T) {
 	}
 	put(t, shop, `{}`)
 	if codes := count(t, shop, 10); codes[http.StatusOK] != 10 {
-		t.Errorf("a sound storefront answers %v, want 200", codes)
+		t.Errorf("a storefront without faults answers %v, want 200", codes)
 	}
 	if count := scrape(t, shop, "http_request_duration_seconds_count"); !slices.Equal(count, []string{`http_request_duration_seconds_count{version="v1"} 16`}) {
-		t.Errorf("requests for /faults are counted as traffic: %q", count)
+		t.Errorf("requests to /faults count as traffic: %q", count)
 	}
 }
 
-func TestFaultsAreOutOfReachUnlessSwitchedOn(t *testing.T) {
+func TestFaultsCannotChangeUnlessEnabled(t *testing.T) {
 	for _, env := range []map[string]string{nil, {"FAULTS_ADMIN": "false"}, {"FAULT_ERROR_SHARE": "0.5"}} {
 		shop := newShop(t, env)
 		before := shop.faults.current.Load()
@@ -78,10 +78,10 @@ func TestBadFaultsAreRefusedWithAHintAndChangeNothing(t *testing.T) {
 		{"null", `null`, 400, []string{"use {} for none"}},
 		{"a list", `[]`, 400, []string{"use one JSON object"}},
 		{"a misspelt fault", `{"errorshares": 1}`, 400, []string{`"errorshares"`}},
-		{"two objects", `{} {}`, 400, []string{"something follows"}},
-		{"a broken second object", `{} {`, 400, []string{"something follows"}},
+		{"two objects", `{} {}`, 400, []string{"trailing data"}},
+		{"a broken second object", `{} {`, 400, []string{"trailing data"}},
 		{"a share in words", `{"errorShare": "half"}`, 400, []string{"errorShare"}},
-		{"a duration without unit", `{"latency": "5"}`, 400, []string{`"5" is no duration`, "as in 250ms"}},
+		{"a duration without unit", `{"latency": "5"}`, 400, []string{`"5" is not a duration`, "as in 250ms"}},
 		{"a duration as a number", `{"latency": 5}`, 400, []string{"latency"}},
 		{"a switch in words", `{"silent": "yes"}`, 400, []string{"silent"}},
 		{"all out of bounds", `{"errorShare": 2, "latency": "1h", "latencyJitter": "-1s", "crashAfter": "-1s"}`, 400, []string{"errorShare", "(latency)", "latencyJitter", "crashAfter"}},
@@ -102,14 +102,14 @@ func TestBadFaultsAreRefusedWithAHintAndChangeNothing(t *testing.T) {
 			}
 		})
 	}
-	answer := ask(t, shop, http.MethodPost, "/faults")
+	answer := call(t, shop, http.MethodPost, "/faults")
 	if answer.Code != http.StatusMethodNotAllowed || answer.Header().Get("Allow") != "GET, HEAD, PUT" {
 		t.Errorf("POST /faults answers %d and allows %q", answer.Code, answer.Header().Get("Allow"))
 	}
 }
 
-// A silent storefront still hears that it shall speak.
-func TestSilenceCanBeLifted(t *testing.T) {
+// A silent storefront still accepts new faults.
+func TestSilenceCanBeEnded(t *testing.T) {
 	shop := newShop(t, map[string]string{"FAULTS_ADMIN": "true", "FAULT_SILENT": "true"})
 	if code, _ := put(t, shop, `{}`); code != http.StatusOK {
 		t.Errorf("a silent storefront answers PUT /faults with %d, want 200", code)
@@ -128,10 +128,10 @@ func TestSilenceThatBeginsInADrainDoesNotHoldIt(t *testing.T) {
 			t.Errorf("a request ends with %v, want a cut connection", err)
 		}
 	}()
-	ask(t, shop, http.MethodGet, "/")
+	call(t, shop, http.MethodGet, "/")
 }
 
-func TestCrashIsSetAndCalledOffWhileItRuns(t *testing.T) {
+func TestCrashIsSetAndCancelledWhileItRuns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		shop := newShop(t, map[string]string{"FAULTS_ADMIN": "true", "FAULT_CRASH_AFTER": "10s"})
 		ended := make(chan error, 1)
@@ -142,12 +142,12 @@ func TestCrashIsSetAndCalledOffWhileItRuns(t *testing.T) {
 		start := time.Now()
 		put(t, shop, `{"crashAfter": "5s"}`)
 		if err := <-ended; !errors.Is(err, errCrash) || time.Since(start) != 5*time.Second {
-			t.Errorf("the storefront ends with %v %s after it was told so, want a crash after 5s, and none that was called off", err, time.Since(start))
+			t.Errorf("the storefront ends with %v %s after the PUT, want a crash after 5s, and no crash that was cancelled", err, time.Since(start))
 		}
 	})
 }
 
-// Run under the race detector: people change faults while shoppers ask.
+// For the race detector: faults change while shoppers send requests.
 func TestFaultsChangeUnderLoad(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		shop := newShop(t, map[string]string{"FAULTS_ADMIN": "true"})

@@ -22,8 +22,8 @@ powderblue purple rebeccapurple red rosybrown royalblue saddlebrown salmon sandy
 skyblue slateblue slategray slategrey snow springgreen steelblue tan teal thistle tomato transparent turquoise violet wheat
 white whitesmoke yellow yellowgreen`
 
-// isColor says whether s is a CSS colour name, in any case, or a hex value of 3, 4, 6 or 8 digits. Functions as in rgb() are
-// refused: the page would need a CSS parser to tell a colour from an escape out of the style sheet.
+// isColor reports whether s is a CSS colour name, in any case, or a hex value of 3, 4, 6 or 8 digits. Functions as in rgb() are
+// refused: the page would need a CSS parser to distinguish a colour from an escape out of the style sheet.
 func isColor(s string) bool {
 	if slices.Contains(strings.Fields(namedColors), strings.ToLower(s)) {
 		return true

@@ -15,21 +15,21 @@ import (
 // maxDrainDelay leaves room for the requests in flight within Kubernetes' default grace period of 30 s.
 const maxDrainDelay = 15 * time.Second
 
-// Config is the storefront's environment. The names are the contract of every storefront image, so they carry no prefix.
+// Config is the storefront's environment. The names are the contract of every storefront image, so they have no prefix.
 type Config struct {
-	Version        string        `env:"VERSION, default=v1"`      // shown on the page, and the label version of the metrics
+	Version        string        `env:"VERSION, default=v1"`      // on the page, and the label version of the metrics
 	Color          string        `env:"APP_COLOR, default=white"` // background of the page: CSS colour name or #hex
 	WelcomeMessage string        `env:"WELCOME_MESSAGE"`          // headline; empty: "Hello from version VERSION"
 	Port           int           `env:"PORT, default=5000"`       // listens on every interface
-	DrainDelay     time.Duration `env:"DRAIN_DELAY, default=3s"`  // answers for so long after SIGTERM, while routers look away
-	FaultsAdmin    bool          `env:"FAULTS_ADMIN"`             // whoever reaches the storefront may change its faults at /faults
+	DrainDelay     time.Duration `env:"DRAIN_DELAY, default=3s"`  // time to keep serving after SIGTERM, until routers stop sending traffic
+	FaultsAdmin    bool          `env:"FAULTS_ADMIN"`             // every client of the storefront may change its faults at /faults
 	Faults         Faults        // in effect from the start
 }
 
-// readConfig reads and validates the environment. It returns every error of it at once, each by the variable's name.
+// readConfig reads and validates the environment. It returns all errors at once, each with the variable's name.
 func readConfig(ctx context.Context, env envconfig.Lookuper) (Config, error) {
 	var config Config
-	// A variable that cannot be read keeps its default, so that the others can be validated.
+	// A variable that cannot be parsed keeps its default, so that the others can be validated.
 	if err := envconfig.ProcessWith(ctx, &envconfig.Config{Target: &config, Lookuper: envconfig.MapLookuper(nil)}); err != nil {
 		return Config{}, fmt.Errorf("set the defaults: %w", err)
 	}
@@ -43,8 +43,8 @@ func readConfig(ctx context.Context, env envconfig.Lookuper) (Config, error) {
 	return config, nil
 }
 
-// readFields reads the variables of a struct's fields, and of the structs in it, one by one: given the whole struct,
-// envconfig would stop at the first that it cannot read.
+// readFields reads the variables of a struct's fields, and of nested structs, one by one: given the whole struct, envconfig
+// stops at the first that it cannot parse.
 func readFields(ctx context.Context, env envconfig.Lookuper, fields reflect.Value) error {
 	var errs []error
 	for i := range fields.NumField() {
@@ -66,7 +66,7 @@ func readFields(ctx context.Context, env envconfig.Lookuper, fields reflect.Valu
 	return errors.Join(errs...)
 }
 
-// spelling returns how to spell a value of the type of v.
+// spelling returns a hint for a value of the type of v.
 func spelling(v any) string {
 	switch v.(type) {
 	case bool:
@@ -98,7 +98,7 @@ func (c Config) Validate() error {
 	return errors.Join(append(errs, c.Faults.Validate())...)
 }
 
-// isVersion says whether s can be an image tag and a Kubernetes label value at once; the chart uses one string for both.
+// isVersion reports whether s is both a valid image tag and a valid Kubernetes label value; the chart uses one string for both.
 func isVersion(s string) bool {
 	return regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$`).MatchString(s)
 }

@@ -32,19 +32,19 @@ func TestFaultsFromTheEnvironment(t *testing.T) {
 		CrashAfter: Duration(2 * time.Minute), NeverReady: true, Silent: true,
 	}
 	if config.Faults != want || !config.FaultsAdmin {
-		t.Errorf("the faults are %+v, want %+v, and open to change", config.Faults, want)
+		t.Errorf("the faults are %+v, want %+v, and FAULTS_ADMIN on", config.Faults, want)
 	}
 }
 
 func TestColors(t *testing.T) {
 	for _, color := range []string{"white", "Green", "yellow", "rebeccapurple", "#fff", "#2E8B57", "#2e8b57cc"} {
 		if !isColor(color) {
-			t.Errorf("%q is a colour and is refused", color)
+			t.Errorf("%q is a colour, but isColor refuses it", color)
 		}
 	}
 	for _, color := range []string{"", " ", "red ", "reddish", "#ff", "#fffff", "#ggg", "fff", "rgb(1,2,3)", "red;", "red\n", `red;}</style><script>`, "url(//evil)", "white black"} {
 		if isColor(color) {
-			t.Errorf("%q is no colour and is accepted", color)
+			t.Errorf("%q is not a colour, but isColor accepts it", color)
 		}
 	}
 }
@@ -64,7 +64,7 @@ func TestBadEnvironmentIsRefusedWithAHint(t *testing.T) {
 		{"drain longer than the grace period", map[string]string{"DRAIN_DELAY": "1h"}, []string{"DRAIN_DELAY", "use 0s to 15s"}},
 		{"not a number", map[string]string{"PORT": "http"}, []string{"PORT", "http", "use a whole number"}},
 		{"share above one", map[string]string{"FAULT_ERROR_SHARE": "50"}, []string{"FAULT_ERROR_SHARE", "use 0 to 1"}},
-		{"share that is none", map[string]string{"FAULT_ERROR_SHARE": "NaN"}, []string{"FAULT_ERROR_SHARE", "use 0 to 1"}},
+		{"share that is not a number", map[string]string{"FAULT_ERROR_SHARE": "NaN"}, []string{"FAULT_ERROR_SHARE", "use 0 to 1"}},
 		{"share in percent", map[string]string{"FAULT_ERROR_SHARE": "50%"}, []string{"FAULT_ERROR_SHARE", "50%", "use a number, as in 0.5"}},
 		{"latency without unit", map[string]string{"FAULT_LATENCY": "200"}, []string{"FAULT_LATENCY", "200", "with its unit"}},
 		{"latency longer than a drain", map[string]string{"FAULT_LATENCY": "10s"}, []string{"FAULT_LATENCY", "use 0s to 9s"}},

@@ -12,12 +12,12 @@ import (
 	"time"
 )
 
-// count asks for the page that many times and returns how many answers had each status code.
+// count requests the page that many times and returns the number of answers by status code.
 func count(t *testing.T, shop *Shop, requests int) map[int]int {
 	t.Helper()
 	codes := map[int]int{}
 	for range requests {
-		codes[ask(t, shop, http.MethodGet, "/").Code]++
+		codes[call(t, shop, http.MethodGet, "/").Code]++
 	}
 	return codes
 }
@@ -44,7 +44,7 @@ func TestErrorShareIsExactAndCounted(t *testing.T) {
 	}
 }
 
-// What is measured over a few requests has to show the share, whenever it is measured.
+// Any few consecutive requests have to show the share.
 func TestFailuresAreSpreadEvenly(t *testing.T) {
 	for _, share := range []float64{.001, .05, 1. / 3, .5, .8, .999} {
 		e := &effect{Faults: Faults{ErrorShare: share}}
@@ -64,22 +64,22 @@ func TestFailuresAreSpreadEvenly(t *testing.T) {
 	}
 }
 
-func TestFaultsLeaveTheMachinesAlone(t *testing.T) {
+func TestFaultsDoNotAffectProbesAndScrapes(t *testing.T) {
 	shop := newShop(t, map[string]string{"FAULT_ERROR_SHARE": "1"})
 	for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
-		if code := ask(t, shop, http.MethodGet, path).Code; code != http.StatusOK {
-			t.Errorf("a storefront whose every page fails answers %s with %d, want 200", path, code)
+		if code := call(t, shop, http.MethodGet, path).Code; code != http.StatusOK {
+			t.Errorf("with an error share of 1 the storefront answers %s with %d, want 200", path, code)
 		}
 	}
-	if code := ask(t, shop, http.MethodGet, "/cart").Code; code != http.StatusNotFound {
-		t.Errorf("a request that is refused anyway is answered %d, want 404", code)
+	if code := call(t, shop, http.MethodGet, "/cart").Code; code != http.StatusNotFound {
+		t.Errorf("a request to an unknown path is answered %d, want 404", code)
 	}
 }
 
 func TestNeverReadyIsAliveAndServes(t *testing.T) {
 	shop := newShop(t, map[string]string{"FAULT_NEVER_READY": "true"})
 	for path, want := range map[string]int{"/readyz": http.StatusServiceUnavailable, "/healthz": http.StatusOK, "/": http.StatusOK, "/metrics": http.StatusOK} {
-		if code := ask(t, shop, http.MethodGet, path).Code; code != want {
+		if code := call(t, shop, http.MethodGet, path).Code; code != want {
 			t.Errorf("a storefront that is never ready answers %s with %d, want %d", path, code, want)
 		}
 	}
@@ -90,14 +90,14 @@ func TestLatencyIsMeasured(t *testing.T) {
 		shop := newShop(t, map[string]string{"FAULT_LATENCY": "200ms", "FAULT_ERROR_SHARE": "0.5"})
 		for range 2 { // one of them fails
 			start := time.Now()
-			ask(t, shop, http.MethodGet, "/")
+			call(t, shop, http.MethodGet, "/")
 			if took := time.Since(start); took != 200*time.Millisecond {
 				t.Errorf("a page took %s, want 200ms", took)
 			}
 		}
 		start := time.Now()
 		for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
-			ask(t, shop, http.MethodGet, path)
+			call(t, shop, http.MethodGet, path)
 		}
 		if took := time.Since(start); took > 0 {
 			t.Errorf("probes and scrapes took %s, want no added latency", took)
@@ -194,7 +194,7 @@ func TestSilenceCountsNothing(t *testing.T) {
 				}
 			}()
 			time.AfterFunc(time.Second, func() { shop.faults.set(Faults{}) })
-			ask(t, shop, http.MethodGet, "/")
+			call(t, shop, http.MethodGet, "/")
 		}()
 		if series := scrape(t, shop, "http_request_duration_seconds_count"); !slices.Equal(series, []string{`http_request_duration_seconds_count{version="v1"} 0`}) {
 			t.Errorf("a request that was never answered is counted: %q", series)

@@ -15,17 +15,17 @@ const million = 1_000_000
 // faultSwitch holds the faults in effect and replaces them while the storefront runs. It is safe for concurrent use.
 type faultSwitch struct {
 	log     *slog.Logger
-	crashes chan struct{} // gets an element when the process is to crash
+	crashes chan struct{} // receives an element when the process has to crash
 	current atomic.Pointer[effect]
 
 	mu       sync.Mutex // of a change
 	draining bool
 }
 
-// effect is one set of faults while it is in effect. Its count begins with it, so that a new set fails the same pages each time.
+// effect is one set of faults while it is in effect. It has its own count of pages, so that a new set always fails the same pages.
 type effect struct {
 	Faults
-	pages  atomic.Uint64 // asked for since the effect began
+	pages  atomic.Uint64 // requested since the effect began
 	lifted chan struct{} // closed when silence ends
 	lift   func()        // closes lifted, the first time
 	crash  *time.Timer   // nil without CrashAfter
@@ -38,8 +38,8 @@ func newFaultSwitch(log *slog.Logger, f Faults) *faultSwitch {
 	return s
 }
 
-// set puts f, which must be valid, in the place of the faults in effect. A crash that lay ahead is called off, and requests
-// that silence holds are let go.
+// set replaces the faults in effect with f, which must be valid. It cancels a pending crash, and ends the requests that silence
+// holds.
 func (s *faultSwitch) set(f Faults) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -66,7 +66,7 @@ func (s *faultSwitch) set(f Faults) {
 	}
 }
 
-// drain lets go of the requests that silence holds, now and from now on: they would outlast the drain.
+// drain ends the requests that silence holds, now and later: they would outlast the drain.
 func (s *faultSwitch) drain() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -74,12 +74,12 @@ func (s *faultSwitch) drain() {
 	s.current.Load().lift()
 }
 
-// pages puts latency and errors before next.
+// pages adds latency and errors to next.
 func (s *faultSwitch) pages(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		now := s.current.Load()
 		n := now.pages.Add(1) - 1
-		time.Sleep(now.delay(n)) // to its end, as slow work goes on when the shopper has left
+		time.Sleep(now.delay(n)) // even after the shopper has left, like slow work
 		if now.fails(n) {
 			http.Error(w, "internal server error", http.StatusInternalServerError)
 			return
@@ -88,8 +88,8 @@ func (s *faultSwitch) pages(next http.Handler) http.Handler {
 	})
 }
 
-// silence keeps next from answering while the storefront is silent. A request that came in silence is never answered: it ends
-// when its client gives up, or without an answer when silence does.
+// silence keeps next from answering while the storefront is silent. A request that arrives during the silence is never
+// answered: its connection closes when the client gives up or when the silence ends.
 func (s *faultSwitch) silence(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		now := s.current.Load()
@@ -105,16 +105,16 @@ func (s *faultSwitch) silence(next http.Handler) http.Handler {
 	})
 }
 
-// fails says whether page n, counted from 0, is one of those that fail. They are spread evenly and not at random: of any k
-// pages in a row ErrorShare*k fail, give or take one, so that what is measured over few requests is exact.
+// fails reports whether page n, counted from 0, fails. Failures are spread evenly, not at random: of any k consecutive pages
+// ErrorShare*k fail, give or take one, so that a measurement over few requests is exact.
 func (e *effect) fails(n uint64) bool {
 	share := uint64(math.Round(e.ErrorShare * million))
 	n %= million
 	return (n+1)*share/million > n*share/million
 }
 
-// delay returns how long page n takes more. The jitter follows the golden ratio: evenly spread over however many pages, and
-// not in step with those that fail.
+// delay returns the additional duration of page n. The jitter follows the golden ratio: evenly spread over any number of pages,
+// and not in step with those that fail.
 func (e *effect) delay(n uint64) time.Duration {
 	const golden = 0x9E3779B97F4A7C15 // 2^64 divided by the golden ratio
 	share := float64(n*golden>>11) / (1 << 53)

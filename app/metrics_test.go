@@ -12,14 +12,14 @@ import (
 // scrape returns the lines of GET /metrics that begin with prefix.
 func scrape(t *testing.T, shop *Shop, prefix string) []string {
 	t.Helper()
-	answer := ask(t, shop, http.MethodGet, "/metrics")
+	answer := call(t, shop, http.MethodGet, "/metrics")
 	if answer.Code != http.StatusOK {
 		t.Fatalf("GET /metrics answers %d, want 200", answer.Code)
 	}
 	return slices.DeleteFunc(strings.Split(answer.Body.String(), "\n"), func(line string) bool { return !strings.HasPrefix(line, prefix) })
 }
 
-func TestCountersAreBornAtZero(t *testing.T) {
+func TestCountersStartAtZero(t *testing.T) {
 	shop := newShop(t, map[string]string{"VERSION": "v2"})
 	series := scrape(t, shop, "http_requests_total{")
 	for _, want := range []string{
@@ -33,14 +33,14 @@ func TestCountersAreBornAtZero(t *testing.T) {
 		}
 	}
 	if count := scrape(t, shop, "http_request_duration_seconds_count"); !slices.Equal(count, []string{`http_request_duration_seconds_count{version="v2"} 0`}) {
-		t.Errorf("before the first request the histogram is %q, want it there and empty", count)
+		t.Errorf("before the first request the histogram is %q, want it present and empty", count)
 	}
 }
 
 func TestRequestsAreCountedByVersionCodeAndMethod(t *testing.T) {
 	shop := newShop(t, map[string]string{"VERSION": "v2"})
 	for _, request := range [][2]string{{"GET", "/"}, {"GET", "/"}, {"HEAD", "/"}, {"POST", "/"}, {"GET", "/cart"}} {
-		ask(t, shop, request[0], request[1])
+		call(t, shop, request[0], request[1])
 	}
 	series := scrape(t, shop, "http_request")
 	for _, want := range []string{
@@ -60,24 +60,24 @@ func TestRequestsAreCountedByVersionCodeAndMethod(t *testing.T) {
 func TestProbesAndScrapesAreNotTraffic(t *testing.T) {
 	shop := newShop(t, nil)
 	for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
-		ask(t, shop, http.MethodGet, path)
+		call(t, shop, http.MethodGet, path)
 	}
 	if count := scrape(t, shop, "http_request_duration_seconds_count"); !slices.Equal(count, []string{`http_request_duration_seconds_count{version="v1"} 0`}) {
-		t.Errorf("probes and scrapes are counted as traffic: %q", count)
+		t.Errorf("probes and scrapes count as traffic: %q", count)
 	}
 }
 
-// Labels come from a closed set, so that no client can make series.
-func TestNoRequestMakesASeries(t *testing.T) {
+// Labels come from a closed set, so that no client can create series.
+func TestNoRequestCreatesASeries(t *testing.T) {
 	shop := newShop(t, nil)
-	born := testutil.CollectAndCount(shop.metrics.requests)
+	initial := testutil.CollectAndCount(shop.metrics.requests)
 	for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE", "NOTIFY", "BREW", "get", "x-1", "x-2"} {
 		for _, path := range []string{"/", "/a", "/b?c=d", "//", "/%2e%2e/"} {
-			ask(t, shop, method, path)
+			call(t, shop, method, path)
 		}
 	}
-	if series := testutil.CollectAndCount(shop.metrics.requests); series != born {
-		t.Errorf("requests made %d series out of %d: every series is created at start", series, born)
+	if series := testutil.CollectAndCount(shop.metrics.requests); series != initial {
+		t.Errorf("requests turned %[2]d series into %[1]d: every series has to exist from the start", series, initial)
 	}
 }
 

@@ -9,8 +9,8 @@ import (
 //go:embed page.html
 var pageTemplate string
 
-// renderPage renders the page once; it is the same for every shopper. Version and message are escaped. The colour stands in a
-// style sheet: html/template replaces what could leave it, and Config.Validate has refused that before.
+// renderPage renders the page once; it is the same for every shopper. Version and message are escaped. The colour is part of a
+// style sheet: html/template replaces values that could escape from it, and Config.Validate has already refused them.
 func renderPage(c Config) ([]byte, error) {
 	t, err := template.New("page").Parse(pageTemplate)
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// pipes is a listener in memory. Unlike a socket it lets a synctest bubble see that a server waits.
+// pipes is an in-memory listener. Unlike a socket it lets a synctest bubble detect that a server waits.
 type pipes struct {
 	conns  chan net.Conn
 	closed chan struct{}
@@ -32,7 +32,7 @@ func (p *pipes) Accept() (net.Conn, error) {
 func (p *pipes) Close() error   { p.once.Do(func() { close(p.closed) }); return nil }
 func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipes", Net: "unix"} }
 
-// client returns a client whose every request is a connection of its own to p.
+// client returns a client that opens a new connection to p for every request.
 func (p *pipes) client() *http.Client {
 	return &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
@@ -48,7 +48,7 @@ func (p *pipes) client() *http.Client {
 	}}
 }
 
-// get answers the status code of path, or 0 when nobody listens.
+// get returns the status code of path, or 0 if there is no listener.
 func get(ctx context.Context, client *http.Client, path string) int {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://shop"+path, nil)
 	if err != nil {
@@ -63,7 +63,7 @@ func get(ctx context.Context, client *http.Client, path string) int {
 	return answer.StatusCode
 }
 
-func TestDrainKeepsServingWhileRoutersLookAway(t *testing.T) {
+func TestDrainKeepsServingUntilRoutersStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		shop := newShop(t, nil)
 		ctx, terminate := context.WithCancel(t.Context())
@@ -85,7 +85,7 @@ func TestDrainKeepsServingWhileRoutersLookAway(t *testing.T) {
 		}
 		time.Sleep(2 * time.Second)
 		if code := get(t.Context(), client, "/"); code != 0 {
-			t.Errorf("after the drain / answers %d, want nobody to listen", code)
+			t.Errorf("after the drain / answers %d, want no listener", code)
 		}
 		if err := <-ended; err != nil {
 			t.Errorf("the drain ends with %v, want nil", err)

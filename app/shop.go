@@ -10,19 +10,19 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Shop is the storefront's HTTP face: the page for shoppers, and /metrics, /healthz and /readyz for the machines around it.
-// It is safe for concurrent use.
+// Shop is the storefront's HTTP handler: the page for shoppers, and /metrics, /healthz and /readyz for the cluster. It is safe
+// for concurrent use.
 type Shop struct {
 	metrics  *metrics
 	faults   *faultSwitch
-	admin    bool         // whether /faults is there
-	shoppers http.Handler // every path but those of the machines, counted and timed
+	admin    bool         // whether /faults exists
+	shoppers http.Handler // every path except the cluster's, counted and timed
 	exports  http.Handler // GET /metrics
 	draining atomic.Bool
 }
 
-// NewShop renders the page for c, which must be valid, registers the metrics in a registry of the shop's own, and puts the
-// faults of c into effect. It logs only what is asked of /faults.
+// NewShop renders the page for c, which must be valid, registers the metrics in its own registry, and puts the faults of c into
+// effect. It logs only changes at /faults.
 func NewShop(log *slog.Logger, c Config) (*Shop, error) {
 	page, err := renderPage(c)
 	if err != nil {
@@ -39,17 +39,17 @@ func NewShop(log *slog.Logger, c Config) (*Shop, error) {
 	}, nil
 }
 
-// Drain makes /readyz answer 503 from now on, and asks clients to close their connections. Pages are still served: routers
-// need a moment to look away.
+// Drain makes /readyz answer 503 from now on, and makes clients close their connections. The shop still serves pages, because
+// routers need a moment to stop sending traffic.
 func (s *Shop) Drain() {
 	s.draining.Store(true)
 	s.faults.drain()
 }
 
-// Crashes returns a channel that gets an element when a fault wants the process to end as if it had crashed.
+// Crashes returns a channel that receives an element when a fault requires the process to end as if it had crashed.
 func (s *Shop) Crashes() <-chan struct{} { return s.faults.crashes }
 
-// ServeHTTP answers one request. It is a switch and not a ServeMux because a mux answers unclean paths with redirects, which
+// ServeHTTP answers one request. It is a switch and not a ServeMux, because a mux answers unclean paths with redirects, which
 // would be neither pages nor counted.
 func (s *Shop) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	draining := s.draining.Load()
@@ -60,7 +60,7 @@ func (s *Shop) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case path == "/metrics":
 		s.exports.ServeHTTP(w, r)
 	case path == "/healthz":
-		_, _ = io.WriteString(w, "ok\n") // an error means that the prober went away
+		_, _ = io.WriteString(w, "ok\n") // an error means that the prober disconnected
 	case path == "/readyz":
 		switch {
 		case draining:
@@ -97,9 +97,9 @@ func show(page []byte) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		header := w.Header()
 		header.Set("Content-Type", "text/html; charset=utf-8")
-		header.Set("Cache-Control", "no-store") // a reload asks the router again, so that the split can be seen
+		header.Set("Cache-Control", "no-store") // a reload goes through the router again and shows the split
 		header.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; img-src data:")
 		header.Set("X-Content-Type-Options", "nosniff")
-		_, _ = w.Write(page) // an error means that the shopper went away
+		_, _ = w.Write(page) // an error means that the shopper disconnected
 	})
 }

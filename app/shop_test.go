@@ -24,8 +24,8 @@ func newShop(t *testing.T, env map[string]string) *Shop {
 	return shop
 }
 
-// ask sends one request to shop and returns its answer.
-func ask(t *testing.T, shop *Shop, method, path string) *httptest.ResponseRecorder {
+// call sends one request to shop and returns its answer.
+func call(t *testing.T, shop *Shop, method, path string) *httptest.ResponseRecorder {
 	t.Helper()
 	answer := httptest.NewRecorder()
 	shop.ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), method, path, nil))
@@ -47,12 +47,12 @@ func TestPageShowsVersionAndColor(t *testing.T) {
 		{"hostile message", map[string]string{"WELCOME_MESSAGE": `<script>alert(1)</script>`}, []string{"&lt;script&gt;alert(1)&lt;/script&gt;"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			answer := ask(t, newShop(t, tt.env), http.MethodGet, "/")
+			answer := call(t, newShop(t, tt.env), http.MethodGet, "/")
 			if answer.Code != http.StatusOK {
 				t.Fatalf("GET / answers %d, want 200", answer.Code)
 			}
 			if kind := answer.Header().Get("Content-Type"); kind != "text/html; charset=utf-8" {
-				t.Errorf("the page is %q, want HTML", kind)
+				t.Errorf("the page has the type %q, want HTML", kind)
 			}
 			page := answer.Body.String()
 			for _, want := range tt.want {
@@ -61,20 +61,20 @@ func TestPageShowsVersionAndColor(t *testing.T) {
 				}
 			}
 			if strings.Contains(page, "<script") {
-				t.Errorf("a script got into the page:\n%s", page)
+				t.Errorf("the page contains a script:\n%s", page)
 			}
 		})
 	}
 }
 
-// The configuration refuses such colours; the template is the second lock.
+// The configuration refuses such colours; the template is a second barrier.
 func TestPageKeepsHostileColorOut(t *testing.T) {
 	page, err := renderPage(Config{Version: "v1", Color: `red;}</style><script>`, WelcomeMessage: "hello"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if strings.Contains(string(page), "<script") || strings.Count(string(page), "</style") != 1 {
-		t.Errorf("a colour broke out of the style sheet:\n%s", page)
+		t.Errorf("a colour escaped from the style sheet:\n%s", page)
 	}
 }
 
@@ -93,7 +93,7 @@ func TestEveryOtherRequestIsRefused(t *testing.T) {
 		{http.MethodGet, "/../metrics", http.StatusNotFound},
 		{http.MethodGet, "/metrics/", http.StatusNotFound},
 	} {
-		answer := ask(t, shop, tt.method, tt.path)
+		answer := call(t, shop, tt.method, tt.path)
 		if answer.Code != tt.want {
 			t.Errorf("%s %s answers %d, want %d", tt.method, tt.path, answer.Code, tt.want)
 		}
@@ -106,14 +106,14 @@ func TestEveryOtherRequestIsRefused(t *testing.T) {
 func TestHealthAndReadiness(t *testing.T) {
 	shop := newShop(t, nil)
 	for _, path := range []string{"/healthz", "/readyz"} {
-		if code := ask(t, shop, http.MethodGet, path).Code; code != http.StatusOK {
+		if code := call(t, shop, http.MethodGet, path).Code; code != http.StatusOK {
 			t.Errorf("a serving storefront answers %s with %d, want 200", path, code)
 		}
 	}
 
 	shop.Drain()
 	for path, want := range map[string]int{"/readyz": http.StatusServiceUnavailable, "/healthz": http.StatusOK, "/": http.StatusOK} {
-		answer := ask(t, shop, http.MethodGet, path)
+		answer := call(t, shop, http.MethodGet, path)
 		if answer.Code != want {
 			t.Errorf("a draining storefront answers %s with %d, want %d", path, answer.Code, want)
 		}

@@ -9,7 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 )
 
-// pair returns the releases shop and shop-canary, of which the second is the canary of the first, with more values for both.
+// pair returns the releases shop and shop-canary, where the second is the canary of the first, with additional values for both.
 func pair(t *testing.T, set string) (shop, canary objects) {
 	t.Helper()
 	shop = install{release: "shop", set: "canary.enabled=false," + set, apis: []string{monitorAPI}}.render(t)
@@ -36,20 +36,20 @@ func TestCanaryAloneHasTheNameThatTheShopWouldGiveIt(t *testing.T) {
 			"ConfigMaps": slices.Collect(maps.Keys(found.configs)), "Ingresses": slices.Collect(maps.Keys(found.ingresses)),
 		} {
 			if !slices.Equal(names, []string{tt.want}) {
-				t.Errorf("release %q, %s: the %s are %q, want %q alone", tt.install.release, tt.install.set, kind, names, tt.want)
+				t.Errorf("release %q, %s: the %s are %q, want only %q", tt.install.release, tt.install.set, kind, names, tt.want)
 			}
 		}
 	}
 }
 
-func TestCanaryAloneStandsBesideTheShop(t *testing.T) {
+func TestCanaryAloneCoexistsWithTheShop(t *testing.T) {
 	shop, canary := pair(t, "")
 	main, split := shop.ingresses["shop-canary-demo"], canary.ingresses["shop-canary-demo-canary"]
 	if main.Spec.Rules[0].Host != split.Spec.Rules[0].Host || *main.Spec.IngressClassName != *split.Spec.IngressClassName {
-		t.Errorf("the canary splits the traffic of %s, the shop answers %s", split.Spec.Rules[0].Host, main.Spec.Rules[0].Host)
+		t.Errorf("the canary splits the traffic of %s, the shop serves %s", split.Spec.Rules[0].Host, main.Spec.Rules[0].Host)
 	}
 	if split.Annotations["nginx.ingress.kubernetes.io/canary-weight"] != "20" || len(main.Annotations) > 0 {
-		t.Errorf("the Ingresses are annotated %v and %v, want the split on the canary's alone", main.Annotations, split.Annotations)
+		t.Errorf("the Ingresses have the annotations %v and %v, want the split only on the canary's", main.Annotations, split.Annotations)
 	}
 	for release, found := range map[string]objects{"shop": shop, "shop-canary": canary} {
 		for name, service := range found.services {
@@ -61,9 +61,9 @@ func TestCanaryAloneStandsBesideTheShop(t *testing.T) {
 				}
 			}
 			if monitor, ok := found.monitors[name]; !ok || !covers(service.Labels, monitor.Spec.Selector.MatchLabels) {
-				t.Errorf("no monitor %s that finds its Service: %v", name, found.monitors)
+				t.Errorf("no monitor %s selects its Service: %v", name, found.monitors)
 			}
-			// What backout pairs them by, and what their series are told apart by.
+			// backout pairs the releases by name, and instance distinguishes their series.
 			labels := found.deployments[name].Spec.Template.Labels
 			if labels["app.kubernetes.io/name"] != "canary-demo" || labels["app.kubernetes.io/instance"] != release {
 				t.Errorf("release %s labels its pods %v", release, labels)
@@ -75,14 +75,14 @@ func TestCanaryAloneStandsBesideTheShop(t *testing.T) {
 	}
 }
 
-func TestShopsRouteLeadsToTheCanaryOfAnotherRelease(t *testing.T) {
+func TestShopsRouteCanUseTheCanaryOfAnotherRelease(t *testing.T) {
 	shop := install{release: "shop", set: gateway + ",canary.enabled=false,gateway.canaryService=shop-canary-demo-canary,canary.weight=30"}.render(t)
 	if split := backends(t, shop, "shop-canary-demo"); split != "shop-canary-demo 70, shop-canary-demo-canary 30" {
-		t.Errorf("the shop's route leads to %q", split)
+		t.Errorf("the shop's route has the backends %q", split)
 	}
 	canary := install{release: "shop-canary", set: "stable.enabled=false,routing=gateway"}.render(t)
 	if len(canary.routes)+len(canary.ingresses) > 0 || canary.services["shop-canary-demo-canary"] == nil {
-		t.Errorf("the canary's release has the routes %v and the Services %v, want a Service that the shop can lead to", canary.routes, canary.services)
+		t.Errorf("the canary's release has the routes %v and the Services %v, want a Service for the shop's route", canary.routes, canary.services)
 	}
 }
 

@@ -98,14 +98,14 @@ func TestTracksOfTheExercise(t *testing.T) {
 			}
 			for _, labels := range []map[string]string{deployment.Labels, deployment.Spec.Template.Labels, found.services[tt.name].Labels, found.configs[tt.name].Labels, found.ingresses[tt.name].Labels} {
 				if labels["track"] != tt.track || labels["app.kubernetes.io/version"] != tt.tag || labels["app.kubernetes.io/instance"] != "canary-demo" {
-					t.Errorf("labels do not tell track %s, version %s and the release: %v", tt.track, tt.tag, labels)
+					t.Errorf("the labels lack track %s, version %s or the release: %v", tt.track, tt.tag, labels)
 				}
 			}
 		})
 	}
 }
 
-// environment resolves a container's variables as the kubelet does; a reference to nothing resolves to nothing.
+// environment resolves a container's variables as the kubelet does; a missing reference resolves to nothing.
 func environment(container corev1.Container, configs map[string]*corev1.ConfigMap) map[string]string {
 	env := map[string]string{}
 	for _, variable := range container.Env {
@@ -121,7 +121,7 @@ func environment(container corev1.Container, configs map[string]*corev1.ConfigMa
 	return env
 }
 
-func TestRequestsFindTheirWay(t *testing.T) {
+func TestRequestsReachTheirTrack(t *testing.T) {
 	for _, release := range []string{"canary-demo", "shop"} {
 		found := install{release: release}.render(t)
 		for name, ingress := range found.ingresses {
@@ -131,11 +131,11 @@ func TestRequestsFindTheirWay(t *testing.T) {
 			rule := ingress.Spec.Rules[0]
 			path := rule.HTTP.Paths[0]
 			if rule.Host != "canary-demo.local" || path.Path != "/" || *path.PathType != networkingv1.PathTypePrefix {
-				t.Errorf("Ingress %s answers %s%s, want everything of canary-demo.local", name, rule.Host, path.Path)
+				t.Errorf("Ingress %s serves %s%s, want every path of canary-demo.local", name, rule.Host, path.Path)
 			}
 			service, ok := found.services[path.Backend.Service.Name]
 			if !ok || service.Name != name {
-				t.Fatalf("Ingress %s leads to Service %s, want its namesake", name, path.Backend.Service.Name)
+				t.Fatalf("Ingress %s has the backend %s, want the Service of the same name", name, path.Backend.Service.Name)
 			}
 			port := service.Spec.Ports[0]
 			if port.Name != path.Backend.Service.Port.Name || port.Port != 80 {
@@ -148,13 +148,13 @@ func TestRequestsFindTheirWay(t *testing.T) {
 			}
 			container := found.deployments[name].Spec.Template.Spec.Containers[0]
 			if ports := container.Ports[0]; ports.Name != port.TargetPort.StrVal || ports.ContainerPort != 5000 {
-				t.Errorf("Service %s leads to port %s, the pods listen on %s=%d, want 5000", name, port.TargetPort.StrVal, ports.Name, ports.ContainerPort)
+				t.Errorf("Service %s has the target port %s, the pods listen on %s=%d, want 5000", name, port.TargetPort.StrVal, ports.Name, ports.ContainerPort)
 			}
 		}
 	}
 }
 
-// covers says whether labels have every pair of selector.
+// covers reports whether labels have every pair of selector.
 func covers(labels, selector map[string]string) bool {
 	for key, value := range selector {
 		if labels[key] != value {
@@ -176,10 +176,10 @@ func TestCanaryWeight(t *testing.T) {
 	found := install{set: `canary.ingressAnnotations.nginx\.ingress\.kubernetes\.io/canary-by-header=X-Canary,ingress.annotations.team=shop`}.render(t)
 	want := map[string]string{canary: "true", weight: "20", canary + "-by-header": "X-Canary"}
 	if got := found.ingresses["canary-demo-canary"].Annotations; !maps.Equal(got, want) {
-		t.Errorf("the canary Ingress is annotated %v, want %v", got, want)
+		t.Errorf("the canary Ingress has the annotations %v, want %v", got, want)
 	}
 	if got := found.ingresses["canary-demo"].Annotations; !maps.Equal(got, map[string]string{"team": "shop"}) {
-		t.Errorf("the main Ingress is annotated %v, want its own and no split", got)
+		t.Errorf("the main Ingress has the annotations %v, want its own and no split", got)
 	}
 	if ingresses := (install{set: "ingress.enabled=false"}).render(t).ingresses; len(ingresses) > 0 {
 		t.Errorf("ingress.enabled=false renders %d Ingresses", len(ingresses))

@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// gateway are the values of a release that is routed by the Gateway shared.
+// gateway are the values of a release with a route on the Gateway shared.
 const gateway = "routing=gateway,gateway.parentRefs[0].name=shared"
 
 func TestRouteSplitsByWeight(t *testing.T) {
@@ -23,19 +23,19 @@ func TestRouteSplitsByWeight(t *testing.T) {
 			t.Errorf("canary.weight=%d renders %q, want %q", tt.percent, split, tt.want)
 		}
 		if len(found.ingresses) > 0 {
-			t.Errorf("routing=gateway renders the Ingresses %v too", slices.Collect(maps.Keys(found.ingresses)))
+			t.Errorf("routing=gateway also renders the Ingresses %v", slices.Collect(maps.Keys(found.ingresses)))
 		}
 	}
 	if split := backends(t, install{set: gateway + ",canary.enabled=false"}.render(t), "canary-demo"); split != "canary-demo" {
-		t.Errorf("without a canary the route leads to %q, want the stable track alone", split)
+		t.Errorf("without a canary the route has the backends %q, want only the stable track", split)
 	}
 	if routes := (install{}).render(t).routes; len(routes) > 0 {
 		t.Errorf("routing=ingress renders %d HTTPRoutes", len(routes))
 	}
 }
 
-// backends returns where the one rule of a route leads, as "a 80, b 20". A backend that leads to no port of a Service of the
-// release fails the test, unless it is another release's, which ends in -canary.
+// backends returns the backends of a route's only rule, as "a 80, b 20". A backend that is not a port of one of the release's
+// Services fails the test, unless it is another release's, whose name ends in -canary.
 func backends(t *testing.T, found objects, name string) string {
 	t.Helper()
 	route, ok := found.routes[name]
@@ -46,7 +46,7 @@ func backends(t *testing.T, found objects, name string) string {
 	for _, ref := range route.Spec.Rules[0].BackendRefs {
 		service, ok := found.services[ref.Name]
 		if ok && service.Spec.Ports[0].Port != ref.Port || !ok && !strings.HasSuffix(ref.Name, "-canary") {
-			t.Errorf("the route leads to %s:%d, which is no Service of the release", ref.Name, ref.Port)
+			t.Errorf("the route has the backend %s:%d, which is not one of the release's Services", ref.Name, ref.Port)
 		}
 		part := ref.Name
 		if ref.Weight != nil {
@@ -67,12 +67,12 @@ func TestRouteNamesItsGatewaysAndHosts(t *testing.T) {
 		t.Errorf("the route's Gateways (-want +got):\n%s", diff)
 	}
 	if hosts := route.Spec.Hostnames; !slices.Equal(hosts, []string{"a.example", "*.b.example"}) {
-		t.Errorf("the route answers %q", hosts)
+		t.Errorf("the route has the hosts %q", hosts)
 	}
 	if _, ok := route.Metadata.Labels["track"]; ok || route.Metadata.Labels["app.kubernetes.io/instance"] != "shop" {
-		t.Errorf("the route is labelled %v; it belongs to the release and to no track", route.Metadata.Labels)
+		t.Errorf("the route has the labels %v; it belongs to the release and to no track", route.Metadata.Labels)
 	}
 	if hosts := (install{set: gateway}).render(t).routes["canary-demo"].Spec.Hostnames; !slices.Equal(hosts, []string{"canary-demo.local"}) {
-		t.Errorf("by default the route answers %q, want the host of the exercise", hosts)
+		t.Errorf("by default the route has the hosts %q, want the host of the exercise", hosts)
 	}
 }

@@ -6,7 +6,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// header is what every object has.
+// header has the fields of every object.
 type header struct {
 	APIVersion string
 	Kind       string
@@ -31,7 +31,7 @@ type serviceMonitor struct {
 	}
 }
 
-// httpRoute is the part of the Gateway API's kind that the chart may use. Pointers tell what is not set.
+// httpRoute is the part of the Gateway API's kind that the chart may use. Nil pointers are unset fields.
 type httpRoute struct {
 	header
 	Spec struct {
@@ -52,7 +52,7 @@ type backendRef struct {
 	Weight *int32
 }
 
-// custom decodes an object of a kind that Kubernetes does not have by itself. A field that T lacks fails the test.
+// custom decodes an object of a kind that Kubernetes does not have built in. A field that T lacks fails the test.
 func custom[T any](t *testing.T, manifest string) *T {
 	t.Helper()
 	object := new(T)

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestServiceMonitorOnlyWhereItsKindIsKnown(t *testing.T) {
+func TestServiceMonitorOnlyWhereItsKindIsServed(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		install install
@@ -14,7 +14,7 @@ func TestServiceMonitorOnlyWhereItsKindIsKnown(t *testing.T) {
 		notes   string
 	}{
 		{"no operator", install{}, 0, "this cluster has no ServiceMonitor"},
-		{"operator", install{apis: []string{monitorAPI}}, 1, "picks up only monitors with its own release label"},
+		{"operator", install{apis: []string{monitorAPI}}, 1, "selects only monitors with its own release label"},
 		{"operator, labelled", install{apis: []string{monitorAPI}, set: "serviceMonitor.additionalLabels.release=prom"}, 1, ""},
 		{"operator, switched off", install{apis: []string{monitorAPI}, set: "serviceMonitor.enabled=false"}, 0, "serviceMonitor.enabled is false"},
 		{"operator without this kind", install{apis: []string{"monitoring.coreos.com/v1"}}, 0, "this cluster has no ServiceMonitor"},
@@ -32,7 +32,7 @@ func TestServiceMonitorOnlyWhereItsKindIsKnown(t *testing.T) {
 }
 
 // The alert rules group by these labels: without one of them no alert names a release.
-func TestServiceMonitorGivesTheLabelsOfTheRules(t *testing.T) {
+func TestServiceMonitorSetsTheLabelsOfTheRules(t *testing.T) {
 	for _, release := range []string{"canary-demo", "shop"} {
 		found := install{release: release, apis: []string{monitorAPI}, set: "serviceMonitor.additionalLabels.release=prom"}.render(t)
 		for _, monitor := range found.monitors {
@@ -42,7 +42,7 @@ func TestServiceMonitorGivesTheLabelsOfTheRules(t *testing.T) {
 				labels = append(labels, relabeling.TargetLabel)
 				for name, deployment := range found.deployments {
 					if source := podLabel(deployment.Spec.Template.Labels, relabeling.SourceLabels); source == "" {
-						t.Errorf("the pods of %s have no label behind %v", name, relabeling.SourceLabels)
+						t.Errorf("the pods of %s have no label for %v", name, relabeling.SourceLabels)
 					}
 				}
 			}
@@ -50,21 +50,21 @@ func TestServiceMonitorGivesTheLabelsOfTheRules(t *testing.T) {
 				t.Errorf("targets get the labels %q, want %q", labels, want)
 			}
 			if endpoint.Path != "/metrics" || endpoint.Interval != "15s" {
-				t.Errorf("the monitor asks %s every %s, want /metrics every 15s", endpoint.Path, endpoint.Interval)
+				t.Errorf("the monitor scrapes %s every %s, want /metrics every 15s", endpoint.Path, endpoint.Interval)
 			}
 			if monitor.Metadata.Labels["release"] != "prom" {
 				t.Errorf("the monitor lacks its additional label: %v", monitor.Metadata.Labels)
 			}
 			for name, service := range found.services {
 				if !covers(service.Labels, monitor.Spec.Selector.MatchLabels) || service.Spec.Ports[0].Name != endpoint.Port {
-					t.Errorf("the monitor overlooks Service %s: %v", name, service.Labels)
+					t.Errorf("the monitor does not select Service %s: %v", name, service.Labels)
 				}
 			}
 		}
 	}
 }
 
-// podLabel returns the pod label that Prometheus' service discovery offers under the one name in sources, or "".
+// podLabel returns the pod label that Prometheus' service discovery has under the only name in sources, or "".
 func podLabel(labels map[string]string, sources []string) string {
 	plain := strings.NewReplacer(".", "_", "/", "_", "-", "_")
 	for key, value := range labels {
@@ -90,7 +90,7 @@ func TestNotesSayWhatComesNext(t *testing.T) {
 		{"gateway to another release", gateway + ",canary.enabled=false,gateway.canaryService=shop-canary", []string{"The Service shop-canary of another release gets 20%"}, []string{"promote"}},
 		{"canary alone", "stable.enabled=false", []string{"canary-demo-canary v2 is a canary in a release of its own: it gets 20%", "upgrade <stable release> <chart> --reuse-values --set image.tag=v2,config.main.appColor=green\n", "uninstall canary-demo"}, []string{"v1", "canary.enabled=false"}},
 		{"canary alone, gateway", "stable.enabled=false,routing=gateway", []string{"--set gateway.canaryService=canary-demo-canary,canary.weight=20", "port-forward svc/canary-demo-canary"}, []string{"v1", "canary.weight=50"}},
-		{"another promise", "slo.availability.target=99,slo.availability.window=7d", []string{"99% over 7d leaves 6048 seconds"}, nil},
+		{"another objective", "slo.availability.target=99,slo.availability.window=7d", []string{"99% over 7d leaves 6048 seconds"}, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			notes := install{set: tt.set}.render(t).notes
@@ -101,7 +101,7 @@ func TestNotesSayWhatComesNext(t *testing.T) {
 			}
 			for _, none := range tt.none {
 				if strings.Contains(notes, none) {
-					t.Errorf("the notes say %q:\n%s", none, notes)
+					t.Errorf("the notes contain %q:\n%s", none, notes)
 				}
 			}
 		})

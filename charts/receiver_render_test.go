@@ -24,13 +24,13 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 )
 
-// Helm tells the standard logger of every link that it follows.
+// Helm logs every link that it follows to the standard logger.
 func TestMain(m *testing.M) {
 	slog.SetDefault(slog.New(slog.DiscardHandler))
 	os.Exit(m.Run())
 }
 
-// operatorAPIs is how a cluster with the Prometheus Operator says so.
+// operatorAPIs are the API versions of a cluster with the Prometheus Operator.
 func operatorAPIs() []string {
 	return []string{
 		"monitoring.coreos.com/v1", "monitoring.coreos.com/v1/ServiceMonitor", "monitoring.coreos.com/v1/PrometheusRule",
@@ -41,14 +41,14 @@ func operatorAPIs() []string {
 // readChart reads the chart once.
 var readChart = sync.OnceValues(func() (*chart.Chart, error) { return loader.LoadDir("backout") })
 
-// receiver is what helm is told about the chart backout. The zero value is the release backout in the namespace backout, without values.
+// receiver is an installation of the chart backout. The zero value is the release backout in the namespace backout, without values.
 type receiver struct {
 	release string
-	file    string   // of the chart's directory
+	file    string   // values file in the chart's directory
 	set     string   // as after --set
 	apis    []string // served besides Kubernetes' own
 	upgrade bool
-	files   []*chart.File // more files of the chart
+	files   []*chart.File // additional files of the chart
 }
 
 // operated is r on a cluster with the Prometheus Operator.
@@ -57,7 +57,7 @@ func (r receiver) operated() receiver {
 	return r
 }
 
-// rendered is what comes out, decoded.
+// rendered is the decoded output.
 type rendered struct {
 	objects map[string]runtime.Object // by Kind namespace/name
 	notes   string
@@ -115,7 +115,7 @@ func (r receiver) render(t *testing.T) rendered {
 	return found
 }
 
-// add decodes strictly, against the types of Kubernetes and of the Prometheus Operator: a misspelt field fails the test.
+// add decodes strictly, with the types of Kubernetes and of the Prometheus Operator: a misspelt field fails the test.
 func (r *rendered) add(t *testing.T, manifest string) {
 	t.Helper()
 	if strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(manifest), "---")) == "" {
@@ -147,7 +147,7 @@ func one[T runtime.Object](t *testing.T, r rendered, key string) T {
 	t.Helper()
 	object, ok := r.objects[key].(T)
 	if !ok {
-		t.Fatalf("there is no %s among %q", key, r.keys(""))
+		t.Fatalf("no %s among %q", key, r.keys(""))
 	}
 	return object
 }

@@ -12,7 +12,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 )
 
-// routerAPIs is how a cluster with every router, Flagger and Argo Rollouts says so.
+// routerAPIs are the API versions of a cluster with every router, Flagger and Argo Rollouts.
 func routerAPIs() []string {
 	return []string{
 		"gateway.networking.k8s.io/v1", "networking.istio.io/v1beta1", "traefik.io/v1alpha1", "projectcontour.io/v1",
@@ -44,20 +44,20 @@ func rights(role *rbacv1.Role) map[string][]string {
 	return found
 }
 
-// The table of the chart's directory is made of the Roles; UPDATE=1 rewrites it. That each right is used and none is missing, and that
-// nothing works with one less, is seen in tests/chart.
+// RIGHTS.md is generated from the Roles; UPDATE=1 rewrites it. tests/e2e/chart tests that each right is used, that none is missing, and
+// that backout does not work with one less.
 func TestReceiverRightsAreThoseOfTheTable(t *testing.T) {
 	all := receiver{set: "targets[0].namespace=T,targets[0].releases={*},rbac.hooks=true", apis: routerAPIs()}
 	all.set = strings.ReplaceAll(all.set, "=T", "=shop")
 	r := all.operated().render(t)
 	var b strings.Builder
-	b.WriteString("# What backout may do\n\nEverything that the chart's Roles grant, on a cluster that serves every router, with `rbac.hooks`. " +
-		"Groups that a cluster does not serve are left out.\nEach right is used by a story on a real API server, and none is missing there: see `tests/chart`. But for `list` on secrets and jobs: " +
-		"with it a watch begins where the API server does not stream what is there already.\n")
+	b.WriteString("# backout's rights\n\nAll rights that the chart's Roles grant, on a cluster that serves every router, with `rbac.hooks`. " +
+		"The chart omits API groups that a cluster does not serve.\n`tests/e2e/chart` uses each right on a real API server, and needs no other. The exception is `list` on secrets and jobs: " +
+		"a watch begins with it if the API server does not stream the existing objects.\n")
 	for _, role := range []struct{ key, title string }{
 		{"Role backout/backout", "In its own namespace"},
-		{"Role shop/backout-shed", "In each target's namespace: to decide, to record, and to take a canary out of the traffic"},
-		{"Role shop/backout-rollback", "In each target's namespace, unless `rollback: false`: what Helm's rollback needs beyond that"},
+		{"Role shop/backout-shed", "In each target's namespace: to decide, to record, and to take a canary out of rotation"},
+		{"Role shop/backout-rollback", "In each target's namespace, unless `rollback: false`: the additional rights of Helm's rollback"},
 	} {
 		fmt.Fprintf(&b, "\n## %s\n\n| kind | verbs |\n|---|---|\n", role.title)
 		granted := rights(one[*rbacv1.Role](t, r, role.key))
@@ -81,11 +81,11 @@ func TestReceiverRightsAreThoseOfTheTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(b.String(), string(shown)); diff != "" {
-		t.Errorf("%s is made of the Roles; UPDATE=1 rewrites it (-Roles +file):\n%s", path, diff)
+		t.Errorf("%s is generated from the Roles; UPDATE=1 rewrites it (-Roles +file):\n%s", path, diff)
 	}
 }
 
-// Nobody can be granted rights on what the cluster does not serve without having them: a namespace admin could not install the chart.
+// A namespace admin has no rights on groups that the cluster does not serve, and so could not install a chart that grants them.
 func TestReceiverRolesNameOnlyWhatIsServed(t *testing.T) {
 	for _, tt := range []struct {
 		name, set string
@@ -101,31 +101,31 @@ func TestReceiverRolesNameOnlyWhatIsServed(t *testing.T) {
 		maps.Copy(granted, rights(one[*rbacv1.Role](t, r, "Role canary-demo/backout-rollback")))
 		for _, name := range tt.has {
 			if len(granted[name]) == 0 {
-				t.Errorf("%s: nothing is granted on %s", tt.name, name)
+				t.Errorf("%s: the Roles grant nothing on %s", tt.name, name)
 			}
 		}
 		for _, name := range tt.not {
 			if len(granted[name]) > 0 {
-				t.Errorf("%s: %v is granted on %s", tt.name, granted[name], name)
+				t.Errorf("%s: the Roles grant %v on %s", tt.name, granted[name], name)
 			}
 		}
 	}
 }
 
-// A target that backout may only shed in has no right that changes the release.
+// A target with only the right to shed grants no right that changes the release.
 func TestReceiverShedChangesNothingButWeights(t *testing.T) {
 	r := receiver{set: watched + ",targets[0].rollback=false", apis: routerAPIs()}.operated().render(t)
 	for name, verbs := range rights(one[*rbacv1.Role](t, r, "Role canary-demo/backout-shed")) {
 		for _, verb := range verbs {
 			reads := slices.Contains([]string{"get", "list", "watch"}, verb)
 			if !reads && verb != "patch" && name != "configmaps" && name != "events.events.k8s.io" {
-				t.Errorf("to take a canary out of the traffic backout may %s %s", verb, name)
+				t.Errorf("to take a canary out of rotation backout may %s %s", verb, name)
 			}
 		}
 	}
 	more := receiver{file: "ci/shed-only-values.yaml"}.render(t)
 	granted := rights(one[*rbacv1.Role](t, more, "Role other/backout-rollback"))
 	if !slices.Contains(granted["persistentvolumeclaims"], "delete") {
-		t.Errorf("extraRules of a target are not granted: %v", granted)
+		t.Errorf("the Roles do not grant the extraRules of a target: %v", granted)
 	}
 }

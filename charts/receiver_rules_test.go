@@ -36,20 +36,20 @@ func rulesIn(t *testing.T, file string) []monitoringv1.Rule {
 	return read.Groups[0].Rules
 }
 
-// The rules exist once, in rules/: what the chart ships is what promtool tests.
+// The rules exist once, in rules/: the chart ships the rules that promtool tests.
 func TestReceiverShipsTheRulesAsTheyAre(t *testing.T) {
 	app, own := rulesIn(t, "canary.rules.yml"), monitoringv1.RuleGroup{Name: "backout", Rules: rulesIn(t, "backout.rules.yml")}
 	if diff := cmp.Diff([]monitoringv1.RuleGroup{{Name: "canary", Rules: app}, own}, shipped(t, "")); diff != "" {
 		t.Errorf("the chart's rules differ from rules/canary.rules.yml (-rules +chart):\n%s", diff)
 	}
 	if got := shipped(t, "rules.own=false"); len(got) != 1 || got[0].Name != "canary" {
-		t.Errorf("rules.own=false leaves %d groups, want the canaries' alone", len(got))
+		t.Errorf("rules.own=false leaves %d groups, want only the canaries'", len(got))
 	}
-	// Another preset has another source in the place of the app's, and all the rest.
+	// Another preset replaces only the source.
 	source := rulesIn(t, "sources/app.yml")
 	at := slices.IndexFunc(app, func(r monitoringv1.Rule) bool { return cmp.Equal(r, source[0]) })
 	if at < 0 {
-		t.Fatal("rules/canary.rules.yml has not the source app: it is old")
+		t.Fatal("rules/canary.rules.yml does not have the source app: it is out of date")
 	}
 	sources, err := filepath.Glob("../rules/sources/*.yml")
 	if err != nil || len(sources) < 2 {
@@ -74,7 +74,7 @@ func TestReceiverRulesTakeThresholdsFromValues(t *testing.T) {
 		}
 	}
 	if diff := cmp.Diff(map[string]string{"z": "vector(4.75)", "requests": "vector(100)"}, changed); diff != "" {
-		t.Errorf("other rules are changed than the two thresholds (-want +got):\n%s", diff)
+		t.Errorf("the chart must change only the two thresholds (-want +got):\n%s", diff)
 	}
 }
 
@@ -82,13 +82,13 @@ func TestReceiverRulesTakeTheirPlaybooksFromValues(t *testing.T) {
 	for _, group := range shipped(t, "rules.runbookBaseURL=https://runbooks.example/backout") {
 		for _, rule := range group.Rules {
 			if want := "https://runbooks.example/backout/" + rule.Alert + ".md"; rule.Alert != "" && rule.Annotations["runbook_url"] != want {
-				t.Errorf("%s leads to %s, want %s", rule.Alert, rule.Annotations["runbook_url"], want)
+				t.Errorf("%s links to %s, want %s", rule.Alert, rule.Annotations["runbook_url"], want)
 			}
 		}
 	}
 }
 
-// helm package follows the links to rules and dashboards; what a cluster has no use for stays in the repository.
+// helm package follows the links to rules and dashboards, and leaves out the files that a cluster does not need.
 func TestReceiverPackage(t *testing.T) {
 	packed := action.NewPackage()
 	packed.Destination = t.TempDir()
@@ -109,13 +109,13 @@ func TestReceiverPackage(t *testing.T) {
 		names = append(names, file.Name)
 		dir, base := filepath.Split(file.Name)
 		if strings.HasPrefix(dir, "files/") && (!slices.Contains([]string{".yml", ".json"}, filepath.Ext(base)) || strings.Contains(base, ".test.")) || strings.HasPrefix(dir, "ci") {
-			t.Errorf("the package has %s", file.Name)
+			t.Errorf("the package contains %s", file.Name)
 		}
 	}
 	if !slices.Contains(names, "files/rules/sources/app.yml") {
 		t.Errorf("the package lacks the rules: %q", names)
 	}
 	if diff := cmp.Diff(fromDir.Files, fromFile.Files); diff != "" {
-		t.Errorf("a chart that was packed differs from its directory (-directory +package):\n%s", diff)
+		t.Errorf("the packaged chart differs from its directory (-directory +package):\n%s", diff)
 	}
 }

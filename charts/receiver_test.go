@@ -24,7 +24,7 @@ import (
 
 const watched = "targets[0].namespace=canary-demo,targets[0].releases={canary-demo}"
 
-// ciFiles are the values files that every change of the chart has to render.
+// ciFiles are the values files that the chart has to render after every change.
 func ciFiles(t *testing.T) []string {
 	t.Helper()
 	paths, err := filepath.Glob("backout/ci/*-values.yaml")
@@ -45,7 +45,7 @@ func TestReceiverRendersWithEveryValuesFile(t *testing.T) {
 			operated := receiver{file: file, upgrade: upgrade}.operated().render(t)
 			for _, key := range plain.keys("") {
 				if _, ok := operated.objects[key]; !ok {
-					t.Errorf("%s: the operator takes %s away", file, key)
+					t.Errorf("%s: %s is missing with the operator", file, key)
 				}
 				if strings.HasPrefix(key, "Cluster") {
 					t.Errorf("%s: %s: a namespace admin could not install it", file, key)
@@ -53,7 +53,7 @@ func TestReceiverRendersWithEveryValuesFile(t *testing.T) {
 			}
 			for _, kind := range []string{"ServiceMonitor", "PrometheusRule", "AlertmanagerConfig"} {
 				if found := plain.keys(kind + " "); len(found) > 0 {
-					t.Errorf("%s: %q on a cluster that does not know the kind", file, found)
+					t.Errorf("%s: %q on a cluster that does not serve the kind", file, found)
 				}
 			}
 		}
@@ -85,7 +85,7 @@ func TestReceiverIsLintClean(t *testing.T) {
 	}
 }
 
-// Every switch takes its object away, and leaves the rest.
+// Every switch removes its own objects, and no others.
 func TestReceiverSwitches(t *testing.T) {
 	dashboard := []*chart.File{{Name: "files/dashboards/canary-health.json", Data: []byte(`{"title":"{{ legend }}"}`)}}
 	all := receiver{set: watched, files: dashboard}.operated().render(t)
@@ -117,19 +117,19 @@ func TestReceiverSwitches(t *testing.T) {
 			}
 		}
 		if !slices.Equal(gone, tt.gone) || len(left.objects)+len(gone) != len(all.objects) {
-			t.Errorf("--set %s takes away %q, want %q and nothing new", tt.set, gone, tt.gone)
+			t.Errorf("--set %s removes %q, want %q and nothing new", tt.set, gone, tt.gone)
 		}
 	}
 	config := one[*corev1.ConfigMap](t, all, "ConfigMap backout/backout-canary-health")
 	if config.Labels["grafana_dashboard"] != "1" || strings.TrimSpace(config.Data["canary-health.json"]) != `{"title":"{{ legend }}"}` {
-		t.Errorf("the dashboard arrives as %v, labelled %v", config.Data, config.Labels)
+		t.Errorf("the dashboard is rendered as %v, with the labels %v", config.Data, config.Labels)
 	}
 }
 
-// variables are those of the README's table, which is made of backout's configuration.
+// variables are those of the table in docs/configuration.md, which is generated from backout's configuration.
 func variables(t *testing.T) []string {
 	t.Helper()
-	text, err := os.ReadFile("../README.md")
+	text, err := os.ReadFile("../docs/configuration.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +140,7 @@ func variables(t *testing.T) []string {
 		names = append(names, row[1])
 	}
 	if len(names) < 30 {
-		t.Fatalf("found the variables %q in README.md", names)
+		t.Fatalf("found the variables %q in docs/configuration.md", names)
 	}
 	return names
 }
@@ -161,7 +161,7 @@ func environmentOf(t *testing.T, r rendered) map[string]string {
 	return env
 }
 
-// A key of config that no variable has would be set in vain; a variable that is no key can be set under env.
+// Every key of config has to be a variable of the program; env sets the variables that are not keys.
 func TestReceiverConfigIsThatOfTheProgram(t *testing.T) {
 	known := variables(t)
 	values, err := chartutil.ReadValuesFile("backout/values.yaml")
@@ -197,22 +197,22 @@ func TestReceiverConfigIsThatOfTheProgram(t *testing.T) {
 			t.Errorf("%s=%q, want %q", name, env[name], want)
 		}
 	}
-	// These have no value of their own: the chart mounts the files and names the ports.
+	// These have no value of their own: the chart mounts the files and sets the ports.
 	for _, name := range known {
 		if _, ok := env[name]; ok || slices.Contains([]string{"BACKOUT_AUTH", "BACKOUT_LISTEN", "BACKOUT_OPS_LISTEN", "BACKOUT_NAMESPACE"}, name) {
 			continue
 		}
 		if got := environmentOf(t, receiver{set: "env." + name + "=x"}.render(t))[name]; got != "x" {
-			t.Errorf("%s can be set neither under config nor under env: %q", name, got)
+			t.Errorf("neither config nor env can set %s: %q", name, got)
 		}
 	}
-	// What is not set keeps the program's default.
+	// Unset values keep the program's defaults.
 	if env := environmentOf(t, receiver{}.render(t)); len(env) != 7 {
 		t.Errorf("without values the environment is %v; want RELEASES, MODE, ROLLBACK_TIMEOUT, GRACE, LOG_LEVEL, LOG_FORMAT and TOKEN_FILE", env)
 	}
 }
 
-// What is in hand may take as long as a hook: the pod is not killed before.
+// Work in progress may take as long as a hook: the kubelet must not kill the pod before.
 func TestReceiverEndsInOrder(t *testing.T) {
 	for _, tt := range []struct {
 		set                string
@@ -247,7 +247,7 @@ func TestReceiverPodsAreFoundAndSpread(t *testing.T) {
 				}
 				for _, port := range service.Spec.Ports {
 					if !slices.ContainsFunc(pod.Spec.Containers[0].Ports, func(p corev1.ContainerPort) bool { return p.Name == port.TargetPort.StrVal }) {
-						t.Errorf("%s: %s leads to the port %s, which the pods have not", file, key, port.TargetPort.StrVal)
+						t.Errorf("%s: %s has the target port %s, which the pods do not have", file, key, port.TargetPort.StrVal)
 					}
 				}
 			}
@@ -263,14 +263,14 @@ func TestReceiverPodsAreFoundAndSpread(t *testing.T) {
 			}
 			for _, key := range r.keys("Pod ") {
 				if test := one[*corev1.Pod](t, r, key); covers(test.Labels, one[*corev1.Service](t, r, r.keys("Service ")[0]).Spec.Selector) {
-					t.Errorf("%s: the pod of helm test would get alerts", file)
+					t.Errorf("%s: the pod of helm test would receive alerts", file)
 				}
 			}
 		}
 	}
 }
 
-func TestReceiverNetworkPolicyLetsNobodyElseIn(t *testing.T) {
+func TestReceiverNetworkPolicyAdmitsOnlyTheGivenPeers(t *testing.T) {
 	for set, want := range map[string]int{
 		"":                           2,
 		"networkPolicy.opsFrom=null": 2, // the pod of helm test
@@ -283,14 +283,14 @@ func TestReceiverNetworkPolicyLetsNobodyElseIn(t *testing.T) {
 		}
 		for _, rule := range policy.Spec.Ingress {
 			if len(rule.From) == 0 || len(rule.Ports) == 0 {
-				t.Errorf("--set %s: a rule lets everybody in, or to every port: %v", set, rule)
+				t.Errorf("--set %s: a rule admits all traffic, or to every port: %v", set, rule)
 			}
 		}
 	}
 }
 
-// The operator adds namespace=<its own> to a route: one in each target's namespace hears of the releases there.
-func TestReceiverRoutesStandWhereTheOperatorReadsThem(t *testing.T) {
+// The operator adds namespace=<its own> to a route, so each target's namespace needs a route for its releases.
+func TestReceiverRoutesAreWhereTheOperatorReadsThem(t *testing.T) {
 	two := watched + ",targets[1].namespace=other,targets[1].releases={*}"
 	r := receiver{set: two}.operated().render(t)
 	var tokens []string
@@ -305,7 +305,7 @@ func TestReceiverRoutesStandWhereTheOperatorReadsThem(t *testing.T) {
 		tokens = append(tokens, string(secret.Data[credentials.Key]))
 		want := shippedRoute(t, config)
 		for _, spec := range []*monitoringv1alpha1.AlertmanagerConfigSpec{&want, &config.Spec} {
-			// Defaults, which may be said or not.
+			// Defaults, which may be explicit or not.
 			receiver := &spec.Receivers[0].WebhookConfigs[0]
 			receiver.HTTPConfig.Authorization.Type = "Bearer"
 			if receiver.SendResolved == nil {
@@ -335,7 +335,7 @@ func TestReceiverRoutesStandWhereTheOperatorReadsThem(t *testing.T) {
 	}
 }
 
-// shippedRoute is what rules/ has for those who do without the chart.
+// shippedRoute is the route in rules/, for installations without the chart.
 func shippedRoute(t *testing.T, like *monitoringv1alpha1.AlertmanagerConfig) monitoringv1alpha1.AlertmanagerConfigSpec {
 	t.Helper()
 	text, err := os.ReadFile("../rules/alertmanagerconfig.yml")
@@ -382,7 +382,7 @@ func TestReceiverRefusesBadValues(t *testing.T) {
 		{"targets[0].namespace=a", "'releases'"},
 		{"targets[0].namespace=a,targets[0].releases={b/c}", "/targets/0/releases/0"},
 		{"targets[0].namespace=a,targets[0].releases={*},targets[0].rollbacks=true", "'rollbacks' not allowed"},
-		{"targets[0].namespace=a,targets[0].releases={*},targets[1].namespace=a,targets[1].releases={*}", "namespace a stands there twice"},
+		{"targets[0].namespace=a,targets[0].releases={*},targets[1].namespace=a,targets[1].releases={*}", "namespace a occurs twice"},
 		{"routers={nginx}", "/routers/0"},
 		{"rbac.kinds[0].resources={pods}", "'apiGroups'"},
 		{"env.BACKOUT_RELEASES=a/b", "BACKOUT_RELEASES"},
@@ -401,7 +401,7 @@ func TestReceiverRefusesBadValues(t *testing.T) {
 	} {
 		_, err := receiver{set: tt.set}.operated().manifests(t)
 		if err == nil {
-			t.Errorf("--set %s is accepted", tt.set)
+			t.Errorf("the chart accepts --set %s", tt.set)
 		} else if !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("--set %s: the error does not say %q: %v", tt.set, tt.want, err)
 		}
@@ -416,10 +416,10 @@ func TestReceiverNotesSayWhatComesNext(t *testing.T) {
 		none    []string
 	}{
 		{"nothing opted in", receiver{}, []string{"no release is opted in", "targets[0].namespace=<namespace>", "/api/v1/alerts", "get secret backout-token"}, []string{"config.mode=act", "kube-prometheus-stack"}},
-		{"looks only", receiver{set: watched}, []string{"touches nothing", "canary-demo: canary-demo\n", "-n canary-demo get configmaps", "--set config.mode=act", "test backout"}, nil},
-		{"acts", receiver{release: "guard", set: watched + ",config.mode=act,targets[0].rollback=false"}, []string{"backout acts", "rolls nothing back", "deployment/guard-backout", "http://guard-backout.backout.svc:8080"}, []string{"--set config.mode=act"}},
+		{"observes", receiver{set: watched}, []string{"changes nothing", "canary-demo: canary-demo\n", "-n canary-demo get configmaps", "--set config.mode=act", "test backout"}, nil},
+		{"acts", receiver{release: "guard", set: watched + ",config.mode=act,targets[0].rollback=false"}, []string{"backout acts", "does not roll back", "deployment/guard-backout", "http://guard-backout.backout.svc:8080"}, []string{"--set config.mode=act"}},
 		{"operator", receiver{set: watched}.operated(), []string{"monitoringLabels.release=<release of kube-prometheus-stack>", "prometheus-operated"}, []string{"no Prometheus Operator"}},
-		{"operator, labelled", receiver{set: watched + ",monitoringLabels.release=kps,config.prometheusUrls={http://a:9090},alertmanagerConfig.namespace=monitoring"}.operated(), []string{"namespace=monitoring there"}, []string{"picks up only", "believed as they come"}},
+		{"operator, labelled", receiver{set: watched + ",monitoringLabels.release=kps,config.prometheusUrls={http://a:9090},alertmanagerConfig.namespace=monitoring"}.operated(), []string{"namespace=monitoring there"}, []string{"selects only", "does not confirm alerts"}},
 		{"no tests", receiver{set: "tests.enabled=false"}, nil, []string{"helm -n backout test"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -431,7 +431,7 @@ func TestReceiverNotesSayWhatComesNext(t *testing.T) {
 			}
 			for _, none := range tt.none {
 				if strings.Contains(notes, none) {
-					t.Errorf("the notes say %q:\n%s", none, notes)
+					t.Errorf("the notes contain %q:\n%s", none, notes)
 				}
 			}
 		})
@@ -469,7 +469,7 @@ func TestReceiverSchemaKnowsEveryValue(t *testing.T) {
 		}
 		for name := range n.Properties {
 			if _, ok := values[name]; !ok && path+name != "global" {
-				t.Errorf("values.yaml does not show %s%s", path, name)
+				t.Errorf("values.yaml lacks %s%s", path, name)
 			}
 		}
 	}

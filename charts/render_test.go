@@ -1,5 +1,5 @@
-// Package charts_test renders the charts with Helm's own engine and decodes what comes out as the API server does, strictly: a
-// misspelt field is an error.
+// Package charts_test renders the charts with Helm's own engine and decodes the output strictly, as the API server does: a misspelt
+// field is an error.
 package charts_test
 
 import (
@@ -19,14 +19,14 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 )
 
-// monitorAPI is how a cluster with the Prometheus Operator says so.
+// monitorAPI is the API version of a cluster with the Prometheus Operator.
 const monitorAPI = "monitoring.coreos.com/v1/ServiceMonitor"
 
-// install is what helm install or upgrade is told. The zero value is the release of the exercise.
+// install is a helm install or upgrade. The zero value is the release of the exercise.
 type install struct {
 	release      string   // canary-demo
 	set          string   // as after --set
-	valuesFile   string   // of the chart's directory
+	valuesFile   string   // in the chart's directory
 	apis         []string // served besides Kubernetes' own
 	revision     int      // 1
 	chartVersion string   // the chart's own

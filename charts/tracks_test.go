@@ -9,8 +9,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 )
 
-// backout compares pod templates and ConfigMaps to tell a ramp from a new canary, and a stable track that restarts because
-// the canary changed would put both at risk at once.
+// backout compares pod templates and ConfigMaps to distinguish a ramp from a new canary. And if the stable track restarted because
+// the canary changed, both would be at risk at once.
 func TestATrackChangesOnlyByItsOwnValues(t *testing.T) {
 	const stable, canary = "canary-demo", "canary-demo-canary"
 	before := install{}.render(t)
@@ -33,11 +33,11 @@ func TestATrackChangesOnlyByItsOwnValues(t *testing.T) {
 		{"another host and port", install{set: "ingress.host=shop.example,service.port=8080"}, nil},
 		{"another router", install{set: gateway}, nil},
 		{"a ramp by another router", install{set: gateway + ",canary.weight=50"}, nil},
-		{"another promise", install{set: "slo.availability.target=99"}, nil},
+		{"another objective", install{set: "slo.availability.target=99"}, nil},
 		{"a later revision", install{revision: 7}, nil},
 		{"another chart version", install{chartVersion: "9.9.9"}, nil},
 		{"an operator arrives", install{apis: []string{monitorAPI}}, nil},
-		{"what both share", install{set: "image.repository=storefront"}, []string{stable, canary}},
+		{"a shared value", install{set: "image.repository=storefront"}, []string{stable, canary}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			after := tt.after.render(t)
@@ -49,7 +49,7 @@ func TestATrackChangesOnlyByItsOwnValues(t *testing.T) {
 					changed = append(changed, name)
 				}
 				if !sameData && sameTemplate {
-					t.Errorf("the ConfigMap %s changes and its pods do not restart", name)
+					t.Errorf("the ConfigMap %s changes, but its pods do not restart", name)
 				}
 			}
 			if !slices.Equal(changed, tt.want) {
@@ -85,7 +85,7 @@ func TestSelectorsNeverChange(t *testing.T) {
 				t.Errorf("Deployment %s does not select its own pods: %v", name, deployment.Spec.Template.Labels)
 			}
 			if deployment.Labels["helm.sh/chart"] != "canary-demo-0.1.0" {
-				t.Errorf("Deployment %s does not name its chart: %v", name, deployment.Labels)
+				t.Errorf("Deployment %s does not have its chart as a label: %v", name, deployment.Labels)
 			}
 		}
 	}
@@ -95,7 +95,7 @@ func TestOriginalImagesCanRun(t *testing.T) {
 	pod := install{}.render(t).deployments["canary-demo"].Spec.Template.Spec
 	container := pod.Containers[0]
 	if readiness, liveness := container.ReadinessProbe.HTTPGet.Path, container.LivenessProbe.HTTPGet.Path; readiness != "/" || liveness != "/" {
-		t.Errorf("the probes ask %s and %s; the original images answer only /", readiness, liveness)
+		t.Errorf("the probes request %s and %s; the original images serve only /", readiness, liveness)
 	}
 	if pod.SecurityContext.RunAsNonRoot != nil || container.SecurityContext.ReadOnlyRootFilesystem != nil {
 		t.Error("the defaults forbid root or a writable root file system, which the original images may need")
@@ -106,13 +106,13 @@ func TestOwnImageRunsHardened(t *testing.T) {
 	pod := install{valuesFile: "values-storefront.yaml"}.render(t).deployments["canary-demo"].Spec.Template.Spec
 	container := pod.Containers[0]
 	if readiness, liveness := container.ReadinessProbe.HTTPGet.Path, container.LivenessProbe.HTTPGet.Path; readiness != "/readyz" || liveness != "/healthz" {
-		t.Errorf("the probes ask %s and %s, want /readyz and /healthz", readiness, liveness)
+		t.Errorf("the probes request %s and %s, want /readyz and /healthz", readiness, liveness)
 	}
 	context := container.SecurityContext
 	if !*pod.SecurityContext.RunAsNonRoot || !*context.ReadOnlyRootFilesystem || *context.AllowPrivilegeEscalation || len(context.Capabilities.Drop) != 1 {
-		t.Errorf("the pod may do more than it needs: %v, %v", pod.SecurityContext, context)
+		t.Errorf("the pod has more privileges than it needs: %v, %v", pod.SecurityContext, context)
 	}
 	if *pod.AutomountServiceAccountToken {
-		t.Error("the pod gets a token, and never asks the API server")
+		t.Error("the pod gets a token, but never calls the API server")
 	}
 }

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// The error that people read is the schema's: it has to name the value.
+// Users read the schema's error: it has to name the value.
 func TestBadValuesAreRefused(t *testing.T) {
 	for _, tt := range []struct{ name, set, want string }{
 		{"weight above 100", "canary.weight=101", "/canary/weight"},
@@ -33,8 +33,8 @@ func TestBadValuesAreRefused(t *testing.T) {
 		{"hostile colour", "config.canary.appColor=red;}</style><script>", "/config/canary/appColor"},
 		{"hostile host", "ingress.host=a/b", "/ingress/host"},
 		{"weight as an annotation", `canary.ingressAnnotations.nginx\.ingress\.kubernetes\.io/canary-weight=50`, "canary-weight"},
-		{"contract variable overruled", "config.main.env.VERSION=v9", "VERSION"},
-		{"environment that is no string", "config.main.env.N=1", "/config/main/env/N"},
+		{"contract variable overridden", "config.main.env.VERSION=v9", "VERSION"},
+		{"environment that is not a string", "config.main.env.N=1", "/config/main/env/N"},
 		{"no track at all", "stable.enabled=false,canary.enabled=false", "/canary/enabled"},
 		{"stable switch in words", "stable.enabled=no", "/stable/enabled"},
 		{"misspelt stable value", "stable.replicas=3", "'replicas' not allowed"},
@@ -45,18 +45,18 @@ func TestBadValuesAreRefused(t *testing.T) {
 		{"misspelt gateway value", "gateway.hosts[0]=a.example", "'hosts' not allowed"},
 		{"hostile hostname", "gateway.hostnames[0]=a/b", "/gateway/hostnames/0"},
 		{"two canaries on one route", "gateway.canaryService=shop-canary", "/canary/enabled"},
-		{"a canary's canary", "gateway.canaryService=shop-canary,stable.enabled=false", "/stable/enabled"},
-		{"no such Service type", "service.type=ExternalName", "/service/type"},
+		{"a canary of a canary", "gateway.canaryService=shop-canary,stable.enabled=false", "/stable/enabled"},
+		{"unknown Service type", "service.type=ExternalName", "/service/type"},
 		{"port out of range", "service.port=0", "/service/port"},
 		{"interval without unit", "serviceMonitor.interval=15", "/serviceMonitor/interval"},
-		{"promise without a budget", "slo.availability.target=100", "/slo/availability/target"},
+		{"objective without a budget", "slo.availability.target=100", "/slo/availability/target"},
 		{"window without unit", "slo.availability.window=30", "/slo/availability/window"},
-		{"name that is no DNS label", "fullnameOverride=Canary_Demo", "/fullnameOverride"},
+		{"name that is not a DNS label", "fullnameOverride=Canary_Demo", "/fullnameOverride"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := install{set: tt.set}.manifests(t)
 			if err == nil {
-				t.Fatalf("--set %s is accepted", tt.set)
+				t.Fatalf("the chart accepts --set %s", tt.set)
 			}
 			if !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("--set %s: the error does not say %q: %v", tt.set, tt.want, err)

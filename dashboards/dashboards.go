@@ -1,5 +1,5 @@
-// Package dashboards holds the Grafana dashboards that backout ships, and reads
-// them: the part of Grafana's classic schema that they use, and no other.
+// Package dashboards holds the Grafana dashboards that backout ships, and decodes
+// the part of Grafana's classic schema that they use.
 package dashboards
 
 import (
@@ -36,14 +36,14 @@ func All() (map[string]Dashboard, error) {
 			return nil, fmt.Errorf("read the dashboard %s: %w", name, err)
 		}
 		if _, err := from.Token(); !errors.Is(err, io.EOF) {
-			return nil, fmt.Errorf("read the dashboard %s: something follows it", name)
+			return nil, fmt.Errorf("read the dashboard %s: trailing data", name)
 		}
 		all[name[:len(name)-len(path.Ext(name))]] = d
 	}
 	return all, nil
 }
 
-// Dashboard is a whole one.
+// Dashboard is one dashboard.
 type Dashboard struct {
 	UID           string   `json:"uid"`
 	Title         string   `json:"title"`
@@ -75,13 +75,13 @@ type Dashboard struct {
 	Panels []Panel `json:"panels"`
 }
 
-// DataSource says who answers a query.
+// DataSource is the data source of a query.
 type DataSource struct {
 	Type string `json:"type"`
 	UID  string `json:"uid"`
 }
 
-// Link leads to another dashboard.
+// Link is a link to another dashboard.
 type Link struct {
 	Title       string   `json:"title"`
 	Type        string   `json:"type"`
@@ -95,7 +95,7 @@ type Link struct {
 	TargetBlank bool     `json:"targetBlank"`
 }
 
-// Annotation is a query for moments that are drawn into every panel.
+// Annotation is a query for times that Grafana marks in every panel.
 type Annotation struct {
 	Name            string     `json:"name"`
 	DataSource      DataSource `json:"datasource"`
@@ -110,14 +110,14 @@ type Annotation struct {
 	UseValueForTime bool       `json:"useValueForTime"`
 }
 
-// Variable is one that a person chooses at the top, or that follows from those.
+// Variable is one that users choose at the top, or that depends on such a one.
 type Variable struct {
 	Name       string      `json:"name"`
 	Label      string      `json:"label"`
 	Type       string      `json:"type"`
 	DataSource *DataSource `json:"datasource,omitempty"`
 	Definition string      `json:"definition,omitempty"`
-	// Query is a text for a data source, and an object for a query.
+	// Query is a string for the type datasource, and an object for the type query.
 	Query      json.RawMessage `json:"query"`
 	Refresh    int             `json:"refresh"`
 	Sort       int             `json:"sort"`

@@ -24,7 +24,7 @@ func all(t *testing.T) map[string]dashboards.Dashboard {
 	return all
 }
 
-// What every dashboard has, so that Grafana's sidecar takes it, in any Grafana, and an upgrade of the chart replaces it.
+// Grafana's sidecar can provision every dashboard in any Grafana, and an upgrade of the chart replaces it.
 func TestDashboardsAreProvisionable(t *testing.T) {
 	uids := map[string]string{"canary-health": "backout-canary-health", "backout-operations": "backout-operations"}
 	for name, d := range all(t) {
@@ -38,11 +38,11 @@ func TestDashboardsAreProvisionable(t *testing.T) {
 			t.Errorf("%s: editable %v, graphTooltip %d, refresh %s; want false, 1 for a shared crosshair, 10s", name, d.Editable, d.GraphTooltip, d.Refresh)
 		}
 		if v := d.Templating.List[0]; v.Name != "datasource" || v.Type != "datasource" || string(v.Query) != `"prometheus"` {
-			t.Errorf("%s: its first variable must be the data source: %+v", name, v)
+			t.Errorf("%s: the first variable must be the data source: %+v", name, v)
 		}
 		a := d.Annotations.List
 		if len(a) != 1 || !a[0].Enable || !a[0].UseValueForTime || !strings.HasPrefix(a[0].Expr, "backout_last_rollback_timestamp_seconds{") || !strings.HasSuffix(a[0].Expr, "} * 1000") {
-			t.Errorf("%s: rollbacks must stand as annotations, at the time that is their value: %+v", name, a)
+			t.Errorf("%s: rollbacks must be annotations, with their value as the time: %+v", name, a)
 		}
 	}
 }
@@ -54,7 +54,7 @@ func TestPanelsDoNotOverlapAndAreExplained(t *testing.T) {
 		for _, p := range d.Panels {
 			at := fmt.Sprintf("%s, panel %d %q", name, p.ID, p.Title)
 			if p.ID == 0 || ids[p.ID] {
-				t.Errorf("%s: the id is there twice, or 0", at)
+				t.Errorf("%s: the id is a duplicate, or 0", at)
 			}
 			ids[p.ID] = true
 			if g := p.GridPos; g.X < 0 || g.X+g.W > 24 || g.W < 1 || g.H < 1 {
@@ -64,7 +64,7 @@ func TestPanelsDoNotOverlapAndAreExplained(t *testing.T) {
 				for y := range p.GridPos.H {
 					cell := [2]int{p.GridPos.X + x, p.GridPos.Y + y}
 					if other, taken := cells[cell]; taken {
-						t.Fatalf("%s lies over %s", at, other)
+						t.Fatalf("%s overlaps %s", at, other)
 					}
 					cells[cell] = at
 				}
@@ -80,12 +80,12 @@ func TestPanelsDoNotOverlapAndAreExplained(t *testing.T) {
 func checkTargets(t *testing.T, at string, p dashboards.Panel) {
 	t.Helper()
 	if len(p.Targets) == 0 {
-		t.Errorf("%s asks nothing", at)
+		t.Errorf("%s has no query", at)
 	}
 	refs := map[string]bool{}
 	for _, q := range p.Targets {
 		if refs[q.RefID] || q.RefID == "" {
-			t.Errorf("%s: refId %q is there twice, or empty", at, q.RefID)
+			t.Errorf("%s: refId %q is a duplicate, or empty", at, q.RefID)
 		}
 		refs[q.RefID] = true
 		if want := (dashboards.DataSource{Type: "prometheus", UID: "${datasource}"}); q.DataSource != want || p.DataSource != want {
@@ -95,12 +95,12 @@ func checkTargets(t *testing.T, at string, p dashboards.Panel) {
 			t.Errorf("%s: a fixed range is too short for some scrape interval: use $__rate_interval\n%s", at, q.Expr)
 		}
 		if q.Instant != (p.Type == "stat" || p.Type == "table") {
-			t.Errorf("%s: what shows the newest value asks for that alone, and only that", at)
+			t.Errorf("%s: stats and tables, and only they, must have instant queries", at)
 		}
 	}
 }
 
-// expressions are all queries of a dashboard, those for variables and annotations too.
+// expressions are all queries of a dashboard, including those of variables and annotations.
 func expressions(t *testing.T, d dashboards.Dashboard) []string {
 	t.Helper()
 	var all []string
@@ -140,19 +140,19 @@ func TestVariablesAreDefinedAndUsed(t *testing.T) {
 			for _, v := range dashboards.Variables(expr) {
 				used = append(used, v)
 				if !slices.Contains(known, v) {
-					t.Errorf("%s: $%s is defined nowhere: %s", name, v, expr)
+					t.Errorf("%s: $%s is not defined: %s", name, v, expr)
 				}
 			}
 		}
 		for _, v := range d.Templating.List[1:] {
 			if !slices.Contains(used, v.Name) {
-				t.Errorf("%s: $%s is used nowhere", name, v.Name)
+				t.Errorf("%s: $%s is not used", name, v.Name)
 			}
 		}
 	}
 }
 
-// metrics returns what is known: what the rules record whatever the source, backout's own, and what README.md names of others.
+// metrics returns the known metrics: those that the rules record for every source, backout's own, and the others in README.md.
 func metrics(t *testing.T) map[string]bool {
 	t.Helper()
 	known := map[string]bool{"ALERTS": true}
@@ -184,8 +184,8 @@ func metrics(t *testing.T) map[string]bool {
 	return known
 }
 
-// names returns the metrics in an expression: the words that are neither labels nor functions nor operators. The scenarios have
-// Prometheus itself parse it.
+// names returns the metrics in an expression: the words that are neither labels nor functions nor operators. In the scenarios
+// Prometheus itself parses the expressions.
 func names(expr string) []string {
 	for _, noise := range []string{`"[^"]*"`, `\{[^}]*\}`, `\[[^]]*\]`, `\b(by|on|ignoring|group_left|group_right|without) \([^)]*\)`, `\b\w+\s*\(`, `\b(or|and|unless|bool|offset)\b`, `\b[0-9.e]+\b`} {
 		expr = regexp.MustCompile(noise).ReplaceAllString(expr, " ")
@@ -204,12 +204,12 @@ func TestEveryMetricIsKnown(t *testing.T) {
 			for _, metric := range names(expr) {
 				found++
 				if !known[metric] {
-					t.Errorf("%s: nobody records or shows %s: %s", name, metric, expr)
+					t.Errorf("%s: unknown metric %s: %s", name, metric, expr)
 				}
 			}
 		}
 		if found < len(d.Panels) {
-			t.Errorf("%s: only %d metrics were found in %d panels", name, found, len(d.Panels))
+			t.Errorf("%s: found only %d metrics in %d panels", name, found, len(d.Panels))
 		}
 	}
 }

@@ -2,7 +2,7 @@ package dashboards
 
 import "encoding/json"
 
-// Panel is one picture of a dashboard.
+// Panel is one panel of a dashboard.
 type Panel struct {
 	ID              int              `json:"id"`
 	Type            string           `json:"type"`
@@ -16,7 +16,7 @@ type Panel struct {
 	Transformations []Transformation `json:"transformations,omitempty"`
 }
 
-// GridPos is where a panel stands: 24 columns, of rows of 30 pixels each.
+// GridPos is the position of a panel in a grid of 24 columns and rows of 30 pixels.
 type GridPos struct {
 	X int `json:"x"`
 	Y int `json:"y"`
@@ -34,13 +34,13 @@ type Target struct {
 	Instant      bool       `json:"instant,omitempty"`
 }
 
-// FieldConfig says how values look; Overrides are for some of the series.
+// FieldConfig is the format of values; Overrides apply to some of the series.
 type FieldConfig struct {
 	Defaults  Field      `json:"defaults"`
 	Overrides []Override `json:"overrides"`
 }
 
-// Field is how a value looks.
+// Field is the format of a value.
 type Field struct {
 	Unit       string      `json:"unit"`
 	Decimals   *int        `json:"decimals,omitempty"`
@@ -53,13 +53,13 @@ type Field struct {
 	Custom     *Custom     `json:"custom,omitempty"`
 }
 
-// Color is how a series gets its colour.
+// Color is the colour of a series.
 type Color struct {
 	Mode       string `json:"mode"`
 	FixedColor string `json:"fixedColor,omitempty"`
 }
 
-// Thresholds give a colour from a value on; the first step has none.
+// Thresholds are colours from a value on; the first step has no value.
 type Thresholds struct {
 	Mode  string `json:"mode"`
 	Steps []struct {
@@ -68,7 +68,7 @@ type Thresholds struct {
 	} `json:"steps"`
 }
 
-// Mapping gives values a text and a colour.
+// Mapping maps values to a text and a colour.
 type Mapping struct {
 	Type    string `json:"type"`
 	Options map[string]struct {
@@ -78,7 +78,7 @@ type Mapping struct {
 	} `json:"options"`
 }
 
-// Custom is what only the kinds of panels with series have, each some of it.
+// Custom has the fields of panels with series; each kind uses some of them.
 type Custom struct {
 	DrawStyle         string          `json:"drawStyle,omitempty"`
 	LineInterpolation string          `json:"lineInterpolation,omitempty"`
@@ -96,7 +96,7 @@ type Custom struct {
 	} `json:"stacking,omitempty"`
 }
 
-// Override changes properties of the series that the matcher names.
+// Override changes properties of the series that the matcher selects.
 type Override struct {
 	Matcher struct {
 		ID      string `json:"id"`
@@ -105,13 +105,13 @@ type Override struct {
 	Properties []Property `json:"properties"`
 }
 
-// Property is one field by its path, as in custom.lineWidth.
+// Property is one field, by its path, as in custom.lineWidth.
 type Property struct {
 	ID    string          `json:"id"`
 	Value json.RawMessage `json:"value"`
 }
 
-// Options are those of all kinds of panels; each has some of them.
+// Options are those of all kinds of panels; each kind uses some of them.
 type Options struct {
 	Legend      json.RawMessage `json:"legend,omitempty"`
 	Tooltip     json.RawMessage `json:"tooltip,omitempty"`
@@ -125,7 +125,7 @@ type Options struct {
 	MergeValues bool    `json:"mergeValues,omitempty"`
 	AlignValue  string  `json:"alignValue,omitempty"`
 	RowHeight   float64 `json:"rowHeight,omitempty"`
-	// ShowValue is of timelines and heatmaps.
+	// ShowValue is for timelines and heatmaps.
 	ShowValue string `json:"showValue,omitempty"`
 
 	Calculate bool            `json:"calculate,omitempty"`
@@ -144,13 +144,13 @@ type Options struct {
 	SortBy     []SortBy `json:"sortBy,omitempty"`
 }
 
-// SortBy is the order of a table's rows, by the name of a column as it is shown.
+// SortBy is the order of a table's rows, by the displayed name of a column.
 type SortBy struct {
 	DisplayName string `json:"displayName"`
 	Desc        bool   `json:"desc"`
 }
 
-// Transformation changes what queries answered before it is shown.
+// Transformation changes the results of queries before Grafana shows them.
 type Transformation struct {
 	ID      string `json:"id"`
 	Options struct {

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Interpolate puts the values of variables into an expression. A name that has no
-// value stays as it is.
+// Interpolate replaces the variables in an expression with their values. A variable
+// without a value is left as it is.
 func Interpolate(expr string, values map[string]string) string {
 	return variablePattern().ReplaceAllStringFunc(expr, func(found string) string {
 		if value, ok := values[strings.Trim(found, "${}")]; ok {

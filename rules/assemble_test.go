@@ -13,7 +13,7 @@ import (
 // finished is the committed rule file of the default preset.
 const finished = "canary.rules.yml"
 
-// UPDATE=1 writes it anew.
+// UPDATE=1 rewrites it.
 func TestTheFinishedFileIsUpToDate(t *testing.T) {
 	want := assemble(t, rules.Options{})
 	if os.Getenv("UPDATE") != "" {
@@ -23,7 +23,7 @@ func TestTheFinishedFileIsUpToDate(t *testing.T) {
 	}
 	got, err := os.ReadFile(finished)
 	if err != nil || !bytes.Equal(got, want) {
-		t.Errorf("%s is not what its fragments make (%v): run UPDATE=1 go test ./rules", finished, err)
+		t.Errorf("%s does not match its fragments (%v): run UPDATE=1 go test ./rules", finished, err)
 	}
 }
 
@@ -43,11 +43,11 @@ func TestPresets(t *testing.T) {
 	}
 	_, err := rules.Assemble(rules.Options{Preset: "haproxy"})
 	if err == nil || !strings.Contains(err.Error(), strings.Join(want, ", ")) {
-		t.Errorf("an unknown preset must be refused with those there are: %v", err)
+		t.Errorf("the error for an unknown preset must name those that exist: %v", err)
 	}
 }
 
-func TestThresholdsAreReplacedAndNothingElseIs(t *testing.T) {
+func TestOnlyTheGivenThresholdsChange(t *testing.T) {
 	plain := parse(t, assemble(t, rules.Options{}))
 	set := parse(t, assemble(t, rules.Options{Thresholds: map[string]float64{"z": 4.75, "error_budget": 1e-4}}))
 	var changed []string
@@ -61,6 +61,6 @@ func TestThresholdsAreReplacedAndNothingElseIs(t *testing.T) {
 	}
 	_, err := rules.Assemble(rules.Options{Thresholds: map[string]float64{"Z": 4.5}})
 	if err == nil || !strings.Contains(err.Error(), "z, z_slow") {
-		t.Errorf("an unknown threshold must be refused with those there are: %v", err)
+		t.Errorf("the error for an unknown threshold must name those that exist: %v", err)
 	}
 }

@@ -25,8 +25,8 @@ func own(t *testing.T) []rule {
 	return f.Groups[0].Rules
 }
 
-// What is wrong with backout is for people: were it routed to backout, backout would be asked to act upon itself. The watchdog is
-// routed there, and accuses nobody.
+// Alerts about backout itself go to the team: routed to backout, they would request a rollback of backout. Only the watchdog is routed
+// there, and it requests nothing.
 func TestAlertsAboutBackoutItselfDoNotGoToIt(t *testing.T) {
 	for _, r := range own(t) {
 		want := ""
@@ -39,12 +39,12 @@ func TestAlertsAboutBackoutItselfDoNotGoToIt(t *testing.T) {
 	}
 }
 
-func TestEveryAlertAboutBackoutItselfIsForPeople(t *testing.T) {
+func TestEveryAlertAboutBackoutItselfIsForTheTeam(t *testing.T) {
 	for _, r := range own(t) {
 		t.Run(r.Alert, func(t *testing.T) {
 			checkPlaybook(t, r)
 			if r.Annotations["summary"] == "" || r.Annotations["description"] == "" {
-				t.Error("it tells nothing")
+				t.Error("the alert has no summary or no description")
 			}
 			want := map[string]string{"BackoutWatchdog": "none", "BackoutNotificationsFailing": "warning"}[r.Alert]
 			if want == "" {
@@ -54,7 +54,7 @@ func TestEveryAlertAboutBackoutItselfIsForPeople(t *testing.T) {
 				t.Errorf("severity %q, want %q", r.Labels["severity"], want)
 			}
 			if (r.For == "") != (r.Alert == "BackoutWatchdog") {
-				t.Errorf("for %q: what passes by itself wakes nobody, and the watchdog fires at once", r.For)
+				t.Errorf("for %q: an alert that ends by itself must not page, and the watchdog fires at once", r.For)
 			}
 		})
 	}

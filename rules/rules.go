@@ -1,10 +1,10 @@
-// Package rules holds the alert rules that backout ships, and puts them together
-// into one Prometheus rule file: where the numbers come from is a preset, how sure
-// an alert has to be are thresholds, and everything else is the same for all.
+// Package rules holds the alert rules that backout ships, and assembles them into
+// one Prometheus rule file. A preset selects the source of the metrics, thresholds
+// set how certain an alert has to be, and everything else is always the same.
 //
-// A fragment is a rule file by itself, with one group. One evaluation of a group
-// runs its rules in order and each sees what those before it have recorded, so the
-// fragments become one group, in the order of fragments.
+// A fragment is a rule file by itself, with one group. Prometheus evaluates the
+// rules of a group in order, and each rule sees the series that those before it
+// have recorded, so the fragments become one group, in the order of fragments.
 package rules
 
 import (
@@ -23,7 +23,7 @@ import (
 //go:embed backout.rules.yml thresholds.yml objects.yml tracks.yml errors.yml latency.yml health.yml traffic.yml sources/*.yml
 var files embed.FS
 
-// DefaultPreset is the one that canary.rules.yml is made of.
+// DefaultPreset is the preset of canary.rules.yml.
 const DefaultPreset = "app"
 
 const (
@@ -47,7 +47,7 @@ func fragments(preset string) []string {
 	}
 }
 
-// Presets returns the names of the sources that there are rules for, sorted.
+// Presets returns the names of the sources in sources/, sorted.
 func Presets() []string {
 	entries, err := fs.ReadDir(files, sourceDir)
 	if err != nil {
@@ -61,22 +61,23 @@ func Presets() []string {
 	return names
 }
 
-// Options say what Assemble puts together; the zero value means canary.rules.yml.
+// Options select the content of the rule file; the zero value means
+// canary.rules.yml.
 type Options struct {
-	// Preset is where the numbers come from, one of Presets; "": DefaultPreset.
+	// Preset is the source of the metrics, one of Presets; "" means DefaultPreset.
 	Preset string
-	// Thresholds are values in place of those in thresholds.yml, by kind.
+	// Thresholds replace values of thresholds.yml, by kind.
 	Thresholds map[string]float64
 }
 
-// Assemble returns a plain Prometheus rule file with one group. It returns an
-// error if there is no such preset or threshold; the error names those there are.
+// Assemble returns a plain Prometheus rule file with one group. It returns an error
+// if a preset or threshold does not exist; the error names those that do.
 func Assemble(o Options) ([]byte, error) {
 	if o.Preset == "" {
 		o.Preset = DefaultPreset
 	}
 	if !slices.Contains(Presets(), o.Preset) {
-		return nil, fmt.Errorf("no preset is named %q: use one of %s", o.Preset, strings.Join(Presets(), ", "))
+		return nil, fmt.Errorf("there is no preset %q: use one of %s", o.Preset, strings.Join(Presets(), ", "))
 	}
 	var all group
 	for _, name := range fragments(o.Preset) {
@@ -93,8 +94,7 @@ func Assemble(o Options) ([]byte, error) {
 	return encode(o.Preset, all)
 }
 
-// Own returns the rule file about backout itself, which is the same for all
-// presets.
+// Own returns the rule file about backout itself, the same for all presets.
 func Own() ([]byte, error) {
 	b, err := files.ReadFile("backout.rules.yml")
 	if err != nil {
@@ -103,8 +103,8 @@ func Own() ([]byte, error) {
 	return b, nil
 }
 
-// ruleFile is a Prometheus rule file; group is one of its groups. Rules are kept as
-// they are written, with their comments.
+// ruleFile is a Prometheus rule file; group is one of its groups. Rules keep their
+// comments.
 type ruleFile struct {
 	Groups []group `yaml:"groups"`
 }
@@ -142,18 +142,18 @@ func (g group) set(thresholds map[string]float64) error {
 	for kind, value := range thresholds {
 		expr, ok := exprs[kind]
 		if !ok {
-			return fmt.Errorf("no threshold is named %q: use one of %s", kind, strings.Join(kinds, ", "))
+			return fmt.Errorf("there is no threshold %q: use one of %s", kind, strings.Join(kinds, ", "))
 		}
 		if math.IsNaN(value) || math.IsInf(value, 0) {
-			return fmt.Errorf("%s: %g is no threshold: it would switch the alert off or on for good", kind, value)
+			return fmt.Errorf("%s: %g is no threshold: the alert would always or never fire", kind, value)
 		}
 		expr.SetString("vector(" + strconv.FormatFloat(value, 'g', -1, 64) + ")")
 	}
 	return nil
 }
 
-// threshold returns the kind and the expression of a rule that records a
-// threshold, and no expression of any other.
+// threshold returns the kind and the expression of a rule that records a threshold,
+// and a nil expression for any other rule.
 func threshold(rule *yaml.Node) (kind string, expr *yaml.Node) {
 	if name := field(rule, "record"); name == nil || name.Value != thresholdName {
 		return "", nil
@@ -177,8 +177,8 @@ func field(mapping *yaml.Node, key string) *yaml.Node {
 
 func encode(preset string, g group) ([]byte, error) {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "# Is the canary worse than the stable track beside it? Made by: backout rules --preset %s\n", preset)
-	b.WriteString("# Do not edit it: edit the fragments in rules/, or set thresholds. rules/README.md explains both.\n")
+	fmt.Fprintf(&b, "# Is the canary worse than its stable track? Generated by: backout rules --preset %s\n", preset)
+	b.WriteString("# Do not edit: change the fragments in rules/, or set thresholds. rules/README.md explains both.\n")
 	e := yaml.NewEncoder(&b)
 	e.SetIndent(2)
 	if err := e.Encode(ruleFile{Groups: []group{g}}); err != nil {

@@ -1,5 +1,5 @@
-// Package rules_test checks what has to hold for every rule here, whatever it alerts on. How the rules behave is told by the
-// *.test.yml files beside them, which promtool runs.
+// Package rules_test checks the conventions that every rule here follows. The *.test.yml files in this directory test the behaviour of
+// the rules; promtool runs them.
 package rules_test
 
 import (
@@ -17,7 +17,7 @@ import (
 	"github.com/upcommerce/backout/rules"
 )
 
-// ruleFile is what the tests look at in a rule file.
+// ruleFile is the part of a rule file that the tests read.
 type ruleFile struct {
 	Groups []struct {
 		Name  string
@@ -31,7 +31,7 @@ type rule struct {
 	Labels, Annotations      map[string]string
 }
 
-// parse reads the rules of a file's one group.
+// parse reads the rules of a file's only group.
 func parse(t *testing.T, b []byte) []rule {
 	t.Helper()
 	var f ruleFile
@@ -39,7 +39,7 @@ func parse(t *testing.T, b []byte) []rule {
 		t.Fatal(err)
 	}
 	if len(f.Groups) != 1 || f.Groups[0].Name != "canary" {
-		t.Fatalf("a rule file has one group, named canary, so that one evaluation sees what it records: %d groups", len(f.Groups))
+		t.Fatalf("a rule file has one group, named canary, so that its rules see what those before them record: %d groups", len(f.Groups))
 	}
 	return f.Groups[0].Rules
 }
@@ -63,7 +63,7 @@ func TestEveryFragmentIsARuleFileByItself(t *testing.T) {
 	}
 }
 
-// Every source records the same, so that neither alerts nor dashboards change with it. Envoy Gateway has no durations by endpoint.
+// Every source records the same series, so that neither alerts nor dashboards depend on it. Envoy Gateway has no durations by endpoint.
 func TestEverySourceRecordsTheSame(t *testing.T) {
 	recorded := func(preset string) []string {
 		var names []string
@@ -98,10 +98,10 @@ func TestEveryAlertKeepsTheContract(t *testing.T) {
 func checkAlert(t *testing.T, r rule) {
 	t.Helper()
 	if may, ok := r.Labels["backout"]; ok != (r.Alert != "BothTracksFail") || ok && !slices.Contains([]string{"rollback", "shed", "observe"}, may) {
-		t.Errorf("backout may be told to rollback, shed or observe, by every alert but BothTracksFail; not to %q", may)
+		t.Errorf("every alert but BothTracksFail has the label backout: rollback, shed or observe; not %q", may)
 	}
 	if r.Labels["severity"] == "" {
-		t.Error("without a severity nobody knows whom to wake")
+		t.Error("the alert needs a severity, so that Alertmanager can route it")
 	}
 	for _, label := range []string{"namespace", "release", "version"} {
 		if !strings.Contains(r.Annotations["summary"], "$labels."+label) {
@@ -109,23 +109,23 @@ func checkAlert(t *testing.T, r rule) {
 		}
 	}
 	if !strings.Contains(r.Annotations["summary"], "with $labels.version") {
-		t.Error("the summary must read well without a version: not every source tells it")
+		t.Error("the summary must read well without a version: not every source has one")
 	}
 	if !strings.Contains(r.Annotations["summary"]+r.Annotations["description"], "$value") {
-		t.Error("neither summary nor description tells the value")
+		t.Error("neither summary nor description has the value")
 	}
 	if r.KeepFiringFor == "" {
-		t.Error("without keep_firing_for its end races the rollback")
+		t.Error("without keep_firing_for the alert may end during the rollback")
 	}
 	checkPlaybook(t, r)
 }
 
-// checkPlaybook checks that the alert leads to a page of its own that says what people ask.
+// checkPlaybook checks that the alert links to its own playbook, and that the playbook has every section.
 func checkPlaybook(t *testing.T, r rule) {
 	t.Helper()
 	playbook := filepath.Join("playbooks", r.Alert+".md")
 	if !strings.HasSuffix(r.Annotations["runbook_url"], "/rules/"+filepath.ToSlash(playbook)) {
-		t.Errorf("runbook_url %q does not lead to %s", r.Annotations["runbook_url"], playbook)
+		t.Errorf("runbook_url %q does not link to %s", r.Annotations["runbook_url"], playbook)
 	}
 	b, err := os.ReadFile(playbook)
 	if err != nil {
@@ -134,9 +134,9 @@ func checkPlaybook(t *testing.T, r rule) {
 	if !strings.HasPrefix(string(b), "# "+r.Alert+"\n") {
 		t.Errorf("%s: its title must be the alert's name", playbook)
 	}
-	for _, section := range []string{"What it means", "What happens by itself", "What to do", "How to stop it", "When it stays silent"} {
+	for _, section := range []string{"Meaning", "Automatic response", "Steps", "How to stop it", "When it stays silent"} {
 		if !strings.Contains(string(b), "\n## "+section+"\n") {
-			t.Errorf("%s does not say: %s", playbook, section)
+			t.Errorf("%s has no section %s", playbook, section)
 		}
 	}
 }
@@ -161,7 +161,7 @@ func TestEveryPlaybookHasAnAlertAndEveryAlertAUnitTest(t *testing.T) {
 		}
 		alerts[r.Alert] = true
 		if !strings.Contains(all.String(), "alertname: "+r.Alert+"\n") || !strings.Contains(all.String(), `alertname="`+r.Alert+`"`) {
-			t.Errorf("no unit test has %s fire and another not", r.Alert)
+			t.Errorf("%s needs a unit test in which it fires and one in which it does not", r.Alert)
 		}
 	}
 	playbooks, err := filepath.Glob("playbooks/*.md")
@@ -170,12 +170,12 @@ func TestEveryPlaybookHasAnAlertAndEveryAlertAUnitTest(t *testing.T) {
 	}
 	for _, p := range playbooks {
 		if !alerts[strings.TrimSuffix(filepath.Base(p), ".md")] {
-			t.Errorf("%s is about an alert that does not exist", p)
+			t.Errorf("%s documents an alert that does not exist", p)
 		}
 	}
 }
 
-// Every threshold is used, and stands in the README with its default.
+// Every threshold is used, and the README has it with its default.
 func TestEveryThresholdIsUsedAndExplained(t *testing.T) {
 	readme, err := os.ReadFile("README.md")
 	if err != nil {
@@ -195,7 +195,7 @@ func TestEveryThresholdIsUsedAndExplained(t *testing.T) {
 		}
 		kind := r.Labels["kind"]
 		if explained[kind] != r.Expr {
-			t.Errorf("README.md says %q of the threshold %s, which is %s", explained[kind], kind, r.Expr)
+			t.Errorf("README.md has %q for the threshold %s, which is %s", explained[kind], kind, r.Expr)
 		}
 		delete(explained, kind)
 		if !slices.ContainsFunc(all, func(o rule) bool { return strings.Contains(o.Expr, `canary_threshold{kind="`+kind+`"}`) }) {
@@ -207,8 +207,8 @@ func TestEveryThresholdIsUsedAndExplained(t *testing.T) {
 	}
 }
 
-// A playbook that names a threshold tells its default, in the same line.
-func TestPlaybooksTellTheThresholdsThereAre(t *testing.T) {
+// A playbook that names a threshold has its default in the same line.
+func TestPlaybooksHaveTheThresholdsDefaults(t *testing.T) {
 	playbooks, err := filepath.Glob("playbooks/*.md")
 	if err != nil {
 		t.Fatal(err)
@@ -239,7 +239,7 @@ func TestPlaybooksTellTheThresholdsThereAre(t *testing.T) {
 		meant := regexp.MustCompile("\\| `" + r.Labels["kind"] + "`[ ,]|\\(`" + r.Labels["kind"] + "`\\)")
 		for _, line := range all {
 			if meant.MatchString(line) && !slices.ContainsFunc(forms, func(f string) bool { return strings.Contains(line, f) }) {
-				t.Errorf("a playbook does not tell that %s is %v: %s", r.Labels["kind"], value, line)
+				t.Errorf("a playbook names %s without its default, %v: %s", r.Labels["kind"], value, line)
 			}
 		}
 	}

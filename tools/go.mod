@@ -1,4 +1,4 @@
-// Tools only: a module of its own, so that none of their dependencies reaches the programs.
+// Only tools: a separate module, so that their dependencies stay out of the programs.
 module github.com/upcommerce/backout/tools
 
 go 1.26.0

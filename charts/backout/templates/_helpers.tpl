@@ -1,4 +1,4 @@
-{{/* The prefix of every object's name. 52 characters leave room for what the names end in. */}}
+{{/* The prefix of every object's name. 52 characters leave room for the suffixes. */}}
 {{- define "backout.fullname" -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
 {{- if .Values.fullnameOverride -}}
@@ -10,7 +10,7 @@
 {{- end -}}
 {{- end -}}
 
-{{/* Labels that select backout's pods. They can never change: a Deployment's selector is immutable. */}}
+{{/* Labels that select backout's pods. They must never change: a Deployment's selector is immutable. */}}
 {{- define "backout.selector" -}}
 app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" | quote }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
@@ -23,7 +23,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
 {{- end -}}
 
-{{/* Labels of an object for the Prometheus Operator: those of all of them, then its own, as "own". */}}
+{{/* Labels of an object for the Prometheus Operator: the common ones, then the object's own, as "own". */}}
 {{- define "backout.monitoringLabels" -}}
 {{- mergeOverwrite (dict) (include "backout.labels" .root | fromYaml) .root.Values.monitoringLabels .own | toYaml -}}
 {{- end -}}
@@ -46,7 +46,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- default (printf "%s-token" (include "backout.fullname" .)) .Values.auth.existingSecret -}}
 {{- end -}}
 
-{{/* Whole seconds of a duration such as 1h30m. */}}
+{{/* A duration such as 1h30m, in whole seconds. */}}
 {{- define "backout.seconds" -}}
 {{- $seconds := 0 -}}
 {{- range $unit, $worth := dict "h" 3600 "m" 60 "s" 1 -}}
@@ -55,7 +55,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- $seconds -}}
 {{- end -}}
 
-{{/* Seconds to finish what is in hand: longer than the longest hook of a rollback. */}}
+{{/* Seconds to finish the work in progress: longer than the longest hook of a rollback. */}}
 {{- define "backout.grace" -}}
 {{- with .Values.config -}}
 {{- if .grace -}}
@@ -66,19 +66,19 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end -}}
 {{- end -}}
 
-{{/* Every target, each namespace once. */}}
+{{/* The namespaces of the targets, as a JSON list. It fails if one occurs twice. */}}
 {{- define "backout.namespaces" -}}
 {{- $seen := list -}}
 {{- range .Values.targets -}}
 {{- if has .namespace $seen -}}
-{{- fail (printf "targets: namespace %s stands there twice; put its releases into one entry" .namespace) -}}
+{{- fail (printf "targets: namespace %s occurs twice; put its releases into one entry" .namespace) -}}
 {{- end -}}
 {{- $seen = append $seen .namespace -}}
 {{- end -}}
 {{- toJson $seen -}}
 {{- end -}}
 
-{{/* Where an AlertmanagerConfig stands, as a JSON list. */}}
+{{/* The namespaces of the AlertmanagerConfigs, as a JSON list. */}}
 {{- define "backout.routedNamespaces" -}}
 {{- $here := list -}}
 {{- if and .Values.alertmanagerConfig.enabled (.Capabilities.APIVersions.Has "monitoring.coreos.com/v1alpha1/AlertmanagerConfig") -}}

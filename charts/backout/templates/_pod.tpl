@@ -1,4 +1,4 @@
-{{/* The variables of the configuration. One that is empty keeps backout's default. */}}
+{{/* The variables of the configuration. Empty values are omitted, so backout's defaults apply. */}}
 {{- define "backout.env" -}}
 {{- $given := .root.Values -}}
 - name: BACKOUT_RELEASES
@@ -38,7 +38,7 @@
 {{- end }}
 {{- end -}}
 
-{{/* Secrets that are mounted, by the name of the volume, as JSON: not by subPath, so that a new value arrives. */}}
+{{/* The Secrets to mount, by the name of the volume, as JSON. Never by subPath, so that a new value reaches the pod. */}}
 {{- define "backout.secrets" -}}
 {{- $secrets := dict -}}
 {{- if eq .Values.auth.type "bearer" -}}

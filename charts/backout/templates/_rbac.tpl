@@ -1,4 +1,4 @@
-{{/* "true" if the cluster serves the API group .group. Nobody can grant rights on what nobody has. */}}
+{{/* "true" if the cluster serves the API group .group. A namespace admin has no rights on other groups, and so cannot grant them. */}}
 {{- define "backout.serves" -}}
 {{- $served := eq .group "" -}}
 {{- range .root.Capabilities.APIVersions -}}
@@ -41,17 +41,17 @@ service:
 {{- toJson $routes -}}
 {{- end -}}
 
-{{/* What backout needs to decide, to record, and to take a canary out of the traffic. */}}
+{{/* The rights to decide, to record, and to take a canary out of rotation. */}}
 {{- define "backout.shedRules" -}}
 # Helm's revisions.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, list, watch]
-# backout's records, and what is paused.
+# backout's records and pauses.
 - apiGroups: [""]
   resources: [configmaps]
   verbs: [get, list, watch, create, update, delete]
-# Which side is the canary, and who else could answer.
+# Which backend is the canary, and which others could take over.
 - apiGroups: [""]
   resources: [services]
   verbs: [list]
@@ -62,7 +62,7 @@ service:
   resources: [endpointslices]
   verbs: [list]
 {{- if ne .Values.config.events false }}
-# What was done is told on the workloads.
+# Events about the workloads.
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create]
@@ -73,7 +73,7 @@ service:
   resources: {{ toJson .resources }}
   verbs: [get, list, patch]
 {{- if eq .group "networking.istio.io" }}
-# Which pods are a subset.
+# The pods of a subset.
 - apiGroups: [{{ .group }}]
   resources: [destinationrules]
   verbs: [list]
@@ -84,7 +84,7 @@ service:
 {{- end }}
 {{- range $group, $resource := dict "flagger.app" "canaries" "argoproj.io" "rollouts" }}
 {{- if include "backout.serves" (dict "root" $ "group" $group) }}
-# Who else sets weights.
+# Other controllers that set weights.
 - apiGroups: [{{ $group }}]
   resources: [{{ $resource }}]
   verbs: [list]
@@ -92,17 +92,17 @@ service:
 {{- end }}
 {{- end -}}
 
-{{/* What Helm's rollback needs beyond that. */}}
+{{/* The additional rights of Helm's rollback. */}}
 {{- define "backout.rollbackRules" -}}
-# The revision that Helm makes, and the status of the others.
+# The revision that Helm creates, and the status of the others.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [create, update]
-# What an autoscaler has scaled up stays.
+# Replicas that an autoscaler has added are kept.
 - apiGroups: [autoscaling]
   resources: [horizontalpodautoscalers]
   verbs: [list]
-# What the releases' charts render.
+# The kinds that the releases' charts render.
 {{- range include "backout.routes" . | fromJsonArray }}
 {{- if ne .group "apps" }}
 - apiGroups: [{{ .group }}]
@@ -125,7 +125,7 @@ service:
 {{- end }}
 {{- end }}
 {{- if .Values.rbac.hooks }}
-# Their rollback hooks, and how these end.
+# Their rollback hooks, and the hooks' results.
 - apiGroups: [batch]
   resources: [jobs]
   verbs: [get, list, watch, create, delete]

@@ -1,4 +1,4 @@
-{{/* The rule files of the preset, in the order of evaluation, as a JSON list: that of rules/README.md; then those about backout itself. */}}
+{{/* The rule files of the preset, as a JSON list, in the order of evaluation that rules/README.md gives; then the one about backout itself. */}}
 {{- define "backout.ruleFiles" -}}
 {{- $source := printf "sources/%s.yml" .Values.rules.preset -}}
 {{- $files := list "thresholds.yml" "objects.yml" $source "tracks.yml" "errors.yml" "latency.yml" "health.yml" "traffic.yml" -}}
@@ -9,8 +9,8 @@
 {{- end -}}
 
 {{/*
-The groups of all rule files: those of one name are one group, so that one evaluation sees what the rules before have recorded. The files are
-the repository's own, as promtool reads them; only thresholds and the playbooks' addresses are replaced.
+The groups of all rule files. Groups of the same name are merged, so that each rule sees the series that those before it have recorded. The files
+are the repository's own, as promtool reads them; only thresholds and the playbooks' URLs are replaced.
 */}}
 {{- define "backout.ruleGroups" -}}
 {{- $names := list -}}

@@ -5,8 +5,8 @@
 
 {{/*
 The prefix of every object's name. 56 characters leave room for -canary in the 63 of a Service. A canary that is a release of
-its own is named after the shop: the canary of shop-canary has the name that shop itself would give it, and cannot stand beside
-such a one.
+its own is named after the shop: the canary of shop-canary has the name that shop itself would give it, so the two cannot
+coexist.
 */}}
 {{- define "canary-demo.fullname" -}}
 {{- $name := include "canary-demo.name" . -}}
@@ -26,8 +26,8 @@ such a one.
 {{- end -}}
 
 {{/*
-The tracks to render, as a JSON list: stable and canary, each if it is enabled. Templates range over it, so that both tracks
-are the same but for what stands here.
+The tracks to render, as a JSON list: stable and canary, each if it is enabled. Templates range over it, so that the tracks
+differ only in these fields.
 */}}
 {{- define "canary-demo.tracks" -}}
 {{- $fullname := include "canary-demo.fullname" . -}}
@@ -42,7 +42,7 @@ are the same but for what stands here.
 {{- toJson $tracks -}}
 {{- end -}}
 
-{{/* Labels that select a track's pods. They can never change: a Deployment's selector is immutable. */}}
+{{/* Labels that select a track's pods. They must never change: a Deployment's selector is immutable. */}}
 {{- define "canary-demo.selector" -}}
 app.kubernetes.io/name: {{ include "canary-demo.name" .root | quote }}
 app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
@@ -50,8 +50,8 @@ track: {{ .track.name }}
 {{- end -}}
 
 {{/*
-Labels of a track's pods. Nothing here may change from revision to revision unless the track does: a new label restarts the
-pods, and makes a revision look as if it had new content.
+Labels of a track's pods. They may change from revision to revision only if the track does: a new label restarts the pods, and
+makes backout see different content.
 */}}
 {{- define "canary-demo.podLabels" -}}
 {{ include "canary-demo.selector" . }}
@@ -59,13 +59,13 @@ app.kubernetes.io/version: {{ .track.tag | quote }}
 app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 {{- end -}}
 
-{{/* Labels of a track's objects. Those of an object for both tracks are the first track's, without its name. */}}
+{{/* Labels of a track's objects. An object for both tracks has those of the first track, without its name. */}}
 {{- define "canary-demo.labels" -}}
 {{ include "canary-demo.podLabels" . }}
 helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
 {{- end -}}
 
-{{/* Data of a track's ConfigMap. Its checksum on the pods restarts them when it changes, and only then. */}}
+{{/* Data of a track's ConfigMap. The pods carry its checksum, so that they restart when it changes, and only then. */}}
 {{- define "canary-demo.configData" -}}
 appColor: {{ .track.config.appColor | quote }}
 welcomeMessage: {{ .track.config.welcomeMessage | default (printf "Hello from version %s" .track.tag) | quote }}
