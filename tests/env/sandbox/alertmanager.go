@@ -55,19 +55,6 @@ type Alert struct {
 	GeneratorURL string
 }
 
-// AlertmanagerVersion is the version that the module in tests/env/alertmanager pins.
-const AlertmanagerVersion = "0.31.1"
-
-// alertmanagerProgram is that Alertmanager. It reports its version only if the linker sets it.
-func alertmanagerProgram() Binary {
-	return Binary{
-		Name:    "alertmanager",
-		Module:  "tests/env/alertmanager",
-		Package: "github.com/prometheus/alertmanager/cmd/alertmanager",
-		LDFlags: "-s -w -X github.com/prometheus/common/version.Version=" + AlertmanagerVersion,
-	}
-}
-
 // Alertmanager builds Alertmanager if necessary, runs one inside, and returns when it is ready. It groups alerts as backout's
 // rules recommend: each release, revision and alert has a notification of its own.
 func (s *Sandbox) Alertmanager(ctx context.Context, o AlertmanagerOptions) (*Alertmanager, error) {

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 )
@@ -29,25 +28,6 @@ type Binary struct {
 	LDFlags string
 	// Tags are build tags, with commas between them.
 	Tags string
-}
-
-// Programs are all programs that a sandbox may run: itself, Alertmanager and Prometheus. A caller that builds them first keeps
-// minutes of compiling out of its time limits.
-func Programs() []Binary {
-	return []Binary{sandboxProgram(), alertmanagerProgram(), prometheusProgram()}
-}
-
-// sandboxProgram is the program that runs inside. The linker sets its version: otherwise Kubernetes reports v0.0.0, and charts
-// refuse it.
-func sandboxProgram() Binary {
-	stamp := func(name, value string) string { return " -X k8s.io/component-base/version." + name + "=" + value }
-	version := strings.Split(strings.TrimPrefix(KubernetesVersion, "v"), ".")
-	return Binary{
-		Name:    "sandbox",
-		Module:  "tests",
-		Package: "./env/cmd/sandbox",
-		LDFlags: "-s -w" + stamp("gitVersion", KubernetesVersion) + stamp("gitMajor", version[0]) + stamp("gitMinor", version[1]),
-	}
 }
 
 // Build builds a program into tests/.bin with the Go toolchain's cache and returns its absolute path. Processes that build the

@@ -24,17 +24,6 @@ type KubeStateMetrics struct {
 	inner string // host:port
 }
 
-// KubeStateMetricsProgram is the kube-state-metrics that the module in tests/env/kube-state-metrics pins. It is not among Programs:
-// only the tests of the alert rules need it.
-func KubeStateMetricsProgram() Binary {
-	return Binary{
-		Name:    "kube-state-metrics",
-		Module:  "tests/env/kube-state-metrics",
-		Package: "k8s.io/kube-state-metrics/v2",
-		LDFlags: "-s -w",
-	}
-}
-
 // KubeStateMetrics builds kube-state-metrics if necessary, runs one inside that exports pods and Services, and returns when it
 // answers and reaches the API server.
 func (s *Sandbox) KubeStateMetrics(ctx context.Context, o KubeStateMetricsOptions) (*KubeStateMetrics, error) {

@@ -38,24 +38,6 @@ type Prometheus struct {
 	api   promv1.API
 }
 
-// prometheusTags leave out the service discoveries that the module in tests/env/prometheus does not require, which saves most of
-// the build time.
-const prometheusTags = "remove_all_sd,enable_kubernetes_sd"
-
-// PrometheusVersion is the version that the module in tests/env/prometheus pins. The Go module numbers 3.16.0 as v0.316.0.
-const PrometheusVersion = "3.16.0"
-
-// prometheusProgram is that Prometheus. It reports its version only if the linker sets it.
-func prometheusProgram() Binary {
-	return Binary{
-		Name:    "prometheus",
-		Module:  "tests/env/prometheus",
-		Package: "github.com/prometheus/prometheus/cmd/prometheus",
-		LDFlags: "-s -w -X github.com/prometheus/common/version.Version=" + PrometheusVersion,
-		Tags:    prometheusTags,
-	}
-}
-
 // Promtool is Prometheus' own tool of the same version, which runs the unit tests of rule files.
 func Promtool() Binary {
 	return Binary{

@@ -10,13 +10,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// token is a service account token that is bound to the pod.
-type token struct {
-	text string
-	// due is when it is replaced: after four fifths of its lifetime, as by a kubelet.
-	due time.Time
-}
-
 // token returns a token that is valid for a while.
 func (v *volumes) token(ctx context.Context, volume string, s *corev1.ServiceAccountTokenProjection) (string, error) {
 	key := volume + "/" + s.Audience
