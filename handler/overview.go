@@ -17,10 +17,6 @@ const (
 	maxShownRefusals = 20
 )
 
-// helpShownFor is how long a closed record that needs help is shown as one that needs an
-// operator now.
-const helpShownFor = 24 * time.Hour
-
 // filter selects records; "" selects all.
 type filter struct {
 	Namespace, State, Verdict string
@@ -100,13 +96,9 @@ func newOverviewPage(v report.View, f filter, mode rollback.Mode, now time.Time)
 	for _, r := range rows {
 		p.Records = append(p.Records, recordRow{Row: r, Timeline: scale.rowTimeline(r, now)})
 	}
-	newest := newestRows(v.Rows)
-	for _, r := range v.Rows {
-		if needsHelpNow(r, newest, now) {
-			p.NeedHelp = append(p.NeedHelp, r)
-		}
-	}
-	p.Headline = newHeadline(v.Rows, len(p.NeedHelp), now)
+	newest := v.Newest()
+	p.NeedHelp = v.NeedHelp(now)
+	p.Headline = newHeadline(v.Rows, countReleases(p.NeedHelp), now)
 	for _, g := range f.releases(v.Releases) {
 		p.Releases = append(p.Releases, releaseRow{g, newest[g.Key]})
 	}
@@ -141,24 +133,13 @@ func namespaces(v report.View) []string {
 	return slices.Compact(names)
 }
 
-// newestRows returns each release's newest record.
-func newestRows(rows []report.Row) map[rollback.Key]*report.Row {
-	newest := make(map[rollback.Key]*report.Row)
-	for i := range rows {
-		if r := &rows[i]; newest[r.Key] == nil || newest[r.Key].Opened.Before(r.Opened) {
-			newest[r.Key] = r
-		}
+// countReleases returns how many releases the rows are about.
+func countReleases(rows []report.Row) int {
+	releases := make(map[rollback.Key]bool)
+	for _, r := range rows {
+		releases[r.Key] = true
 	}
-	return newest
-}
-
-// needsHelpNow reports whether an operator has to look at the record now. A closed one
-// counts for a day, unless the release has a newer record.
-func needsHelpNow(r report.Row, newest map[rollback.Key]*report.Row, now time.Time) bool {
-	if !r.NeedsHelp || r.Open() {
-		return r.NeedsHelp
-	}
-	return now.Sub(r.Closed) < helpShownFor && newest[r.Key].Revision == r.Revision
+	return len(releases)
 }
 
 // headline is the page in one sentence.

@@ -108,6 +108,8 @@ func TestHeadline(t *testing.T) {
 	verifying.Closed, verifying.Outcome, verifying.Verify = time.Time{}, "", nil
 	notRecovered.Outcome = rollback.OutcomeNotRecovered
 	old.Outcome = rollback.OutcomeNotRecovered
+	earlier := notRecovered
+	earlier.Revision, earlier.Closed = 1, time.Time{}
 	for _, c := range []struct {
 		rule    string
 		records []rollback.Record
@@ -117,7 +119,8 @@ func TestHeadline(t *testing.T) {
 		{"acting comes before verifying", []rollback.Record{acting, verifying}, "backout is acting now on 1 release"},
 		{"verifying", []rollback.Record{verifying}, "1 release is rolled back; backout is verifying that it helped"},
 		{"needing help comes first", []rollback.Record{acting, notRecovered}, "1 release needs you; backout is acting now on 1 release"},
-		{"a record that ended badly more than a day ago needs no help now", []rollback.Record{old}, "Nothing is being rolled back"},
+		{"a release counts once", []rollback.Record{notRecovered, earlier}, "1 release needs you"},
+		{"a record that ended badly more than four hours ago needs no help now", []rollback.Record{old}, "Nothing is being rolled back"},
 	} {
 		s, _ := newPageServer(t, c.records...)
 		if body := get(s.OpsHandler(), "/").Body.String(); !strings.Contains(body, c.want) {

@@ -9,10 +9,6 @@ import (
 	"github.com/upcommerce/backout/rollback"
 )
 
-// HelpGrace is how long a closed record that needs help is reported: backout cannot
-// know when an operator has looked at it.
-const HelpGrace = 4 * time.Hour
-
 // recordCollector describes the records of a board whenever Prometheus scrapes. Every
 // replica reports the same.
 type recordCollector struct {
@@ -31,7 +27,7 @@ func NewCollector(b *Board) prometheus.Collector {
 		open: prometheus.NewDesc("backout_records_open",
 			"Records that backout still works on.", nil, nil),
 		help: prometheus.NewDesc("backout_records_need_help",
-			"Records of a release for which an operator has to look; a closed one counts for 4 hours after its end.", release, nil),
+			"Records of a release for which an operator has to look; a closed one counts for 4 hours after its end, or until its release has a record about another revision.", release, nil),
 		last: prometheus.NewDesc("backout_last_record_info",
 			"The newest record of a release: verdict says why, state says how far it has come. Always 1.",
 			append(release, "revision", "verdict", "state"), nil),
@@ -51,22 +47,17 @@ func (c *recordCollector) Collect(to chan<- prometheus.Metric) {
 		//nolint:promlinter // NewCollector has the names and the help texts.
 		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(value), labels...)
 	}
-	now, open := time.Now(), 0
-	states, help, newest := make(map[State]int), make(map[rollback.Key]int), make(map[rollback.Key]Row)
-	for _, row := range c.board.View().Rows {
+	view, open := c.board.View(), 0
+	states, help := make(map[State]int), make(map[rollback.Key]int)
+	for _, row := range view.Rows {
 		states[row.State]++
 		if row.Open() {
 			open++
 		}
-		if _, known := help[row.Key]; !known {
-			help[row.Key] = 0 // every release has a series, so that a 0 ends a request for help
-		}
-		if row.NeedsHelp && (row.Open() || now.Sub(row.Closed) < HelpGrace) {
-			help[row.Key]++
-		}
-		if known, ok := newest[row.Key]; !ok || row.Opened.After(known.Opened) {
-			newest[row.Key] = row
-		}
+		help[row.Key] = 0 // every release has a series, so that a 0 ends a request for help
+	}
+	for _, row := range view.NeedHelp(time.Now()) {
+		help[row.Key]++
 	}
 	gauge(c.open, open)
 	for _, state := range States() {
@@ -75,7 +66,7 @@ func (c *recordCollector) Collect(to chan<- prometheus.Metric) {
 	for k, n := range help {
 		gauge(c.help, n, k.Namespace, k.Release)
 	}
-	for k, row := range newest {
+	for k, row := range view.Newest() {
 		gauge(c.last, 1, k.Namespace, k.Release, strconv.Itoa(row.Revision), string(row.Verdict), string(row.State))
 	}
 }
