@@ -29,12 +29,15 @@ groups:
       - {alert: Odd, expr: vector(1), labels: {namespace: web, release: shop, version: 'v"3\.*}'}}
       - {alert: Good, expr: vector(0) > 1, labels: {namespace: web, release: shop, version: v3}}
       - {alert: Pending, expr: vector(1), for: 1h, labels: {namespace: web, release: shop, version: v3}}
-      - {alert: Waited, expr: vector(1), for: 3s, labels: {namespace: web, release: shop, version: v3}}
+      - {alert: Waited, expr: vector(1), for: %[2]s, labels: {namespace: web, release: shop, version: v3}}
       - {alert: Passing, expr: vector(time()) < %[1]d, labels: {namespace: web, release: shop, version: v3}}
       - {alert: Kept, expr: vector(time()) < %[1]d, keep_firing_for: 1h, labels: {namespace: web, release: shop, version: v3}}
       - {alert: Relabelled, expr: vector(1), labels: {namespace: web, version: v3}}
       - {alert: Failing, expr: 'vector(1) + on() (vector(1) or label_replace(vector(1), "a", "b", "", ""))', labels: {namespace: web, release: shop, version: v3}}
 `
+
+// waitedFor is how long the alert Waited is pending.
+const waitedFor = 3 * time.Second
 
 // bound is the time limit that the engine sets before a shed.
 const bound = 250 * time.Millisecond
@@ -61,7 +64,7 @@ func start(t *testing.T) *stage {
 	received := time.Now()
 	st := &stage{without: without, received: received, passed: received.Add(8 * time.Second)}
 	file := filepath.Join(t.TempDir(), "rules.yml")
-	if err := os.WriteFile(file, fmt.Appendf(nil, rules, st.passed.Unix()), 0o600); err != nil {
+	if err := os.WriteFile(file, fmt.Appendf(nil, rules, st.passed.Unix(), waitedFor), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if st.with, err = s.Prometheus(t.Context(), sandbox.PrometheusOptions{RuleFiles: []string{file}}); err != nil {
@@ -178,7 +181,9 @@ func (st *stage) labels(t *testing.T) {
 func (st *stage) waited(t *testing.T) {
 	t.Helper()
 	bad := eventually(t, rollback.AnswerFiring, func() rollback.Confirmation { return firing(t, st.client, "Bad", "v3", time.Now()) })
-	// It does not fire before its time: until then a query about the present returns unknown.
+	// Before its time it is pending: the answer is quiet if an evaluation comes between the question and the answer. Every evaluation
+	// after its time lets it fire.
+	time.Sleep(time.Until(bad.ActiveSince.Add(waitedFor + 100*time.Millisecond)))
 	waited := eventually(t, rollback.AnswerFiring, func() rollback.Confirmation { return firing(t, st.client, "Waited", "v3", time.Now()) })
 	if d := waited.ActiveSince.Sub(bad.ActiveSince).Abs(); d > time.Second {
 		t.Errorf("both rules are true since the same evaluation, got %s and %s", bad.ActiveSince, waited.ActiveSince)
