@@ -98,7 +98,7 @@ backout_records{state="stuck"} 0
 backout_records{state="unverified"} 0
 backout_records{state="verifying"} 0
 backout_records{state="waiting"} 1
-# HELP backout_records_need_help Records of a release for which an operator has to look; a closed one counts for 4 hours after its end, or until its release has a record about another revision.
+# HELP backout_records_need_help Records of a release for which an operator has to look; a closed one counts for 4 hours after its end, or until its release has a record about a newer revision.
 # TYPE backout_records_need_help gauge
 backout_records_need_help{namespace="canary-demo",release="canary-demo"} `+needHelp+`
 backout_records_need_help{namespace="canary-demo",release="other"} 0

@@ -27,7 +27,7 @@ func NewCollector(b *Board) prometheus.Collector {
 		open: prometheus.NewDesc("backout_records_open",
 			"Records that backout still works on.", nil, nil),
 		help: prometheus.NewDesc("backout_records_need_help",
-			"Records of a release for which an operator has to look; a closed one counts for 4 hours after its end, or until its release has a record about another revision.", release, nil),
+			"Records of a release for which an operator has to look; a closed one counts for 4 hours after its end, or until its release has a record about a newer revision.", release, nil),
 		last: prometheus.NewDesc("backout_last_record_info",
 			"The newest record of a release: verdict says why, state says how far it has come. Always 1.",
 			append(release, "revision", "verdict", "state"), nil),

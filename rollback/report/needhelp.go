@@ -1,6 +1,7 @@
 package report
 
 import (
+	"slices"
 	"time"
 
 	"github.com/upcommerce/backout/rollback"
@@ -11,18 +12,24 @@ import (
 const HelpGrace = 4 * time.Hour
 
 // NeedHelp returns the records that need an operator at now, in the order of v.Rows.
-// A closed one counts for HelpGrace, unless a newer record of its release is about
-// another revision. Page and metric show this answer.
+// A closed one counts for HelpGrace, unless a later record of its release is about a
+// newer revision: a late alert about an older one ends nothing. Page and metric show this
+// answer.
 func (v View) NeedHelp(now time.Time) []Row {
-	newest := v.Newest()
 	var rows []Row
 	for _, r := range v.Rows {
-		recent := now.Sub(r.Closed) < HelpGrace && newest[r.Key].Revision == r.Revision
-		if r.NeedsHelp && (r.Open() || recent) {
+		if r.NeedsHelp && (r.Open() || now.Sub(r.Closed) < HelpGrace && !v.movedOn(r)) {
 			rows = append(rows, r)
 		}
 	}
 	return rows
+}
+
+// movedOn reports whether a later record of r's release is about a newer revision.
+func (v View) movedOn(r Row) bool {
+	return slices.ContainsFunc(v.Rows, func(o Row) bool {
+		return o.Key == r.Key && o.Opened.After(r.Opened) && o.Revision > r.Revision
+	})
 }
 
 // Newest returns the newest record of each release. The pointers point into v.Rows.

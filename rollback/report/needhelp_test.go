@@ -24,6 +24,10 @@ func TestWhichRecordsNeedHelpNow(t *testing.T) {
 	helped.NeedsHelp, other.Release = false, "api"
 	newer := row(3, time.Minute, 0)
 	newer.NeedsHelp = false
+	late := row(1, time.Minute, time.Second)
+	late.NeedsHelp = false
+	reinstalled := row(9, 2*time.Hour, 2*time.Hour)
+	reinstalled.NeedsHelp = false
 	again := row(2, time.Minute, time.Second)
 	again.NeedsHelp = false
 	for _, c := range []struct {
@@ -35,7 +39,9 @@ func TestWhichRecordsNeedHelpNow(t *testing.T) {
 		{"a record that needs no help does not count", []report.Row{helped}, nil},
 		{"a closed one counts for a while", []report.Row{row(2, 5*time.Hour, report.HelpGrace-time.Second)}, []int{2}},
 		{"and then not any more", []report.Row{row(2, 5*time.Hour, report.HelpGrace)}, nil},
-		{"a newer record about another revision ends it", []report.Row{newer, row(2, time.Hour, time.Minute)}, nil},
+		{"a later record about a newer revision ends it", []report.Row{newer, row(2, time.Hour, time.Minute)}, nil},
+		{"a late alert about an older revision does not", []report.Row{late, row(2, time.Hour, time.Minute)}, []int{2}},
+		{"nor does a record of an earlier installation", []report.Row{row(2, time.Hour, time.Minute), reinstalled}, []int{2}},
 		{"in whatever order", []report.Row{row(2, time.Hour, time.Minute), newer}, nil},
 		{"a newer record about the same revision does not", []report.Row{again, row(2, time.Hour, time.Minute)}, []int{2}},
 		{"and no record of another release", []report.Row{other, row(2, time.Hour, time.Minute)}, []int{3, 2}},
