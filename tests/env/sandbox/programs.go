@@ -1,6 +1,8 @@
 package sandbox
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 )
 
@@ -15,12 +17,33 @@ func Programs() []Binary {
 func sandboxProgram() Binary {
 	stamp := func(name, value string) string { return " -X k8s.io/component-base/version." + name + "=" + value }
 	version := strings.Split(strings.TrimPrefix(KubernetesVersion, "v"), ".")
-	return Binary{
+	b := Binary{
 		Name:    "sandbox",
 		Module:  "tests",
 		Package: "./env/cmd/sandbox",
 		LDFlags: "-s -w" + stamp("gitVersion", KubernetesVersion) + stamp("gitMajor", version[0]) + stamp("gitMinor", version[1]),
 	}
+	if ReadyMadeAPIServer() != "" {
+		b.Name, b.Tags = "sandbox-readymade", "readymade" // it does not compile an API server
+	}
+	return b
+}
+
+// ReadyMadeAPIServer returns the path of the kube-apiserver in the directory KUBEBUILDER_ASSETS, where setup-envtest downloads
+// control planes to, or "" if there is none.
+func ReadyMadeAPIServer() string {
+	directory := os.Getenv("KUBEBUILDER_ASSETS")
+	if directory == "" {
+		return ""
+	}
+	program, err := filepath.Abs(filepath.Join(directory, "kube-apiserver"))
+	if err != nil {
+		return ""
+	}
+	if info, err := os.Stat(program); err != nil || info.IsDir() || info.Mode()&0o111 == 0 {
+		return ""
+	}
+	return program
 }
 
 // AlertmanagerVersion is the version that the module in tests/env/alertmanager pins.

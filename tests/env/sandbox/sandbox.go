@@ -1,8 +1,8 @@
-// Package sandbox opens a real Kubernetes control plane in namespaces of its own: etcd, kube-apiserver,
-// kube-controller-manager and kube-scheduler in one program, without root, Docker or downloads other than Go modules. Pods run
-// as processes, with local executables as images, and reach Services by their ClusterIPs. Other programs can run inside, too,
-// and the host can reach addresses inside. When the process that opened a sandbox ends, for whatever reason, everything inside
-// ends with it.
+// Package sandbox opens a real Kubernetes control plane in namespaces of its own: etcd, an API server and controllers in one
+// program, without root, Docker or downloads other than Go modules. Pods run as processes, with local executables as images, and
+// reach Services by their ClusterIPs. Other programs can run inside, too, and the host can reach addresses inside. When the process
+// that opened a sandbox ends, for whatever reason, everything inside ends with it. docs/sandbox.md says which parts of Kubernetes
+// there are.
 package sandbox
 
 import (
@@ -104,7 +104,7 @@ func (s *Sandbox) openError(err error) error {
 
 // start starts a sandbox. Close cleans up after a failed start.
 func (s *Sandbox) start(ctx context.Context, o Options) error {
-	settings := Settings{Images: o.Images, Unpullable: o.Unpullable}
+	settings := Settings{Images: o.Images, Unpullable: o.Unpullable, APIServer: ReadyMadeAPIServer()}
 	if err := errors.Join(settings.validate(), s.credentials.write(s.layout), settings.write(s.layout)); err != nil {
 		return err
 	}

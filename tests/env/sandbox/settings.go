@@ -12,6 +12,8 @@ import (
 type Settings struct {
 	Images     map[string]string `json:"images"`
 	Unpullable []string          `json:"unpullable"`
+	// APIServer is the path of a ready-made kube-apiserver; "": the sandbox program has its own.
+	APIServer string `json:"apiServer,omitempty"`
 }
 
 // validate finds missing programs before a pod needs them.

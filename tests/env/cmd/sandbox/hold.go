@@ -138,9 +138,10 @@ func (h *hold) podsText() string {
 	return strings.Join(lines, "\n")
 }
 
-// ownProgram returns the path of this executable if it was built with the version that the control plane announces, else "".
+// ownProgram returns the path of this executable if it was built with the version that the control plane announces and its own API
+// server is used, else "".
 func ownProgram() string {
-	if version.Get().GitVersion != sandbox.KubernetesVersion {
+	if version.Get().GitVersion != sandbox.KubernetesVersion || sandbox.ReadyMadeAPIServer() != "" {
 		return ""
 	}
 	self, err := os.Executable()

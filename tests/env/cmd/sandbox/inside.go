@@ -16,6 +16,7 @@ import (
 	"github.com/upcommerce/backout/tests/env/sandbox"
 	"github.com/upcommerce/backout/tests/env/sandbox/control"
 	"github.com/upcommerce/backout/tests/env/sandbox/controlplane"
+	"github.com/upcommerce/backout/tests/env/sandbox/controlplane/controllers"
 	"github.com/upcommerce/backout/tests/env/sandbox/inside"
 )
 
@@ -59,6 +60,10 @@ func runInside(ctx context.Context, dir string) error {
 	if err := serveControl(ctx, layout.Socket(), supervisor); err != nil {
 		return err
 	}
+	settings, err := layout.ReadSettings()
+	if err != nil {
+		return err
+	}
 	return controlplane.Run(ctx, controlplane.Options{
 		Dir:               dir,
 		Address:           sandbox.InnerAddress,
@@ -71,10 +76,12 @@ func runInside(ctx context.Context, dir string) error {
 		AuditPolicy:       layout.AuditPolicy(),
 		AuditLog:          layout.AuditLog(),
 		Kubeconfig:        layout.InnerKubeconfig(),
+	}, controlplane.Components{
+		APIServer: apiServer(settings, supervisor), Controllers: controllers.Run, Scheduler: controllers.Schedule,
 	}, func(s control.Stage) {
 		if s == control.StageControllers { // the API server is there
 			go routeUsers(ctx, layout)
-			go runPods(ctx, layout, supervisor)
+			go runPods(ctx, layout, settings, supervisor)
 		}
 		report(control.Report{Stage: s})
 	})

@@ -18,18 +18,14 @@ import (
 )
 
 // runPods runs the kubelet and the Service proxy. When one of them ends, the sandbox ends.
-func runPods(ctx context.Context, l sandbox.Layout, s *inside.Supervisor) {
-	if err := joinCluster(ctx, l, s); err != nil {
+func runPods(ctx context.Context, l sandbox.Layout, settings sandbox.Settings, s *inside.Supervisor) {
+	if err := joinCluster(ctx, l, settings, s); err != nil {
 		reportEnd(err)
 		os.Exit(1)
 	}
 }
 
-func joinCluster(ctx context.Context, l sandbox.Layout, s *inside.Supervisor) error {
-	settings, err := l.ReadSettings()
-	if err != nil {
-		return err
-	}
+func joinCluster(ctx context.Context, l sandbox.Layout, settings sandbox.Settings, s *inside.Supervisor) error {
 	config, err := clientcmd.BuildConfigFromFlags("", l.InnerKubeconfig())
 	if err != nil {
 		return err

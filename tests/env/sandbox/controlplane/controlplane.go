@@ -1,16 +1,19 @@
-// Package controlplane runs etcd, kube-apiserver, kube-controller-manager and kube-scheduler as they are released, in the
-// calling process. Only the sandbox program imports it: it links most of Kubernetes.
+// Package controlplane runs etcd, an API server, controllers and a scheduler in the calling process. Its subpackages compose them of
+// Kubernetes' own packages; docs/sandbox.md says what is there and what is not.
 //
 // The components share process-wide registries (metrics, feature gates, klog), so a process can run only one control plane.
 package controlplane
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
+	"time"
 
-	"k8s.io/apiserver/pkg/util/compatibility"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/upcommerce/backout/tests/env/sandbox/control"
 )
@@ -29,32 +32,27 @@ type Options struct {
 	ServingCert, ServingKey string
 	// ServiceAccountKey is a PEM file with the private key that signs and checks service account tokens.
 	ServiceAccountKey string
-	// Tokens is a CSV file for kube-apiserver's --token-auth-file.
+	// Tokens is a CSV file of tokens and their users, as kube-apiserver's --token-auth-file.
 	Tokens string
 	// AuditPolicy is the file that says which requests are written to AuditLog, as lines of JSON.
 	AuditPolicy, AuditLog string
-	// Kubeconfig is the file that controller manager and scheduler use; its user must be in system:masters.
+	// Kubeconfig is the file that controllers and scheduler use; its user must be in system:masters.
 	Kubeconfig string
 }
+
+// Issuer signs the tokens of service accounts, and is their audience.
+const Issuer = "https://kubernetes.default.svc"
+
+// Component is one part of a control plane. It runs until ctx ends, and returns an error if it cannot go on.
+type Component func(ctx context.Context, o Options) error
+
+// Components are the parts beside etcd.
+type Components struct{ APIServer, Controllers, Scheduler Component }
 
 // Run starts a control plane, reports each stage as it begins, and blocks. It returns the error of the first component that
 // ends, or nil when ctx ends. It does not shut the components down in order, because the process is expected to exit then.
 // The components log to standard error.
-func Run(ctx context.Context, o Options, begin func(control.Stage)) error {
-	manager, err := newControllerManager(o)
-	if err != nil {
-		return err
-	}
-	api, scheduler := newAPIServer(o), newScheduler(o)
-	for _, c := range []component{api, manager, scheduler} {
-		if err := c.parse(); err != nil {
-			return err
-		}
-	}
-	// The three components register their feature gates and versions in this one registry, which can be set once.
-	if err := compatibility.DefaultComponentGlobalsRegistry.Set(); err != nil {
-		return fmt.Errorf("set Kubernetes feature gates: %w", err)
-	}
+func Run(ctx context.Context, o Options, c Components, begin func(control.Stage)) error {
 	rest.SetDefaultWarningHandler(rest.NoWarnings{})
 
 	begin(control.StageEtcd)
@@ -63,23 +61,59 @@ func Run(ctx context.Context, o Options, begin func(control.Stage)) error {
 	}
 
 	ended := make(chan error, 3)
-	launch := func(c component) {
-		go func() { ended <- fmt.Errorf("run %s: %w", c.name, orEnded(c.run(ctx))) }()
+	launch := func(name string, run Component) {
+		go func() { ended <- fmt.Errorf("run %s: %w", name, orEnded(run(ctx, o))) }()
 	}
 	begin(control.StageAPIServer)
-	launch(api)
+	launch("the API server", c.APIServer)
 	if err := awaitReady(ctx, o.Kubeconfig, ended); err != nil {
 		return err
 	}
 
 	begin(control.StageControllers)
-	// Only now: a controller manager that does not find its API server within 10 seconds exits the process.
-	launch(manager)
-	launch(scheduler)
+	launch("the controllers", c.Controllers)
+	launch("the scheduler", c.Scheduler)
 	select {
 	case err := <-ended:
 		return err
 	case <-ctx.Done():
 		return nil
+	}
+}
+
+var errEnded = errors.New("it ended by itself; the control plane's log has the reason")
+
+// orEnded returns an error for a server that returned nil although nothing stopped it.
+func orEnded(err error) error {
+	if err == nil {
+		return errEnded
+	}
+	return err
+}
+
+// awaitReady polls /readyz until it answers ok, or ctx or a component ends.
+func awaitReady(ctx context.Context, kubeconfig string, ended <-chan error) error {
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		return fmt.Errorf("read the kubeconfig of the control plane: %w", err)
+	}
+	config.QPS = -1
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return fmt.Errorf("make a client for the API server: %w", err)
+	}
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if _, err := client.RESTClient().Get().AbsPath("/readyz").DoRaw(ctx); err == nil {
+			return nil
+		}
+		select {
+		case err := <-ended:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
 	}
 }

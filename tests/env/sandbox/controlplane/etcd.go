@@ -9,13 +9,13 @@ import (
 	"go.etcd.io/etcd/server/v3/embed"
 )
 
-// etcdURL is etcd's address for the API server. A fixed loopback port is free: every sandbox has a network of its own.
-const etcdURL = "http://127.0.0.1:2379"
+// EtcdURL is etcd's address for the API server. A fixed loopback port is free: every sandbox has a network of its own.
+const EtcdURL = "http://127.0.0.1:2379"
 
 // startEtcd starts a single etcd member and returns when it answers. It keeps its data in dir, and does not sync it to the disk:
 // a sandbox never survives its process.
 func startEtcd(ctx context.Context, dir string) error {
-	client, err := url.Parse(etcdURL)
+	client, err := url.Parse(EtcdURL)
 	if err != nil {
 		return fmt.Errorf("parse etcd's address: %w", err)
 	}
