@@ -15,6 +15,7 @@ import (
 
 	"k8s.io/client-go/dynamic"
 
+	"github.com/upcommerce/backout/tests/env/programs"
 	"github.com/upcommerce/backout/tests/env/sandbox"
 	"github.com/upcommerce/backout/tests/env/stage"
 )
@@ -168,7 +169,7 @@ func runBlock(t *testing.T, bash *shell, b block) {
 func environment(t *testing.T, st *stage.Stage) []string {
 	t.Helper()
 	bin, home := t.TempDir(), t.TempDir()
-	kubectl, err := sandbox.Build(t.Context(), sandbox.Binary{Name: "kubectl", Module: "tests", Package: "k8s.io/kubernetes/cmd/kubectl", LDFlags: "-s -w"}, func(text string) { t.Log(text) })
+	kubectl, err := programs.Build(t.Context(), programs.Kubectl(), func(text string) { t.Log(text) })
 	if err != nil {
 		t.Fatal(err)
 	}

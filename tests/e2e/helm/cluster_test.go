@@ -31,6 +31,7 @@ import (
 
 	"github.com/upcommerce/backout/rollback"
 	"github.com/upcommerce/backout/rollback/helm"
+	"github.com/upcommerce/backout/tests/env/programs"
 	"github.com/upcommerce/backout/tests/env/sandbox"
 )
 
@@ -49,9 +50,7 @@ type cluster struct {
 
 func openCluster(t *testing.T) *cluster {
 	t.Helper()
-	program, err := sandbox.Build(t.Context(), sandbox.Binary{
-		Name: "helm", Module: "tests", Package: "helm.sh/helm/v3/cmd/helm", LDFlags: "-s -w",
-	}, nil)
+	program, err := programs.Build(t.Context(), programs.Helm(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

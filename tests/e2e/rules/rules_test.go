@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/upcommerce/backout/rules"
-	"github.com/upcommerce/backout/tests/env/sandbox"
+	"github.com/upcommerce/backout/tests/env/programs"
 )
 
 // A test file names the preset that it tests in rule_files: PRESET.rules.yml, canary.rules.yml for the finished file, or backout.rules.yml for the alerts about backout itself. All of
@@ -49,7 +49,7 @@ func TestRulesPassTheirUnitTests(t *testing.T) {
 
 func buildPromtool(t *testing.T) string {
 	t.Helper()
-	path, err := sandbox.Build(t.Context(), sandbox.Promtool(), func(stage string) { t.Log(stage) })
+	path, err := programs.Build(t.Context(), programs.Promtool(), func(stage string) { t.Log(stage) })
 	if err != nil {
 		t.Fatal(err)
 	}

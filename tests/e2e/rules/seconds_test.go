@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/upcommerce/backout/rules"
+	"github.com/upcommerce/backout/tests/env/programs"
 	"github.com/upcommerce/backout/tests/env/sandbox"
 	"github.com/upcommerce/backout/tests/env/stage"
 )
@@ -75,7 +76,7 @@ func TestSecondsFromTheFirstBadMomentToFiring(t *testing.T) {
 		{name: "healthy", tag: "v3", shoppers: true},
 	}
 	// On a machine that compiles it for the first time this takes minutes: it is kept out of the time limits below.
-	if _, err := sandbox.Build(t.Context(), sandbox.KubeStateMetricsProgram(), nil); err != nil {
+	if _, err := programs.Build(t.Context(), programs.KubeStateMetrics(), nil); err != nil {
 		t.Fatal(err)
 	}
 	st := stage.Start(t, stage.StorefrontImage+":"+noImage)

@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"github.com/upcommerce/backout/tests/env/programs"
 	"github.com/upcommerce/backout/tests/env/sandbox"
 )
 
@@ -40,8 +41,8 @@ func TestControlPlane(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if v.GitVersion != sandbox.KubernetesVersion || v.Major+"."+v.Minor != "1.37" {
-			t.Errorf("it reports %s (%s.%s), want %s", v.GitVersion, v.Major, v.Minor, sandbox.KubernetesVersion)
+		if v.GitVersion != programs.Kubernetes || v.Major+"."+v.Minor != "1.37" {
+			t.Errorf("it reports %s (%s.%s), want %s", v.GitVersion, v.Major, v.Minor, programs.Kubernetes)
 		}
 	})
 	t.Run("a Deployment gets its Pods, which get a node", func(t *testing.T) { deploymentGetsPods(t, client) })

@@ -24,6 +24,7 @@ import (
 
 	"github.com/upcommerce/backout/rollback"
 	"github.com/upcommerce/backout/rollback/traffic"
+	"github.com/upcommerce/backout/tests/env/programs"
 	"github.com/upcommerce/backout/tests/env/sandbox"
 )
 
@@ -57,9 +58,7 @@ func openCluster(t *testing.T) *cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	helm, err := sandbox.Build(t.Context(), sandbox.Binary{
-		Name: "helm", Module: "tests", Package: "helm.sh/helm/v3/cmd/helm", LDFlags: "-s -w",
-	}, nil)
+	helm, err := programs.Build(t.Context(), programs.Helm(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,18 +24,21 @@ type Progress struct {
 func New(out io.Writer) *Progress { return &Progress{out: out, started: time.Now()} }
 
 // Begin shows a stage, and shows it again as long as it lasts.
-func (p *Progress) Begin(stage string) {
+func (p *Progress) Begin(stage string) { p.Follow(func() string { return stage }) }
+
+// Follow shows a stage whose text changes: it calls stage each time.
+func (p *Progress) Follow(stage func() string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.show(stage)
 }
 
 // show prints with the lock held.
-func (p *Progress) show(stage string) {
+func (p *Progress) show(stage func() string) {
 	if p.timer != nil {
 		p.timer.Stop()
 	}
-	fmt.Fprintf(p.out, "%6.1fs  %s\n", time.Since(p.started).Seconds(), stage)
+	fmt.Fprintf(p.out, "%6.1fs  %s\n", time.Since(p.started).Seconds(), stage())
 	var timer *time.Timer
 	timer = time.AfterFunc(reminder, func() {
 		p.mu.Lock()

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"sigs.k8s.io/yaml"
+
+	"github.com/upcommerce/backout/tests/env/programs"
 )
 
 // AlertmanagerOptions configure an Alertmanager.
@@ -64,7 +66,7 @@ func (s *Sandbox) Alertmanager(ctx context.Context, o AlertmanagerOptions) (*Ale
 	if o.Port == 0 {
 		o.Port = 9093
 	}
-	program, err := Build(ctx, alertmanagerProgram(), s.progress)
+	program, err := programs.Build(ctx, programs.Alertmanager(), s.progress)
 	if err != nil {
 		return nil, err
 	}

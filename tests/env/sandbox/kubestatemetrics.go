@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"time"
+
+	"github.com/upcommerce/backout/tests/env/programs"
 )
 
 // KubeStateMetricsOptions configure a kube-state-metrics.
@@ -30,7 +32,7 @@ func (s *Sandbox) KubeStateMetrics(ctx context.Context, o KubeStateMetricsOption
 	if o.Port == 0 {
 		o.Port = 8181
 	}
-	program, err := Build(ctx, KubeStateMetricsProgram(), s.progress)
+	program, err := programs.Build(ctx, programs.KubeStateMetrics(), s.progress)
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,8 @@ import (
 	"github.com/prometheus/client_golang/api"
 	promv1 "github.com/prometheus/client_golang/api/prometheus/v1"
 	"github.com/prometheus/common/model"
+
+	"github.com/upcommerce/backout/tests/env/programs"
 )
 
 // PrometheusOptions configure a Prometheus.
@@ -38,17 +40,6 @@ type Prometheus struct {
 	api   promv1.API
 }
 
-// Promtool is Prometheus' own tool of the same version, which runs the unit tests of rule files.
-func Promtool() Binary {
-	return Binary{
-		Name:    "promtool",
-		Module:  "tests/env/prometheus",
-		Package: "github.com/prometheus/prometheus/cmd/promtool",
-		LDFlags: "-s -w",
-		Tags:    prometheusTags,
-	}
-}
-
 // Prometheus builds Prometheus if necessary, runs one inside, and returns when it is ready: it has read its rules, but has
 // scraped nothing yet.
 //
@@ -61,7 +52,7 @@ func (s *Sandbox) Prometheus(ctx context.Context, o PrometheusOptions) (*Prometh
 	if o.Port == 0 {
 		o.Port = 9090
 	}
-	program, err := Build(ctx, prometheusProgram(), s.progress)
+	program, err := programs.Build(ctx, programs.Prometheus(), s.progress)
 	if err != nil {
 		return nil, err
 	}

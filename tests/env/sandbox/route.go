@@ -15,6 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 	"sigs.k8s.io/yaml"
+
+	"github.com/upcommerce/backout/tests/env/programs"
 )
 
 // RouterAddress is the router's address inside. The router serves Ingresses of the class nginx, or without a class, from the
@@ -85,7 +87,7 @@ func (s *Sandbox) GatewayAPI(ctx context.Context) error {
 
 // gatewayDefinitions reads the definitions from the Go module that go.mod pins.
 func gatewayDefinitions(ctx context.Context) ([]string, error) {
-	root, err := repository()
+	root, err := programs.Repository()
 	if err != nil {
 		return nil, err
 	}

@@ -17,6 +17,7 @@ import (
 
 	"k8s.io/client-go/rest"
 
+	"github.com/upcommerce/backout/tests/env/programs"
 	"github.com/upcommerce/backout/tests/env/sandbox/control"
 )
 
@@ -70,7 +71,7 @@ func Open(ctx context.Context, o Options) (*Sandbox, error) {
 		o.Progress = func(string) {}
 	}
 	if o.Program == "" {
-		program, err := Build(ctx, sandboxProgram(), o.Progress)
+		program, err := programs.Build(ctx, programs.Sandbox(), o.Progress)
 		if err != nil {
 			return nil, err
 		}
@@ -104,7 +105,7 @@ func (s *Sandbox) openError(err error) error {
 
 // start starts a sandbox. Close cleans up after a failed start.
 func (s *Sandbox) start(ctx context.Context, o Options) error {
-	settings := Settings{Images: o.Images, Unpullable: o.Unpullable, APIServer: ReadyMadeAPIServer()}
+	settings := Settings{Images: o.Images, Unpullable: o.Unpullable, APIServer: programs.ReadyMadeAPIServer()}
 	if err := errors.Join(settings.validate(), s.credentials.write(s.layout), settings.write(s.layout)); err != nil {
 		return err
 	}

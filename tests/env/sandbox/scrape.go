@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"sigs.k8s.io/yaml"
+
+	"github.com/upcommerce/backout/tests/env/programs"
 )
 
 // object is a mapping of a configuration file.
@@ -54,7 +56,7 @@ type relabeling struct {
 
 // chartMonitor reads the chart's own values, so that the alert rules see the same labels as on a cluster.
 func chartMonitor() (monitor, error) {
-	root, err := repository()
+	root, err := programs.Repository()
 	if err != nil {
 		return monitor{}, err
 	}

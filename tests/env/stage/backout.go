@@ -43,7 +43,7 @@ func address(port, number int) string {
 }
 
 // BackoutPath is the path of the backout program, for callers that run it themselves.
-func (s *Stage) BackoutPath() string { return s.programs.backout }
+func (s *Stage) BackoutPath() string { return s.paths.backout }
 
 // Backout runs backout inside the sandbox, outside of the cluster, with a
 // kubeconfig, and returns when it is ready. env overrides an environment that opts
@@ -68,7 +68,7 @@ func (s *Stage) Backout(ctx context.Context, number int, env map[string]string) 
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		pairs = append(pairs, name+"="+all[name])
 	}
-	child, err := s.Sandbox.Run(ctx, sandbox.Process{Name: "backout", Path: s.programs.backout, Env: pairs})
+	child, err := s.Sandbox.Run(ctx, sandbox.Process{Name: "backout", Path: s.paths.backout, Env: pairs})
 	if err != nil {
 		return nil, err
 	}

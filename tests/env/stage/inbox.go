@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/upcommerce/backout/rollback/notify/slacktest"
+	"github.com/upcommerce/backout/tests/env/programs"
 	"github.com/upcommerce/backout/tests/env/sandbox"
 )
 
@@ -40,7 +41,7 @@ const inboxPort = 9780
 
 // Inbox runs an inbox inside the sandbox.
 func (s *Stage) Inbox(ctx context.Context) (*Inbox, error) {
-	program, err := sandbox.Build(ctx, sandbox.Binary{Name: "inbox", Module: "tests", Package: "./env/cmd/inbox"}, nil)
+	program, err := programs.Build(ctx, programs.Inbox(), nil)
 	if err != nil {
 		return nil, err
 	}

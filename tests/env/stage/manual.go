@@ -11,7 +11,7 @@ import (
 // Command runs one of backout's commands, such as hold or records, as the cluster's
 // admin and returns its output.
 func (s *Stage) Command(ctx context.Context, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, s.programs.backout, args...)
+	cmd := exec.CommandContext(ctx, s.paths.backout, args...)
 	cmd.Env = []string{"KUBECONFIG=" + s.Sandbox.Kubeconfig(), "HOME=" + s.Sandbox.Dir()}
 	var out, errOut bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errOut

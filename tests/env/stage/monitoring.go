@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net"
@@ -8,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/upcommerce/backout/rules"
 	"github.com/upcommerce/backout/tests/env/sandbox"
@@ -26,6 +28,9 @@ func QueryPrometheus() map[string]string {
 	}
 }
 
+// shippedKeepFiring is how the shipped rules keep their alerts firing.
+const shippedKeepFiring = "keep_firing_for: 1m"
+
 // Monitoring configures a stage's Prometheus.
 type Monitoring struct {
 	// Alertmanager receives the alerts.
@@ -34,16 +39,22 @@ type Monitoring struct {
 	KubeStateMetrics *sandbox.KubeStateMetrics
 	// Thresholds replace those of the shipped rules, by kind.
 	Thresholds map[string]float64
+	// KeepFiring replaces the minute for which the shipped rules keep an alert firing when
+	// its cause is gone; 0: it does not.
+	KeepFiring time.Duration
 }
 
 // Prometheus runs a Prometheus that evaluates the rules which backout ships. It scrapes
 // the storefront, the first backout of the stage, and the components of m.
 func (s *Stage) Prometheus(ctx context.Context, m Monitoring) (*sandbox.Prometheus, error) {
-	own := filepath.Join(s.programs.repository(), "rules", "backout.rules.yml")
+	own := filepath.Join(s.paths.repository(), "rules", "backout.rules.yml")
 	canary := filepath.Join(s.Sandbox.Dir(), "canary.rules.yml")
 	text, err := rules.Assemble(rules.Options{Thresholds: m.Thresholds})
 	if err != nil {
 		return nil, err
+	}
+	if m.KeepFiring != 0 {
+		text = bytes.ReplaceAll(text, []byte(shippedKeepFiring), []byte("keep_firing_for: "+m.KeepFiring.String()))
 	}
 	if err := os.WriteFile(canary, text, 0o600); err != nil {
 		return nil, fmt.Errorf("write the alert rules: %w", err)

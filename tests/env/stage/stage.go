@@ -16,6 +16,7 @@ import (
 
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/upcommerce/backout/tests/env/programs"
 	"github.com/upcommerce/backout/tests/env/sandbox"
 )
 
@@ -36,7 +37,7 @@ type Stage struct {
 	Sandbox *sandbox.Sandbox
 	Client  kubernetes.Interface
 
-	programs programs
+	paths paths
 }
 
 // StorefrontImage is the repository of the exercise's image, of any tag.
@@ -49,10 +50,25 @@ const BackoutImage = "backout"
 // installs nothing. A nil progress is silent. The images in gone, with their tags, are
 // not in any registry.
 func Open(ctx context.Context, progress func(string), gone ...string) (*Stage, error) {
-	p, err := build(ctx, progress)
+	p, err := build(ctx, progress, append(first(), Later()...))
 	if err != nil {
 		return nil, err
 	}
+	return open(ctx, progress, p, gone...)
+}
+
+// OpenFirst is Open without the programs that an installed storefront does not need:
+// the caller builds Later before it calls Backout, Alertmanager or Prometheus. No pod can
+// run backout.
+func OpenFirst(ctx context.Context, progress func(string)) (*Stage, error) {
+	p, err := build(ctx, progress, first())
+	if err != nil {
+		return nil, err
+	}
+	return open(ctx, progress, p)
+}
+
+func open(ctx context.Context, progress func(string), p paths, gone ...string) (*Stage, error) {
 	sb, err := sandbox.Open(ctx, sandbox.Options{Progress: progress, Images: p.images(), Unpullable: gone})
 	if err != nil {
 		return nil, err
@@ -67,7 +83,7 @@ func Open(ctx context.Context, progress func(string), gone ...string) (*Stage, e
 // Start is Open for tests: the sandbox is closed when the test ends.
 func Start(t testing.TB, gone ...string) *Stage {
 	t.Helper()
-	p, err := build(t.Context(), func(text string) { t.Log(text) })
+	p, err := build(t.Context(), func(text string) { t.Log(text) }, append(first(), Later()...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,56 +94,67 @@ func Start(t testing.TB, gone ...string) *Stage {
 	return st
 }
 
-func newStage(sb *sandbox.Sandbox, p programs) (*Stage, error) {
+func newStage(sb *sandbox.Sandbox, p paths) (*Stage, error) {
 	client, err := kubernetes.NewForConfig(sb.RESTConfig())
 	if err != nil {
 		return nil, fmt.Errorf("make a Kubernetes client: %w", err)
 	}
-	return &Stage{Sandbox: sb, Client: client, programs: p}, nil
+	return &Stage{Sandbox: sb, Client: client, paths: p}, nil
 }
 
-// programs are the paths of the programs that a stage runs.
-type programs struct{ helm, backout, storefront string }
+// first are the programs that an installed storefront needs.
+func first() []programs.Binary {
+	return []programs.Binary{programs.Sandbox(), programs.Storefront(), programs.Helm()}
+}
 
-// releaseTags are the build tags of the Makefile and the Dockerfile: they leave out
-// gin's MessagePack, which is a twelfth of the program.
-const releaseTags = "nomsgpack"
+// Later are the programs that OpenFirst does not build.
+func Later() []programs.Binary {
+	return []programs.Binary{programs.Backout(), programs.Alertmanager(), programs.Prometheus()}
+}
+
+// paths are the paths of the programs that a stage runs.
+type paths struct {
+	helm, backout, storefront string
+	// pods says that pods may run backout.
+	pods bool
+}
 
 // build builds missing programs, including those that a sandbox builds on first use:
-// the time limits of a story do not allow for minutes of compiling. helm is the released
-// program, at the version that go.mod pins.
-func build(ctx context.Context, progress func(string)) (p programs, err error) {
-	for _, b := range sandbox.Programs() {
-		if _, err := sandbox.Build(ctx, b, progress); err != nil {
-			return p, err
+// the time limits of a story do not allow for minutes of compiling.
+func build(ctx context.Context, progress func(string), all []programs.Binary) (paths, error) {
+	built := map[string]bool{}
+	for _, b := range all {
+		if _, err := programs.Build(ctx, b, progress); err != nil {
+			return paths{}, err
 		}
+		built[b.Name] = true
 	}
-	const stripped = "-s -w"
-	for _, b := range []struct {
-		path   *string
-		binary sandbox.Binary
-	}{
-		{&p.helm, sandbox.Binary{Name: "helm", Module: "tests", Package: "helm.sh/helm/v3/cmd/helm", LDFlags: stripped}},
-		{&p.backout, sandbox.Binary{Name: "backout", Module: ".", Package: ".", LDFlags: stripped, Tags: releaseTags}},
-		{&p.storefront, sandbox.Binary{Name: "storefront", Module: ".", Package: "./app", LDFlags: stripped}},
+	p := paths{pods: built[programs.Backout().Name]}
+	for path, b := range map[*string]programs.Binary{
+		&p.helm: programs.Helm(), &p.backout: programs.Backout(), &p.storefront: programs.Storefront(),
 	} {
-		if *b.path, err = sandbox.Build(ctx, b.binary, progress); err != nil {
-			return p, err
+		var err error
+		if *path, err = programs.Path(b); err != nil {
+			return paths{}, err
 		}
 	}
 	return p, nil
 }
 
-func (p programs) images() map[string]string {
-	return map[string]string{StorefrontImage: p.storefront, BackoutImage: p.backout}
+func (p paths) images() map[string]string {
+	images := map[string]string{StorefrontImage: p.storefront}
+	if p.pods {
+		images[BackoutImage] = p.backout
+	}
+	return images
 }
 
 // repository is the checkout: Build puts programs into its tests/.bin.
-func (p programs) repository() string { return filepath.Join(filepath.Dir(p.backout), "..", "..") }
+func (p paths) repository() string { return filepath.Join(filepath.Dir(p.helm), "..", "..") }
 
 // Helm runs the helm program as the cluster's admin and returns its output.
 func (s *Stage) Helm(ctx context.Context, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, s.programs.helm, args...)
+	cmd := exec.CommandContext(ctx, s.paths.helm, args...)
 	home := filepath.Join(s.Sandbox.Dir(), "helm")
 	cmd.Env = []string{
 		"KUBECONFIG=" + s.Sandbox.Kubeconfig(), "HOME=" + home, "PATH=" + os.Getenv("PATH"),
@@ -143,7 +170,7 @@ func (s *Stage) Helm(ctx context.Context, args ...string) (string, error) {
 
 // Chart is the path of the storefront's chart.
 func (s *Stage) Chart() string {
-	return filepath.Join(s.programs.repository(), "charts", "canary-demo")
+	return filepath.Join(s.paths.repository(), "charts", "canary-demo")
 }
 
 // ChartArguments are helm's arguments for the chart to run the storefront of this
@@ -155,7 +182,7 @@ func (s *Stage) ChartArguments() []string {
 }
 
 // HelmPath is the path of the helm program, for users of an open sandbox.
-func (s *Stage) HelmPath() string { return s.programs.helm }
+func (s *Stage) HelmPath() string { return s.paths.helm }
 
 // Install installs the storefront as the release, or upgrades it, in the usual
 // place.

@@ -1,6 +1,7 @@
 // Command demo shows backout on this machine: a canary turns bad, an alert fires at a real
 // Alertmanager, and backout rolls a real Helm release back. It prints the events at the API
-// server, and ends with exit code 0 only if all of them happened.
+// server, and ends with exit code 0 only if all of them happened. While the storefront is
+// installed, it compiles backout and its monitoring, if they have changed.
 //
 // With KEEP=1 in the environment the sandbox stays open until Ctrl-C. With
 // SCREENSHOTS=FOLDER, Chromium takes pictures of the status page at the end.
@@ -12,16 +13,21 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
 	"time"
 
+	"github.com/upcommerce/backout/tests/env/programs"
 	"github.com/upcommerce/backout/tests/env/progress"
-	"github.com/upcommerce/backout/tests/env/sandbox"
 	"github.com/upcommerce/backout/tests/env/stage"
 )
 
-// playLimit bounds the story itself, without the time for building and opening.
-const playLimit = 3 * time.Minute
+// actLimit bounds each act of the story, without the time for compiling and opening.
+const actLimit = 3 * time.Minute
+
+// keepFiring is how long an alert goes on firing when its cause is gone. The shipped rules say
+// a minute, which only makes the end of the story wait.
+const keepFiring = 10 * time.Second
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -40,7 +46,9 @@ func main() {
 func demo(ctx context.Context) (err error) {
 	bar := progress.New(os.Stderr)
 	defer bar.End()
-	st, err := stage.Open(ctx, bar.Begin)
+	pictures := os.Getenv("SCREENSHOTS")
+	rest := compile(ctx, pictures != "")
+	st, err := stage.OpenFirst(ctx, bar.Begin)
 	if err != nil {
 		return err
 	}
@@ -50,15 +58,8 @@ func demo(ctx context.Context) (err error) {
 			err = fmt.Errorf("close the sandbox: %w", left)
 		}
 	}()
-	s := scene{stage: st, bar: bar, out: os.Stdout, pictures: os.Getenv("SCREENSHOTS")}
-	if s.pictures != "" {
-		if _, err := sandbox.Build(ctx, sandbox.KubeStateMetricsProgram(), bar.Begin); err != nil {
-			return err
-		}
-	}
-	playing, cancel := context.WithTimeout(ctx, playLimit)
-	defer cancel()
-	failed := s.play(playing)
+	s := scene{stage: st, bar: bar, out: os.Stdout, pictures: pictures}
+	failed := s.play(ctx, rest)
 	bar.End()
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -79,4 +80,41 @@ func demo(ctx context.Context) (err error) {
 		}
 	}
 	return failed
+}
+
+// compilation is the compilation of what the second act needs, while the first act runs.
+type compilation struct {
+	work atomic.Pointer[programs.Work]
+	done chan struct{}
+	err  error // set before done is closed
+}
+
+// compile begins to compile backout and its monitoring.
+func compile(ctx context.Context, pictures bool) *compilation {
+	c, all := &compilation{done: make(chan struct{})}, stage.Later()
+	if pictures {
+		all = append(all, programs.KubeStateMetrics())
+	}
+	c.work.Store(&programs.Work{Program: all[0].Name})
+	go func() {
+		defer close(c.done)
+		c.err = programs.Compile(ctx, all, func(w programs.Work) { c.work.Store(&w) })
+	}()
+	return c
+}
+
+// await returns when everything is compiled, and shows until then how much is left.
+func (c *compilation) await(ctx context.Context, bar *progress.Progress) error {
+	select {
+	case <-c.done:
+		return c.err
+	default:
+	}
+	bar.Follow(func() string { return c.work.Load().String() })
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-c.done:
+		return c.err
+	}
 }

@@ -48,15 +48,42 @@ type scene struct {
 	before, after stage.Split
 }
 
-// play returns nil only if everything happened in the right order.
-func (s *scene) play(ctx context.Context) error {
-	if err := s.prepare(ctx); err != nil {
+// play returns nil only if everything happened in the right order. The second act begins
+// when the rest is compiled.
+func (s *scene) play(ctx context.Context, rest *compilation) error {
+	if err := s.act(ctx, s.install); err != nil {
 		return err
 	}
-	s.bar.End()
 	fmt.Fprintf(s.out, "\nv1 is stable, v2 the canary with %d%% of the traffic.\n  %s\n", canaryPercent, s.before)
 	if !s.before.Within("v2", canaryPercent/100.0) {
 		return fmt.Errorf("the split is not %d:%d", 100-canaryPercent, canaryPercent)
+	}
+	if err := rest.await(ctx, s.bar); err != nil {
+		return err
+	}
+	if err := s.act(ctx, s.monitor); err != nil {
+		return err
+	}
+	return s.act(ctx, s.turnBad)
+}
+
+func (s *scene) act(ctx context.Context, play func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, actLimit)
+	defer cancel()
+	err := play(ctx)
+	s.bar.End()
+	return err
+}
+
+// turnBad deploys the bad v3, and follows it until backout has verified its rollback.
+func (s *scene) turnBad(ctx context.Context) error {
+	timeline, err := s.stage.Watch(ctx)
+	if err != nil {
+		return err
+	}
+	s.canary = &story.Canary{
+		Key: rollback.Key{Namespace: stage.Namespace, Release: stage.Release}, Revision: badRevision,
+		Client: s.stage.Client, Timeline: timeline, Shoppers: s.stage.Shoppers(), Alerts: s.prometheus.Alerts, Out: s.out,
 	}
 	fmt.Fprintf(s.out, "\nNow v3 becomes the canary; it fails half of its requests. Shoppers keep sending %d requests per second.\n\n", shoppersPerSecond)
 
@@ -86,9 +113,27 @@ func (s *scene) play(ctx context.Context) error {
 	return s.check(ctx)
 }
 
-// prepare installs v1 and v2, waits for their pods, and measures the split.
-func (s *scene) prepare(ctx context.Context) (err error) {
-	s.bar.Begin("starting backout")
+// install installs v1 and v2, waits for their pods, and measures the split.
+func (s *scene) install(ctx context.Context) error {
+	s.bar.Begin("helm: installing canary-demo, v1 with the canary v2")
+	if err := s.stage.Install(ctx, stage.Release, stage.Canary("v2", "green", canaryPercent)...); err != nil {
+		return err
+	}
+	s.bar.Begin("waiting for the pods")
+	if err := s.stage.AwaitRollout(ctx); err != nil {
+		return err
+	}
+	if err := s.stage.Shoppers().AwaitOpen(ctx, "v1", "v2"); err != nil {
+		return err
+	}
+	s.bar.Begin(fmt.Sprintf("measuring the split over %d requests", measured))
+	s.before = s.stage.Shoppers().Split(ctx, measured)
+	return nil
+}
+
+// monitor starts backout, Alertmanager and Prometheus.
+func (s *scene) monitor(ctx context.Context) (err error) {
+	s.bar.Begin("starting backout, Alertmanager and Prometheus")
 	if s.backout, err = s.stage.Backout(ctx, 0, stage.QueryPrometheus()); err != nil {
 		return err
 	}
@@ -105,32 +150,10 @@ func (s *scene) prepare(ctx context.Context) (err error) {
 		}
 	}
 	s.began = time.Now()
-	if s.prometheus, err = s.stage.Prometheus(ctx, stage.Monitoring{Alertmanager: s.alertmanager, KubeStateMetrics: metrics}); err != nil {
-		return err
-	}
-	s.bar.Begin("helm: installing canary-demo, v1 with the canary v2")
-	if err := s.stage.Install(ctx, stage.Release, stage.Canary("v2", "green", canaryPercent)...); err != nil {
-		return err
-	}
-	s.bar.Begin("waiting for the pods")
-	if err := s.stage.AwaitRollout(ctx); err != nil {
-		return err
-	}
-	shoppers := s.stage.Shoppers()
-	if err := shoppers.AwaitOpen(ctx, "v1", "v2"); err != nil {
-		return err
-	}
-	s.bar.Begin(fmt.Sprintf("measuring the split over %d requests", measured))
-	s.before = s.stage.Shoppers().Split(ctx, measured)
-	timeline, err := s.stage.Watch(ctx)
-	if err != nil {
-		return err
-	}
-	s.canary = &story.Canary{
-		Key: rollback.Key{Namespace: stage.Namespace, Release: stage.Release}, Revision: badRevision,
-		Client: s.stage.Client, Timeline: timeline, Shoppers: shoppers, Alerts: s.prometheus.Alerts, Out: s.out,
-	}
-	return nil
+	s.prometheus, err = s.stage.Prometheus(ctx, stage.Monitoring{
+		Alertmanager: s.alertmanager, KubeStateMetrics: metrics, KeepFiring: keepFiring,
+	})
+	return err
 }
 
 func readFile(path string) string {

@@ -16,6 +16,7 @@ import (
 
 	"k8s.io/component-base/version"
 
+	"github.com/upcommerce/backout/tests/env/programs"
 	"github.com/upcommerce/backout/tests/env/progress"
 	"github.com/upcommerce/backout/tests/env/sandbox"
 )
@@ -117,7 +118,7 @@ Kubernetes %s is ready. To use it, paste into another terminal:
 %s
 Their logs are in %s/NAMESPACE_POD, because kubectl logs and exec do not work. Everything else is in
 %s
-`, sandbox.KubernetesVersion, kubeconfig, h.podsText(), s.PodLogs(), s.Dir())
+`, programs.Kubernetes, kubeconfig, h.podsText(), s.PodLogs(), s.Dir())
 	fmt.Fprintf(out, "Ingresses are served at %s, by their host.\n", router)
 	if h.limit > 0 {
 		fmt.Fprintf(out, "It ends after %s, or with Ctrl-C.\n", h.limit)
@@ -141,7 +142,7 @@ func (h *hold) podsText() string {
 // ownProgram returns the path of this executable if it was built with the version that the control plane announces and its own API
 // server is used, else "".
 func ownProgram() string {
-	if version.Get().GitVersion != sandbox.KubernetesVersion || sandbox.ReadyMadeAPIServer() != "" {
+	if version.Get().GitVersion != programs.Kubernetes || programs.ReadyMadeAPIServer() != "" {
 		return ""
 	}
 	self, err := os.Executable()

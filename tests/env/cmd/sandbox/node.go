@@ -10,6 +10,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/upcommerce/backout/tests/env/programs"
 	"github.com/upcommerce/backout/tests/env/sandbox"
 	"github.com/upcommerce/backout/tests/env/sandbox/inside"
 	"github.com/upcommerce/backout/tests/env/sandbox/kubelet"
@@ -43,7 +44,7 @@ func joinCluster(ctx context.Context, l sandbox.Layout, settings sandbox.Setting
 	bridge := netip.MustParsePrefix(sandbox.BridgeAddress)
 	node, err := kubelet.New(kubelet.Options{
 		Node:       sandbox.NodeName,
-		Version:    sandbox.KubernetesVersion,
+		Version:    programs.Kubernetes,
 		Client:     client,
 		Supervisor: s,
 		Bridge:     cell.NewBridge(inside.BridgeName, bridge),

@@ -20,6 +20,7 @@ import (
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/upcommerce/backout/tests/env/programs"
 	"github.com/upcommerce/backout/tests/env/progress"
 	"github.com/upcommerce/backout/tests/env/sandbox"
 	"github.com/upcommerce/backout/tests/env/stage"
@@ -35,7 +36,7 @@ func Find(ctx context.Context, bar *progress.Progress) (*Ground, func() error, e
 		g, err := FromEnvironment(ctx)
 		return g, func() error { return nil }, err
 	}
-	if _, err := sandbox.Build(ctx, sandbox.KubeStateMetricsProgram(), bar.Begin); err != nil {
+	if _, err := programs.Build(ctx, programs.KubeStateMetrics(), bar.Begin); err != nil {
 		return nil, nil, err
 	}
 	st, err := stage.Open(ctx, bar.Begin, Unpullable())
