@@ -6,7 +6,7 @@
 
 LINT := golangci-lint
 # COMPILE builds programs into tests/.bin and shows how much is left. It needs nothing but the standard library.
-COMPILE = printf '   0s  compiling the compile command\n' >&2 && cd tests && go build -buildvcs=false -o .bin/compile ./env/cmd/compile && cd .. && tests/.bin/compile
+COMPILE = export PROGRAMS_CURRENT=$$(date --utc +%FT%T.%NZ) && printf '   0s  compiling the compile command\n' >&2 && cd tests && go build -buildvcs=false -o .bin/compile ./env/cmd/compile && cd .. && tests/.bin/compile
 HELM_DOCS := go tool -modfile=tools/go.mod helm-docs --chart-search-root charts/backout --log-level warning
 # Type-checking these two with all of Kubernetes takes 9 GB: only the linters that read one file at a time check them.
 HEAVY := ./env/cmd/sandbox ./env/sandbox/controlplane
@@ -70,13 +70,13 @@ fmt: ## format the Go code of both modules
 check: lint test ## every check that a change has to pass
 
 demo: ## the rollback of a bad canary, with a timeline; KEEP=1 leaves the sandbox open
-	@$(COMPILE) demo sandbox storefront helm && exec tests/.bin/demo
+	@$(COMPILE) demo then sandbox helm storefront && exec tests/.bin/demo
 
 upcommerce: ## the UpCommerce exercise from start to finish, on a sandbox or where UPCOMMERCE_URL is; writes answers.yml
-	@$(COMPILE) upcommerce $(if $(UPCOMMERCE_URL),,sandbox storefront helm backout alertmanager prometheus kube-state-metrics) && exec tests/.bin/upcommerce answers.yml
+	@$(COMPILE) upcommerce $(if $(UPCOMMERCE_URL),,then sandbox helm storefront backout then prometheus alertmanager kube-state-metrics) && exec tests/.bin/upcommerce answers.yml
 
 screenshots: ## run the demo, and put pictures of its status page and dashboards into bin/screenshots and docs; needs Chromium
-	@$(COMPILE) demo sandbox storefront helm && SCREENSHOTS=$(CURDIR)/bin/screenshots tests/.bin/demo
+	@$(COMPILE) demo then sandbox helm storefront && SCREENSHOTS=$(CURDIR)/bin/screenshots tests/.bin/demo
 	cp bin/screenshots/status-page.png bin/screenshots/dashboard-*.png docs/
 
 bench: warm ## shed, rollback, growth and memory, compared with plain API calls and plain Helm; prints the table

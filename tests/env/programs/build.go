@@ -32,6 +32,9 @@ type Binary struct {
 // same program wait for each other. It uses the caller's Go environment, including CGO_ENABLED: with a different one everything
 // would be compiled twice. A nil progress is silent.
 func Build(ctx context.Context, b Binary, progress func(string)) (string, error) {
+	if path, err := Path(b); err != nil || current(path) {
+		return path, err
+	}
 	path, unlock, err := b.place(ctx)
 	if err != nil {
 		return "", err
@@ -47,6 +50,20 @@ func Build(ctx context.Context, b Binary, progress func(string)) (string, error)
 		return "", fmt.Errorf("build %s in %s: %w\n%s", b.Name, b.Module, errors.Join(ctx.Err(), err), output.Bytes())
 	}
 	return path, nil
+}
+
+// Current is the environment variable with a time, in RFC 3339 with nanoseconds: programs that were built later are up to date, and
+// Build does not ask the go command again.
+const Current = "PROGRAMS_CURRENT"
+
+// current reports whether the file is a program that is known to be up to date.
+func current(path string) bool {
+	since, err := time.Parse(time.RFC3339Nano, os.Getenv(Current))
+	if err != nil {
+		return false
+	}
+	info, err := os.Stat(path)
+	return err == nil && !info.ModTime().Before(since)
 }
 
 // Path returns the path of the program, whether or not it is built.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -16,8 +17,8 @@ import (
 
 // Work is how far a compilation is.
 type Work struct {
-	// Program is being built, and Package was begun last; "" before the first.
-	Program, Package string
+	// Programs are being built, and Package was begun last; "" before the first.
+	Programs, Package string
 	// Done of Packages are compiled. Packages is 0 until they are counted.
 	Done, Packages int
 	// Share of the work is done, 0 to 1, by the size of the packages.
@@ -30,11 +31,11 @@ type Work struct {
 func (w Work) String() string {
 	switch {
 	case w.Packages == 0:
-		return "compiling " + w.Program + ": counting packages"
+		return "compiling " + w.Programs + ": counting packages"
 	case w.Left == 0:
-		return fmt.Sprintf("compiling %s: %d of %d packages", w.Program, w.Done, w.Packages)
+		return fmt.Sprintf("compiling %s: %d of %d packages", w.Programs, w.Done, w.Packages)
 	default:
-		return fmt.Sprintf("compiling %s: %d of %d packages, %.0f%%, about %s left", w.Program, w.Done, w.Packages, 100*w.Share, about(w.Left))
+		return fmt.Sprintf("compiling %s: %d of %d packages, %.0f%%, about %s left", w.Programs, w.Done, w.Packages, 100*w.Share, about(w.Left))
 	}
 }
 
@@ -52,14 +53,21 @@ const (
 	perLink    = 1_500_000
 )
 
-// Compile builds the programs in their order and calls show once a second, and at the end. It stops at the first error.
-func Compile(ctx context.Context, all []Binary, show func(Work)) error {
+// leastShare of the work has to be done before the rest can be estimated.
+const leastShare = 0.05
+
+// together is how many programs are built at a time. Each ends with packages that can only be compiled one after the other.
+const together = 2
+
+// Compile builds the programs of each round before those of the next, and calls show once a second, and at the end. Programs of one
+// round should share few packages that are not compiled yet: each build would compile them. It stops at the first error.
+func Compile(ctx context.Context, rounds [][]Binary, show func(Work)) error {
 	c := &compilation{begun: time.Now(), sizes: map[string]int64{}, compiled: map[string]bool{}}
 	counting, stop := context.WithCancel(ctx)
 	var background sync.WaitGroup
 	defer background.Wait()
 	defer stop()
-	background.Go(func() { c.count(counting, all) })
+	background.Go(func() { c.count(counting, slices.Concat(rounds...)) })
 	background.Go(func() {
 		tick := time.NewTicker(time.Second)
 		defer tick.Stop()
@@ -72,8 +80,8 @@ func Compile(ctx context.Context, all []Binary, show func(Work)) error {
 			}
 		}
 	})
-	for _, b := range all {
-		if err := c.build(ctx, b); err != nil {
+	for _, round := range rounds {
+		if err := c.round(ctx, round); err != nil {
 			return err
 		}
 	}
@@ -82,17 +90,44 @@ func Compile(ctx context.Context, all []Binary, show func(Work)) error {
 	return nil
 }
 
+// round builds programs, some of them at the same time.
+func (c *compilation) round(ctx context.Context, all []Binary) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	queue := make(chan Binary, len(all))
+	for _, b := range all {
+		queue <- b
+	}
+	close(queue)
+	var building sync.WaitGroup
+	for range together {
+		building.Go(func() {
+			for b := range queue {
+				if ctx.Err() != nil {
+					return
+				}
+				if err := c.build(ctx, b); err != nil {
+					cancel(err)
+				}
+			}
+		})
+	}
+	building.Wait()
+	return context.Cause(ctx)
+}
+
 // compilation is the state of one Compile.
 type compilation struct {
 	begun time.Time
 
 	mu       sync.Mutex
-	program  string
-	last     string
+	building []string         // programs
+	last     string           // package
 	sizes    map[string]int64 // of the packages that were not compiled when they were counted
 	total    int64
 	counted  bool
 	compiled map[string]bool
+	linked   int64 // programs
 }
 
 // build builds one program, and notes each package that the go command begins to compile.
@@ -102,9 +137,8 @@ func (c *compilation) build(ctx context.Context, b Binary) error {
 		return err
 	}
 	defer unlock()
-	c.mu.Lock()
-	c.program = b.Name
-	c.mu.Unlock()
+	c.begin(b)
+	defer c.end(b)
 	cmd := b.command(ctx, path, "-v")
 	pipe, err := cmd.StderrPipe()
 	if err != nil {
@@ -119,7 +153,7 @@ func (c *compilation) build(ctx context.Context, b Binary) error {
 		if line := lines.Text(); strings.ContainsAny(line, " \t#") {
 			fmt.Fprintln(&other, line) // a package has neither
 		} else {
-			c.begin(line)
+			c.compile(line)
 		}
 	}
 	if err := cmd.Wait(); err != nil {
@@ -128,7 +162,20 @@ func (c *compilation) build(ctx context.Context, b Binary) error {
 	return nil
 }
 
-func (c *compilation) begin(name string) {
+func (c *compilation) begin(b Binary) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.building = append(c.building, b.Name)
+}
+
+func (c *compilation) end(b Binary) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.building = slices.DeleteFunc(c.building, func(name string) bool { return name == b.Name })
+	c.linked++
+}
+
+func (c *compilation) compile(name string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.last = name
@@ -188,17 +235,17 @@ func (c *compilation) add(list string) {
 func (c *compilation) work() Work {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	w := Work{Program: c.program, Package: c.last, Took: time.Since(c.begun)}
+	w := Work{Programs: strings.Join(c.building, " and "), Package: c.last, Took: time.Since(c.begun)}
 	if !c.counted {
 		return w
 	}
-	var done int64
+	done := c.linked * perLink
 	for name := range c.compiled {
 		done += c.sizes[name]
 	}
 	w.Done, w.Packages = len(c.compiled), max(len(c.sizes), len(c.compiled))
-	if done > 0 && c.total > 0 {
-		w.Share = min(float64(done)/float64(c.total), 1)
+	w.Share = min(float64(done)/float64(max(c.total, 1)), 1)
+	if w.Share > leastShare {
 		w.Left = time.Duration(float64(w.Took) * (1 - w.Share) / w.Share)
 	}
 	return w

@@ -109,7 +109,7 @@ func first() []programs.Binary {
 
 // Later are the programs that OpenFirst does not build.
 func Later() []programs.Binary {
-	return []programs.Binary{programs.Backout(), programs.Alertmanager(), programs.Prometheus()}
+	return []programs.Binary{programs.Prometheus(), programs.Backout(), programs.Alertmanager()}
 }
 
 // paths are the paths of the programs that a stage runs.

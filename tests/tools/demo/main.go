@@ -95,10 +95,10 @@ func compile(ctx context.Context, pictures bool) *compilation {
 	if pictures {
 		all = append(all, programs.KubeStateMetrics())
 	}
-	c.work.Store(&programs.Work{Program: all[0].Name})
+	c.work.Store(&programs.Work{Programs: all[0].Name})
 	go func() {
 		defer close(c.done)
-		c.err = programs.Compile(ctx, all, func(w programs.Work) { c.work.Store(&w) })
+		c.err = programs.Compile(ctx, [][]programs.Binary{all}, func(w programs.Work) { c.work.Store(&w) })
 	}()
 	return c
 }

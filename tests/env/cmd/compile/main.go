@@ -1,9 +1,10 @@
 // Command compile builds programs of this repository into tests/.bin and shows, on one line, what is being compiled, how much is
-// done, and the time left: compile PROGRAM... It imports the standard library alone, so that it runs seconds after a first checkout.
+// done, and the time left: compile PROGRAM... then PROGRAM... It imports the standard library alone, so that it runs seconds after a first checkout.
 package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -20,13 +21,10 @@ const reminder = 10 * time.Second
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	all, err := programs.Named(os.Args[1:]...)
-	if err == nil && len(all) == 0 {
-		err = fmt.Errorf("usage: compile PROGRAM...")
-	}
+	rounds, err := parse(os.Args[1:])
 	if err == nil {
 		l := line{terminal: isTerminal()}
-		err = programs.Compile(ctx, all, l.show)
+		err = programs.Compile(ctx, rounds, l.show)
 		l.end()
 	}
 	if err != nil {
@@ -34,6 +32,22 @@ func main() {
 		stop()
 		os.Exit(1)
 	}
+}
+
+// parse reads rounds of programs, with "then" between them.
+func parse(args []string) ([][]programs.Binary, error) {
+	var rounds [][]programs.Binary
+	for round := range strings.SplitSeq(strings.Join(args, " "), " then ") {
+		all, err := programs.Named(strings.Fields(round)...)
+		if err != nil {
+			return nil, err
+		}
+		if len(all) == 0 {
+			return nil, errors.New("usage: compile PROGRAM... [then PROGRAM...]")
+		}
+		rounds = append(rounds, all)
+	}
+	return rounds, nil
 }
 
 func isTerminal() bool {
