@@ -33,9 +33,8 @@ fast: ## tests that need no cluster
 	go test ./...
 	cd tests/tools/power && go test ./...
 
-e2e: warm ## tests against a real Kubernetes in the sandbox, one package at a time; the images in containerd
-	cd tests/tools/images && go test -count=1 -timeout 20m -v ./...
-	cd tests && go test -count=1 -p 1 -timeout 20m -v ./...
+e2e: ## tests against a real Kubernetes in the sandbox; RUN=TestName runs one and prints its log
+	@cd tests && go build -buildvcs=false -o .bin/suite ./tools/suite && exec .bin/suite $(if $(RUN),-run '$(RUN)')
 
 faults: warm ## every fault: killed, frozen, cut off, raced; prints the table
 	cd tests && FAULTS=all go test -count=1 -timeout 60m -v ./chaos
@@ -70,7 +69,7 @@ fmt: ## format the Go code of both modules
 check: lint test ## every check that a change has to pass
 
 demo: ## the rollback of a bad canary, with a timeline; KEEP=1 leaves the sandbox open
-	@$(COMPILE) demo then sandbox helm storefront && exec tests/.bin/demo
+	@$(COMPILE) demo then sandbox helm storefront ahead prometheus && exec tests/.bin/demo
 
 upcommerce: ## the UpCommerce exercise from start to finish, on a sandbox or where UPCOMMERCE_URL is; writes answers.yml
 	@$(COMPILE) upcommerce $(if $(UPCOMMERCE_URL),,then sandbox helm storefront backout then prometheus alertmanager kube-state-metrics) && exec tests/.bin/upcommerce answers.yml

@@ -60,10 +60,10 @@ func stroll(t *testing.T, shoppers *stage.Shoppers) (home func()) {
 }
 
 // prometheus runs a Prometheus that evaluates the rules which backout ships and sends
-// alerts to that Alertmanager.
+// alerts to that Alertmanager. They are quiet a second after their cause is gone.
 func prometheus(t *testing.T, st *stage.Stage, am *sandbox.Alertmanager) *sandbox.Prometheus {
 	t.Helper()
-	p, err := st.Prometheus(limited(t), stage.Monitoring{Alertmanager: am})
+	p, err := st.Prometheus(limited(t), stage.Monitoring{Alertmanager: am, KeepFiring: time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +143,7 @@ func TestTheWholeChain(t *testing.T) {
 			}
 			inOrder(t, timeline)
 			splits(t, st, "v2", percent/100.0)
-			// The rule keeps the alert firing for a minute; then it is quiet, and v2 has traffic.
+			// The bad requests are in the window of the rule for a minute; then it is quiet, and v2 has traffic.
 			r = record(t, b, 2, closed)
 			home()
 			if r.Outcome != rollback.OutcomeRecovered {

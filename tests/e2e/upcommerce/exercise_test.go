@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/upcommerce/backout/tests/env/progress"
 	"github.com/upcommerce/backout/tests/env/stage"
@@ -36,7 +37,7 @@ func TestTheExercise(t *testing.T) {
 	st := stage.Start(t, exercise.Unpullable())
 	bar := progress.New(&lines{t: t})
 	defer bar.End()
-	g, err := exercise.OnSandbox(t.Context(), st, bar)
+	g, err := exercise.OnSandbox(t.Context(), st, bar, exercise.Pace{Window: 2 * time.Minute, KeepFiring: time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,7 +23,7 @@ type Work struct {
 	Done, Packages int
 	// Share of the work is done, 0 to 1, by the size of the packages.
 	Share float64
-	// Took is the time since the beginning; Left is an estimate, 0 as long as there is none.
+	// Took is the time since the beginning; Left is an estimate, 0 if the rest cannot be estimated yet.
 	Took, Left time.Duration
 }
 
@@ -59,15 +59,23 @@ const leastShare = 0.05
 // together is how many programs are built at a time. Each ends with packages that can only be compiled one after the other.
 const together = 2
 
-// Compile builds the programs of each round before those of the next, and calls show once a second, and at the end. Programs of one
-// round should share few packages that are not compiled yet: each build would compile them. It stops at the first error.
-func Compile(ctx context.Context, rounds [][]Binary, show func(Work)) error {
+// Plan is what Compile builds.
+type Plan struct {
+	// Rounds are built one after the other, the programs of one round some at a time: they should share few packages that are not
+	// compiled yet, because each build would compile them.
+	Rounds [][]Binary
+	// Ahead are begun when a processor is idle in the last round, and interrupted at its end: what is compiled stays compiled.
+	Ahead []Binary
+}
+
+// Compile builds the programs of a plan, and calls show once a second, and at the end. It stops at the first error.
+func Compile(ctx context.Context, plan Plan, show func(Work)) error {
 	c := &compilation{begun: time.Now(), sizes: map[string]int64{}, compiled: map[string]bool{}}
 	counting, stop := context.WithCancel(ctx)
 	var background sync.WaitGroup
 	defer background.Wait()
 	defer stop()
-	background.Go(func() { c.count(counting, slices.Concat(rounds...)) })
+	background.Go(func() { c.count(counting, slices.Concat(plan.Rounds...)) })
 	background.Go(func() {
 		tick := time.NewTicker(time.Second)
 		defer tick.Stop()
@@ -80,8 +88,12 @@ func Compile(ctx context.Context, rounds [][]Binary, show func(Work)) error {
 			}
 		}
 	})
-	for _, round := range rounds {
-		if err := c.round(ctx, round); err != nil {
+	for i, round := range plan.Rounds {
+		var ahead []Binary
+		if i == len(plan.Rounds)-1 {
+			ahead = plan.Ahead
+		}
+		if err := c.round(ctx, round, ahead); err != nil {
 			return err
 		}
 	}
@@ -91,15 +103,17 @@ func Compile(ctx context.Context, rounds [][]Binary, show func(Work)) error {
 }
 
 // round builds programs, some of them at the same time.
-func (c *compilation) round(ctx context.Context, all []Binary) error {
+func (c *compilation) round(ctx context.Context, all, ahead []Binary) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	idle, interrupt := context.WithCancel(ctx)
 	queue := make(chan Binary, len(all))
 	for _, b := range all {
 		queue <- b
 	}
 	close(queue)
-	var building sync.WaitGroup
+	var building, filling sync.WaitGroup
+	var once sync.Once
 	for range together {
 		building.Go(func() {
 			for b := range queue {
@@ -110,9 +124,18 @@ func (c *compilation) round(ctx context.Context, all []Binary) error {
 					cancel(err)
 				}
 			}
+			once.Do(func() {
+				filling.Go(func() {
+					for _, b := range ahead {
+						_ = c.build(idle, b) // it is built again when it is needed
+					}
+				})
+			})
 		})
 	}
 	building.Wait()
+	interrupt()
+	filling.Wait()
 	return context.Cause(ctx)
 }
 
@@ -140,6 +163,7 @@ func (c *compilation) build(ctx context.Context, b Binary) error {
 	c.begin(b)
 	defer c.end(b)
 	cmd := b.command(ctx, path, "-v")
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // the go command ends its compilers
 	pipe, err := cmd.StderrPipe()
 	if err != nil {
 		return fmt.Errorf("build %s: %w", b.Name, err)

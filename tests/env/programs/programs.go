@@ -43,7 +43,7 @@ func Sandbox() Binary {
 }
 
 // ReadyMadeAPIServer returns the path of the kube-apiserver in the directory KUBEBUILDER_ASSETS, where setup-envtest downloads
-// control planes to, or "" if there is none.
+// control planes to, or "" without one.
 func ReadyMadeAPIServer() string {
 	directory := os.Getenv("KUBEBUILDER_ASSETS")
 	if directory == "" {
@@ -124,6 +124,14 @@ func All() []Binary {
 	return []Binary{
 		Demo(), Sandbox(), Storefront(), Helm(), Backout(), Alertmanager(), Prometheus(),
 		KubeStateMetrics(), Promtool(), Kubectl(), Inbox(), UpCommerce(),
+	}
+}
+
+// Tested are the programs that the tests run, in rounds for Compile.
+func Tested() [][]Binary {
+	return [][]Binary{
+		{Sandbox(), Helm(), Storefront(), Backout()},
+		{Prometheus(), Alertmanager(), KubeStateMetrics(), Promtool(), Kubectl(), Inbox()},
 	}
 }
 

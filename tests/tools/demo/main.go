@@ -27,7 +27,7 @@ const actLimit = 3 * time.Minute
 
 // keepFiring is how long an alert goes on firing when its cause is gone. The shipped rules say
 // a minute, which only makes the end of the story wait.
-const keepFiring = 10 * time.Second
+const keepFiring = time.Second
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -98,7 +98,7 @@ func compile(ctx context.Context, pictures bool) *compilation {
 	c.work.Store(&programs.Work{Programs: all[0].Name})
 	go func() {
 		defer close(c.done)
-		c.err = programs.Compile(ctx, [][]programs.Binary{all}, func(w programs.Work) { c.work.Store(&w) })
+		c.err = programs.Compile(ctx, programs.Plan{Rounds: [][]programs.Binary{all}}, func(w programs.Work) { c.work.Store(&w) })
 	}()
 	return c
 }

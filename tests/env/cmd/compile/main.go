@@ -1,5 +1,5 @@
 // Command compile builds programs of this repository into tests/.bin and shows, on one line, what is being compiled, how much is
-// done, and the time left: compile PROGRAM... then PROGRAM... It imports the standard library alone, so that it runs seconds after a first checkout.
+// done, and the time left: compile PROGRAM... then PROGRAM... ahead PROGRAM... It imports the standard library alone, so that it runs seconds after a first checkout.
 package main
 
 import (
@@ -21,10 +21,10 @@ const reminder = 10 * time.Second
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	rounds, err := parse(os.Args[1:])
+	plan, err := parse(os.Args[1:])
 	if err == nil {
 		l := line{terminal: isTerminal()}
-		err = programs.Compile(ctx, rounds, l.show)
+		err = programs.Compile(ctx, plan, l.show)
 		l.end()
 	}
 	if err != nil {
@@ -34,20 +34,27 @@ func main() {
 	}
 }
 
-// parse reads rounds of programs, with "then" between them.
-func parse(args []string) ([][]programs.Binary, error) {
-	var rounds [][]programs.Binary
-	for round := range strings.SplitSeq(strings.Join(args, " "), " then ") {
+const usage = "usage: compile PROGRAM... [then PROGRAM...]... [ahead PROGRAM...]"
+
+// parse reads a plan: rounds of programs with "then" between them, and after "ahead" those that are only begun.
+func parse(args []string) (programs.Plan, error) {
+	now, later, _ := strings.Cut(strings.Join(args, " "), " ahead ")
+	ahead, err := programs.Named(strings.Fields(later)...)
+	if err != nil {
+		return programs.Plan{}, err
+	}
+	plan := programs.Plan{Ahead: ahead}
+	for round := range strings.SplitSeq(now, " then ") {
 		all, err := programs.Named(strings.Fields(round)...)
 		if err != nil {
-			return nil, err
+			return programs.Plan{}, err
 		}
 		if len(all) == 0 {
-			return nil, errors.New("usage: compile PROGRAM... [then PROGRAM...]")
+			return programs.Plan{}, errors.New(usage)
 		}
-		rounds = append(rounds, all)
+		plan.Rounds = append(plan.Rounds, all)
 	}
-	return rounds, nil
+	return plan, nil
 }
 
 func isTerminal() bool {

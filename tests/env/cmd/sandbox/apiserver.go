@@ -10,3 +10,6 @@ import (
 
 // apiServer returns the API server that is linked into this program.
 func apiServer(sandbox.Settings, controlplane.Starter) controlplane.Component { return apiserver.Run }
+
+func apiGroups() []string        { return apiserver.Groups() }
+func admissionPlugins() []string { return apiserver.Plugins() }

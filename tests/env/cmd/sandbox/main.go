@@ -16,8 +16,10 @@ import (
 )
 
 const usage = `usage: sandbox hold [flags]
+       sandbox parts
 
-Opens a Kubernetes control plane on this machine, without root or Docker, and holds it until Ctrl-C.
+hold opens a Kubernetes control plane on this machine, without root or Docker, and holds it until Ctrl-C. parts prints which parts of
+Kubernetes it has.
 
 `
 
@@ -33,6 +35,10 @@ func main() {
 
 // command runs the command in the arguments and returns the exit code.
 func command(ctx context.Context, args []string, out, errOut io.Writer) int {
+	if len(args) == 1 && args[0] == "parts" {
+		printParts(out)
+		return 0
+	}
 	if len(args) == 0 || args[0] != "hold" {
 		fmt.Fprint(errOut, usage)
 		return 2

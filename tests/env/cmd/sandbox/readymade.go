@@ -11,3 +11,6 @@ import (
 func apiServer(s sandbox.Settings, starter controlplane.Starter) controlplane.Component {
 	return controlplane.ReadyMade(s.APIServer, starter)
 }
+
+func apiGroups() []string        { return []string{"those of the ready-made API server"} }
+func admissionPlugins() []string { return []string{"those of the ready-made API server"} }

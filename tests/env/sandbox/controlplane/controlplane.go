@@ -46,7 +46,7 @@ const Issuer = "https://kubernetes.default.svc"
 // Component is one part of a control plane. It runs until ctx ends, and returns an error if it cannot go on.
 type Component func(ctx context.Context, o Options) error
 
-// Components are the parts beside etcd.
+// Components are the parts besides etcd.
 type Components struct{ APIServer, Controllers, Scheduler Component }
 
 // Run starts a control plane, reports each stage as it begins, and blocks. It returns the error of the first component that

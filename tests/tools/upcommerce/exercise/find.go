@@ -43,7 +43,7 @@ func Find(ctx context.Context, bar *progress.Progress) (*Ground, func() error, e
 	if err != nil {
 		return nil, nil, err
 	}
-	g, err := OnSandbox(ctx, st, bar)
+	g, err := OnSandbox(ctx, st, bar, Pace{Window: window})
 	if err != nil {
 		return nil, nil, errors.Join(err, st.Sandbox.Close())
 	}
@@ -53,9 +53,20 @@ func Find(ctx context.Context, bar *progress.Progress) (*Ground, func() error, e
 // Unpullable is the image that OnSandbox needs to be missing.
 func Unpullable() string { return stage.StorefrontImage + ":" + NoImage }
 
+// window is the original exercise's.
+const window = 5 * time.Minute
+
+// Pace says how long an exercise on a sandbox waits.
+type Pace struct {
+	// Window is the Ground's.
+	Window time.Duration
+	// KeepFiring is stage.Monitoring's.
+	KeepFiring time.Duration
+}
+
 // OnSandbox starts backout and monitoring on a sandbox, and returns it as the ground of
 // the exercise.
-func OnSandbox(ctx context.Context, st *stage.Stage, bar *progress.Progress) (*Ground, error) {
+func OnSandbox(ctx context.Context, st *stage.Stage, bar *progress.Progress, pace Pace) (*Ground, error) {
 	bar.Begin("starting backout and monitoring")
 	env := stage.QueryPrometheus()
 	maps.Copy(env, map[string]string{
@@ -80,7 +91,7 @@ func OnSandbox(ctx context.Context, st *stage.Stage, bar *progress.Progress) (*G
 		return nil, err
 	}
 	p, err := st.Prometheus(ctx, stage.Monitoring{
-		Alertmanager: am, KubeStateMetrics: metrics, Thresholds: map[string]float64{"ready_seconds": ReadySeconds},
+		Alertmanager: am, KubeStateMetrics: metrics, Thresholds: map[string]float64{"ready_seconds": ReadySeconds}, KeepFiring: pace.KeepFiring,
 	})
 	if err != nil {
 		return nil, err
@@ -92,7 +103,7 @@ func OnSandbox(ctx context.Context, st *stage.Stage, bar *progress.Progress) (*G
 	g := &Ground{
 		Config: st.Sandbox.RESTConfig(), Helm: st.Helm, Chart: st.Chart(), Arguments: st.ChartArguments(),
 		Shoppers: func() *stage.Shoppers { return stage.ShoppersAt(router, host) },
-		Host:     host, Address: sandbox.InnerAddress, Scrape: time.Second,
+		Host:     host, Address: sandbox.InnerAddress, Scrape: time.Second, Window: pace.Window,
 		Ended:      b.Child.Done(),
 		InParallel: func(ctx context.Context) ([]Seconds, error) { return MeasureFaults(ctx, st, p, bar) },
 	}
@@ -135,7 +146,7 @@ func FromEnvironment(ctx context.Context) (*Ground, error) {
 	g := &Ground{
 		Config: config, Helm: helm, Chart: chart, Arguments: append(arguments, strings.Fields(os.Getenv("UPCOMMERCE_ARGUMENTS"))...),
 		Shoppers: func() *stage.Shoppers { return stage.ShoppersAt(where, name) },
-		Host:     name, Address: router.Hostname(), Scrape: 15 * time.Second,
+		Host:     name, Address: router.Hostname(), Scrape: 15 * time.Second, Window: window,
 	}
 	raw, err := loading.RawConfig()
 	if err != nil {

@@ -53,13 +53,15 @@ type Ground struct {
 	// Prometheus is a client; Scrape is the scrape interval.
 	Prometheus promv1.API
 	Scrape     time.Duration
+	// Window is that of the rates in the answers, and how long the traffic of v1 and v2 is
+	// measured.
+	Window time.Duration
 	// Environment has the variables with which FromEnvironment finds this ground; nil if it
 	// returned this ground.
 	Environment map[string]string
 	// Ended is closed when backout has ended; nil if that cannot be observed.
 	Ended <-chan struct{}
-	// InParallel runs while the traffic of v1 and v2 is measured for five minutes; nil:
-	// nothing does.
+	// InParallel runs while the traffic of v1 and v2 is measured; nil: nothing does.
 	InParallel func(ctx context.Context) ([]Seconds, error)
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/prometheus/common/model"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
@@ -70,7 +71,7 @@ func (r *run) queryPrometheus(ctx context.Context) error {
 				return err
 			}
 		}
-		if err := r.queryFor(ctx, "prometheus_metrics."+t.name+"_request_rate", "sum(rate(http_requests_total"+series+"[5m]))"); err != nil {
+		if err := r.queryFor(ctx, "prometheus_metrics."+t.name+"_request_rate", "sum(rate(http_requests_total"+series+"["+model.Duration(r.Window).String()+"]))"); err != nil {
 			return err
 		}
 	}

@@ -15,11 +15,8 @@ import (
 	"github.com/upcommerce/backout/tests/env/stage"
 )
 
-// The window of the exercise's rates, and the time limit of a step in addition to it.
-const (
-	window   = 5 * time.Minute
-	patience = 5 * time.Minute
-)
+// patience is the time limit of a step, in addition to the window.
+const patience = 5 * time.Minute
 
 // run is one run of the exercise.
 type run struct {
@@ -81,7 +78,7 @@ func Do(ctx context.Context, g *Ground, out io.Writer, bar *progress.Progress) (
 }
 
 func (r *run) within(ctx context.Context, s step) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, window+patience, errors.New("it took too long"))
+	ctx, cancel := context.WithTimeoutCause(ctx, r.Window+patience, errors.New("it took too long"))
 	defer cancel()
 	if err := s.do(ctx); err != nil {
 		return errors.Join(err, context.Cause(ctx))

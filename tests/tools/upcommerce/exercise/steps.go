@@ -32,7 +32,7 @@ func (r *run) monitor(ctx context.Context) error {
 	}
 	r.printf("%s = 4; %d alert rules about canaries are loaded", up, rules)
 	if r.InParallel != nil {
-		r.printf("in parallel with the five minutes, other canaries turn bad in namespaces of their own")
+		r.printf("in parallel, other canaries turn bad in namespaces of their own")
 		if r.answers.Faults, err = r.InParallel(ctx); err != nil {
 			return err
 		}
@@ -40,11 +40,11 @@ func (r *run) monitor(ctx context.Context) error {
 		WriteFaults(r.out, r.answers.Faults)
 		fmt.Fprintln(r.out)
 	}
-	r.bar.Begin(fmt.Sprintf("measuring the traffic of v1 and v2 over %s", window))
+	r.bar.Begin(fmt.Sprintf("measuring the traffic of v1 and v2 over %s", r.Window))
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-time.After(time.Until(began.Add(window + 2*r.Scrape))):
+	case <-time.After(time.Until(began.Add(r.Window + 2*r.Scrape))):
 	}
 	if err := errors.Join(r.readCluster(ctx), r.queryPrometheus(ctx)); err != nil {
 		return err

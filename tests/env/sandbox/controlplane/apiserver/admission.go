@@ -30,8 +30,8 @@ import (
 	"k8s.io/kubernetes/plugin/pkg/admission/storage/storageclass/setdefault"
 )
 
-// plugins are the admission plugins, in kube-apiserver's order.
-func plugins() []string {
+// Plugins are the admission plugins, in kube-apiserver's order.
+func Plugins() []string {
 	return []string{
 		lifecycle.PluginName, limitranger.PluginName, serviceaccount.PluginName, podsecurity.PluginName, podpriority.PluginName,
 		defaulttolerationseconds.PluginName, setdefault.PluginName, defaultingressclass.PluginName,
@@ -49,7 +49,7 @@ func (a *apiServer) admit() (webhook.ServiceResolver, error) {
 	} {
 		register(o.Plugins)
 	}
-	o.RecommendedPluginOrder, o.DefaultOffPlugins = plugins(), sets.New[string]()
+	o.RecommendedPluginOrder, o.DefaultOffPlugins = Plugins(), sets.New[string]()
 
 	own, err := url.Parse(a.config.LoopbackClientConfig.Host)
 	if err != nil {

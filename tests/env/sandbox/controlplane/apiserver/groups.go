@@ -87,6 +87,16 @@ func versions() map[schema.GroupVersion]priority {
 	}
 }
 
+// Groups returns the groups and versions that are served besides those of CustomResourceDefinitions and APIServices, sorted.
+func Groups() []string {
+	var all []string
+	for v := range versions() {
+		all = append(all, v.String())
+	}
+	slices.Sort(all)
+	return all
+}
+
 func servedVersions() *storage.ResourceConfig {
 	served := storage.NewResourceConfig()
 	served.EnableVersions(slices.Collect(maps.Keys(versions()))...)

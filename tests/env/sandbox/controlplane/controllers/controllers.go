@@ -5,7 +5,9 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -111,6 +113,9 @@ func constructors() map[string]func(*manager, context.Context) (run, error) {
 		"ttl-after-finished":        (*manager).finishedJobs,
 	}
 }
+
+// Names returns the names of all controllers, sorted.
+func Names() []string { return slices.Sorted(maps.Keys(constructors())) }
 
 // Run runs all controllers until ctx ends, and returns an error if one of them cannot start.
 func Run(ctx context.Context, o controlplane.Options) error {

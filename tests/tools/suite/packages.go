@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// longest are the packages that take longest, in the order in which they begin.
+func longest() []string {
+	return []string{"e2e/upcommerce", "e2e/rules", "e2e/scenarios", "e2e/traffic", "e2e/guide", "chaos", "e2e/chart", "e2e/sandbox", "e2e/helm"}
+}
+
+// packages returns the packages with tests to run.
+func (s *suite) packages(ctx context.Context) ([]testPackage, error) {
+	var all []testPackage
+	// tools/power has tests that need no cluster: go test runs them with those of the root.
+	for _, module := range []string{".", "tools/images"} {
+		list := exec.CommandContext(ctx, "go", "list", "-f", `{{if or .TestGoFiles .XTestGoFiles}}{{.Dir}}{{end}}`, "./...")
+		list.Dir = filepath.Join(s.tests, module)
+		out, err := list.Output()
+		if err != nil {
+			return nil, fmt.Errorf("list the packages of %s: %w", list.Dir, err)
+		}
+		for _, dir := range strings.Fields(string(out)) {
+			path, err := filepath.Rel(list.Dir, dir)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, testPackage{module: module, path: path})
+		}
+	}
+	if s.run != "" {
+		return s.matching(all)
+	}
+	order := longest()
+	slices.SortStableFunc(all, func(a, b testPackage) int { return rank(order, a) - rank(order, b) })
+	return all, nil
+}
+
+func rank(order []string, p testPackage) int {
+	if i := slices.Index(order, p.name()); i >= 0 {
+		return i
+	}
+	return len(order)
+}
+
+var testFunction = regexp.MustCompile(`(?m)^func (Test\w+)\(t \*testing\.T\)`)
+
+// matching returns the packages that have a test for run.
+func (s *suite) matching(all []testPackage) ([]testPackage, error) {
+	top, _, _ := strings.Cut(s.run, "/")
+	match, err := regexp.Compile(top)
+	if err != nil {
+		return nil, fmt.Errorf("RUN is not a regular expression: %w", err)
+	}
+	var some []testPackage
+	for _, p := range all {
+		files, err := filepath.Glob(filepath.Join(s.tests, p.module, p.path, "*_test.go"))
+		if err != nil {
+			return nil, err
+		}
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				return nil, err
+			}
+			if slices.ContainsFunc(testFunction.FindAllSubmatch(text, -1), func(m [][]byte) bool { return match.Match(m[1]) }) {
+				some = append(some, p)
+				break
+			}
+		}
+	}
+	if len(some) == 0 {
+		return nil, fmt.Errorf("no test matches %q", s.run)
+	}
+	return some, nil
+}

@@ -1,0 +1,183 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// suite is one run.
+type suite struct {
+	out   io.Writer
+	run   string // regexp; "" for all tests
+	jobs  int
+	tests string // directory of the module tests
+	logs  string // directory
+	begun time.Time
+
+	mu sync.Mutex // guards out
+}
+
+// testPackage is one package with tests.
+type testPackage struct {
+	// module is the directory of its Go module, path the package's below it.
+	module, path string
+}
+
+// name is unique: the path below tests.
+func (p testPackage) name() string {
+	if p.path == "." {
+		return filepath.Base(p.module)
+	}
+	return p.path
+}
+
+// result is what a package's tests did.
+type result struct {
+	testPackage
+	took  time.Duration
+	tests []test
+	// broken is how the package failed outside of a test; "" if it did not.
+	broken string
+	log    string // path
+}
+
+// test is the outcome of one test or subtest.
+type test struct {
+	name    string
+	outcome string // "pass", "fail" or "skip"
+	took    time.Duration
+	reason  string // of a skip
+}
+
+// event is a line of go test -json.
+type event struct {
+	Action, Test, Output string
+	Elapsed              float64
+}
+
+// runAll runs the packages in their order, jobs of them at the same time.
+func (s *suite) runAll(ctx context.Context, all []testPackage) []result {
+	queue := make(chan int, len(all))
+	for i := range all {
+		queue <- i
+	}
+	close(queue)
+	results := make([]result, len(all))
+	var working sync.WaitGroup
+	for range min(s.jobs, len(all)) {
+		working.Go(func() {
+			for i := range queue {
+				if ctx.Err() != nil {
+					results[i] = result{testPackage: all[i], broken: "not run: " + ctx.Err().Error()}
+					continue
+				}
+				s.printf("running  %s", all[i].name())
+				results[i] = s.runOne(ctx, all[i])
+				s.printf("%s  %s in %.0fs", results[i].word(), all[i].name(), results[i].took.Seconds())
+			}
+		})
+	}
+	working.Wait()
+	return results
+}
+
+// runOne runs the tests of a package. Its log has all that they print.
+func (s *suite) runOne(ctx context.Context, p testPackage) result {
+	r := result{testPackage: p, log: filepath.Join(s.logs, strings.ReplaceAll(p.name(), "/", "-")+".log")}
+	begun := time.Now()
+	err := s.follow(ctx, &r)
+	r.took = time.Since(begun)
+	if err != nil && !slices.ContainsFunc(r.tests, func(t test) bool { return t.outcome == "fail" }) {
+		r.broken = err.Error()
+	}
+	return r
+}
+
+func (s *suite) follow(ctx context.Context, r *result) (err error) {
+	log, err := os.Create(r.log)
+	if err != nil {
+		return fmt.Errorf("make the log: %w", err)
+	}
+	defer func() { err = errors.Join(err, log.Close()) }()
+	args := []string{"test", "-count=1", "-timeout=20m", "-json"}
+	if s.run != "" {
+		args = append(args, "-run", s.run)
+	}
+	cmd := exec.CommandContext(ctx, "go", append(args, "./"+r.path)...)
+	cmd.Dir = filepath.Join(s.tests, r.module)
+	cmd.Env = append(os.Environ(), "GOWORK=off")
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // the tests end what they have started
+	cmd.WaitDelay = time.Minute
+	cmd.Stderr = log
+	pipe, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	s.read(pipe, log, r)
+	return cmd.Wait()
+}
+
+// read reads the output of go test -json into the log and the result.
+func (s *suite) read(from io.Reader, log io.Writer, r *result) {
+	last := map[string]string{} // line of each test, which is the reason of a skip
+	lines := bufio.NewReader(from)
+	for {
+		line, err := lines.ReadBytes('\n')
+		var e event
+		if json.Unmarshal(line, &e) == nil {
+			s.note(e, log, r, last)
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+func (s *suite) note(e event, log io.Writer, r *result, last map[string]string) {
+	switch e.Action {
+	case "output", "build-output":
+		_, _ = io.WriteString(log, e.Output)
+		if s.run != "" {
+			s.mu.Lock()
+			_, _ = io.WriteString(s.out, e.Output)
+			s.mu.Unlock()
+		}
+		if text := strings.TrimSpace(e.Output); text != "" && !strings.HasPrefix(text, "---") && !strings.HasPrefix(text, "===") {
+			last[e.Test] = text
+		}
+	case "pass", "fail", "skip":
+		if e.Test == "" {
+			return
+		}
+		t := test{name: e.Test, outcome: e.Action, took: time.Duration(e.Elapsed * float64(time.Second))}
+		if t.outcome == "skip" {
+			t.reason = last[e.Test]
+		}
+		if t.outcome == "fail" {
+			s.printf("FAIL     %s %s", r.name(), t.name)
+		}
+		r.tests = append(r.tests, t)
+	}
+}
+
+// word is the outcome of the package.
+func (r result) word() string {
+	if r.broken != "" || slices.ContainsFunc(r.tests, func(t test) bool { return t.outcome == "fail" }) {
+		return "FAILED "
+	}
+	return "passed "
+}
