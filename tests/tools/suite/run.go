@@ -11,10 +11,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
 )
+
+// parallel tests of a package run at the same time: most of them wait most of the time.
+const parallel = 4
 
 // suite is one run.
 type suite struct {
@@ -110,7 +114,7 @@ func (s *suite) follow(ctx context.Context, r *result) (err error) {
 		return fmt.Errorf("make the log: %w", err)
 	}
 	defer func() { err = errors.Join(err, log.Close()) }()
-	args := []string{"test", "-count=1", "-timeout=20m", "-json"}
+	args := []string{"test", "-count=1", "-timeout=20m", "-parallel=" + strconv.Itoa(parallel), "-json"}
 	if s.run != "" {
 		args = append(args, "-run", s.run)
 	}

@@ -38,6 +38,8 @@ func ReadyMade(program string, starter Starter) Component {
 			// Package services writes the endpoints of the Service kubernetes.
 			"--endpoint-reconciler-type=none",
 			"--enable-priority-and-fairness=false",
+			// It taints new nodes until a controller that is not here has seen that they are ready.
+			"--disable-admission-plugins=TaintNodesByCondition",
 		}})
 		if err != nil {
 			return fmt.Errorf("start %s: %w", program, err)
