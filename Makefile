@@ -2,15 +2,16 @@
 # builds of Kubernetes at once are slower than one after the other.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help build images test fast e2e faults lint docs fmt check demo upcommerce screenshots bench rules-power warm
+.PHONY: help build images test fast e2e faults lint docs fmt check demo upcommerce screenshots bench rules-power lint-slow
 
 LINT := golangci-lint
 # COMPILE builds programs into tests/.bin and shows how much is left. It needs nothing but the standard library.
 COMPILE = export PROGRAMS_CURRENT=$$(date --utc +%FT%T.%NZ) && printf '   0s  compiling the compile command\n' >&2 && cd tests && go build -buildvcs=false -o .bin/compile ./env/cmd/compile && cd .. && tests/.bin/compile
+TESTED := sandbox helm storefront backout then prometheus alertmanager kube-state-metrics inbox
 HELM_DOCS := go tool -modfile=tools/go.mod helm-docs --chart-search-root charts/backout --log-level warning
-# Type-checking these two with all of Kubernetes takes 9 GB: only the linters that read one file at a time check them.
-HEAVY := ./env/cmd/sandbox ./env/sandbox/controlplane
-LIGHT := go list -f '{{.Dir}}' ./... | grep -vE '/(cmd/sandbox|controlplane)$$'
+# Type-checking these with all of Kubernetes takes gigabytes: only the linters that read one file at a time check them.
+HEAVY := ./env/cmd/sandbox ./env/sandbox/controlplane/...
+LIGHT := go list -f '{{.Dir}}' ./... | grep -vE '/(cmd/sandbox|controlplane|controlplane/.*)$$'
 
 # The version is the chart's; the commit is empty outside a clone, and ends in -dirty if files have changed.
 VERSION := $(shell sed -n 's/^appVersion: *//p' charts/backout/Chart.yaml)
@@ -36,22 +37,25 @@ fast: ## tests that need no cluster
 e2e: ## tests against a real Kubernetes in the sandbox; RUN=TestName runs one and prints its log
 	@cd tests && go build -buildvcs=false -o .bin/suite ./tools/suite && exec .bin/suite $(if $(RUN),-run '$(RUN)')
 
-faults: warm ## every fault: killed, frozen, cut off, raced; prints the table
+faults: ## every fault: killed, frozen, cut off, raced; prints the table
+	@$(COMPILE) $(TESTED)
 	cd tests && FAULTS=all go test -count=1 -timeout 60m -v ./chaos
 
-lint: warm ## golangci-lint, go vet and tidy go.mod files of every module; the chart's README
+lint: ## golangci-lint of every module; make check adds what is slow
 	go tool -modfile=tools/go.mod $(LINT) run
 	cd tests && light=$$($(LIGHT)) && go tool -modfile=../tools/go.mod $(LINT) run $$light
+	cd tests/tools/power && go tool -modfile=../../../tools/go.mod $(LINT) run
+	cd tests/tools/images && go tool -modfile=../../../tools/go.mod $(LINT) run
+
+lint-slow: ## golangci-lint of the control plane, go vet, tidy go.mod files, the chart's README
 	cd tests && go tool -modfile=../tools/go.mod $(LINT) run --fast-only $(HEAVY)
 	go vet ./...
 	cd tests && go vet ./...
+	cd tests/tools/power && go vet ./...
+	cd tests/tools/images && go vet ./...
 	go mod tidy -diff
 	cd tests && go mod tidy -diff
-	cd tests/tools/power && go tool -modfile=../../../tools/go.mod $(LINT) run
-	cd tests/tools/power && go vet ./...
 	cd tests/tools/power && go mod tidy -diff
-	cd tests/tools/images && go tool -modfile=../../../tools/go.mod $(LINT) run
-	cd tests/tools/images && go vet ./...
 	cd tests/tools/images && go mod tidy -diff
 	cd tools && go mod tidy -diff
 	$(HELM_DOCS) --dry-run | diff charts/backout/README.md -
@@ -66,7 +70,7 @@ docs: ## write the generated parts of the documentation: tables, the chart's REA
 fmt: ## format the Go code of both modules
 	go tool -modfile=tools/go.mod $(LINT) fmt
 
-check: lint test ## every check that a change has to pass
+check: lint lint-slow test ## every check that a change has to pass
 
 demo: ## the rollback of a bad canary, with a timeline; KEEP=1 leaves the sandbox open
 	@$(COMPILE) demo then sandbox helm storefront ahead prometheus && exec tests/.bin/demo
@@ -78,15 +82,9 @@ screenshots: ## run the demo, and put pictures of its status page and dashboards
 	@$(COMPILE) demo then sandbox helm storefront && SCREENSHOTS=$(CURDIR)/bin/screenshots tests/.bin/demo
 	cp bin/screenshots/status-page.png bin/screenshots/dashboard-*.png docs/
 
-bench: warm ## shed, rollback, growth and memory, compared with plain API calls and plain Helm; prints the table
+bench: ## shed, rollback, growth and memory, compared with plain API calls and plain Helm; prints the table
+	@$(COMPILE) $(TESTED)
 	cd tests && go test -count=1 -timeout 10m -run '^$$' -bench . -benchtime 1x ./tools/bench
 
 rules-power: ## false alarms and seconds to fire of the alert rules, compared with other rules; takes ten minutes
 	@cd tests/tools/power && go build -o ../../.bin/power . && exec ../../.bin/power
-
-# warm compiles the sandbox on all processors; `go test -p 1` would use one. The first time it prints the packages, to
-# show that it makes progress.
-warm:
-	@cd tests && if [ -x .bin/sandbox ]; then go build -buildvcs=false ./...; else \
-		echo "The first build compiles Kubernetes: minutes, once."; \
-		go build -buildvcs=false -v ./...; fi

@@ -1,5 +1,4 @@
-// Command suite runs the end-to-end tests: it compiles the programs that they run, runs their packages side by side, the longest
-// first, and ends with what passed, failed and was skipped, the slowest tests, and where the logs are. With -run it runs the
+// Command suite runs the end-to-end tests: it compiles the programs that they run, runs their packages side by side, and ends with what passed, failed and was skipped, the slowest tests, and where the logs are. With -run it runs the
 // packages that have a matching test, and prints all that they say.
 package main
 
@@ -11,7 +10,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime"
 	"syscall"
 	"time"
 
@@ -23,7 +21,7 @@ func main() {
 	defer stop()
 	s := suite{out: os.Stdout}
 	flag.StringVar(&s.run, "run", "", "run only tests that match this `regexp`, as go test -run")
-	flag.IntVar(&s.jobs, "jobs", runtime.NumCPU()+1, "packages that run at the same time; most of them wait most of the time")
+	flag.IntVar(&s.jobs, "jobs", 2, "packages that run at the same time; each runs as many tests at a time as there are processors")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		fmt.Fprintln(os.Stderr, "suite: it takes flags only; try -run REGEXP")

@@ -11,14 +11,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
 )
-
-// parallel tests of a package run at the same time: most of them wait most of the time.
-const parallel = 4
 
 // suite is one run.
 type suite struct {
@@ -114,7 +110,7 @@ func (s *suite) follow(ctx context.Context, r *result) (err error) {
 		return fmt.Errorf("make the log: %w", err)
 	}
 	defer func() { err = errors.Join(err, log.Close()) }()
-	args := []string{"test", "-count=1", "-timeout=20m", "-parallel=" + strconv.Itoa(parallel), "-json"}
+	args := []string{"test", "-count=1", "-timeout=20m", "-json"}
 	if s.run != "" {
 		args = append(args, "-run", s.run)
 	}
