@@ -1,6 +1,7 @@
 package sandbox_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -251,6 +252,9 @@ func quotaRefuses(t *testing.T, p *parts, namespace string) {
 	refused(t, err, "exceeded quota")
 }
 
+// errAccepted is in place of a refusal that did not come.
+var errAccepted = errors.New("no error")
+
 func refused(t *testing.T, err error, why string) {
 	t.Helper()
 	if err == nil || !strings.Contains(err.Error(), why) {
@@ -291,7 +295,7 @@ func (p *parts) refusedSoon(t *testing.T, namespace, why string) {
 		_, err := p.client.CoreV1().ConfigMaps(namespace).Create(t.Context(),
 			&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{GenerateName: "part-"}}, metav1.CreateOptions{})
 		if err == nil || !strings.Contains(err.Error(), why) {
-			return fmt.Errorf("got %v, want a refusal because of %q", err, why)
+			return fmt.Errorf("want a refusal because of %q, got %w", why, cmp.Or(err, errAccepted))
 		}
 		return nil
 	})
@@ -400,15 +404,15 @@ func customResource(t *testing.T, p *parts, namespace string) {
 	}}
 	must(t)(objects.Resource(schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}).
 		Create(t.Context(), definition, metav1.CreateOptions{}))
-	make := func(size any) error {
+	create := func(size any) error {
 		_, err := objects.Resource(schema.GroupVersionResource{Group: "example.com", Version: "v1", Resource: "parts"}).Namespace(namespace).
 			Create(context.WithoutCancel(t.Context()), &unstructured.Unstructured{Object: map[string]any{
 				"apiVersion": "example.com/v1", "kind": "Part", "metadata": map[string]any{"generateName": "part-"}, "spec": map[string]any{"size": size},
 			}}, metav1.CreateOptions{})
 		return err
 	}
-	eventually(t, func() error { return make(int64(1)) })
-	if err := make("large"); !apierrors.IsInvalid(err) {
+	eventually(t, func() error { return create(int64(1)) })
+	if err := create("large"); !apierrors.IsInvalid(err) {
 		t.Errorf("a value of the wrong type: %v, want invalid", err)
 	}
 	eventually(t, func() error { return p.discovers("example.com/v1") })
@@ -435,7 +439,7 @@ func aggregatedAPI(t *testing.T, p *parts, namespace string) {
 	eventually(t, func() error {
 		err := p.discovers("gone.example.com/v1")
 		if !apierrors.IsServiceUnavailable(err) {
-			return fmt.Errorf("got %v, want that the service is unavailable", err)
+			return fmt.Errorf("want that the service is unavailable, got %w", cmp.Or(err, errAccepted))
 		}
 		return nil
 	})

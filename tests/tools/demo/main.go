@@ -47,7 +47,11 @@ func demo(ctx context.Context) (err error) {
 	bar := progress.New(os.Stderr)
 	defer bar.End()
 	pictures := os.Getenv("SCREENSHOTS")
-	rest := compile(ctx, pictures != "")
+	later := stage.Later()
+	if pictures != "" {
+		later = append(later, programs.KubeStateMetrics())
+	}
+	rest := compile(ctx, later)
 	st, err := stage.OpenFirst(ctx, bar.Begin)
 	if err != nil {
 		return err
@@ -89,12 +93,9 @@ type compilation struct {
 	err  error // set before done is closed
 }
 
-// compile begins to compile backout and its monitoring.
-func compile(ctx context.Context, pictures bool) *compilation {
-	c, all := &compilation{done: make(chan struct{})}, stage.Later()
-	if pictures {
-		all = append(all, programs.KubeStateMetrics())
-	}
+// compile begins to compile programs.
+func compile(ctx context.Context, all []programs.Binary) *compilation {
+	c := &compilation{done: make(chan struct{})}
 	c.work.Store(&programs.Work{Programs: all[0].Name})
 	go func() {
 		defer close(c.done)

@@ -31,7 +31,7 @@ func (s *suite) packages(ctx context.Context) ([]testPackage, error) {
 		if err != nil {
 			return nil, fmt.Errorf("list the packages of %s: %w", list.Dir, err)
 		}
-		for _, dir := range strings.Fields(string(out)) {
+		for dir := range strings.FieldsSeq(string(out)) {
 			path, err := filepath.Rel(list.Dir, dir)
 			if err != nil {
 				return nil, err
