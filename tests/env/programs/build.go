@@ -32,14 +32,14 @@ type Binary struct {
 // same program wait for each other. It uses the caller's Go environment, including CGO_ENABLED: with a different one everything
 // would be compiled twice. A nil progress is silent.
 func Build(ctx context.Context, b Binary, progress func(string)) (string, error) {
-	if path, err := Path(b); err != nil || current(path) {
-		return path, err
-	}
 	path, unlock, err := b.place(ctx)
 	if err != nil {
 		return "", err
 	}
 	defer unlock()
+	if current(path) { // asked with the lock: it is no half of a program
+		return path, nil
+	}
 	if progress != nil {
 		progress(buildStage(b.Name, path))
 	}

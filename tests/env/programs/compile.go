@@ -30,6 +30,8 @@ type Work struct {
 // String is one line: what is being built, how much is done, and the time left.
 func (w Work) String() string {
 	switch {
+	case w.Programs == "":
+		return fmt.Sprintf("compiled %d packages", w.Done)
 	case w.Packages == 0:
 		return "compiling " + w.Programs + ": counting packages"
 	case w.Left == 0:
@@ -98,6 +100,7 @@ func Compile(ctx context.Context, plan Plan, show func(Work)) error {
 		}
 	}
 	stop()
+	background.Wait()
 	show(c.work())
 	return nil
 }
@@ -163,7 +166,7 @@ func (c *compilation) build(ctx context.Context, b Binary) error {
 	c.begin(b)
 	defer c.end(b)
 	cmd := b.command(ctx, path, "-v")
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // the go command ends its compilers
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // the go command waits for its compilers
 	pipe, err := cmd.StderrPipe()
 	if err != nil {
 		return fmt.Errorf("build %s: %w", b.Name, err)

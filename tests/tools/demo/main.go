@@ -51,7 +51,9 @@ func demo(ctx context.Context) (err error) {
 	if pictures != "" {
 		later = append(later, programs.KubeStateMetrics())
 	}
-	rest := compile(ctx, later)
+	compiling, interrupt := context.WithCancel(ctx)
+	rest := compile(compiling, later)
+	defer func() { interrupt(); <-rest.done }()
 	st, err := stage.OpenFirst(ctx, bar.Begin)
 	if err != nil {
 		return err

@@ -23,8 +23,8 @@ func main() {
 	flag.StringVar(&s.run, "run", "", "run only tests that match this `regexp`, as go test -run")
 	flag.IntVar(&s.jobs, "jobs", 2, "packages that run at the same time; each runs as many tests at a time as there are processors")
 	flag.Parse()
-	if flag.NArg() > 0 {
-		fmt.Fprintln(os.Stderr, "suite: it takes flags only; try -run REGEXP")
+	if flag.NArg() > 0 || s.jobs < 1 {
+		fmt.Fprintln(os.Stderr, "suite: it takes flags only, and -jobs is at least 1; try -run REGEXP")
 		os.Exit(2)
 	}
 	err := s.do(ctx)

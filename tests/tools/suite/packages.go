@@ -58,8 +58,12 @@ var testFunction = regexp.MustCompile(`(?m)^func (Test\w+)\(t \*testing\.T\)`)
 
 // matching returns the packages that have a test for run.
 func (s *suite) matching(all []testPackage) ([]testPackage, error) {
-	top, _, _ := strings.Cut(s.run, "/")
-	match, err := regexp.Compile(top)
+	var tops []string
+	for alternative := range strings.SplitSeq(s.run, "|") {
+		top, _, _ := strings.Cut(alternative, "/")
+		tops = append(tops, top)
+	}
+	match, err := regexp.Compile(strings.Join(tops, "|"))
 	if err != nil {
 		return nil, fmt.Errorf("RUN is not a regular expression: %w", err)
 	}

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -117,7 +118,9 @@ func (s *suite) follow(ctx context.Context, r *result) (err error) {
 	cmd := exec.CommandContext(ctx, "go", append(args, "./"+r.path)...)
 	cmd.Dir = filepath.Join(s.tests, r.module)
 	cmd.Env = append(os.Environ(), "GOWORK=off")
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // the tests end what they have started
+	// go test does not pass a signal on: the group has the test, too, which ends its sandbox.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
 	cmd.WaitDelay = time.Minute
 	cmd.Stderr = log
 	pipe, err := cmd.StdoutPipe()
