@@ -20,6 +20,9 @@ type Answers struct {
 	// On says what the run used: names and versions, one per line.
 	On []string
 
+	// Traffic is how long shoppers had visited v1 and v2 when their requests were counted.
+	Traffic time.Duration
+
 	found map[string]found
 	// Faults are the measured seconds of each kind of fault; empty if they were not measured.
 	Faults []Seconds

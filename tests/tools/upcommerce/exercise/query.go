@@ -62,7 +62,7 @@ func (r *run) readIngress(ctx context.Context, client kubernetes.Interface) erro
 }
 
 // queryPrometheus adds the answers from Prometheus: each track's metrics over all its pods,
-// and the rates of five minutes.
+// and the rates of the window.
 func (r *run) queryPrometheus(ctx context.Context) error {
 	for _, t := range tracks() {
 		series := fmt.Sprintf(`{namespace=%q,version=%q}`, Namespace, t.version)

@@ -46,6 +46,7 @@ func (r *run) monitor(ctx context.Context) error {
 		return ctx.Err()
 	case <-time.After(time.Until(began.Add(r.Window + 2*r.Scrape))):
 	}
+	r.answers.Traffic = time.Since(began)
 	if err := errors.Join(r.readCluster(ctx), r.queryPrometheus(ctx)); err != nil {
 		return err
 	}
