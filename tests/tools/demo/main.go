@@ -22,8 +22,8 @@ import (
 	"github.com/upcommerce/backout/tests/env/stage"
 )
 
-// actLimit bounds each act of the story, without the time for compiling and opening.
-const actLimit = 3 * time.Minute
+// playLimit bounds the story itself, without the time for compiling and opening.
+const playLimit = 3 * time.Minute
 
 // keepFiring is how long an alert goes on firing when its cause is gone. The shipped rules say
 // a minute, which only makes the end of the story wait.
@@ -64,7 +64,7 @@ func demo(ctx context.Context) (err error) {
 			err = fmt.Errorf("close the sandbox: %w", left)
 		}
 	}()
-	s := scene{stage: st, bar: bar, out: os.Stdout, pictures: pictures}
+	s := scene{stage: st, bar: bar, out: os.Stdout, pictures: pictures, left: playLimit}
 	failed := s.play(ctx, rest)
 	bar.End()
 	if ctx.Err() != nil {

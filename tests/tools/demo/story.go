@@ -43,6 +43,8 @@ type scene struct {
 	// canary is the bad canary; nil until everything is prepared.
 	canary *story.Canary
 
+	// left is the time for what is still to be played.
+	left time.Duration
 	// began is when Prometheus was started.
 	began         time.Time
 	before, after stage.Split
@@ -67,10 +69,13 @@ func (s *scene) play(ctx context.Context, rest *compilation) error {
 	return s.act(ctx, s.turnBad)
 }
 
+// act plays an act within the time that is left for the story.
 func (s *scene) act(ctx context.Context, play func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, actLimit)
+	ctx, cancel := context.WithTimeout(ctx, s.left)
 	defer cancel()
+	begun := time.Now()
 	err := play(ctx)
+	s.left -= time.Since(begun)
 	s.bar.End()
 	return err
 }
