@@ -54,7 +54,11 @@ func (s *Stage) Prometheus(ctx context.Context, m Monitoring) (*sandbox.Promethe
 		return nil, err
 	}
 	if m.KeepFiring != 0 {
-		text = bytes.ReplaceAll(text, []byte(shippedKeepFiring), []byte("keep_firing_for: "+m.KeepFiring.String()))
+		shorter := bytes.ReplaceAll(text, []byte(shippedKeepFiring), []byte("keep_firing_for: "+m.KeepFiring.String()))
+		if bytes.Equal(shorter, text) {
+			return nil, fmt.Errorf("shorten the alerts: the rules do not say %q", shippedKeepFiring)
+		}
+		text = shorter
 	}
 	if err := os.WriteFile(canary, text, 0o600); err != nil {
 		return nil, fmt.Errorf("write the alert rules: %w", err)
