@@ -65,6 +65,7 @@ docs: ## write the generated parts of the documentation: tables, the chart's REA
 	UPDATE=1 go test ./charts -run TestReceiverRights
 	cd tests && UPDATE=1 go test ./tools/upcommerce/exercise -run 'TestThePerformancePageHasTheSeconds|TestThePictureShowsTheSeconds'
 	cd tests && UPDATE=1 go test -count=1 ./e2e/guide -run TestEveryBlockIsMarked
+	cd tests && UPDATE=1 go test -count=1 ./e2e/sandbox -run TestTheListOfParts
 	$(HELM_DOCS)
 
 fmt: ## format the Go code of both modules

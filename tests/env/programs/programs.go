@@ -1,7 +1,10 @@
 package programs
 
 import (
+	"context"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -43,20 +46,35 @@ func Sandbox() Binary {
 }
 
 // ReadyMadeAPIServer returns the path of the kube-apiserver in the directory KUBEBUILDER_ASSETS, where setup-envtest downloads
-// control planes to, or "" without one.
+// control planes to, or "" if that is not set. A relative directory is in the repository's root. CheckReadyMade says whether it can be
+// used.
 func ReadyMadeAPIServer() string {
 	directory := os.Getenv("KUBEBUILDER_ASSETS")
 	if directory == "" {
 		return ""
 	}
-	program, err := filepath.Abs(filepath.Join(directory, "kube-apiserver"))
+	if root, err := Repository(); err == nil && !filepath.IsAbs(directory) {
+		directory = filepath.Join(root, directory)
+	}
+	return filepath.Join(directory, "kube-apiserver")
+}
+
+// CheckReadyMade returns an error for a ReadyMadeAPIServer that cannot run, or whose minor version is not that of the controllers.
+func CheckReadyMade(ctx context.Context) error {
+	program := ReadyMadeAPIServer()
+	if program == "" {
+		return nil
+	}
+	out, err := exec.CommandContext(ctx, program, "--version").Output()
 	if err != nil {
-		return ""
+		return fmt.Errorf("use the API server of KUBEBUILDER_ASSETS: %w; unset it to use the sandbox's own", err)
 	}
-	if info, err := os.Stat(program); err != nil || info.IsDir() || info.Mode()&0o111 == 0 {
-		return ""
+	minor := Kubernetes[:strings.LastIndex(Kubernetes, ".")+1]
+	if version := strings.TrimSpace(strings.TrimPrefix(string(out), "Kubernetes ")); !strings.HasPrefix(version, minor) {
+		return fmt.Errorf("use the API server of KUBEBUILDER_ASSETS: it is %s, the controllers are %s; try setup-envtest use %sx",
+			version, Kubernetes, strings.TrimPrefix(minor, "v"))
 	}
-	return program
+	return nil
 }
 
 // Alertmanager reports its version only if the linker sets it.

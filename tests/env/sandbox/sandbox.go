@@ -70,6 +70,9 @@ func Open(ctx context.Context, o Options) (*Sandbox, error) {
 	if o.Progress == nil {
 		o.Progress = func(string) {}
 	}
+	if err := programs.CheckReadyMade(ctx); err != nil {
+		return nil, err
+	}
 	if o.Program == "" {
 		program, err := programs.Build(ctx, programs.Sandbox(), o.Progress)
 		if err != nil {
