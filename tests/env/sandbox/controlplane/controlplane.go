@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -66,7 +67,7 @@ func Run(ctx context.Context, o Options, c Components, begin func(control.Stage)
 	}
 	begin(control.StageAPIServer)
 	launch("the API server", c.APIServer)
-	if err := awaitReady(ctx, o.Kubeconfig, ended); err != nil {
+	if err := awaitReady(ctx, o, ended); err != nil {
 		return err
 	}
 
@@ -91,13 +92,30 @@ func orEnded(err error) error {
 	return err
 }
 
-// awaitReady polls /readyz until it answers ok, or ctx or a component ends.
-func awaitReady(ctx context.Context, kubeconfig string, ended <-chan error) error {
-	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+// ClientConfig is for clients of the API server. They have no rate limit: the defaults are for big clusters.
+func (o Options) ClientConfig() (*rest.Config, error) {
+	config, err := clientcmd.BuildConfigFromFlags("", o.Kubeconfig)
 	if err != nil {
-		return fmt.Errorf("read the kubeconfig of the control plane: %w", err)
+		return nil, fmt.Errorf("read the kubeconfig of the control plane: %w", err)
 	}
 	config.QPS = -1
+	return config, nil
+}
+
+// WithoutManagedFields is for informers: it leaves out what no component of the control plane reads.
+func WithoutManagedFields(object any) (any, error) {
+	if accessor, err := meta.Accessor(object); err == nil {
+		accessor.SetManagedFields(nil)
+	}
+	return object, nil
+}
+
+// awaitReady polls /readyz until it answers ok, or ctx or a component ends.
+func awaitReady(ctx context.Context, o Options, ended <-chan error) error {
+	config, err := o.ClientConfig()
+	if err != nil {
+		return err
+	}
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return fmt.Errorf("make a client for the API server: %w", err)

@@ -8,7 +8,6 @@ import (
 	"net"
 
 	apiextensions "k8s.io/apiextensions-apiserver/pkg/apiserver"
-	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apiserver/pkg/endpoints/discovery/aggregated"
 	"k8s.io/apiserver/pkg/endpoints/openapi"
@@ -98,7 +97,7 @@ func (a *apiServer) serve(context.Context) error {
 	if a.client, err = kubernetes.NewForConfig(loopback); err != nil {
 		return fmt.Errorf("make a client of the API server itself: %w", err)
 	}
-	a.informers = informers.NewSharedInformerFactoryWithOptions(a.client, resync, informers.WithTransform(withoutManagedFields))
+	a.informers = informers.NewSharedInformerFactoryWithOptions(a.client, resync, informers.WithTransform(controlplane.WithoutManagedFields))
 
 	definitions := utilopenapi.GetOpenAPIDefinitionsWithoutDisabledFeatures(generatedopenapi.GetOpenAPIDefinitions)
 	namer := openapi.NewDefinitionNamer(legacyscheme.Scheme, apiextensions.Scheme, aggregatorscheme.Scheme)
@@ -137,12 +136,4 @@ func (a *apiServer) audit(context.Context) error {
 		return fmt.Errorf("audit requests to the API server: %w", err)
 	}
 	return nil
-}
-
-// withoutManagedFields leaves out what no component of the control plane reads.
-func withoutManagedFields(object any) (any, error) {
-	if accessor, err := meta.Accessor(object); err == nil {
-		accessor.SetManagedFields(nil)
-	}
-	return object, nil
 }

@@ -6,13 +6,11 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -26,32 +24,18 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/restmapper"
 	"k8s.io/client-go/scale"
-	"k8s.io/client-go/tools/clientcmd"
-	"k8s.io/client-go/util/flowcontrol"
-	"k8s.io/client-go/util/keyutil"
 	"k8s.io/controller-manager/pkg/informerfactory"
 	"k8s.io/klog/v2"
 	"k8s.io/kubernetes/pkg/controller"
-	"k8s.io/kubernetes/pkg/controller/certificates/rootcacertpublisher"
-	"k8s.io/kubernetes/pkg/controller/clusterroleaggregation"
-	"k8s.io/kubernetes/pkg/controller/cronjob"
-	"k8s.io/kubernetes/pkg/controller/daemon"
-	"k8s.io/kubernetes/pkg/controller/deployment"
 	"k8s.io/kubernetes/pkg/controller/disruption"
 	"k8s.io/kubernetes/pkg/controller/endpoint"
 	"k8s.io/kubernetes/pkg/controller/endpointslice"
 	"k8s.io/kubernetes/pkg/controller/garbagecollector"
-	"k8s.io/kubernetes/pkg/controller/job"
 	"k8s.io/kubernetes/pkg/controller/namespace"
 	"k8s.io/kubernetes/pkg/controller/podautoscaler"
 	podmetrics "k8s.io/kubernetes/pkg/controller/podautoscaler/metrics"
-	"k8s.io/kubernetes/pkg/controller/replicaset"
 	"k8s.io/kubernetes/pkg/controller/resourcequota"
-	"k8s.io/kubernetes/pkg/controller/serviceaccount"
-	"k8s.io/kubernetes/pkg/controller/statefulset"
-	"k8s.io/kubernetes/pkg/controller/ttlafterfinished"
 	"k8s.io/kubernetes/pkg/quota/v1/install"
-	tokens "k8s.io/kubernetes/pkg/serviceaccount"
 	resourceclient "k8s.io/metrics/pkg/client/clientset/versioned/typed/metrics/v1beta1"
 	"k8s.io/metrics/pkg/client/custom_metrics"
 	"k8s.io/metrics/pkg/client/external_metrics"
@@ -141,20 +125,11 @@ func Run(ctx context.Context, o controlplane.Options) error {
 	return nil
 }
 
-// withoutManagedFields leaves out what no controller reads.
-func withoutManagedFields(object any) (any, error) {
-	if accessor, err := meta.Accessor(object); err == nil {
-		accessor.SetManagedFields(nil)
-	}
-	return object, nil
-}
-
 func newManager(ctx context.Context, o controlplane.Options) (*manager, error) {
-	config, err := clientcmd.BuildConfigFromFlags("", o.Kubeconfig)
+	config, err := o.ClientConfig()
 	if err != nil {
-		return nil, fmt.Errorf("read the kubeconfig of the controllers: %w", err)
+		return nil, err
 	}
-	config.QPS = -1 // the defaults are for big clusters; here they would only cause delays
 	config.UserAgent = "controllers"
 	typed := rest.CopyConfig(config)
 	typed.ContentType = runtime.ContentTypeProtobuf
@@ -168,54 +143,13 @@ func newManager(ctx context.Context, o controlplane.Options) (*manager, error) {
 	}
 	m := &manager{
 		Options: o, config: config, client: client, metadata: metadataClient, started: make(chan struct{}),
-		informers: informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTransform(withoutManagedFields)),
+		informers: informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTransform(controlplane.WithoutManagedFields)),
 		mapper:    restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(client.Discovery())),
 	}
 	m.objects = informerfactory.NewInformerFactory(m.informers,
-		metadatainformer.NewSharedInformerFactoryWithOptions(metadataClient, 0, metadatainformer.WithTransform(withoutManagedFields)))
+		metadatainformer.NewSharedInformerFactoryWithOptions(metadataClient, 0, metadatainformer.WithTransform(controlplane.WithoutManagedFields)))
 	go wait.UntilWithContext(ctx, func(context.Context) { m.mapper.Reset() }, discoveryPeriod)
 	return m, nil
-}
-
-func (m *manager) deployments(ctx context.Context) (run, error) {
-	apps := m.informers.Apps().V1()
-	c, err := deployment.NewDeploymentController(ctx, apps.Deployments(), apps.ReplicaSets(), m.informers.Core().V1().Pods(), m.client)
-	return func(ctx context.Context) { c.Run(ctx, workers) }, err
-}
-
-func (m *manager) replicaSets(ctx context.Context) (run, error) {
-	c := replicaset.NewReplicaSetController(ctx, m.informers.Apps().V1().ReplicaSets(), m.informers.Core().V1().Pods(), m.client, replicaset.BurstReplicas)
-	return func(ctx context.Context) { c.Run(ctx, workers) }, nil
-}
-
-func (m *manager) statefulSets(ctx context.Context) (run, error) {
-	core, apps := m.informers.Core().V1(), m.informers.Apps().V1()
-	c := statefulset.NewStatefulSetController(
-		ctx, core.Pods(), apps.StatefulSets(), core.PersistentVolumeClaims(), apps.ControllerRevisions(), m.client)
-	return func(ctx context.Context) { c.Run(ctx, workers) }, nil
-}
-
-func (m *manager) daemonSets(ctx context.Context) (run, error) {
-	core, apps := m.informers.Core().V1(), m.informers.Apps().V1()
-	c, err := daemon.NewDaemonSetsController(ctx, apps.DaemonSets(), apps.ControllerRevisions(), core.Pods(), core.Nodes(), m.client,
-		flowcontrol.NewBackOff(daemonBackOff, daemonBackOffLimit))
-	return func(ctx context.Context) { c.Run(ctx, workers) }, err
-}
-
-func (m *manager) jobs(ctx context.Context) (run, error) {
-	c, err := job.NewController(ctx, m.client, m.informers.Core().V1().Pods(), m.informers.Batch().V1().Jobs(), nil, nil)
-	return func(ctx context.Context) { c.Run(ctx, workers) }, err
-}
-
-func (m *manager) cronJobs(ctx context.Context) (run, error) {
-	batch := m.informers.Batch().V1()
-	c, err := cronjob.NewControllerV2(ctx, batch.Jobs(), batch.CronJobs(), m.client)
-	return func(ctx context.Context) { c.Run(ctx, workers) }, err
-}
-
-func (m *manager) finishedJobs(ctx context.Context) (run, error) {
-	c := ttlafterfinished.New(ctx, m.informers.Batch().V1().Jobs(), m.client)
-	return func(ctx context.Context) { c.Run(ctx, workers) }, nil
 }
 
 func (m *manager) endpoints(ctx context.Context) (run, error) {
@@ -234,47 +168,6 @@ func (m *manager) endpointSlices(ctx context.Context) (run, error) {
 func (m *manager) namespaces(ctx context.Context) (run, error) {
 	c := namespace.NewNamespaceController(ctx, m.client, m.metadata, m.client.Discovery().ServerPreferredNamespacedResources,
 		m.informers.Core().V1().Namespaces(), namespaceResync, corev1.FinalizerKubernetes)
-	return func(ctx context.Context) { c.Run(ctx, workers) }, nil
-}
-
-func (m *manager) serviceAccounts(ctx context.Context) (run, error) {
-	core := m.informers.Core().V1()
-	c, err := serviceaccount.NewServiceAccountsController(klog.FromContext(ctx), core.ServiceAccounts(), core.Namespaces(), m.client,
-		serviceaccount.DefaultServiceAccountsControllerOptions())
-	return func(ctx context.Context) { c.Run(ctx, workers) }, err
-}
-
-func (m *manager) serviceAccountTokens(ctx context.Context) (run, error) {
-	key, err := keyutil.PrivateKeyFromFile(m.ServiceAccountKey)
-	if err != nil {
-		return nil, err
-	}
-	ca, err := os.ReadFile(m.ServingCert)
-	if err != nil {
-		return nil, err
-	}
-	generator, err := tokens.JWTTokenGenerator(tokens.LegacyIssuer, key)
-	if err != nil {
-		return nil, err
-	}
-	core := m.informers.Core().V1()
-	c, err := serviceaccount.NewTokensController(klog.FromContext(ctx), core.ServiceAccounts(), core.Secrets(), m.client,
-		serviceaccount.TokensControllerOptions{TokenGenerator: generator, RootCA: ca})
-	return func(ctx context.Context) { c.Run(ctx, workers) }, err
-}
-
-func (m *manager) rootCA(context.Context) (run, error) {
-	ca, err := os.ReadFile(m.ServingCert)
-	if err != nil {
-		return nil, err
-	}
-	core := m.informers.Core().V1()
-	c, err := rootcacertpublisher.NewPublisher(core.ConfigMaps(), core.Namespaces(), m.client, ca)
-	return func(ctx context.Context) { c.Run(ctx, 1) }, err
-}
-
-func (m *manager) clusterRoles(context.Context) (run, error) {
-	c := clusterroleaggregation.NewClusterRoleAggregation(m.informers.Rbac().V1().ClusterRoles(), m.client.RbacV1())
 	return func(ctx context.Context) { c.Run(ctx, workers) }, nil
 }
 

@@ -3,7 +3,6 @@ package controllers
 import (
 	"context"
 	"fmt"
-	"log/slog"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -11,8 +10,8 @@ import (
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
-	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
+	"k8s.io/klog/v2"
 
 	"github.com/upcommerce/backout/tests/env/sandbox/controlplane"
 )
@@ -20,11 +19,10 @@ import (
 // Schedule binds pods to the only node until ctx ends, in place of kube-scheduler. It observes scheduling gates, the name of
 // the scheduler, node selectors and required node affinity. It knows neither resources nor taints, nor the affinity of pods.
 func Schedule(ctx context.Context, o controlplane.Options) error {
-	config, err := clientcmd.BuildConfigFromFlags("", o.Kubeconfig)
+	config, err := o.ClientConfig()
 	if err != nil {
-		return fmt.Errorf("read the kubeconfig of the scheduler: %w", err)
+		return err
 	}
-	config.QPS = -1
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return fmt.Errorf("make a client for the scheduler: %w", err)
@@ -80,7 +78,7 @@ func (s *scheduler) bind(ctx context.Context, pod *corev1.Pod) {
 			Target:     corev1.ObjectReference{Kind: "Node", Name: node.Name},
 		}, metav1.CreateOptions{})
 		if err != nil && ctx.Err() == nil {
-			slog.InfoContext(ctx, "pod is not bound", "namespace", pod.Namespace, "pod", pod.Name, "err", err)
+			klog.FromContext(ctx).Info("pod is not bound", "namespace", pod.Namespace, "pod", pod.Name, "err", err)
 		}
 		return
 	}
