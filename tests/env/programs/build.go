@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"syscall"
 	"time"
 )
@@ -96,11 +97,14 @@ func (b Binary) command(ctx context.Context, path string, extra ...string) *exec
 	return cmd
 }
 
-// environment is that of go commands. The compiler works on one package at a time and ends: without garbage collection below two
-// gigabytes it takes a tenth less processor time.
+// fewProcessors is how many compilers may have two gigabytes each.
+const fewProcessors = 4
+
+// environment is that of go commands. A compiler works on one package and ends: without garbage collection below two gigabytes it
+// takes a tenth less processor time.
 func environment() []string {
 	env := append(os.Environ(), "GOWORK=off")
-	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
+	if runtime.NumCPU() <= fewProcessors && os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
 		env = append(env, "GOGC=off", "GOMEMLIMIT=2GiB")
 	}
 	return env

@@ -17,8 +17,8 @@ import (
 
 // Work is how far a compilation is.
 type Work struct {
-	// Programs are being built, and Package was begun last; "" before the first.
-	Programs, Package string
+	// Programs are being built.
+	Programs string
 	// Done of Packages are compiled. Packages is 0 until they are counted.
 	Done, Packages int
 	// Share of the work is done, 0 to 1, by the size of the packages.
@@ -148,7 +148,6 @@ type compilation struct {
 
 	mu       sync.Mutex
 	building []string         // programs
-	last     string           // package
 	sizes    map[string]int64 // of the packages that were not compiled when they were counted
 	total    int64
 	counted  bool
@@ -205,7 +204,6 @@ func (c *compilation) end(b Binary) {
 func (c *compilation) compile(name string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.last = name
 	c.compiled[name] = true
 }
 
@@ -262,7 +260,7 @@ func (c *compilation) add(list string) {
 func (c *compilation) work() Work {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	w := Work{Programs: strings.Join(c.building, " and "), Package: c.last, Took: time.Since(c.begun)}
+	w := Work{Programs: strings.Join(c.building, " and "), Took: time.Since(c.begun)}
 	if !c.counted {
 		return w
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -50,7 +51,8 @@ type result struct {
 	tests []test
 	// broken is how the package failed outside of a test; "" if it did not.
 	broken string
-	log    string // path
+	log    string          // path
+	open   map[string]bool // tests that have begun and not ended
 }
 
 // test is the outcome of one test or subtest.
@@ -95,11 +97,14 @@ func (s *suite) runAll(ctx context.Context, all []testPackage) []result {
 
 // runOne runs the tests of a package. Its log has all that they print.
 func (s *suite) runOne(ctx context.Context, p testPackage) result {
-	r := result{testPackage: p, log: filepath.Join(s.logs, strings.ReplaceAll(p.name(), "/", "-")+".log")}
+	r := result{testPackage: p, open: map[string]bool{}, log: filepath.Join(s.logs, strings.ReplaceAll(p.name(), "/", "-")+".log")}
 	begun := time.Now()
 	err := s.follow(ctx, &r)
 	r.took = time.Since(begun)
-	if err != nil && !slices.ContainsFunc(r.tests, func(t test) bool { return t.outcome == "fail" }) {
+	switch unfinished := slices.Sorted(maps.Keys(r.open)); {
+	case err != nil && len(unfinished) > 0:
+		r.broken = fmt.Sprintf("%v in the middle of %s", err, strings.Join(unfinished, ", "))
+	case err != nil && !slices.ContainsFunc(r.tests, func(t test) bool { return t.outcome == "fail" }):
 		r.broken = err.Error()
 	}
 	return r
@@ -152,6 +157,8 @@ func (s *suite) read(from io.Reader, log io.Writer, r *result) {
 
 func (s *suite) note(e event, log io.Writer, r *result, last map[string]string) {
 	switch e.Action {
+	case "run":
+		r.open[e.Test] = true
 	case "output", "build-output":
 		_, _ = io.WriteString(log, e.Output)
 		if s.run != "" {
@@ -166,6 +173,7 @@ func (s *suite) note(e event, log io.Writer, r *result, last map[string]string) 
 		if e.Test == "" {
 			return
 		}
+		delete(r.open, e.Test)
 		t := test{name: e.Test, outcome: e.Action, took: time.Duration(e.Elapsed * float64(time.Second))}
 		if t.outcome == "skip" {
 			t.reason = last[e.Test]

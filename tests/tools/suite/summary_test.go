@@ -9,7 +9,7 @@ import (
 
 func TestTheSummaryNamesFailuresSkipsAndTheSlowest(t *testing.T) {
 	s := suite{out: io.Discard}
-	r := result{testPackage: testPackage{module: ".", path: "e2e/shop"}, log: "bin/test-logs/e2e-shop.log"}
+	r := result{testPackage: testPackage{module: ".", path: "e2e/shop"}, log: "bin/test-logs/e2e-shop.log", open: map[string]bool{}}
 	var log strings.Builder
 	s.read(strings.NewReader(`{"Action":"run","Test":"TestA"}
 {"Action":"output","Test":"TestA","Output":"=== RUN   TestA\n"}
@@ -22,6 +22,9 @@ not json
 {"Action":"fail","Test":"TestC","Elapsed":1}
 {"Action":"fail","Elapsed":5}`), &log, &r)
 	broken := result{testPackage: testPackage{module: "tools/images", path: "."}, broken: "exit status 1", log: "images.log"}
+	if len(r.open) != 0 {
+		t.Errorf("tests that have ended count as open: %v", r.open)
+	}
 	var out strings.Builder
 	if !summarize(&out, []result{r, broken}, 61*time.Second) {
 		t.Error("a run with a failure counts as passed")

@@ -1,5 +1,6 @@
 // Command compile builds programs of this repository into tests/.bin and shows, on one line, what is being compiled, how much is
-// done, and the time left: compile PROGRAM... then PROGRAM... ahead PROGRAM... It imports the standard library alone, so that it runs seconds after a first checkout.
+// done, and the time left: compile PROGRAM... then PROGRAM... ahead PROGRAM... It imports the standard library alone, so that it
+// runs seconds after a first checkout.
 package main
 
 import (
