@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -55,6 +56,8 @@ type shop struct {
 	custom  dynamic.Interface
 	url     string
 	http    *http.Client
+	// answered is the number of requests that count has sent and got an answer to.
+	answered atomic.Int64
 }
 
 func openShop(t *testing.T) *shop {
@@ -241,6 +244,7 @@ func (s *shop) count(t *testing.T, host string, n int) map[string]int {
 				if err != nil {
 					answer = err.Error()
 				}
+				s.answered.Add(1)
 				mu.Lock()
 				answers[answer]++
 				mu.Unlock()
@@ -251,19 +255,20 @@ func (s *shop) count(t *testing.T, host string, n int) map[string]int {
 	return answers
 }
 
-// awaitOnlyStable waits until the stable Service alone answers. While both answer, the
-// first answer of either one does not say which weights it was sent by.
-func (s *shop) awaitOnlyStable(t *testing.T) {
+// awaitOnly waits until the Service alone answers. While both answer, the first answer of
+// either one does not say which weights it was sent by.
+func (s *shop) awaitOnly(t *testing.T, service string) {
 	t.Helper()
 	eventually(t, func() error {
-		if got := s.count(t, "shop.local", 20); got["shop"] != 20 {
-			return fmt.Errorf("the answers were %v, want those of shop only", got)
+		if got := s.count(t, "shop.local", 20); got[service] != 20 {
+			return fmt.Errorf("the answers were %v, want those of %s only", got, service)
 		}
 		return nil
 	})
 }
 
-// awaitAnswer sends requests until it gets the wanted answer, and returns how long that took.
+// awaitAnswer sends requests until it gets the wanted answer, and returns how long that took. It waits for a change only if no
+// request got that answer before.
 func (s *shop) awaitAnswer(t *testing.T, host, want string, with ...func(*http.Request)) time.Duration {
 	t.Helper()
 	began := time.Now()
@@ -306,15 +311,17 @@ func TestRouterServesIngresses(t *testing.T) {
 	})
 	t.Run("a total of 1000 allows smaller shares", func(t *testing.T) {
 		s.annotate(t, map[string]string{"canary-weight-total": "1000", "canary-weight": "1000"})
-		s.awaitAnswer(t, "shop.local", "shop-canary")
+		s.awaitOnly(t, "shop-canary")
 		s.annotate(t, map[string]string{"canary-weight": "5"})
 		s.awaitAnswer(t, "shop.local", "shop")
 		wantCount(t, s.count(t, "shop.local", 1000), map[string]int{"shop": 995, "shop-canary": 5})
-		s.annotate(t, map[string]string{"canary-weight-total": ""})
 	})
 	t.Run("a new weight takes effect at once", func(t *testing.T) {
+		// A weight of 5 of 1000 looks like one of 0 for as many as 200 requests; one of 100 does not.
+		s.annotate(t, map[string]string{"canary-weight-total": "", "canary-weight": "100"})
+		s.awaitOnly(t, "shop-canary")
 		s.annotate(t, map[string]string{"canary-weight": "0"})
-		s.awaitOnlyStable(t)
+		s.awaitAnswer(t, "shop.local", "shop")
 		for range 5 {
 			s.annotate(t, map[string]string{"canary-weight": "100"})
 			up := s.awaitAnswer(t, "shop.local", "shop-canary")
@@ -353,7 +360,13 @@ func (s *shop) podDies(t *testing.T) {
 	s.addSlice(t, "shop", "shop-2", 8083)
 	s.awaitAnswer(t, "shop.local", "shop-2")
 	killed := make(chan error, 1)
-	time.AfterFunc(50*time.Millisecond, func() { killed <- second.Signal(syscall.SIGKILL) })
+	s.answered.Store(0)
+	go func() {
+		for s.answered.Load() < 200 {
+			time.Sleep(time.Millisecond)
+		}
+		killed <- second.Signal(syscall.SIGKILL)
+	}()
 	answers := s.count(t, "shop.local", 3000)
 	if err := <-killed; err != nil {
 		t.Fatal(err)
@@ -395,9 +408,9 @@ func (s *shop) precedence(t *testing.T) {
 	expect("weight 100, cookie never, header with another value", "shop", cookie("never"), header("perhaps"))
 
 	s.annotate(t, map[string]string{"canary-weight": "0", "canary-by-header-value": "plum"})
-	s.awaitAnswer(t, "shop.local", "shop-canary", header("plum"))
+	s.awaitAnswer(t, "shop.local", "shop", header("always")) // a header value that does not match; before, it did
 	expect("weight 0", "shop")
-	expect("weight 0, a header value that does not match", "shop", header("always"))
+	expect("weight 0, a header value that matches", "shop-canary", header("plum"))
 	expect("weight 0, cookie always", "shop-canary", cookie("always"))
 	s.annotate(t, map[string]string{"canary-by-header": "", "canary-by-header-value": "", "canary-by-cookie": ""})
 	s.awaitAnswer(t, "shop.local", "shop", cookie("always"))
@@ -448,6 +461,7 @@ func TestRouterServesHTTPRoutes(t *testing.T) {
 			{"op":"replace","path":"/spec/rules/0/backendRefs/1/weight","value":%d}]`, stable, canary))
 	}
 	s.awaitAnswer(t, "shop.local", "shop")
+	s.awaitAnswer(t, "shop.local", "shop-canary")
 
 	t.Run("weights of 80 and 20 are exactly 800 and 200 of 1000", func(t *testing.T) {
 		wantCount(t, s.count(t, "shop.local", 1000), map[string]int{"shop": 800, "shop-canary": 200})
@@ -457,7 +471,7 @@ func TestRouterServesHTTPRoutes(t *testing.T) {
 	})
 	t.Run("a new weight takes effect at once", func(t *testing.T) {
 		weigh(100, 0)
-		s.awaitOnlyStable(t)
+		s.awaitOnly(t, "shop")
 		for range 5 {
 			weigh(0, 100)
 			up := s.awaitAnswer(t, "shop.local", "shop-canary")
