@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -60,7 +61,8 @@ type test struct {
 	name    string
 	outcome string // "pass", "fail" or "skip"
 	took    time.Duration
-	reason  string // of a skip
+	reason  string   // of a skip
+	said    []string // the last lines of a failure that its own test file printed
 }
 
 // event is a line of go test -json.
@@ -141,13 +143,13 @@ func (s *suite) follow(ctx context.Context, r *result) (err error) {
 
 // read reads the output of go test -json into the log and the result.
 func (s *suite) read(from io.Reader, log io.Writer, r *result) {
-	last := map[string]string{} // line of each test, which is the reason of a skip
+	said := map[string]words{} // by test
 	lines := bufio.NewReader(from)
 	for {
 		line, err := lines.ReadBytes('\n')
 		var e event
 		if json.Unmarshal(line, &e) == nil {
-			s.note(e, log, r, last)
+			s.note(e, log, r, said)
 		}
 		if err != nil {
 			return
@@ -155,7 +157,39 @@ func (s *suite) read(from io.Reader, log io.Writer, r *result) {
 	}
 }
 
-func (s *suite) note(e event, log io.Writer, r *result, last map[string]string) {
+// words are what a test has printed.
+type words struct {
+	last  string   // line
+	lines []string // the last ones of its own test file
+}
+
+// The bounds of what a summary repeats of a failure's log.
+const (
+	keptLines = 5
+	keptRunes = 300
+)
+
+// inTestFile is the beginning of a line that a test printed with t.Error, t.Fatal or t.Log.
+var inTestFile = regexp.MustCompile(`^\w+_test\.go:\d+: `)
+
+// add takes a line of output.
+func (w words) add(output string) words {
+	text := strings.TrimSpace(output)
+	if text == "" || strings.HasPrefix(text, "---") || strings.HasPrefix(text, "===") {
+		return w
+	}
+	w.last = text
+	if inTestFile.MatchString(text) {
+		if line := []rune(text); len(line) > keptRunes {
+			text = string(line[:keptRunes]) + " ..."
+		}
+		w.lines = append(w.lines, text)
+		w.lines = w.lines[max(0, len(w.lines)-keptLines):]
+	}
+	return w
+}
+
+func (s *suite) note(e event, log io.Writer, r *result, said map[string]words) {
 	switch e.Action {
 	case "run":
 		r.open[e.Test] = true
@@ -166,9 +200,7 @@ func (s *suite) note(e event, log io.Writer, r *result, last map[string]string) 
 			_, _ = io.WriteString(s.out, e.Output)
 			s.mu.Unlock()
 		}
-		if text := strings.TrimSpace(e.Output); text != "" && !strings.HasPrefix(text, "---") && !strings.HasPrefix(text, "===") {
-			last[e.Test] = text
-		}
+		said[e.Test] = said[e.Test].add(e.Output)
 	case "pass", "fail", "skip":
 		if e.Test == "" {
 			return
@@ -176,9 +208,10 @@ func (s *suite) note(e event, log io.Writer, r *result, last map[string]string) 
 		delete(r.open, e.Test)
 		t := test{name: e.Test, outcome: e.Action, took: time.Duration(e.Elapsed * float64(time.Second))}
 		if t.outcome == "skip" {
-			t.reason = last[e.Test]
+			t.reason = said[e.Test].last
 		}
 		if t.outcome == "fail" {
+			t.said = said[e.Test].lines
 			s.printf("FAIL     %s %s", r.name(), t.name)
 		}
 		r.tests = append(r.tests, t)

@@ -28,8 +28,9 @@ type named struct {
 	test
 }
 
-// summarize prints the counts, the failures with their logs, the skips with their reasons, and the slowest tests. It reports
-// whether anything failed. Counts are of tests and subtests; the slowest are tests only, because subtests are part of them.
+// summarize prints the counts, the failures with their logs and what each said last, the skips with their reasons, and the slowest
+// tests. It reports whether anything failed. Counts are of tests and subtests; the slowest are tests only, because subtests are
+// part of them.
 func summarize(out io.Writer, results []result, took time.Duration) (failed bool) {
 	count := map[string]int{}
 	var top, skips, fails []named
@@ -68,6 +69,9 @@ func summarize(out io.Writer, results []result, took time.Duration) (failed bool
 	for _, n := range fails {
 		failed = true
 		fmt.Fprintf(out, "FAILED   %s %s; %s\n", n.result.name(), n.test.name, n.log)
+		for _, line := range n.said {
+			fmt.Fprintf(out, "           %s\n", line)
+		}
 	}
 	fmt.Fprintf(out, "%d passed, %d failed, %d skipped in %s\n", count["pass"], count["fail"], count["skip"], took.Round(time.Second))
 	return failed

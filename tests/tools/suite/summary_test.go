@@ -19,6 +19,8 @@ func TestTheSummaryNamesFailuresSkipsAndTheSlowest(t *testing.T) {
 not json
 {"Action":"pass","Test":"TestB/part","Elapsed":3}
 {"Action":"pass","Test":"TestB","Elapsed":3.25}
+{"Action":"output","Test":"TestC","Output":"    c_test.go:7: the first page was blue, want green\n"}
+{"Action":"output","Test":"TestC","Output":"    start.go:9: the control plane's log\n"}
 {"Action":"fail","Test":"TestC","Elapsed":1}
 {"Action":"fail","Elapsed":5}`), &log, &r)
 	broken := result{testPackage: testPackage{module: "tools/images", path: "."}, broken: "exit status 1", log: "images.log"}
@@ -37,6 +39,7 @@ The slowest tests
 skipped  e2e/shop TestA: a_test.go:1: no containerd here
 FAILED   images: exit status 1; images.log
 FAILED   e2e/shop TestC; bin/test-logs/e2e-shop.log
+           c_test.go:7: the first page was blue, want green
 2 passed, 1 failed, 1 skipped in 1m1s
 `
 	if got := out.String(); got != want {
