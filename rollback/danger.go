@@ -17,9 +17,11 @@ const (
 	DangerUnbuildable DangerKind = "unbuildable"
 	// DangerImmutable: the API server refuses a change.
 	DangerImmutable DangerKind = "immutable"
-	// DangerNamespace and DangerPVC: the rollback would delete one.
-	DangerNamespace DangerKind = "namespace"
-	DangerPVC       DangerKind = "pvc"
+	// DangerForeign: the rollback would write an object that is not the release's own, because
+	// it is outside of the release's namespace, cluster-scoped, or another release's.
+	DangerForeign DangerKind = "foreign"
+	// DangerPVC: the rollback would delete a PersistentVolumeClaim.
+	DangerPVC DangerKind = "pvc"
 	// DangerSecret: the rollback would give a Secret an old value.
 	DangerSecret DangerKind = "secret"
 	// DangerHook: an upgrade hook ran since the target, and the rollback does not undo it.
@@ -32,5 +34,5 @@ const (
 
 // AllowableDangers returns the kinds that an operator may allow.
 func AllowableDangers() []DangerKind {
-	return []DangerKind{DangerNamespace, DangerPVC, DangerSecret, DangerHook, DangerStable, DangerReplicas}
+	return []DangerKind{DangerPVC, DangerSecret, DangerHook, DangerStable, DangerReplicas}
 }

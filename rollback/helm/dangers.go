@@ -155,10 +155,6 @@ func secretData(o *unstructured.Unstructured) map[string]any {
 func deletionDangers(name string, live *unstructured.Unstructured) []rollback.Danger {
 	deleted := "the rollback would delete " + name
 	switch live.GetKind() {
-	case "Namespace":
-		return []rollback.Danger{{Kind: rollback.DangerNamespace, What: deleted + " and everything in it"}}
-	case "CustomResourceDefinition":
-		return []rollback.Danger{{Kind: rollback.DangerNamespace, What: deleted + " and all objects of that kind, in every namespace"}}
 	case "PersistentVolumeClaim":
 		return []rollback.Danger{{Kind: rollback.DangerPVC, What: deleted}}
 	case "StatefulSet":

@@ -58,7 +58,6 @@ func TestDeletionDangers(t *testing.T) {
 		manifest string
 		want     rollback.DangerKind
 	}{
-		"a definition":                      {"kind: CustomResourceDefinition", rollback.DangerNamespace},
 		"claims deleted with a StatefulSet": {"kind: StatefulSet\nspec: {persistentVolumeClaimRetentionPolicy: {whenDeleted: Delete}}", rollback.DangerPVC},
 		"claims that stay":                  {"kind: StatefulSet\nspec: {persistentVolumeClaimRetentionPolicy: {whenDeleted: Retain}}", ""},
 		"anything else":                     {"kind: Service", ""},

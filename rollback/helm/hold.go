@@ -12,15 +12,17 @@ import (
 	"github.com/upcommerce/backout/rollback"
 )
 
-// holdingClient is Helm's Kubernetes client with three differences: in the objects that
-// it writes, the canary's weight is zero and a number of replicas that an autoscaler set
-// stays; and an object that it could not delete is an error.
+// holdingClient is Helm's Kubernetes client with four differences: it leaves objects alone
+// that are not the release's own; in those that it writes, the canary's weight is zero and
+// a number of replicas that an autoscaler set stays; and an object that it could not delete
+// is an error.
 //
 // Helm writes object by object without waiting for pods: without the hold, it would
 // restore the canary's weight while the bad pods still serve.
 type holdingClient struct {
 	*kube.Client
 	ctx context.Context //nolint:containedctx // Helm's client takes none; this one lives for one call.
+	confined confinement
 	// hold sets the weight to zero in a decoded object; nil holds nothing.
 	hold func(object rollback.Object)
 	// scalers reads the objects of a namespace that are autoscaled.
@@ -29,6 +31,7 @@ type holdingClient struct {
 
 // Update prepares target as planned, then Helm writes it.
 func (h *holdingClient) Update(original, target kube.ResourceList, force bool) (*kube.Result, error) {
+	original, target = h.confined.within(original), h.confined.within(target)
 	if err := h.prepare(original, target); err != nil {
 		return &kube.Result{}, err
 	}
@@ -41,6 +44,7 @@ func (h *holdingClient) Update(original, target kube.ResourceList, force bool) (
 
 // UpdateThreeWayMerge does the same as Update.
 func (h *holdingClient) UpdateThreeWayMerge(original, target kube.ResourceList, force bool) (*kube.Result, error) {
+	original, target = h.confined.within(original), h.confined.within(target)
 	if err := h.prepare(original, target); err != nil {
 		return &kube.Result{}, err
 	}

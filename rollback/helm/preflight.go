@@ -79,7 +79,13 @@ func (c *Client) newDryRun(ctx context.Context, p rollback.Plan) (*dryRun, error
 			continue
 		}
 		helm := c.kube(ctx, p.Key.Namespace)
-		if *side.built, err = c.build(helm, stored.Manifest); err == nil {
+		if *side.built, err = c.build(helm, stored.Manifest); err == nil && side.number == p.Target {
+			t.targetRevision = stored
+			t.hooks, err = c.rollbackHooks(helm, stored)
+		} else if err == nil {
+			t.suspectRevision = stored
+		}
+		if err == nil {
 			continue
 		}
 		if away := helm.IsReachable(); away != nil {

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"helm.sh/helm/v3/pkg/kube"
+	"helm.sh/helm/v3/pkg/release"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -31,6 +32,10 @@ type dryRun struct {
 	// targetObjects are the same, built.
 	suspect, target               rollback.Manifest
 	suspectObjects, targetObjects kube.ResourceList
+	// hooks are those that the rollback runs, built.
+	hooks kube.ResourceList
+	// suspectRevision and targetRevision are set if their objects are built.
+	suspectRevision, targetRevision *release.Release
 
 	mu      sync.Mutex
 	dangers []rollback.Danger
@@ -57,6 +62,14 @@ func (t *dryRun) buildable() bool { return !t.notBuildable }
 
 // run dry-runs every write, prepared as the rollback prepares it, some at a time.
 func (t *dryRun) run(ctx context.Context) error {
+	confined, err := t.client.confine(ctx, t.plan.Key, sides{
+		original: t.suspectObjects, target: t.targetObjects, hooks: t.hooks, from: t.suspectRevision, to: t.targetRevision,
+	})
+	if err != nil {
+		return err
+	}
+	t.addDangers(confined.dangers...)
+	t.suspectObjects, t.targetObjects = confined.within(t.suspectObjects), confined.within(t.targetObjects)
 	prepared := holdingClient{Client: t.client.kube(ctx, t.plan.Key.Namespace), ctx: ctx, hold: t.plan.Hold, scalers: t.client.scalers}
 	if err := prepared.prepare(t.suspectObjects, t.targetObjects); err != nil {
 		if _, refused := refusalKind(err); !refused {
@@ -155,9 +168,6 @@ func (t *dryRun) noteRefusal(info *resource.Info, err error) error {
 	if !refused {
 		return err
 	}
-	if apierrors.IsNotFound(err) && t.makesNamespace(info.Namespace) {
-		return nil // Helm creates the namespace first
-	}
 	if strings.Contains(err.Error(), "does not support dry run") {
 		return nil // a webhook with side effects is not called by a dry run
 	}
@@ -167,16 +177,6 @@ func (t *dryRun) noteRefusal(info *resource.Info, err error) error {
 	}
 	t.addDangers(rollback.Danger{Kind: kind, What: t.title(info) + ": the API server refuses the change: " + reason})
 	return nil
-}
-
-// makesNamespace reports whether the target declares the namespace.
-func (t *dryRun) makesNamespace(name string) bool {
-	for _, info := range t.targetObjects {
-		if info.Mapping.GroupVersionKind.Kind == "Namespace" && info.Name == name {
-			return true
-		}
-	}
-	return false
 }
 
 // original returns the object that Helm compares the target's with: the suspect

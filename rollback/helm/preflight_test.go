@@ -63,9 +63,8 @@ func TestDangers(t *testing.T) {
 		words                 []string
 	}{
 		"a Namespace of the chart": {
-			suspect: object("Namespace", ""), live: object("Namespace", ""), kind: rollback.DangerNamespace, words: []string{"Namespace extra"},
+			suspect: object("Namespace", ""), live: object("Namespace", ""), kind: rollback.DangerForeign, words: []string{"delete Namespace extra"},
 		},
-		"a Namespace that is gone already": {suspect: object("Namespace", "")},
 		"a claim":                          {suspect: object("PersistentVolumeClaim", ""), live: object("PersistentVolumeClaim", ""), kind: rollback.DangerPVC, words: []string{"extra"}},
 		"a claim that Helm keeps": {
 			suspect: object("PersistentVolumeClaim", ""),
@@ -136,24 +135,6 @@ func TestSecretsAreNotQuoted(t *testing.T) {
 			t.Errorf("the danger names the Secret, and not its data: got %q", d.What)
 		}
 	}
-}
-
-// TestPreflightOfANewNamespace: there are no dry runs in a namespace that does not exist
-// yet.
-func TestPreflightOfANewNamespace(t *testing.T) {
-	c := newCluster(t)
-	c.revision(t, 4, release.StatusSuperseded, manifest("v2", "20")+"---\napiVersion: v1\nkind: Namespace\nmetadata: {name: side}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: inside, namespace: side}\n")
-	c.revision(t, 5, release.StatusDeployed, manifest("v3", "20"))
-	c.refuse = func(method, object string) metav1.Status {
-		if method+" "+object == "POST configmaps/inside" {
-			return metav1.Status{Code: 404, Reason: metav1.StatusReasonNotFound, Message: `namespaces "side" not found`}
-		}
-		return metav1.Status{}
-	}
-	expectDanger(t, c.preflight(t, 4), "")
-	delete(c.objects, "secrets/"+secretName(4))
-	c.revision(t, 4, release.StatusSuperseded, manifest("v2", "20")+"---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: inside, namespace: side}\n")
-	expectDanger(t, c.preflight(t, 4), rollback.DangerUnbuildable, "side/inside")
 }
 
 // TestUpgradeHooksAreDangers: a rollback does not undo what they did.

@@ -1,7 +1,6 @@
 package helm
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -23,7 +22,8 @@ import (
 // update strategy OnDelete, the pods have to be ready, and the canary's also have to be
 // of the newest template: an older one is no backend of the revision.
 //
-// If not, waiting says what is missing. Ready does not wait for other kinds.
+// If not, waiting says what is missing. Ready does not wait for other kinds, nor for
+// workloads outside of the release's namespace, which no rollback writes.
 func (c *Client) Ready(ctx context.Context, k rollback.Key, revision int) (ready bool, waiting string, err error) {
 	declared, err := c.Manifest(ctx, k, revision)
 	if err != nil {
@@ -33,8 +33,8 @@ func (c *Client) Ready(ctx context.Context, k rollback.Key, revision int) (ready
 	for _, object := range declared {
 		o := &unstructured.Unstructured{Object: object}
 		viewer, err := polymorphichelpers.StatusViewerFor(o.GroupVersionKind().GroupKind())
-		if err != nil {
-			continue // not a kind that is rolled out
+		if err != nil || o.GetNamespace() != "" && o.GetNamespace() != k.Namespace {
+			continue // not a kind that is rolled out, or not the release's own
 		}
 		live, err := c.readWorkload(ctx, k, o)
 		if apierrors.IsNotFound(err) {
@@ -64,7 +64,7 @@ func (c *Client) Ready(ctx context.Context, k rollback.Key, revision int) (ready
 
 // readWorkload reads the live object of a declared workload.
 func (c *Client) readWorkload(ctx context.Context, k rollback.Key, o *unstructured.Unstructured) (*unstructured.Unstructured, error) {
-	gvk, namespace := o.GroupVersionKind(), cmp.Or(o.GetNamespace(), k.Namespace)
+	gvk, namespace := o.GroupVersionKind(), k.Namespace
 	// Workloads are Kubernetes' own kinds: the mapper always knows them.
 	mapping, err := c.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
 	if err != nil {

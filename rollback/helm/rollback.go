@@ -30,7 +30,8 @@ import (
 // RollBack returns rollback.ErrRevisionChanged, having changed nothing, if the newest
 // revision is not the planned one; also, after it has begun, if another client wrote the
 // new revision meanwhile. It returns an error, having changed nothing, if a manifest
-// cannot be built or the newest revision is pending. Any other error may leave behind
+// cannot be built, if an object would have to be written that is not the release's own, or
+// if the newest revision is pending. Any other error may leave behind
 // the new revision, as failed or as pending-rollback, and objects between the two
 // revisions.
 //
@@ -47,13 +48,14 @@ func (c *Client) RollBack(ctx context.Context, p rollback.Plan) (int, error) {
 	if err := guarded.checkPlan(); err != nil {
 		return 0, err // else prepare could fail to read a revision that is gone
 	}
-	if err := c.prepare(guarded, objects); err != nil {
+	confined, err := c.prepare(guarded, objects)
+	if err != nil {
 		return 0, err
 	}
 	run := action.NewRollback(&action.Configuration{
 		RESTClientGetter: getter{client: c, namespace: p.Key.Namespace, config: c.config},
 		Releases:         storage.Init(guarded),
-		KubeClient:       &holdingClient{Client: objects, ctx: ctx, hold: p.Hold, scalers: c.scalers},
+		KubeClient:       &holdingClient{Client: objects, ctx: ctx, confined: confined, hold: p.Hold, scalers: c.scalers},
 		Log:              c.debug(ctx),
 		HookOutputFunc:   func(_, _, _ string) io.Writer { return io.Discard },
 	})
@@ -91,26 +93,39 @@ func (c *Client) guard(ctx context.Context, p rollback.Plan) *guard {
 }
 
 // prepare does in advance what could otherwise fail after Helm has written the new
-// revision, which would then be left behind: it builds the objects of both sides and
-// reads the autoscalers.
-func (c *Client) prepare(g *guard, objects *kube.Client) error {
+// revision, which would then be left behind: it builds the objects of both sides, finds
+// those that are not the release's own, and reads the autoscalers. If the rollback would
+// have to write an object of others, it returns an error.
+func (c *Client) prepare(g *guard, objects *kube.Client) (confinement, error) {
+	k := g.plan.Key
 	live, err := g.liveManifest()
 	if err != nil {
-		return err
+		return confinement{}, err
 	}
-	target, err := g.revision(g.plan.Target)
+	var s sides
+	if s.from, err = g.revision(g.plan.Suspect.Number); err != nil {
+		return confinement{}, err
+	}
+	if s.to, err = g.revision(g.plan.Target); err != nil {
+		return confinement{}, err
+	}
+	if s.original, err = c.build(objects, live); err != nil {
+		return confinement{}, fmt.Errorf("build the objects of %s revision %d: %w", k, g.plan.Suspect.Number, err)
+	}
+	if s.target, err = c.build(objects, s.to.Manifest); err == nil {
+		s.hooks, err = c.rollbackHooks(objects, s.to)
+	}
 	if err != nil {
-		return err
+		return confinement{}, fmt.Errorf("build the objects of %s revision %d: %w", k, g.plan.Target, err)
 	}
-	original, err := c.build(objects, live)
+	confined, err := c.confine(g.ctx, k, s)
+	if err == nil {
+		err = confined.err()
+	}
 	if err != nil {
-		return fmt.Errorf("build the objects of %s revision %d: %w", g.plan.Key, g.plan.Suspect.Number, err)
+		return confinement{}, fmt.Errorf("roll %s back to revision %d: %w", k, g.plan.Target, err)
 	}
-	wanted, err := c.build(objects, target.Manifest)
-	if err != nil {
-		return fmt.Errorf("build the objects of %s revision %d: %w", g.plan.Key, g.plan.Target, err)
-	}
-	return keepReplicas(g.ctx, original, wanted, c.scalers)
+	return confined, keepReplicas(g.ctx, confined.within(s.original), confined.within(s.target), c.scalers)
 }
 
 // build converts a manifest to the objects that Helm writes. The API may have been

@@ -98,7 +98,7 @@ func (c *cluster) dangers(t *testing.T) {
 		},
 		"namespace": {
 			will: v1, was: manifest(v2, "apiVersion: v1\nkind: Namespace\nmetadata: {name: of-the-chart}\n"),
-			want: map[rollback.DangerKind]string{rollback.DangerNamespace: "Namespace of-the-chart"},
+			want: map[rollback.DangerKind]string{rollback.DangerForeign: "Namespace of-the-chart"},
 		},
 		"pvc": {
 			will: v1, was: manifest(v2, with(claim, "%s", ""), with(claim, "%s", "-kept, annotations: {helm.sh/resource-policy: keep}")),

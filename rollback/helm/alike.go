@@ -1,0 +1,99 @@
+package helm
+
+import (
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"helm.sh/helm/v3/pkg/release"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/cli-runtime/pkg/resource"
+)
+
+// alike reports whether both sides declare an object alike, but for labels and annotations
+// that name the revision, the chart's version or a time.
+func (s sides) alike(before, after *resource.Info) bool {
+	from, ok := before.Object.(*unstructured.Unstructured)
+	to, okToo := after.Object.(*unstructured.Unstructured)
+	if !ok || !okToo {
+		return false
+	}
+	a, b := runtime.DeepCopyJSON(from.Object), runtime.DeepCopyJSON(to.Object)
+	names := [2][]string{namesOf(s.from), namesOf(s.to)}
+	for _, path := range [][]string{
+		{"metadata"}, {"spec", "template", "metadata"}, {"spec", "jobTemplate", "metadata"},
+		{"spec", "jobTemplate", "spec", "template", "metadata"},
+	} {
+		for _, part := range []string{"labels", "annotations"} {
+			at := append(slices.Clone(path), part)
+			if !sameTexts(take(a, at), take(b, at), names) {
+				return false
+			}
+		}
+	}
+	return reflect.DeepEqual(a, b)
+}
+
+// take removes the map at a path and returns it.
+func take(o map[string]any, path []string) map[string]any {
+	found, _, _ := unstructured.NestedMap(o, path...)
+	unstructured.RemoveNestedField(o, path...)
+	return found
+}
+
+// sameTexts compares labels or annotations. Two values of a key are the same if each
+// names its own revision.
+func sameTexts(a, b map[string]any, names [2][]string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for key, value := range a {
+		other, both := b[key]
+		if !both || value != other && !slices.Contains(revisionLabels(), key) && !(namesRevision(value, names[0]) && namesRevision(other, names[1])) {
+			return false
+		}
+	}
+	return true
+}
+
+// namesRevision reports whether the value is one of the revision's names, or a time.
+func namesRevision(value any, names []string) bool {
+	text, _ := value.(string)
+	return slices.Contains(names, text) || isTime(text)
+}
+
+// namesOf returns the texts that name a revision: its number, and the versions of its
+// chart.
+func namesOf(r *release.Release) []string {
+	names := []string{strconv.Itoa(r.Version)}
+	if r.Chart == nil || r.Chart.Metadata == nil {
+		return names
+	}
+	m := r.Chart.Metadata
+	for _, version := range []string{m.Version, m.AppVersion} {
+		if version == "" {
+			continue
+		}
+		label := strings.ReplaceAll(version, "+", "_") // a label holds no plus sign
+		names = append(names, version, label, "v"+version, m.Name+"-"+version, m.Name+"-"+label)
+	}
+	return names
+}
+
+// isTime reports whether the text is a date or a time, or the seconds, milliseconds or
+// nanoseconds since 1970 of a time between 2001 and 2286.
+func isTime(text string) bool {
+	for _, layout := range []string{
+		time.RFC3339Nano, time.DateTime, time.DateOnly, time.RFC1123, time.RFC1123Z, time.UnixDate, "20060102150405", "20060102-150405",
+		"2006-01-02T15:04:05", "2006-01-02-15-04-05", "2006-01-02 15:04:05.999999999 -0700 MST",
+	} {
+		if _, err := time.Parse(layout, text); err == nil {
+			return true
+		}
+	}
+	digits := strings.Trim(text, "0123456789") == ""
+	return digits && slices.Contains([]int{10, 13, 19}, len(text)) && text[0] != '0'
+}
