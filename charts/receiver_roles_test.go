@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 )
 
@@ -127,5 +128,37 @@ func TestReceiverShedChangesNothingButWeights(t *testing.T) {
 	granted := rights(one[*rbacv1.Role](t, more, "Role other/backout-rollback"))
 	if !slices.Contains(granted["persistentvolumeclaims"], "delete") {
 		t.Errorf("the Roles do not grant the extraRules of a target: %v", granted)
+	}
+}
+
+// Each target has a service account of its own, in backout's namespace, with rights in the target's namespace alone. backout itself may
+// do nothing there but become that account.
+func TestReceiverTargetsHaveAccountsOfTheirOwn(t *testing.T) {
+	r := receiver{set: "targets[0].namespace=shop,targets[0].releases={*},targets[1].namespace=payments,targets[1].releases={*}"}.operated().render(t)
+	for _, namespace := range []string{"shop", "payments"} {
+		account := "backout-target-" + namespace
+		if token := one[*corev1.ServiceAccount](t, r, "ServiceAccount backout/"+account).AutomountServiceAccountToken; token == nil || *token {
+			t.Errorf("ServiceAccount %s: pods would get a token of it", account)
+		}
+		for _, role := range []string{"shed", "rollback"} {
+			b := one[*rbacv1.RoleBinding](t, r, "RoleBinding "+namespace+"/backout-"+role)
+			want := []rbacv1.Subject{{Kind: "ServiceAccount", Name: account, Namespace: "backout"}}
+			if diff := cmp.Diff(want, b.Subjects); diff != "" {
+				t.Errorf("RoleBinding %s/%s (-want +got):\n%s", namespace, b.Name, diff)
+			}
+		}
+	}
+	granted := rights(one[*rbacv1.Role](t, r, "Role backout/backout"))["serviceaccounts backout-target-shop backout-target-payments"]
+	if diff := cmp.Diff([]string{"impersonate"}, granted); diff != "" {
+		t.Errorf("rights on the accounts (-want +got):\n%s", diff)
+	}
+	for key, o := range r.objects {
+		b, ok := o.(*rbacv1.RoleBinding)
+		if ok && b.Namespace != "backout" && b.Subjects[0].Name == "backout" {
+			t.Errorf("%s gives backout itself rights in a target", key)
+		}
+	}
+	if value := environmentOf(t, r)["BACKOUT_TARGET_ACCOUNTS"]; value != "shop:backout-target-shop,payments:backout-target-payments" {
+		t.Errorf("BACKOUT_TARGET_ACCOUNTS=%q", value)
 	}
 }

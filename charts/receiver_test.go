@@ -107,6 +107,7 @@ func TestReceiverSwitches(t *testing.T) {
 		{"rbac.create=false", []string{
 			"Role backout/backout", "Role canary-demo/backout-rollback", "Role canary-demo/backout-shed",
 			"RoleBinding backout/backout", "RoleBinding canary-demo/backout-rollback", "RoleBinding canary-demo/backout-shed",
+			"ServiceAccount backout/backout-target-canary-demo",
 		}},
 	} {
 		left := receiver{set: watched + "," + tt.set, files: dashboard}.operated().render(t)

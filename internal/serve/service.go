@@ -26,6 +26,7 @@ import (
 type service struct {
 	config   config
 	cluster  Cluster
+	accounts accounts
 	client   kubernetes.Interface
 	replica  string
 	registry *prometheus.Registry
@@ -48,13 +49,14 @@ type service struct {
 // newService connects the parts. They do not listen, work or send requests yet.
 func newService(c config, in Cluster, log *slog.Logger) (*service, error) {
 	registry := newRegistry()
-	in.Config = newAPIRequests(registry).count(in.Config)
+	as := accounts{own: in.Namespace, names: c.TargetAccounts}
+	in.Config = as.impersonate(newAPIRequests(registry).count(in.Config))
 	client, err := kubernetes.NewForConfig(helm.Typed(in.Config))
 	if err != nil {
 		return nil, fmt.Errorf("make a Kubernetes client: %w", err)
 	}
 	s := &service{
-		config: c, cluster: in, client: client, replica: replicaName(), registry: registry,
+		config: c, cluster: in, accounts: as, client: client, replica: replicaName(), registry: registry,
 		board: report.NewBoard(), log: log, answered: make(chan struct{}),
 	}
 	registry.MustRegister(report.NewCollector(s.board))
@@ -102,7 +104,7 @@ func (s *service) connectLedger() (err error) {
 }
 
 func (s *service) connectHelm() (err error) {
-	s.releases, err = helm.New(helm.Options{Config: s.cluster.Config, Fence: s.lease.Held, Log: s.log})
+	s.releases, err = helm.New(helm.Options{Config: s.cluster.Config, User: s.accounts.user, Fence: s.lease.Held, Log: s.log})
 	return err
 }
 

@@ -49,6 +49,10 @@ type Options struct {
 	Config *rest.Config
 	// Log is slog.Default if nil. Helm's own lines are logged at level debug.
 	Log *slog.Logger
+	// User returns the user name that the requests of a rollback impersonate, by the
+	// namespace of the release, whatever namespace its objects name; "" impersonates none,
+	// as Nil does.
+	User func(namespace string) string
 	// Fence is called before every request that writes, also before Helm's own. If it
 	// returns an error, nothing is sent, and the request fails with that error. Several
 	// goroutines may call it at once. Nil lets everything pass. Dry runs pass without a
@@ -60,6 +64,7 @@ type Options struct {
 // concurrent use.
 type Client struct {
 	config    *rest.Config
+	user      func(namespace string) string
 	discovery discovery.CachedDiscoveryInterface
 	mapper    *restmapper.DeferredDiscoveryRESTMapper
 	clientset kubernetes.Interface
@@ -81,6 +86,9 @@ type Client struct {
 func New(o Options) (*Client, error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
+	}
+	if o.User == nil {
+		o.User = func(string) string { return "" }
 	}
 	config := rest.CopyConfig(o.Config)
 	if o.Fence != nil {
@@ -111,7 +119,7 @@ func New(o Options) (*Client, error) {
 	kube.ManagedFieldsManager = fieldManager
 	cached := memory.NewMemCacheClient(clientset.Discovery())
 	return &Client{
-		config: config, discovery: cached, mapper: restmapper.NewDeferredDiscoveryRESTMapper(cached),
+		config: config, user: o.User, discovery: cached, mapper: restmapper.NewDeferredDiscoveryRESTMapper(cached),
 		clientset: clientset, metadata: limitedMetadata, watching: watching, dynamic: objects,
 		digests: lru.New(cachedRevisions), cachedSecrets: lru.New(cachedRevisions), log: o.Log,
 	}, nil
@@ -148,10 +156,19 @@ func (c *Client) store(namespace string) *driver.Secrets {
 
 // kube returns Helm's own Kubernetes client for the namespace, for one rollback.
 func (c *Client) kube(ctx context.Context, namespace string) *kube.Client {
-	objects := kube.New(getter{client: c, namespace: namespace, config: writeInOrder(c.config)})
+	objects := kube.New(getter{client: c, namespace: namespace, config: writeInOrder(c.asUser(namespace))})
 	objects.Namespace = namespace
 	objects.Log = c.debug(ctx)
 	return objects
+}
+
+// asUser returns the configuration for a rollback of the namespace's releases.
+func (c *Client) asUser(namespace string) *rest.Config {
+	config := rest.CopyConfig(c.config)
+	if user := c.user(namespace); user != "" {
+		config.Impersonate = rest.ImpersonationConfig{UserName: user}
+	}
+	return config
 }
 
 // getter gives Helm's Kubernetes client the shared discovery and mapper. It implements

@@ -53,7 +53,7 @@ func (c *Client) RollBack(ctx context.Context, p rollback.Plan) (int, error) {
 		return 0, err
 	}
 	run := action.NewRollback(&action.Configuration{
-		RESTClientGetter: getter{client: c, namespace: p.Key.Namespace, config: c.config},
+		RESTClientGetter: getter{client: c, namespace: p.Key.Namespace, config: c.asUser(p.Key.Namespace)},
 		Releases:         storage.Init(guarded),
 		KubeClient:       &holdingClient{Client: objects, ctx: ctx, confined: confined, hold: p.Hold, scalers: c.scalers},
 		Log:              c.debug(ctx),

@@ -3,6 +3,10 @@
 {{- $given := .root.Values -}}
 - name: BACKOUT_RELEASES
   value: {{ include "backout.releases" .root | quote }}
+{{- if and $given.rbac.create $given.targets }}
+- name: BACKOUT_TARGET_ACCOUNTS
+  value: {{ include "backout.targetAccounts" .root | quote }}
+{{- end }}
 {{- range $name, $value := set (deepCopy $given.config) "grace" (printf "%ds" .grace) }}
 {{- if not (or (kindIs "invalid" $value) (has (toString $value) (list "" "[]"))) }}
 - name: BACKOUT_{{ snakecase $name | upper }}

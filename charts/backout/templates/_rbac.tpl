@@ -134,3 +134,17 @@ service:
 {{ toYaml . }}
 {{- end }}
 {{- end -}}
+
+{{/* The service account as which backout works in the namespace of a target. It is in backout's own namespace. */}}
+{{- define "backout.targetAccount" -}}
+{{ include "backout.fullname" .root }}-target-{{ .namespace }}
+{{- end -}}
+
+{{/* The accounts of all targets, as BACKOUT_TARGET_ACCOUNTS. */}}
+{{- define "backout.targetAccounts" -}}
+{{- $accounts := list -}}
+{{- range .Values.targets -}}
+{{- $accounts = append $accounts (printf "%s:%s" .namespace (include "backout.targetAccount" (dict "root" $ "namespace" .namespace))) -}}
+{{- end -}}
+{{- join "," $accounts -}}
+{{- end -}}

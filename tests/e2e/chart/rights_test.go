@@ -19,6 +19,14 @@ import (
 // account is the user name of backout's ServiceAccount.
 const account = "system:serviceaccount:" + own + ":" + own
 
+// accountIn is the user name as which backout works in a namespace: its own, or its account for the target.
+func accountIn(namespace string) string {
+	if namespace == own {
+		return account
+	}
+	return account + "-target-" + namespace
+}
+
 // right formats a verb on a kind as "verb resource.group".
 func right(verb, resource, group string) string {
 	return strings.TrimSuffix(verb+" "+resource+"."+group, ".")
@@ -44,7 +52,8 @@ func (c *cluster) granted(t *testing.T, namespace, name string) map[string]bool 
 	return rights
 }
 
-// used returns the rights that backout has used in a namespace, and those that it was refused.
+// used returns the rights that backout has used in a namespace as its account there, and those that it was refused. It fails the test if
+// backout has sent a request about the namespace as another user.
 func (c *cluster) used(t *testing.T, namespace string) (used, refused map[string]bool) {
 	t.Helper()
 	requests, err := c.Sandbox.Requests()
@@ -53,8 +62,14 @@ func (c *cluster) used(t *testing.T, namespace string) (used, refused map[string
 	}
 	used, refused = map[string]bool{}, map[string]bool{}
 	for _, r := range requests {
-		if r.User != account || r.Namespace != namespace || r.Resource == "" {
+		if namespace == own && r.Impersonator == account {
+			used[right("impersonate", "serviceaccounts", "")] = true
+		}
+		if r.Namespace != namespace || r.Resource == "" || r.User != account && r.Impersonator != account {
 			continue
+		}
+		if r.User != accountIn(namespace) {
+			t.Errorf("namespace %s: backout sent %s %s as %s", namespace, r.Verb, r.Resource, r.User)
 		}
 		if r.Code == 403 {
 			refused[right(r.Verb, r.Resource, r.APIGroup)] = true

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,8 +24,10 @@ rules:
 
 // Request is a request of a service account, from the API server's audit log.
 type Request struct {
-	// User is system:serviceaccount:NAMESPACE:NAME.
+	// User is system:serviceaccount:NAMESPACE:NAME. It is the impersonated user of a request with impersonation.
 	User, Verb string
+	// Impersonator is the user that sent such a request; "" without impersonation.
+	Impersonator string
 	// The object of the request; all are empty for a path that is not a resource.
 	APIGroup, Resource, Subresource, Namespace, Name string
 	// Code is the status of the answer, 403 for a request that is not allowed.
@@ -33,8 +36,9 @@ type Request struct {
 
 // auditEvent has the fields of an audit.k8s.io/v1 Event that a Request needs.
 type auditEvent struct {
-	User      struct{ Username string }
-	Verb      string
+	User             struct{ Username string }
+	ImpersonatedUser struct{ Username string }
+	Verb             string
 	ObjectRef struct {
 		APIGroup, Resource, Subresource, Namespace, Name string
 	}
@@ -65,8 +69,13 @@ func (s *Sandbox) Requests() ([]Request, error) {
 		if err := json.Unmarshal(bytes.TrimSpace(line), &e); err != nil {
 			return nil, fmt.Errorf("read the audit log: %w\n%s", err, line)
 		}
+		impersonator := ""
+		if e.ImpersonatedUser.Username != "" {
+			impersonator = e.User.Username
+		}
 		all = append(all, Request{
-			User: e.User.Username, Verb: e.Verb, Code: e.ResponseStatus.Code,
+			Impersonator: impersonator,
+			User: cmp.Or(e.ImpersonatedUser.Username, e.User.Username), Verb: e.Verb, Code: e.ResponseStatus.Code,
 			APIGroup: e.ObjectRef.APIGroup, Resource: e.ObjectRef.Resource, Subresource: e.ObjectRef.Subresource,
 			Namespace: e.ObjectRef.Namespace, Name: e.ObjectRef.Name,
 		})

@@ -1,0 +1,160 @@
+package chart
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"helm.sh/helm/v3/pkg/chart"
+	"helm.sh/helm/v3/pkg/release"
+	"helm.sh/helm/v3/pkg/storage/driver"
+	helmtime "helm.sh/helm/v3/pkg/time"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/report"
+)
+
+// editor is a user who may do what the ClusterRole edit allows, in namespace shop alone.
+const editor = "editor-of-shop"
+
+// loot is what a forged release declares in payments: a workload with a service account of that namespace, and a ConfigMap that another
+// release has.
+const loot = `
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: loot, namespace: payments}
+spec:
+  replicas: 0
+  selector: {matchLabels: {app: loot}}
+  template: {metadata: {labels: {app: loot}}, spec: {serviceAccountName: default, containers: [{name: loot, image: backout}]}}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: settings, namespace: payments}
+data: {owner: the editor of shop}
+---
+`
+
+// An editor of one target cannot make backout write into another: what a forged release declares there is refused before anything is
+// written, and the account as which backout works in the one has no rights in the other. Each of the two holds without the other.
+func TestATargetsEditorStaysInItsNamespace(t *testing.T) {
+	t.Parallel()
+	c := open(t)
+	c.appoint(t, []string{own, "shop", "payments"})
+	c.bindEditor(t)
+	c.upgrade(t, "payments", "ledger", []string{"\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\ndata: {owner: ledger}"})
+	c.install(t, "--set", "targets[0].namespace=shop,targets[0].releases={*},targets[1].namespace=payments,targets[1].releases={*},config.mode=act",
+		"--set", "config.verify=1s,config.verifyLimit=3s,tests.enabled=false")
+	am := c.alertmanager(t)
+
+	t.Run("the check refuses a forged release", func(t *testing.T) {
+		c.forge(t, "web")
+		fire(t, am, labelsOf("shop", "web", "rollback"))
+		c.refusesTheForged(t, "web")
+	})
+	t.Run("the account has no rights elsewhere", func(t *testing.T) {
+		// Helm itself has no such check: only the account's rights are in its way.
+		c.forge(t, "by-helm")
+		out, err := c.Helm(limited(t), "rollback", "by-helm", "1", "--namespace", "shop", "--kube-as-user", accountIn("shop"))
+		if err == nil || !strings.Contains(err.Error(), "forbidden") || !strings.Contains(err.Error(), `namespace "payments"`) {
+			t.Errorf("helm rolled the forged release back as %s: %v\n%s", accountIn("shop"), err, out)
+		}
+		c.nothingTaken(t)
+	})
+	t.Run("the check holds without the account's boundary", func(t *testing.T) {
+		_, err := c.Client.RbacV1().RoleBindings("payments").Create(limited(t), &rbacv1.RoleBinding{
+			ObjectMeta: metav1.ObjectMeta{Name: "too-much"},
+			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "admin"},
+			Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Name: own + "-target-shop", Namespace: own}},
+		}, metav1.CreateOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.forge(t, "again")
+		fire(t, am, labelsOf("shop", "again", "rollback"))
+		c.refusesTheForged(t, "again")
+	})
+	t.Run("the editor cannot become the account", func(t *testing.T) {
+		for _, a := range []authorizationv1.ResourceAttributes{
+			{Verb: "impersonate", Resource: "serviceaccounts"}, {Verb: "create", Resource: "serviceaccounts", Subresource: "token"},
+			{Verb: "get", Resource: "secrets"}, {Verb: "create", Resource: "pods"},
+		} {
+			a.Namespace, a.Name = own, own+"-target-shop"
+			review, err := c.Client.AuthorizationV1().SubjectAccessReviews().Create(limited(t), &authorizationv1.SubjectAccessReview{
+				Spec: authorizationv1.SubjectAccessReviewSpec{User: editor, Groups: []string{"system:authenticated"}, ResourceAttributes: &a},
+			}, metav1.CreateOptions{})
+			if err != nil || review.Status.Allowed {
+				t.Errorf("the editor may %s %s/%s of %s: %+v, %v", a.Verb, a.Resource, a.Subresource, a.Name, review.Status, err)
+			}
+		}
+	})
+}
+
+// bindEditor gives the editor its rights.
+func (c *cluster) bindEditor(t *testing.T) {
+	t.Helper()
+	_, err := c.Client.RbacV1().RoleBindings("shop").Create(limited(t), &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "editor"},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "edit"},
+		Subjects:   []rbacv1.Subject{{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: editor}},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// forge writes, as the editor, the Secrets of a release whose first revision declares the loot.
+func (c *cluster) forge(t *testing.T, name string) {
+	t.Helper()
+	config := c.Sandbox.RESTConfig()
+	config.Impersonate = rest.ImpersonationConfig{UserName: editor, Groups: []string{"system:authenticated"}}
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secrets := driver.NewSecrets(client.CoreV1().Secrets("shop"))
+	objects := func(tag string) string { return strings.Join(tracks(tag), "\n---") }
+	for number, r := range []struct {
+		status   release.Status
+		manifest string
+	}{{release.StatusSuperseded, loot + objects("v1")}, {release.StatusDeployed, objects("v2")}} {
+		err := secrets.Create(fmt.Sprintf("sh.helm.release.v1.%s.v%d", name, number+1), &release.Release{
+			Name: name, Namespace: "shop", Version: number + 1, Manifest: r.manifest,
+			Info:  &release.Info{Status: r.status, Description: "Upgrade complete", FirstDeployed: helmtime.Now(), LastDeployed: helmtime.Now()},
+			Chart: &chart.Chart{Metadata: &chart.Metadata{APIVersion: "v2", Name: name, Version: "1.0.0"}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// refusesTheForged waits for the record about the forged release, and checks that it refuses the rollback and says why.
+func (c *cluster) refusesTheForged(t *testing.T, name string) {
+	t.Helper()
+	r := c.await(t, "shop", "backout.v1."+name+".v2", func(r rollback.Record) bool { return r.Decision().Verdict == rollback.Unsafe })
+	t.Logf("the record: %s: %s", report.Summary(&r), r.Decision().Reason)
+	if !strings.Contains(r.Decision().Reason, "payments/loot") || r.Rollback != nil {
+		t.Errorf("the record does not refuse the object in payments: %s: %s", report.Summary(&r), r.Decision().Reason)
+	}
+	c.nothingTaken(t)
+}
+
+// nothingTaken checks that payments is as it was.
+func (c *cluster) nothingTaken(t *testing.T) {
+	t.Helper()
+	ctx := limited(t)
+	settings, err := c.Client.CoreV1().ConfigMaps("payments").Get(ctx, "settings", metav1.GetOptions{})
+	if err != nil || settings.Data["owner"] != "ledger" || settings.Annotations["meta.helm.sh/release-name"] != "ledger" {
+		t.Errorf("the ConfigMap of payments/ledger is %v, %v", settings.Data, err)
+	}
+	if _, err := c.Client.AppsV1().Deployments("payments").Get(ctx, "loot", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+		t.Errorf("Deployment payments/loot: it exists, or cannot be read: %v", err)
+	}
+}
