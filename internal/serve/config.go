@@ -25,10 +25,10 @@ type config struct {
 	Notify     notify.Config
 	Lease      ledger.LeaseConfig
 	Log        logConfig
-	Namespace  string        `env:"NAMESPACE" desc:"backout's own namespace, with its Lease and the ConfigMap that pauses everything; by default that of the pod or of the kubeconfig."`
+	Namespace  string `env:"NAMESPACE" desc:"backout's own namespace, with its Lease and the ConfigMap that pauses everything; by default that of the pod or of the kubeconfig."`
 	// TargetAccounts has a service account by the namespace of a target.
 	TargetAccounts map[string]string `env:"TARGET_ACCOUNTS" desc:"Service accounts in backout's own namespace, as NAMESPACE:ACCOUNT, separated by commas: backout works in the namespace as that account, which has rights there only. One for each namespace of BACKOUT_RELEASES. Empty: backout works as itself everywhere. The chart makes and names them."`
-	Grace      time.Duration `env:"GRACE, default=25s" desc:"How long backout may take to finish its current work after SIGTERM; keep it below the pod's terminationGracePeriodSeconds."`
+	Grace          time.Duration     `env:"GRACE, default=25s" desc:"How long backout may take to finish its current work after SIGTERM; keep it below the pod's terminationGracePeriodSeconds."`
 }
 
 type logConfig struct {

@@ -24,7 +24,9 @@ func (s sides) alike(before, after *resource.Info) bool {
 	a, b := runtime.DeepCopyJSON(from.Object), runtime.DeepCopyJSON(to.Object)
 	names := [2][]string{namesOf(s.from), namesOf(s.to)}
 	for _, path := range [][]string{
-		{"metadata"}, {"spec", "template", "metadata"}, {"spec", "jobTemplate", "metadata"},
+		{"metadata"},
+		{"spec", "template", "metadata"},
+		{"spec", "jobTemplate", "metadata"},
 		{"spec", "jobTemplate", "spec", "template", "metadata"},
 	} {
 		for _, part := range []string{"labels", "annotations"} {

@@ -21,7 +21,7 @@ import (
 // restore the canary's weight while the bad pods still serve.
 type holdingClient struct {
 	*kube.Client
-	ctx context.Context //nolint:containedctx // Helm's client takes none; this one lives for one call.
+	ctx      context.Context //nolint:containedctx // Helm's client takes none; this one lives for one call.
 	confined confinement
 	// hold sets the weight to zero in a decoded object; nil holds nothing.
 	hold func(object rollback.Object)

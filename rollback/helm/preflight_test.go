@@ -65,7 +65,7 @@ func TestDangers(t *testing.T) {
 		"a Namespace of the chart": {
 			suspect: object("Namespace", ""), live: object("Namespace", ""), kind: rollback.DangerForeign, words: []string{"delete Namespace extra"},
 		},
-		"a claim":                          {suspect: object("PersistentVolumeClaim", ""), live: object("PersistentVolumeClaim", ""), kind: rollback.DangerPVC, words: []string{"extra"}},
+		"a claim": {suspect: object("PersistentVolumeClaim", ""), live: object("PersistentVolumeClaim", ""), kind: rollback.DangerPVC, words: []string{"extra"}},
 		"a claim that Helm keeps": {
 			suspect: object("PersistentVolumeClaim", ""),
 			live:    strings.Replace(object("PersistentVolumeClaim", ""), "extra}", "extra, annotations: {helm.sh/resource-policy: keep}}", 1),

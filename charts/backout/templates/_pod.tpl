@@ -3,7 +3,7 @@
 {{- $given := .root.Values -}}
 - name: BACKOUT_RELEASES
   value: {{ include "backout.releases" .root | quote }}
-{{- if and $given.rbac.create $given.targets }}
+{{- if and $given.rbac.create $given.targets (not (hasKey $given.env "BACKOUT_TARGET_ACCOUNTS")) }}
 - name: BACKOUT_TARGET_ACCOUNTS
   value: {{ include "backout.targetAccounts" .root | quote }}
 {{- end }}

@@ -82,8 +82,10 @@ func TestATargetsEditorStaysInItsNamespace(t *testing.T) {
 	})
 	t.Run("the editor cannot become the account", func(t *testing.T) {
 		for _, a := range []authorizationv1.ResourceAttributes{
-			{Verb: "impersonate", Resource: "serviceaccounts"}, {Verb: "create", Resource: "serviceaccounts", Subresource: "token"},
-			{Verb: "get", Resource: "secrets"}, {Verb: "create", Resource: "pods"},
+			{Verb: "impersonate", Resource: "serviceaccounts"},
+			{Verb: "create", Resource: "serviceaccounts", Subresource: "token"},
+			{Verb: "get", Resource: "secrets"},
+			{Verb: "create", Resource: "pods"},
 		} {
 			a.Namespace, a.Name = own, own+"-target-shop"
 			review, err := c.Client.AuthorizationV1().SubjectAccessReviews().Create(limited(t), &authorizationv1.SubjectAccessReview{

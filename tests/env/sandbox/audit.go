@@ -39,7 +39,7 @@ type auditEvent struct {
 	User             struct{ Username string }
 	ImpersonatedUser struct{ Username string }
 	Verb             string
-	ObjectRef struct {
+	ObjectRef        struct {
 		APIGroup, Resource, Subresource, Namespace, Name string
 	}
 	ResponseStatus struct{ Code int32 }
@@ -75,7 +75,7 @@ func (s *Sandbox) Requests() ([]Request, error) {
 		}
 		all = append(all, Request{
 			Impersonator: impersonator,
-			User: cmp.Or(e.ImpersonatedUser.Username, e.User.Username), Verb: e.Verb, Code: e.ResponseStatus.Code,
+			User:         cmp.Or(e.ImpersonatedUser.Username, e.User.Username), Verb: e.Verb, Code: e.ResponseStatus.Code,
 			APIGroup: e.ObjectRef.APIGroup, Resource: e.ObjectRef.Resource, Subresource: e.ObjectRef.Subresource,
 			Namespace: e.ObjectRef.Namespace, Name: e.ObjectRef.Name,
 		})
