@@ -1,6 +1,7 @@
 package charts_test
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -209,7 +210,7 @@ func TestReceiverConfigIsThatOfTheProgram(t *testing.T) {
 	}
 	// Unset values keep the program's defaults.
 	if env := environmentOf(t, receiver{}.render(t)); len(env) != 7 {
-		t.Errorf("without values the environment is %v; want RELEASES, MODE, ROLLBACK_TIMEOUT, GRACE, LOG_LEVEL, LOG_FORMAT and TOKEN_FILE", env)
+		t.Errorf("without values the environment is %v; want RELEASES, MODE, ROLLBACK_TIMEOUT, GRACE, LOG_LEVEL, LOG_FORMAT and TOKENS", env)
 	}
 }
 
@@ -290,6 +291,58 @@ func TestReceiverNetworkPolicyAdmitsOnlyTheGivenPeers(t *testing.T) {
 	}
 }
 
+// Each AlertmanagerConfig presents a token for its own targets; backout reads them from files.
+func TestReceiverTokensNameTheirNamespaces(t *testing.T) {
+	two := watched + ",targets[1].namespace=other,targets[1].releases={*}"
+	for _, tt := range []struct {
+		set, want string
+		apis      bool
+		secrets   map[string]string // of the AlertmanagerConfigs, by namespace
+	}{
+		{two, "*:/etc/backout/token/token", false, nil},
+		{
+			two, "*:/etc/backout/token/token,canary-demo:/etc/backout/token/token.canary-demo,other:/etc/backout/token/token.other", true,
+			map[string]string{"canary-demo": "backout-token", "other": "backout-token"},
+		},
+		{
+			two + ",auth.existingSecrets.other=theirs",
+			"*:/etc/backout/token/token,canary-demo:/etc/backout/token/token.canary-demo,other:/etc/backout/token-other/token", true,
+			map[string]string{"canary-demo": "backout-token", "other": "theirs"},
+		},
+		{
+			two + ",auth.existingSecret=mine,auth.existingSecrets.other=theirs", "*:/etc/backout/token/token,other:/etc/backout/token-other/token", true,
+			map[string]string{"canary-demo": "mine", "other": "theirs"},
+		},
+		{
+			two + ",alertmanagerConfig.namespace=monitoring",
+			"*:/etc/backout/token/token,canary-demo:/etc/backout/token/token.monitoring,other:/etc/backout/token/token.monitoring", true,
+			map[string]string{"monitoring": "backout-token"},
+		},
+		{two + ",alertmanagerConfig.namespace=backout", "*:/etc/backout/token/token", true, map[string]string{"backout": "backout-token"}},
+	} {
+		receive := receiver{set: tt.set}
+		if tt.apis {
+			receive = receive.operated()
+		}
+		r := receive.render(t)
+		if got := environmentOf(t, r)["BACKOUT_TOKENS"]; got != tt.want {
+			t.Errorf("--set %s: BACKOUT_TOKENS is %s, want %s", tt.set, got, tt.want)
+		}
+		presented := map[string]string{}
+		for key, o := range r.objects {
+			if config, ok := o.(*monitoringv1alpha1.AlertmanagerConfig); ok {
+				presented[config.Namespace] = config.Spec.Receivers[0].WebhookConfigs[0].HTTPConfig.Authorization.Credentials.Name
+			}
+			if secret, ok := o.(*corev1.Secret); ok && secret.Namespace != "backout" && len(secret.Data) != 1 {
+				t.Errorf("--set %s: %s has more than its own token", tt.set, key)
+			}
+		}
+		if len(presented)+len(tt.secrets) > 0 && !maps.Equal(presented, tt.secrets) {
+			t.Errorf("--set %s: the AlertmanagerConfigs present %v, want %v", tt.set, presented, tt.secrets)
+		}
+	}
+}
+
 // The operator adds namespace=<its own> to a route, so each target's namespace needs a route for its releases.
 func TestReceiverRoutesAreWhereTheOperatorReadsThem(t *testing.T) {
 	two := watched + ",targets[1].namespace=other,targets[1].releases={*}"
@@ -322,9 +375,12 @@ func TestReceiverRoutesAreWhereTheOperatorReadsThem(t *testing.T) {
 		}
 	}
 	own := one[*corev1.Secret](t, r, "Secret backout/backout-token")
+	if string(own.Data["token.canary-demo"]) != tokens[0] || string(own.Data["token.other"]) != tokens[1] {
+		t.Errorf("backout's Secret has %q, the routes have %q", slices.Collect(maps.Keys(own.Data)), tokens)
+	}
 	tokens = append(tokens, string(own.Data["token"]))
-	if len(slices.Compact(tokens)) != 1 || len(tokens[0]) < 32 {
-		t.Errorf("the tokens are %q; want one, long enough", tokens)
+	if slices.Sort(tokens); len(slices.Compact(tokens)) != 3 || len(tokens[0]) < 32 {
+		t.Errorf("the tokens are %q; want three that differ, long enough", tokens)
 	}
 	single := receiver{set: two + ",alertmanagerConfig.namespace=monitoring,tls.secretName=cert"}.operated().render(t)
 	if keys := single.keys("AlertmanagerConfig "); !slices.Equal(keys, []string{"AlertmanagerConfig monitoring/backout"}) {

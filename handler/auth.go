@@ -4,11 +4,19 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"crypto/subtle"
-	"errors"
+	"crypto/x509"
+	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
+
+	"github.com/upcommerce/backout/rollback"
 )
+
+// minToken is the least length of a token in bytes. `openssl rand -hex 32` gives 64.
+const minToken = 16
 
 // digest is a token's SHA-256. Digests of all tokens have the same length, so that the
 // time of a comparison says nothing about the length of the right token.
@@ -16,25 +24,83 @@ type digest [sha256.Size]byte
 
 func parseToken(text []byte) (digest, error) {
 	token := bytes.TrimSpace(text)
-	if len(token) == 0 {
-		return digest{}, errors.New("it is empty; put a token into it, such as the output of `openssl rand -hex 32`")
+	if len(token) < minToken {
+		return digest{}, fmt.Errorf("the token in it has %d bytes, want at least %d; put a token into it, such as the output of `openssl rand -hex 32`",
+			len(token), minToken)
 	}
 	return sha256.Sum256(token), nil
 }
 
-// bearer checks the Authorization header against a token from a file.
-type bearer struct {
-	token *watchedFile[digest]
-	log   *slog.Logger
+// token is a bearer token in a file, and the namespaces that it is for.
+type token struct {
+	namespaces []string
+	file       *watchedFile[digest]
 }
 
-// allows reports whether the request presents the token. It compares in constant time.
-func (b *bearer) allows(r *http.Request) bool {
-	want, err := b.token.get()
-	if err != nil {
-		b.log.ErrorContext(r.Context(), "token file not readable; the last token stays valid", "error", err)
+// bearer checks the Authorization header against tokens from files.
+type bearer struct {
+	tokens []token
+	log    *slog.Logger
+}
+
+// newBearer reads the tokens: files by namespace. Namespaces may share a file.
+func newBearer(files map[string]string, log *slog.Logger) (*bearer, error) {
+	b := &bearer{log: log}
+	for _, namespace := range slices.Sorted(maps.Keys(files)) {
+		path := files[namespace]
+		if i := slices.IndexFunc(b.tokens, func(t token) bool { return t.file.path == path }); i >= 0 {
+			b.tokens[i].namespaces = append(b.tokens[i].namespaces, namespace)
+			continue
+		}
+		file, err := newWatchedFile(path, parseToken)
+		if err != nil {
+			return nil, err
+		}
+		b.tokens = append(b.tokens, token{[]string{namespace}, file})
 	}
+	return b, nil
+}
+
+// sender returns the sender whose token the request presents; nil if it presents none that
+// is valid. It compares with all tokens, in constant time.
+func (b *bearer) sender(r *http.Request) *rollback.Sender {
 	scheme, presented, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	got := sha256.Sum256([]byte(strings.TrimSpace(presented)))
-	return strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare(got[:], want[:]) == 1
+	var namespaces []string
+	for _, t := range b.tokens {
+		want, err := t.file.get()
+		if err != nil {
+			b.log.ErrorContext(r.Context(), "token file not readable; the last token stays valid", "error", err)
+		}
+		if subtle.ConstantTimeCompare(got[:], want[:]) == 1 {
+			namespaces = append(namespaces, t.namespaces...)
+		}
+	}
+	if !strings.EqualFold(scheme, "Bearer") || len(namespaces) == 0 {
+		return nil
+	}
+	return &rollback.Sender{Name: "token of " + strings.Join(namespaces, ", "), Namespaces: namespaces}
+}
+
+// certificateSender returns the sender whose certificate the client has presented, and
+// whether it has one of the names; no names allow every certificate. The sender is nil for
+// a client without a certificate. TLS has verified the certificate already.
+func certificateSender(r *http.Request, names []string) (sender *rollback.Sender, allowed bool) {
+	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
+		return nil, len(names) == 0
+	}
+	cert := r.TLS.PeerCertificates[0]
+	sender = &rollback.Sender{Name: "certificate " + cert.Subject.String(), Namespaces: []string{rollback.AllNamespaces}}
+	return sender, len(names) == 0 || slices.ContainsFunc(namesOf(cert), func(name string) bool { return slices.Contains(names, name) })
+}
+
+// namesOf returns the names that a certificate is for: its common name and its subject
+// alternative names.
+func namesOf(cert *x509.Certificate) []string {
+	names := append([]string{cert.Subject.CommonName}, cert.DNSNames...)
+	names = append(names, cert.EmailAddresses...)
+	for _, uri := range cert.URIs {
+		names = append(names, uri.String())
+	}
+	return slices.DeleteFunc(names, func(name string) bool { return name == "" })
 }

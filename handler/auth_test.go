@@ -18,32 +18,32 @@ import (
 // withToken makes the server require the token in the file.
 func withToken(path string) func(*handler.Options) {
 	return func(o *handler.Options) {
-		o.Config.Auth, o.Config.TokenFile = handler.AuthBearer, path
+		o.Config.Auth, o.Config.Tokens = handler.AuthBearer, map[string]string{"*": path}
 	}
 }
 
 func TestBearerTokenIsRequired(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "token")
-	write(t, file, "correct horse\n")
+	write(t, file, "correct horse battery\n")
 	s, in := newServer(t, withToken(file))
 	for _, c := range []struct {
 		name    string
 		headers []string
 		want    int
 	}{
-		{"the right token", []string{"Authorization", "Bearer correct horse"}, http.StatusOK},
-		{"the scheme in lower case", []string{"Authorization", "bearer correct horse"}, http.StatusOK},
+		{"the right token", []string{"Authorization", "Bearer correct horse battery"}, http.StatusOK},
+		{"the scheme in lower case", []string{"Authorization", "bearer correct horse battery"}, http.StatusOK},
 		{"no header", nil, http.StatusUnauthorized},
 		{"empty header", []string{"Authorization", ""}, http.StatusUnauthorized},
 		{"no token", []string{"Authorization", "Bearer"}, http.StatusUnauthorized},
 		{"empty token", []string{"Authorization", "Bearer "}, http.StatusUnauthorized},
 		{"a wrong token", []string{"Authorization", "Bearer wrong"}, http.StatusUnauthorized},
 		{"the beginning of the token", []string{"Authorization", "Bearer correct"}, http.StatusUnauthorized},
-		{"more than the token", []string{"Authorization", "Bearer correct horse battery"}, http.StatusUnauthorized},
-		{"a token in other letters", []string{"Authorization", "Bearer Correct Horse"}, http.StatusUnauthorized},
-		{"the token without a scheme", []string{"Authorization", "correct horse"}, http.StatusUnauthorized},
-		{"the token as a password", []string{"Authorization", "Basic correct horse"}, http.StatusUnauthorized},
-		{"the token in another header", []string{"X-Token", "Bearer correct horse"}, http.StatusUnauthorized},
+		{"more than the token", []string{"Authorization", "Bearer correct horse battery staple"}, http.StatusUnauthorized},
+		{"a token in other letters", []string{"Authorization", "Bearer Correct Horse Battery"}, http.StatusUnauthorized},
+		{"the token without a scheme", []string{"Authorization", "correct horse battery"}, http.StatusUnauthorized},
+		{"the token as a password", []string{"Authorization", "Basic correct horse battery"}, http.StatusUnauthorized},
+		{"the token in another header", []string{"X-Token", "Bearer correct horse battery"}, http.StatusUnauthorized},
 	} {
 		before := len(in.batches())
 		w := post(s.Handler(), payload(), c.headers...)
@@ -74,7 +74,7 @@ func (u unread) Read([]byte) (int, error) {
 
 func TestSenderIsAuthenticatedBeforeTheBodyIsRead(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "token")
-	write(t, file, "token")
+	write(t, file, "a token of 16 bytes")
 	s, _ := newServer(t, withToken(file))
 	r := httptest.NewRequest(http.MethodPost, "/api/v1/alerts", unread{t})
 	r.Header.Set("Authorization", "Bearer wrong")
@@ -103,7 +103,7 @@ func TestTokenIsRotatedWithoutARestart(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	publish("..1", "first-token")
+	publish("..1", "the-first-token-")
 	file := filepath.Join(mount, "token")
 	if err := os.Symlink(filepath.Join("..data", "token"), file); err != nil {
 		t.Fatal(err)
@@ -112,14 +112,14 @@ func TestTokenIsRotatedWithoutARestart(t *testing.T) {
 	status := func(token string) int {
 		return post(s.Handler(), payload(), "Authorization", "Bearer "+token).Code
 	}
-	if got := status("first-token"); got != http.StatusOK {
+	if got := status("the-first-token-"); got != http.StatusOK {
 		t.Fatalf("the first token is valid: got %d", got)
 	}
-	publish("..2", "other-token") // of the same length
-	if got := status("other-token"); got != http.StatusOK {
+	publish("..2", "the-other-token-") // of the same length
+	if got := status("the-other-token-"); got != http.StatusOK {
 		t.Errorf("the new token is valid at once, without a restart: got %d", got)
 	}
-	if got := status("first-token"); got != http.StatusUnauthorized {
+	if got := status("the-first-token-"); got != http.StatusUnauthorized {
 		t.Errorf("the old token is refused: got %d", got)
 	}
 	if err := os.RemoveAll(filepath.Join(mount, "..1")); err != nil {
@@ -131,10 +131,10 @@ func TestTokenIsRotatedWithoutARestart(t *testing.T) {
 		"deleted": func() { _ = os.Remove(file) },
 	} {
 		spoil()
-		if got := status("other-token"); got != http.StatusOK {
+		if got := status("the-other-token-"); got != http.StatusOK {
 			t.Errorf("the file is %s: the last token stays valid: got %d", how, got)
 		}
-		for _, wrong := range []string{"", "first-token", " "} {
+		for _, wrong := range []string{"", "the-first-token-", " "} {
 			if got := status(wrong); got != http.StatusUnauthorized {
 				t.Errorf("the file is %s: no other token becomes valid: %q got %d", how, wrong, got)
 			}
@@ -143,8 +143,8 @@ func TestTokenIsRotatedWithoutARestart(t *testing.T) {
 	if err := os.Symlink(filepath.Join("..data", "token"), file); err != nil {
 		t.Fatal(err)
 	}
-	publish("..4", "fourth-token")
-	if got := status("fourth-token"); got != http.StatusOK {
+	publish("..4", "the-fourth-token")
+	if got := status("the-fourth-token"); got != http.StatusOK {
 		t.Errorf("a file that exists again is read: got %d", got)
 	}
 }
@@ -156,18 +156,25 @@ func TestNewRefusesAWrongConfiguration(t *testing.T) {
 		write(t, path, text)
 		return path
 	}
-	token := file("token", "token")
+	token := file("token", "a token of 16 bytes")
 	empty := file("empty", "\n")
 	for _, c := range []struct {
 		name   string
 		change func(*handler.Config)
 		want   string
 	}{
-		{"bearer without a file", func(c *handler.Config) { c.Auth = handler.AuthBearer }, "BACKOUT_TOKEN_FILE is not set"},
-		{"an empty token file", func(c *handler.Config) { c.Auth, c.TokenFile = handler.AuthBearer, empty }, "BACKOUT_TOKEN_FILE: read " + empty},
-		{"no such token file", func(c *handler.Config) { c.Auth, c.TokenFile = handler.AuthBearer, folder+"/none" }, "BACKOUT_TOKEN_FILE: find " + folder},
-		{"a folder as token file", func(c *handler.Config) { c.Auth, c.TokenFile = handler.AuthBearer, folder }, "BACKOUT_TOKEN_FILE: read " + folder},
-		{"none with a token", func(c *handler.Config) { c.TokenFile = token }, "BACKOUT_AUTH=none contradicts BACKOUT_TOKEN_FILE"},
+		{"bearer without a file", func(c *handler.Config) { c.Auth = handler.AuthBearer }, "BACKOUT_TOKENS is not set"},
+		{"an empty token file", func(c *handler.Config) { c.Auth, c.Tokens = handler.AuthBearer, map[string]string{"*": empty} }, "BACKOUT_TOKENS: read " + empty},
+		{"a short token", func(c *handler.Config) {
+			c.Auth, c.Tokens = handler.AuthBearer, map[string]string{"*": token, "shop": file("short", "fifteen-bytes-x\n")}
+		}, "the token in it has 15 bytes, want at least 16"},
+		{"a token for a glob", func(c *handler.Config) {
+			c.Auth, c.Tokens = handler.AuthBearer, map[string]string{"shop-*": token}
+		}, `BACKOUT_TOKENS: "shop-*:`},
+		{"names without client CAs", func(c *handler.Config) { c.ClientNames = []string{"alertmanager"} }, "BACKOUT_TLS_CLIENT_NAMES needs BACKOUT_TLS_CLIENT_CA_FILE"},
+		{"no such token file", func(c *handler.Config) { c.Auth, c.Tokens = handler.AuthBearer, map[string]string{"*": folder+"/none"} }, "BACKOUT_TOKENS: find " + folder},
+		{"a folder as token file", func(c *handler.Config) { c.Auth, c.Tokens = handler.AuthBearer, map[string]string{"*": folder} }, "BACKOUT_TOKENS: read " + folder},
+		{"none with a token", func(c *handler.Config) { c.Tokens = map[string]string{"*": token} }, "BACKOUT_AUTH=none contradicts BACKOUT_TOKENS"},
 		{"an unknown value", func(c *handler.Config) { c.Auth = "basic" }, `BACKOUT_AUTH="basic"`},
 		{"no value", func(c *handler.Config) { c.Auth = "" }, `BACKOUT_AUTH=""`},
 		{"a certificate without key", func(c *handler.Config) { c.TLSCertFile = token }, "BACKOUT_TLS_KEY_FILE"},
@@ -199,5 +206,35 @@ func TestAuthNoneRequiresNoToken(t *testing.T) {
 		if w := post(s.Handler(), payload(), headers...); w.Code != http.StatusOK {
 			t.Errorf("BACKOUT_AUTH=none accepts every sender: got %d", w.Code)
 		}
+	}
+}
+
+// A token is for its namespaces. Alerts about others are refused one by one, not the webhook.
+func TestATokenNamesItsNamespaces(t *testing.T) {
+	folder := t.TempDir()
+	file := func(name string) string {
+		path := filepath.Join(folder, name)
+		write(t, path, "the-token-of-"+name+"\n")
+		return path
+	}
+	both := file("both")
+	s, in := newServer(t, func(o *handler.Options) {
+		o.Config.Auth = handler.AuthBearer
+		o.Config.Tokens = map[string]string{"*": file("all"), "shop": file("shop"), "payments": both, "ledger": both}
+	})
+	for _, c := range []struct{ token, name, namespaces string }{
+		{"all", "token of *", "*"}, {"shop", "token of shop", "shop"}, {"both", "token of ledger, payments", "ledger payments"},
+	} {
+		if w := post(s.Handler(), payload(), "Authorization", "Bearer the-token-of-"+c.token); w.Code != http.StatusOK {
+			t.Fatalf("token %s: got %d", c.token, w.Code)
+		}
+		batches := in.batches()
+		sender := batches[len(batches)-1][0].Sender
+		if sender == nil || sender.Name != c.name || strings.Join(sender.Namespaces, " ") != c.namespaces {
+			t.Errorf("token %s: the alerts come from %+v, want %s for %s", c.token, sender, c.name, c.namespaces)
+		}
+	}
+	if w := post(s.Handler(), payload(), "Authorization", "Bearer the-token-of-none"); w.Code != http.StatusUnauthorized {
+		t.Errorf("a token of no file: got %d", w.Code)
 	}
 }

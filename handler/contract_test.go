@@ -151,7 +151,7 @@ func TestContractTruncatedPayloadIsAccepted(t *testing.T) {
 // TestContractRetries: Alertmanager posts again only after 5xx.
 func TestContractRetries(t *testing.T) {
 	token := filepath.Join(t.TempDir(), "token")
-	write(t, token, "token")
+	write(t, token, "a token of 16 bytes")
 	for _, c := range []struct {
 		name     string
 		change   func(*handler.Options)
@@ -184,18 +184,18 @@ func TestContractRetries(t *testing.T) {
 func TestContractTokenIsRotated(t *testing.T) {
 	folder := t.TempDir()
 	theirs, ours := filepath.Join(folder, "theirs"), filepath.Join(folder, "ours")
-	write(t, theirs, "first-token\n")
-	write(t, ours, "first-token")
+	write(t, theirs, "the-first-token-x\n")
+	write(t, ours, "the-first-token-x")
 	s, _ := newServer(t, withToken(ours))
 	am := newAlertmanager(t, s.Handler(), "http_config:\n  authorization:\n    credentials_file: "+theirs+"\n")
 	if retry, err := am.send(t, amAlert("CanaryErrors")); retry || err != nil {
 		t.Errorf("Alertmanager presents its credentials_file in the form that backout accepts: %v", err)
 	}
-	replace(t, ours, "other-token")
+	replace(t, ours, "the-other-token-x")
 	if _, err := am.send(t, amAlert("CanaryErrors")); err == nil {
 		t.Error("the old token is refused once backout's file has changed")
 	}
-	replace(t, theirs, "other-token")
+	replace(t, theirs, "the-other-token-x")
 	if retry, err := am.send(t, amAlert("CanaryErrors")); retry || err != nil {
 		t.Errorf("both sides change the token without a restart: %v", err)
 	}

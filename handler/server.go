@@ -53,11 +53,10 @@ func New(o Options) (*Server, error) {
 	}
 	w := &webhook{config: o.Config, receiver: o.Receiver, metrics: newMetrics(o.Registry), log: o.Log}
 	if o.Config.Auth == AuthBearer {
-		token, err := newWatchedFile(o.Config.TokenFile, parseToken)
-		if err != nil {
-			return nil, fmt.Errorf("BACKOUT_TOKEN_FILE: %w", err)
+		var err error
+		if w.bearer, err = newBearer(o.Config.Tokens, o.Log); err != nil {
+			return nil, fmt.Errorf("BACKOUT_TOKENS: %w", err)
 		}
-		w.bearer = &bearer{token: token, log: o.Log}
 	}
 	tlsConfig, err := newTLS(o.Config, o.Log)
 	if err != nil {

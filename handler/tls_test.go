@@ -131,7 +131,7 @@ func (f tlsFiles) issue(t *testing.T, ca *authority) {
 
 // serveTLS serves with a certificate of the CA server, to clients of the CA clients; to every
 // client if that is nil.
-func serveTLS(t *testing.T, server, clients *authority) (address string, files tlsFiles, in *inbox) {
+func serveTLS(t *testing.T, server, clients *authority, names ...string) (address string, files tlsFiles, in *inbox) {
 	t.Helper()
 	folder := t.TempDir()
 	files = tlsFiles{filepath.Join(folder, "tls.crt"), filepath.Join(folder, "tls.key"), filepath.Join(folder, "ca.crt")}
@@ -140,7 +140,7 @@ func serveTLS(t *testing.T, server, clients *authority) (address string, files t
 		o.Config.TLSCertFile, o.Config.TLSKeyFile = files.cert, files.key
 		if clients != nil {
 			write(t, files.cas, clients.pem())
-			o.Config.ClientCAFile = files.cas
+			o.Config.ClientCAFile, o.Config.ClientNames = files.cas, names
 		}
 	})
 	address, _ = serve(t, s)
@@ -248,5 +248,24 @@ func TestClientCAIsRotatedWithoutARestart(t *testing.T) {
 	}
 	if _, err := postTLS(sender(t, nil, ours), address); err == nil {
 		t.Error("after a broken file, no other client is accepted")
+	}
+}
+
+// With names, only certificates with one of them are accepted; the alerts name the certificate.
+func TestClientCertificatesMayNeedAName(t *testing.T) {
+	ours := newAuthority(t, "ours")
+	for _, c := range []struct {
+		names []string
+		want  int
+	}{
+		{nil, http.StatusOK}, {[]string{"grafana", "alertmanager"}, http.StatusOK}, {[]string{"grafana"}, http.StatusUnauthorized},
+	} {
+		address, _, in := serveTLS(t, ours, ours, c.names...)
+		if code, err := postTLS(sender(t, ours, ours), address); code != c.want {
+			t.Errorf("names %q: got %d, %v; want %d", c.names, code, err, c.want)
+		}
+		if batches := in.batches(); len(batches) > 0 && !strings.Contains(batches[0][0].Sender.Name, "CN=alertmanager") {
+			t.Errorf("the alerts name the certificate: got %q", batches[0][0].Sender.Name)
+		}
 	}
 }

@@ -34,16 +34,36 @@ type problem struct {
 	Hint  string `json:"hint,omitempty"`
 }
 
+// senderKey is the key of a request's *rollback.Sender in its context.
+const senderKey = "sender"
+
 // authenticate answers 401 before a byte of the body is read.
 func (w *webhook) authenticate(c *gin.Context) {
-	if w.bearer == nil || w.bearer.allows(c.Request) {
+	sender, allowed := certificateSender(c.Request, w.config.ClientNames)
+	if !allowed {
+		c.AbortWithStatusJSON(http.StatusUnauthorized, problem{
+			"the client certificate has none of the names that are allowed",
+			"present another certificate, or add one of its names to BACKOUT_TLS_CLIENT_NAMES",
+		})
 		return
 	}
-	c.Header("WWW-Authenticate", `Bearer realm="backout"`)
-	c.AbortWithStatusJSON(http.StatusUnauthorized, problem{
-		"the bearer token is missing or wrong",
-		"set http_config.authorization.credentials_file of the Alertmanager receiver to a file with backout's token",
-	})
+	if w.bearer != nil {
+		if sender = w.bearer.sender(c.Request); sender == nil {
+			c.Header("WWW-Authenticate", `Bearer realm="backout"`)
+			c.AbortWithStatusJSON(http.StatusUnauthorized, problem{
+				"the bearer token is missing or wrong",
+				"set http_config.authorization.credentials_file of the Alertmanager receiver to a file with a token of backout's",
+			})
+			return
+		}
+	}
+	c.Set(senderKey, sender)
+}
+
+// senderOf returns the sender of a request; nil if backout does not authenticate senders.
+func senderOf(c *gin.Context) *rollback.Sender {
+	sender, _ := c.Value(senderKey).(*rollback.Sender)
+	return sender
 }
 
 // serveAlerts answers 2xx once every alert is stored or refused, 4xx to a request that
@@ -76,6 +96,9 @@ func (w *webhook) serveAlerts(c *gin.Context) {
 	}
 	if truncated > 0 {
 		w.log.WarnContext(c, "the payload is incomplete; set max_alerts: 0 on the receiver", "count", truncated)
+	}
+	for i := range alerts {
+		alerts[i].Sender = senderOf(c)
 	}
 	ctx, cancel := context.WithTimeout(c.Request.Context(), w.config.StoreTimeout)
 	defer cancel()

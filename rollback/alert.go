@@ -88,6 +88,8 @@ type Alert struct {
 	Resolved    bool
 	// GeneratorURL leads to the alert's expression in Prometheus.
 	GeneratorURL string
+	// Sender posted the alert; nil if backout does not authenticate senders.
+	Sender *Sender
 }
 
 // ErrNotOurs says that an alert has no backout label: it is meant for another receiver.
@@ -112,6 +114,9 @@ var (
 
 const maxReleaseName = 53
 
+// IsNamespace reports whether the text may be the name of a namespace.
+func IsNamespace(text string) bool { return namespacePattern.MatchString(text) }
+
 // Read returns the release that an alert received at now is about, and its signal. It
 // returns ErrNotOurs if the alert has no backout label, and a *LabelError if a label has
 // a value that names nothing that can exist; a key that it returns with an error is valid
@@ -135,6 +140,7 @@ func (a Alert) Read(now time.Time) (Key, Signal, error) {
 	signal := Signal{
 		Alert:       Clip(a.Labels[LabelAlertname], MaxName),
 		Level:       Level(level),
+		Sender:      a.Sender.name(),
 		Fingerprint: Clip(a.Fingerprint, MaxName),
 		Version:     Clip(a.Labels[labelVersion], MaxName),
 		Summary:     Clip(a.Annotations[annotationSummary], MaxSummary),

@@ -15,6 +15,8 @@ const (
 	IgnoredNoLabel IgnoreReason = "no-backout-label"
 	// IgnoredBadLabel: a label of the alert is not valid; the error is a LabelError.
 	IgnoredBadLabel IgnoreReason = "bad-label"
+	// IgnoredSender: the sender may not post alerts about the namespace.
+	IgnoredSender IgnoreReason = "sender-not-allowed"
 	// IgnoredCluster: the alert comes from another cluster.
 	IgnoredCluster IgnoreReason = "other-cluster"
 	// IgnoredNotAllowed: the release is not opted in.
@@ -23,7 +25,7 @@ const (
 
 // IgnoreReasons returns every reason.
 func IgnoreReasons() []IgnoreReason {
-	return []IgnoreReason{IgnoredNoLabel, IgnoredBadLabel, IgnoredCluster, IgnoredNotAllowed}
+	return []IgnoreReason{IgnoredNoLabel, IgnoredBadLabel, IgnoredSender, IgnoredCluster, IgnoredNotAllowed}
 }
 
 // Refuse returns why an alert leads to no decision, in a word and in a sentence with a
@@ -36,6 +38,9 @@ func (p Policy) Refuse(alert Alert, k Key, err error) (reason IgnoreReason, why 
 		return IgnoredNoLabel, err.Error()
 	case errors.As(err, &label):
 		return IgnoredBadLabel, err.Error()
+	case !alert.Sender.MaySpeakFor(k.Namespace):
+		return IgnoredSender, fmt.Sprintf("the %s may not be used for alerts about namespace %s; BACKOUT_TOKENS names the namespaces of each token",
+			alert.Sender.name(), k.Namespace)
 	case !p.SameCluster(alert.Labels[LabelCluster]):
 		return IgnoredCluster, fmt.Sprintf("label cluster=%q, BACKOUT_CLUSTER=%q: they must be equal",
 			Clip(alert.Labels[LabelCluster], MaxName), p.Cluster)

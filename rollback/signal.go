@@ -9,8 +9,11 @@ import (
 type Signal struct {
 	Alert string `json:"alert"`
 	// Operator is the one who gave this order; "" for an alert.
-	Operator    string `json:"operator,omitempty"`
-	Level       Level  `json:"level"`
+	Operator string `json:"operator,omitempty"`
+	Level    Level  `json:"level"`
+	// Sender names the token or the certificate with which the alert was posted; "" for an
+	// order, or if backout does not authenticate senders.
+	Sender      string `json:"sender,omitempty"`
 	Fingerprint string `json:"fingerprint"`
 	// Revision and Version are those that the alert names, 0 and "" if it names none.
 	Revision int    `json:"revision,omitempty"`

@@ -55,7 +55,7 @@ func startServer(t *testing.T, store *fakeStore, ready error) (webhook, ops, tok
 	}
 	var c handler.Config
 	err := envconfig.ProcessWith(t.Context(), &envconfig.Config{
-		Target: &c, Lookuper: envconfig.MapLookuper(map[string]string{"TOKEN_FILE": tokenFile}),
+		Target: &c, Lookuper: envconfig.MapLookuper(map[string]string{"TOKENS": "*:" + tokenFile}),
 	})
 	if err != nil {
 		t.Fatal(err)

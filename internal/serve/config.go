@@ -44,7 +44,17 @@ func loadConfig(ctx context.Context, env envconfig.Lookuper) (config, error) {
 		// Validate would report the variables that could not be read as zero.
 		return c, err
 	}
-	return c, c.validate()
+	return c, errors.Join(checkGone(env), c.validate())
+}
+
+// checkGone returns an error for each variable that backout no longer reads and that would
+// otherwise be ignored in silence.
+func checkGone(env envconfig.Lookuper) error {
+	if file, set := env.Lookup(Prefix + "TOKEN_FILE"); set {
+		return fmt.Errorf("%sTOKEN_FILE is gone: a token names its namespaces; set %sTOKENS=*:%s for all namespaces, or NAMESPACE:FILE for each",
+			Prefix, Prefix, file)
+	}
+	return nil
 }
 
 func (c config) validate() error {

@@ -25,7 +25,7 @@ func load(t *testing.T, env map[string]string) (config, error) {
 }
 
 func TestTheDefaultsOfTheConfiguration(t *testing.T) {
-	got, err := load(t, map[string]string{"BACKOUT_TOKEN_FILE": "/run/token"})
+	got, err := load(t, map[string]string{"BACKOUT_TOKENS": "*:/run/token"})
 	if err != nil {
 		t.Fatalf("only a token file has to be set: %v", err)
 	}
@@ -39,7 +39,7 @@ func TestTheDefaultsOfTheConfiguration(t *testing.T) {
 		},
 		Lease: ledger.LeaseConfig{Duration: 6 * time.Second, Renew: 4 * time.Second, Retry: 500 * time.Millisecond},
 		HTTP: handler.Config{
-			Listen: ":8080", OpsListen: ":9090", Auth: handler.AuthBearer, TokenFile: "/run/token",
+			Listen: ":8080", OpsListen: ":9090", Auth: handler.AuthBearer, Tokens: map[string]string{"*": "/run/token"},
 			MaxBody: 1 << 20, ReadTimeout: 5 * time.Second, StoreTimeout: 8 * time.Second,
 		},
 		Notify: notify.Config{SlackAPIURL: "https://slack.com/api/", Events: true},
@@ -57,7 +57,7 @@ func TestTheDefaultsOfTheConfiguration(t *testing.T) {
 
 func TestNoConfigurationForgetsAuthentication(t *testing.T) {
 	_, err := load(t, nil)
-	if err == nil || !strings.Contains(err.Error(), "BACKOUT_TOKEN_FILE is not set") {
+	if err == nil || !strings.Contains(err.Error(), "BACKOUT_TOKENS is not set") {
 		t.Errorf("without a token file, only BACKOUT_AUTH=none starts backout: got %v", err)
 	}
 	if _, err := load(t, map[string]string{"BACKOUT_AUTH": "none"}); err != nil {
@@ -67,7 +67,7 @@ func TestNoConfigurationForgetsAuthentication(t *testing.T) {
 
 func TestVariablesSetTheConfiguration(t *testing.T) {
 	got, err := load(t, map[string]string{
-		"BACKOUT_TOKEN_FILE": "/run/token",
+		"BACKOUT_TOKENS": "*:/run/token",
 		"BACKOUT_RELEASES":   "canary-demo/*, shop/web ,shop/api",
 		"BACKOUT_MODE":       "observe",
 		"BACKOUT_CLUSTER":    "blue",
@@ -90,7 +90,7 @@ func TestVariablesSetTheConfiguration(t *testing.T) {
 
 // Charts and compose files set variables to the empty string.
 func TestAVariableMayBeEmpty(t *testing.T) {
-	got, err := load(t, map[string]string{"BACKOUT_TOKEN_FILE": "/run/token", "BACKOUT_RELEASES": "", "BACKOUT_CLUSTER": ""})
+	got, err := load(t, map[string]string{"BACKOUT_TOKENS": "*:/run/token", "BACKOUT_RELEASES": "", "BACKOUT_CLUSTER": ""})
 	if err != nil {
 		t.Fatalf("a list and a name may be empty: %v", err)
 	}

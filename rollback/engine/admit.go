@@ -33,7 +33,7 @@ func (in *intake) admit(ctx context.Context, alert rollback.Alert, now time.Time
 func (in *intake) watchdog(alert rollback.Alert) bool {
 	namespace := alert.Labels[rollback.LabelNamespace]
 	if alert.Labels[rollback.LabelLevel] != rollback.LevelWatchdog || !in.policy.SameCluster(alert.Labels[rollback.LabelCluster]) ||
-		!slices.Contains(in.policy.Namespaces(), namespace) {
+		!slices.Contains(in.policy.Namespaces(), namespace) || !alert.Sender.MaySpeakFor(namespace) {
 		return false
 	}
 	if !alert.Resolved {

@@ -72,6 +72,7 @@ backout_alerts_ignored_total{reason="bad-label"} 3
 backout_alerts_ignored_total{reason="no-backout-label"} 0
 backout_alerts_ignored_total{reason="other-cluster"} 0
 backout_alerts_ignored_total{reason="release-not-opted-in"} 0
+backout_alerts_ignored_total{reason="sender-not-allowed"} 0
 # HELP backout_watchdogs_total Watchdog alerts received, by the guarded namespace whose route delivered them.
 # TYPE backout_watchdogs_total counter
 backout_watchdogs_total{namespace="canary-demo"} 1

@@ -39,7 +39,7 @@ func (r *Run) setUpReplicas(ctx context.Context, port int) (err error) {
 		env := map[string]string{
 			"KUBECONFIG": kubeconfig, "KUBERNETES_SERVICE_HOST": "proxy", // as in a pod
 			"BACKOUT_NAMESPACE": namespace, "BACKOUT_RELEASES": namespace + "/*",
-			"BACKOUT_TOKEN_FILE": token, "BACKOUT_LISTEN": replica.Webhook, "BACKOUT_OPS_LISTEN": replica.Ops,
+			"BACKOUT_TOKENS": "*:" + token, "BACKOUT_LISTEN": replica.Webhook, "BACKOUT_OPS_LISTEN": replica.Ops,
 			"BACKOUT_LOG_FORMAT": "text", "BACKOUT_SETTLE": "4s", "BACKOUT_VERIFY": "1s", "BACKOUT_VERIFY_LIMIT": "3s",
 		}
 		for _, name := range slices.Sorted(maps.Keys(env)) {

@@ -20,8 +20,8 @@
 {{- end }}
 {{- end }}
 {{- if eq $given.auth.type "bearer" }}
-- name: BACKOUT_TOKEN_FILE
-  value: {{ printf "/etc/backout/token/%s" $given.auth.key }}
+- name: BACKOUT_TOKENS
+  value: {{ include "backout.tokens" .root | quote }}
 {{- else }}
 - name: BACKOUT_AUTH
   value: none
@@ -35,6 +35,10 @@
 {{- if $given.tls.clientCA.secretName }}
 - name: BACKOUT_TLS_CLIENT_CA_FILE
   value: {{ printf "/etc/backout/client-ca/%s" $given.tls.clientCA.key }}
+{{- with $given.tls.clientCA.names }}
+- name: BACKOUT_TLS_CLIENT_NAMES
+  value: {{ join "," . | quote }}
+{{- end }}
 {{- end }}
 {{- range $name, $value := $given.env }}
 - name: {{ $name }}
@@ -47,6 +51,11 @@
 {{- $secrets := dict -}}
 {{- if eq .Values.auth.type "bearer" -}}
 {{- $_ := set $secrets "token" (include "backout.tokenSecret" .) -}}
+{{- range include "backout.tokenNamespaces" . | fromJsonArray -}}
+{{- if hasKey $.Values.auth.existingSecrets . -}}
+{{- $_ := set $secrets (printf "token-%s" .) (get $.Values.auth.existingSecrets .) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- with .Values.tls.secretName -}}
 {{- $_ := set $secrets "tls" . -}}

@@ -1,9 +1,14 @@
 package chart
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"helm.sh/helm/v3/pkg/chart"
 	"helm.sh/helm/v3/pkg/release"
@@ -46,12 +51,13 @@ data: {owner: the editor of shop}
 func TestATargetsEditorStaysInItsNamespace(t *testing.T) {
 	t.Parallel()
 	c := open(t)
-	c.appoint(t, []string{own, "shop", "payments"})
+	c.define(t, operatorKinds()...)
+	c.appoint(t, []string{own, "shop", "payments"}, "monitoring.coreos.com")
 	c.bindEditor(t)
 	c.upgrade(t, "payments", "ledger", []string{"\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\ndata: {owner: ledger}"})
 	c.install(t, "--set", "targets[0].namespace=shop,targets[0].releases={*},targets[1].namespace=payments,targets[1].releases={*},config.mode=act",
-		"--set", "config.verify=1s,config.verifyLimit=3s,tests.enabled=false")
-	am := c.alertmanager(t)
+		"--set", "config.verify=1s,config.verifyLimit=3s,tests.enabled=false,replicaCount=1")
+	am := c.alertmanager(t, "shop")
 
 	t.Run("the check refuses a forged release", func(t *testing.T) {
 		c.forge(t, "web")
@@ -79,6 +85,20 @@ func TestATargetsEditorStaysInItsNamespace(t *testing.T) {
 		c.forge(t, "again")
 		fire(t, am, labelsOf("shop", "again", "rollback"))
 		c.refusesTheForged(t, "again")
+	})
+	t.Run("a target's token is for the target alone", func(t *testing.T) {
+		c.forge(t, "theirs")
+		labels := labelsOf("shop", "theirs", "rollback")
+		c.post(t, c.token(t, "payments"), labels)
+		c.metric(t, `backout_alerts_ignored_total{reason="sender-not-allowed"} 1`)
+		if _, there := c.record(limited(t), "shop", "backout.v1.theirs.v2"); there {
+			t.Error("an alert about shop was accepted with the token of payments")
+		}
+		c.post(t, c.token(t, "shop"), labels)
+		r := c.await(t, "shop", "backout.v1.theirs.v2", func(r rollback.Record) bool { return len(r.Signals) > 0 })
+		if r.Signals[0].Sender != "token of shop" {
+			t.Errorf("the record says that the alert came from %q", r.Signals[0].Sender)
+		}
 	})
 	t.Run("the editor cannot become the account", func(t *testing.T) {
 		for _, a := range []authorizationv1.ResourceAttributes{
@@ -159,4 +179,58 @@ func (c *cluster) nothingTaken(t *testing.T) {
 	if _, err := c.Client.AppsV1().Deployments("payments").Get(ctx, "loot", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
 		t.Errorf("Deployment payments/loot: it exists, or cannot be read: %v", err)
 	}
+}
+
+// post posts a firing alert with a token to backout's Service, as Alertmanager does, and expects it to be accepted.
+func (c *cluster) post(t *testing.T, token string, labels map[string]string) {
+	t.Helper()
+	body, err := json.Marshal(map[string]any{
+		"version": "4", "status": "firing", "alerts": []map[string]any{
+			{"status": "firing", "labels": labels, "startsAt": time.Now(), "fingerprint": "0123456789abcdef"},
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	request, err := http.NewRequestWithContext(limited(t), http.MethodPost, c.url(t, own)+"/api/v1/alerts", bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Authorization", "Bearer "+token)
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	if text, _ := io.ReadAll(response.Body); response.StatusCode != http.StatusOK {
+		t.Fatalf("the webhook answers %s: %s", response.Status, text)
+	}
+}
+
+// metric checks that backout's metrics contain that line.
+func (c *cluster) metric(t *testing.T, line string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(limited(t), http.MethodGet, c.url(t, own+"-ops")+"/metrics", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	text, err := io.ReadAll(response.Body)
+	if err != nil || !strings.Contains(string(text), line+"\n") {
+		t.Errorf("backout's metrics lack %q: %v", line, err)
+	}
+}
+
+// url returns the URL of one of backout's Services on the host.
+func (c *cluster) url(t *testing.T, service string) string {
+	t.Helper()
+	address, err := c.Sandbox.Forward(limited(t), c.address(t, service))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return "http://" + address
 }

@@ -202,11 +202,11 @@ func (c *cluster) token(t *testing.T, namespace string) string {
 	return string(s.Data["token"])
 }
 
-// alertmanager runs a real Alertmanager that posts to backout's Service with the chart's token.
-func (c *cluster) alertmanager(t *testing.T) *sandbox.Alertmanager {
+// alertmanager runs a real Alertmanager that posts to backout's Service with the token that the chart has made in the namespace.
+func (c *cluster) alertmanager(t *testing.T, namespace string) *sandbox.Alertmanager {
 	t.Helper()
 	file := filepath.Join(c.Sandbox.Dir(), "chart-token")
-	if err := os.WriteFile(file, []byte(c.token(t, own)), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(c.token(t, namespace)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	am, err := c.Sandbox.Alertmanager(limited(t), sandbox.AlertmanagerOptions{

@@ -153,7 +153,7 @@ func TestEveryRightIsUsedAndEnough(t *testing.T) {
 	for _, namespace := range namespaces[1:] {
 		c.ready(t, namespace)
 	}
-	am := c.alertmanager(t)
+	am := c.alertmanager(t, own)
 	fire(t, am, labelsOf("rolls", "shop", "rollback"))
 	fire(t, am, labelsOf("sheds", "shop", "shed"))
 	fire(t, am, labelsOf("sheds", "plain", "shed"))

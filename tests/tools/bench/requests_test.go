@@ -183,7 +183,7 @@ func (s *site) startOutside(b *testing.B, r *recorder) {
 	ctx, end := context.WithCancel(b.Context())
 	cmd := exec.CommandContext(ctx, s.stage.BackoutPath())
 	cmd.Env = []string{
-		"KUBECONFIG=" + kubeconfig, "BACKOUT_LISTEN=" + addresses[1], "BACKOUT_OPS_LISTEN=" + addresses[2], "BACKOUT_TOKEN_FILE=" + token,
+		"KUBECONFIG=" + kubeconfig, "BACKOUT_LISTEN=" + addresses[1], "BACKOUT_OPS_LISTEN=" + addresses[2], "BACKOUT_TOKENS=*:" + token,
 	}
 	for name, value := range environment(shedSpace) {
 		cmd.Env = append(cmd.Env, name+"="+value)

@@ -1,0 +1,56 @@
+{{/*
+Tokens. The one in backout's own namespace is for alerts about every target; each AlertmanagerConfig elsewhere has its own, which is for the
+targets that it routes: that of its namespace or, with alertmanagerConfig.namespace, all.
+*/}}
+
+{{/* The namespaces of AlertmanagerConfigs that have tokens of their own, as a JSON list. */}}
+{{- define "backout.tokenNamespaces" -}}
+{{- $own := list -}}
+{{- range include "backout.routedNamespaces" . | fromJsonArray -}}
+{{- if or (hasKey $.Values.auth.existingSecrets .) (and (ne . $.Release.Namespace) (not $.Values.auth.existingSecret)) -}}
+{{- $own = append $own . -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $own -}}
+{{- end -}}
+
+{{/* Those of them whose tokens the chart generates, as a JSON list. */}}
+{{- define "backout.generatedTokens" -}}
+{{- $generated := list -}}
+{{- range include "backout.tokenNamespaces" . | fromJsonArray -}}
+{{- if not (hasKey $.Values.auth.existingSecrets .) -}}
+{{- $generated = append $generated . -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $generated -}}
+{{- end -}}
+
+{{/* The key of a namespace's token in the generated Secret; "" is the token for every target. */}}
+{{- define "backout.tokenKey" -}}
+{{ .root.Values.auth.key }}{{ with .namespace }}.{{ . }}{{ end }}
+{{- end -}}
+
+{{/* The Secret with the token that the AlertmanagerConfig of a namespace presents. It is in that namespace. */}}
+{{- define "backout.routeSecret" -}}
+{{ get .root.Values.auth.existingSecrets .namespace | default (include "backout.tokenSecret" .root) }}
+{{- end -}}
+
+{{/* BACKOUT_TOKENS: a file for each namespace of a target, and the one for every target. */}}
+{{- define "backout.tokens" -}}
+{{- $root := . -}}
+{{- $files := list (printf "*:/etc/backout/token/%s" .Values.auth.key) -}}
+{{- range $routed := include "backout.tokenNamespaces" . | fromJsonArray -}}
+{{- $file := printf "/etc/backout/token/%s" (include "backout.tokenKey" (dict "root" $root "namespace" $routed)) -}}
+{{- if hasKey $root.Values.auth.existingSecrets $routed -}}
+{{- $file = printf "/etc/backout/token-%s/%s" $routed $root.Values.auth.key -}}
+{{- end -}}
+{{- $spoken := list $routed -}}
+{{- if $root.Values.alertmanagerConfig.namespace -}}
+{{- $spoken = include "backout.namespaces" $root | fromJsonArray -}}
+{{- end -}}
+{{- range $spoken -}}
+{{- $files = append $files (printf "%s:%s" . $file) -}}
+{{- end -}}
+{{- end -}}
+{{- join "," $files -}}
+{{- end -}}
