@@ -50,6 +50,15 @@ func (c Client) Signal(ctx context.Context, s Signal) error {
 	return l.Close()
 }
 
+// Kill kills all programs that Run started, of this client and of others. Pods go on.
+func (c Client) Kill(ctx context.Context) error {
+	l, _, err := c.send(ctx, Request{Kill: true})
+	if err != nil {
+		return fmt.Errorf("end the programs inside the sandbox: %w", err)
+	}
+	return l.Close()
+}
+
 // send sends a request and returns the connection after a reply without an error.
 func (c Client) send(ctx context.Context, r Request) (*line, Reply, error) {
 	var d net.Dialer

@@ -19,6 +19,8 @@ type Request struct {
 	Run *Program `json:"run,omitempty"`
 	// Signal requests a signal to a program that Run started.
 	Signal *Signal `json:"signal,omitempty"`
+	// Kill requests the end of all programs that Run started.
+	Kill bool `json:"kill,omitempty"`
 }
 
 // Program is a program to start inside. Its standard output and error are appended to the file Log.

@@ -13,6 +13,8 @@ type Supervisor interface {
 	Start(Program) (id int, exit <-chan Exit, err error)
 	// Signal returns an error if the program has ended or does not exist.
 	Signal(Signal) error
+	// Kill kills all programs that Start started.
+	Kill() error
 }
 
 // Server answers requests inside a sandbox.
@@ -48,6 +50,8 @@ func (s Server) answer(ctx context.Context, l *line) {
 		s.run(ctx, l, *r.Run)
 	case r.Signal != nil:
 		_ = l.send(Reply{Error: text(s.Supervisor.Signal(*r.Signal))})
+	case r.Kill:
+		_ = l.send(Reply{Error: text(s.Supervisor.Kill())})
 	default:
 		_ = l.send(Reply{Error: "an empty request"})
 	}

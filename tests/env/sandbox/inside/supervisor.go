@@ -18,6 +18,7 @@ type Supervisor struct {
 	mu      sync.Mutex
 	last    int
 	running map[int]running // by process ID
+	started map[int]bool    // by ID: the programs of Start, as opposed to those of Spawn
 }
 
 type running struct {
@@ -26,7 +27,9 @@ type running struct {
 }
 
 // NewSupervisor returns a supervisor that has started nothing. Exits are reported only while its Run runs.
-func NewSupervisor() *Supervisor { return &Supervisor{running: map[int]running{}} }
+func NewSupervisor() *Supervisor {
+	return &Supervisor{running: map[int]running{}, started: map[int]bool{}}
+}
 
 // Run collects children that have ended until ctx ends.
 func (s *Supervisor) Run(ctx context.Context) {
@@ -59,6 +62,7 @@ func (s *Supervisor) collect() {
 		}
 		if r, ours := s.running[pid]; ours {
 			delete(s.running, pid)
+			delete(s.started, r.id)
 			r.exit <- exitOf(status)
 		}
 	}
@@ -84,13 +88,19 @@ func (s *Supervisor) Start(p control.Program) (int, <-chan control.Exit, error) 
 	}
 	defer func() { _ = output.Close() }()
 
-	return s.Spawn(func() (*os.Process, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	id, exit, err := s.spawn(func() (*os.Process, error) {
 		return os.StartProcess(p.Path, append([]string{p.Path}, p.Args...), &os.ProcAttr{
 			Dir:   p.Dir,
 			Env:   p.Env,
 			Files: []*os.File{input, output, output},
 		})
 	})
+	if err == nil {
+		s.started[id] = true
+	}
+	return id, exit, err
 }
 
 // Spawn is Start for a child that the function start creates. start runs on the caller's thread, and should be short: until it
@@ -98,6 +108,11 @@ func (s *Supervisor) Start(p control.Program) (int, <-chan control.Exit, error) 
 func (s *Supervisor) Spawn(start func() (*os.Process, error)) (int, <-chan control.Exit, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.spawn(start)
+}
+
+// spawn is Spawn with the lock held.
+func (s *Supervisor) spawn(start func() (*os.Process, error)) (int, <-chan control.Exit, error) {
 	process, err := start()
 	if err != nil {
 		return 0, nil, err
@@ -121,4 +136,17 @@ func (s *Supervisor) Signal(sig control.Signal) error {
 		}
 	}
 	return os.ErrProcessDone
+}
+
+// Kill kills all programs that Start started. Their exits are reported as always.
+func (s *Supervisor) Kill() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var errs []error
+	for pid, r := range s.running {
+		if s.started[r.id] {
+			errs = append(errs, syscall.Kill(pid, syscall.SIGKILL))
+		}
+	}
+	return errors.Join(errs...)
 }
