@@ -6,14 +6,21 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/upcommerce/backout/tests/env/programs"
 )
 
-// Settings are the Options that the program inside reads.
+// Settings are the Options that the program inside reads: APIServer at its start, the others for each pod.
 type Settings struct {
 	Images     map[string]string `json:"images"`
 	Unpullable []string          `json:"unpullable"`
 	// APIServer is the path of a ready-made kube-apiserver; "": the sandbox program has its own.
 	APIServer string `json:"apiServer,omitempty"`
+}
+
+// settings are those of the options and of the environment.
+func (o Options) settings() Settings {
+	return Settings{Images: o.Images, Unpullable: o.Unpullable, APIServer: programs.ReadyMadeAPIServer()}
 }
 
 // validate finds missing programs before a pod needs them.
@@ -36,7 +43,10 @@ func (s Settings) validate() error {
 func (s Settings) write(l Layout) error {
 	b, err := json.Marshal(s)
 	if err == nil {
-		err = os.WriteFile(l.settings(), b, 0o600)
+		err = os.WriteFile(l.settings()+".new", b, 0o600)
+	}
+	if err == nil { // the kubelet may be reading
+		err = os.Rename(l.settings()+".new", l.settings())
 	}
 	if err != nil {
 		return fmt.Errorf("write the sandbox's settings: %w", err)
@@ -44,7 +54,7 @@ func (s Settings) write(l Layout) error {
 	return nil
 }
 
-// ReadSettings reads the settings that Open has written.
+// ReadSettings reads the settings that Open or Take has written.
 func (l Layout) ReadSettings() (Settings, error) {
 	var s Settings
 	b, err := os.ReadFile(l.settings())

@@ -81,7 +81,7 @@ func runInside(ctx context.Context, dir string) error {
 	}, func(s control.Stage) {
 		if s == control.StageControllers { // the API server is there
 			go routeUsers(ctx, layout)
-			go runPods(ctx, layout, settings, supervisor)
+			go runPods(ctx, layout, supervisor)
 		}
 		report(control.Report{Stage: s})
 	})

@@ -19,14 +19,14 @@ import (
 )
 
 // runPods runs the kubelet and the Service proxy. When one of them ends, the sandbox ends.
-func runPods(ctx context.Context, l sandbox.Layout, settings sandbox.Settings, s *inside.Supervisor) {
-	if err := joinCluster(ctx, l, settings, s); err != nil {
+func runPods(ctx context.Context, l sandbox.Layout, s *inside.Supervisor) {
+	if err := joinCluster(ctx, l, s); err != nil {
 		reportEnd(err)
 		os.Exit(1)
 	}
 }
 
-func joinCluster(ctx context.Context, l sandbox.Layout, settings sandbox.Settings, s *inside.Supervisor) error {
+func joinCluster(ctx context.Context, l sandbox.Layout, s *inside.Supervisor) error {
 	config, err := clientcmd.BuildConfigFromFlags("", l.InnerKubeconfig())
 	if err != nil {
 		return err
@@ -49,7 +49,7 @@ func joinCluster(ctx context.Context, l sandbox.Layout, settings sandbox.Setting
 		Supervisor: s,
 		Bridge:     cell.NewBridge(inside.BridgeName, bridge),
 		PodCIDR:    bridge.Masked().String(),
-		Images:     kubelet.Images{Programs: settings.Images, Unpullable: settings.Unpullable},
+		Images:     func() (kubelet.Images, error) { return images(l) },
 		Dir:        l.Dir,
 		APIServer:  sandbox.APIServerServiceIP,
 		Log:        log,
@@ -64,4 +64,10 @@ func joinCluster(ctx context.Context, l sandbox.Layout, settings sandbox.Setting
 		return services.Publish(ctx, client, netip.AddrPortFrom(bridge.Addr(), sandbox.APIServerPort))
 	})
 	return group.Wait()
+}
+
+// images reads the images from the settings, which the test that takes a kept sandbox writes.
+func images(l sandbox.Layout) (kubelet.Images, error) {
+	s, err := l.ReadSettings()
+	return kubelet.Images{Programs: s.Images, Unpullable: s.Unpullable}, err
 }

@@ -35,6 +35,15 @@ func (i Images) program(image string) (string, error) {
 		image, image, image, errImage, hint)
 }
 
+// image returns an image's executable.
+func (k *Kubelet) image(name string) (string, error) {
+	images, err := k.Images()
+	if err != nil {
+		return "", err
+	}
+	return images.program(name)
+}
+
 // repositoryOf returns an image without its tag and digest.
 func repositoryOf(image string) string {
 	image, _, _ = strings.Cut(image, "@")

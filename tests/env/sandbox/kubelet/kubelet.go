@@ -37,7 +37,8 @@ type Options struct {
 	Bridge     *cell.Bridge
 	// PodCIDR is the bridge's network.
 	PodCIDR string
-	Images  Images
+	// Images returns the images that pods may use. It is called for each pull: they may change while the kubelet runs.
+	Images func() (Images, error)
 	// Dir receives volumes, and logs as pods/NAMESPACE_NAME/CONTAINER.log.
 	Dir string
 	// APIServer is the ClusterIP of the Service kubernetes; its port is 443.

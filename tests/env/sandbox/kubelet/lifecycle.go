@@ -23,7 +23,7 @@ const configRetry = 300 * time.Millisecond
 func (c *container) prepare(life context.Context) (cell.Program, bool) {
 	pulls := delays{pace: c.pod.kubelet.BackOff}
 	for life.Err() == nil {
-		program, err := c.pod.kubelet.Images.program(c.spec.Image)
+		program, err := c.pod.kubelet.image(c.spec.Image)
 		if err != nil {
 			c.pod.event(corev1.EventTypeWarning, "Failed", fmt.Sprintf("Failed to pull image %q: %v", c.spec.Image, err))
 			c.setWaiting("ErrImagePull", err.Error())
