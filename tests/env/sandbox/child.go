@@ -78,6 +78,9 @@ func (s *Sandbox) Run(ctx context.Context, p Process) (*Child, error) {
 // childDir makes a directory for a child: run/name, run/name-2 for the second of that name. In a closed sandbox it returns an
 // error.
 func (s *Sandbox) childDir(name string) (string, error) {
+	if s.forwards.areClosed() {
+		return "", fmt.Errorf("make a directory for %s: %w", name, errClosed)
+	}
 	dir := filepath.Join(s.layout.Children(), name)
 	err := os.Mkdir(dir, 0o700)
 	for n := 2; errors.Is(err, fs.ErrExist); n++ {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -65,6 +66,20 @@ func (c credentials) writeKubeconfig(path, address string) error {
 		return fmt.Errorf("write kubeconfig %s: %w", path, err)
 	}
 	return nil
+}
+
+// readKubeconfig reads what writeKubeconfig has written: the credentials of a client, and the address.
+func readKubeconfig(path string) (c credentials, address string, err error) {
+	config, err := clientcmd.LoadFromFile(path)
+	if err != nil {
+		return credentials{}, "", fmt.Errorf("read kubeconfig: %w", err)
+	}
+	cluster, admin := config.Clusters["sandbox"], config.AuthInfos["admin"]
+	if cluster == nil || admin == nil {
+		return credentials{}, "", fmt.Errorf("read kubeconfig %s: it is not that of a sandbox", path)
+	}
+	address = strings.TrimPrefix(cluster.Server, "https://")
+	return credentials{authority: cluster.CertificateAuthorityData, token: admin.Token}, address, nil
 }
 
 // restConfig is a client configuration without a rate limit of its own.

@@ -46,6 +46,12 @@ func (s *Sandbox) Forward(ctx context.Context, inner string) (string, error) {
 	return l.Addr().String(), nil
 }
 
+func (f *forwards) areClosed() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.closed
+}
+
 func (f *forwards) serve(l net.Listener, inner string, to control.Client) {
 	for {
 		conn, err := l.Accept()

@@ -153,7 +153,7 @@ func (s *Sandbox) awaitFound(ctx context.Context, get func() error) error {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("wait for the controllers: %w", context.Cause(ctx))
-		case <-s.inner.done:
+		case <-s.Done():
 			return errors.New("wait for the controllers: the control plane ended")
 		case <-tick.C:
 		}

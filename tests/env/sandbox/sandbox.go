@@ -19,6 +19,7 @@ import (
 
 	"github.com/upcommerce/backout/tests/env/programs"
 	"github.com/upcommerce/backout/tests/env/sandbox/control"
+	"github.com/upcommerce/backout/tests/env/sandbox/kept"
 )
 
 // Options configure a sandbox. The zero value is valid.
@@ -33,6 +34,8 @@ type Options struct {
 	Unpullable []string
 	// Program is the path of a built sandbox program, such as cmd/sandbox itself; "": Open builds it.
 	Program string
+	// Kept is the place whose sandbox Take takes. Open ignores it; Start has that of kept.Environment by default.
+	Kept kept.Place
 }
 
 // startLimit bounds the time from the start of the program to a ready control plane. It takes 5 seconds on an idle machine;
@@ -50,8 +53,9 @@ type Sandbox struct {
 	layout      Layout
 	credentials credentials
 	control     control.Client
-	inner       *inner
-	apiServer   string // its address on the host
+	inner       *inner      // of Open
+	lease       *kept.Lease // of Take
+	apiServer   string      // its address on the host
 	forwards    forwards
 
 	progress func(string)
@@ -93,7 +97,7 @@ func Open(ctx context.Context, o Options) (*Sandbox, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, startLimit, fmt.Errorf("it was not ready after %s", startLimit))
 	defer cancel()
 	if err := s.start(ctx, o); err != nil {
-		return nil, errors.Join(s.openError(err), s.Close())
+		return nil, errors.Join(s.openError(err), s.Close()) //nolint:contextcheck // it also closes when ctx has ended
 	}
 	return s, nil
 }
@@ -108,7 +112,7 @@ func (s *Sandbox) openError(err error) error {
 
 // start starts a sandbox. Close cleans up after a failed start.
 func (s *Sandbox) start(ctx context.Context, o Options) error {
-	settings := Settings{Images: o.Images, Unpullable: o.Unpullable, APIServer: programs.ReadyMadeAPIServer()}
+	settings := o.settings()
 	if err := errors.Join(settings.validate(), s.credentials.write(s.layout), settings.write(s.layout)); err != nil {
 		return err
 	}
@@ -137,10 +141,15 @@ func (s *Sandbox) start(ctx context.Context, o Options) error {
 	return s.awaitControllers(ctx)
 }
 
-// Close ends everything inside and removes the sandbox's directory. Later calls return what the first returned.
+// Close ends everything inside and removes the sandbox's directory. Later calls return what the first returned. Of a sandbox from
+// Take it ends the programs of Run, and returns the rest to the keeper.
 func (s *Sandbox) Close() error {
 	s.closing.Do(func() {
 		s.forwards.close()
+		if s.lease != nil {
+			s.closed = s.giveBack()
+			return
+		}
 		if s.inner != nil {
 			s.inner.end()
 		}
@@ -152,7 +161,12 @@ func (s *Sandbox) Close() error {
 }
 
 // Done is closed when the control plane has ended, by Close or by itself.
-func (s *Sandbox) Done() <-chan struct{} { return s.inner.done }
+func (s *Sandbox) Done() <-chan struct{} {
+	if s.lease != nil {
+		return s.lease.Done()
+	}
+	return s.inner.done
+}
 
 // Dir is the sandbox's directory: programs inside see it under the same path, and Close removes it.
 func (s *Sandbox) Dir() string { return s.layout.Dir }

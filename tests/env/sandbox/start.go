@@ -2,18 +2,22 @@ package sandbox
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/upcommerce/backout/tests/env/sandbox/kept"
 )
 
 // tailLines is how many lines of a log are shown after an error.
 const tailLines = 30
 
 // Start opens a sandbox for a test, which fails if that is impossible. The sandbox is closed when the test ends; if the test has
-// failed, it logs the ends of all logs first.
+// failed, it logs the ends of all logs first. If the environment names the place of a kept sandbox (kept.Environment), and one that
+// fits is ready there, the test gets that one. It is as new as any other, and stays open for a while after the test.
 func Start(t testing.TB) *Sandbox {
 	t.Helper()
 	return StartWith(t, Options{})
@@ -25,7 +29,7 @@ func StartWith(t testing.TB, o Options) *Sandbox {
 	if o.Progress == nil {
 		o.Progress = func(stage string) { t.Log("sandbox:", stage) }
 	}
-	s, err := Open(t.Context(), o)
+	s, err := takeOrOpen(t, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,11 +37,40 @@ func StartWith(t testing.TB, o Options) *Sandbox {
 		if t.Failed() {
 			s.logTails(t)
 		}
+		s.logInspection(t)
 		if err := s.Close(); err != nil {
 			t.Errorf("close the sandbox: %v", err)
 		}
 	})
 	return s
+}
+
+// takeOrOpen takes the kept sandbox if the options or the environment name its place, and opens one if that is impossible.
+func takeOrOpen(t testing.TB, o Options) (*Sandbox, error) {
+	t.Helper()
+	o.Kept = cmp.Or(o.Kept, kept.Place(os.Getenv(kept.Environment)))
+	if o.Kept == "" {
+		return Open(t.Context(), o)
+	}
+	s, err := Take(t.Context(), t.Name(), o)
+	if err == nil {
+		t.Log(kept.Mark + kept.Used)
+		return s, nil
+	}
+	t.Log(kept.Mark + "not used: " + err.Error())
+	return Open(t.Context(), o)
+}
+
+// logInspection logs how to look at a kept sandbox that outlives the test.
+func (s *Sandbox) logInspection(t testing.TB) {
+	t.Helper()
+	select {
+	case <-s.Done():
+	default:
+		if s.lease != nil {
+			t.Log(s.Inspection())
+		}
+	}
 }
 
 func (s *Sandbox) logTails(t testing.TB) {

@@ -1,5 +1,5 @@
-// Command sandbox holds a real Kubernetes control plane open for kubectl and helm: sandbox hold. Tests and the demo start
-// the same program through package sandbox.
+// Command sandbox holds a real Kubernetes control plane open for kubectl and helm: sandbox hold, or for the tests that a developer
+// runs one at a time: sandbox keep. Tests and the demo start the same program through package sandbox.
 package main
 
 import (
@@ -16,10 +16,11 @@ import (
 )
 
 const usage = `usage: sandbox hold [flags]
+       sandbox keep [flags]
        sandbox parts
 
-hold opens a Kubernetes control plane on this machine, without root or Docker, and holds it until Ctrl-C. parts prints which parts of
-Kubernetes it has.
+hold opens a Kubernetes control plane on this machine, without root or Docker, and holds it until Ctrl-C. keep has one ready for the
+next test, until Ctrl-C. parts prints which parts of Kubernetes it has.
 
 `
 
@@ -33,24 +34,32 @@ func main() {
 	os.Exit(code)
 }
 
+// runner is a command with flags.
+type runner interface {
+	addFlags(f *flag.FlagSet)
+	run(ctx context.Context, out, errOut io.Writer) error
+}
+
+func commands() map[string]runner { return map[string]runner{"hold": &hold{}, "keep": &keep{}} }
+
 // command runs the command in the arguments and returns the exit code.
 func command(ctx context.Context, args []string, out, errOut io.Writer) int {
 	if len(args) == 1 && args[0] == "parts" {
 		printParts(out)
 		return 0
 	}
-	if len(args) == 0 || args[0] != "hold" {
+	if len(args) == 0 || commands()[args[0]] == nil {
 		fmt.Fprint(errOut, usage)
 		return 2
 	}
-	var h hold
-	flags := flag.NewFlagSet("sandbox hold", flag.ContinueOnError)
+	chosen := commands()[args[0]]
+	flags := flag.NewFlagSet("sandbox "+args[0], flag.ContinueOnError)
 	flags.SetOutput(errOut)
 	flags.Usage = func() {
 		fmt.Fprint(errOut, usage)
 		flags.PrintDefaults()
 	}
-	h.addFlags(flags)
+	chosen.addFlags(flags)
 	if err := flags.Parse(args[1:]); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return 0
@@ -61,7 +70,7 @@ func command(ctx context.Context, args []string, out, errOut io.Writer) int {
 		flags.Usage()
 		return 2
 	}
-	if err := h.run(ctx, out, errOut); err != nil {
+	if err := chosen.run(ctx, out, errOut); err != nil {
 		fmt.Fprintln(errOut, err)
 		return 1
 	}
