@@ -2,7 +2,7 @@
 # builds of Kubernetes at once are slower than one after the other.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help build images test fast e2e faults lint docs fmt check demo upcommerce screenshots bench rules-power lint-slow
+.PHONY: help build images test fast e2e sandbox faults lint docs fmt check demo upcommerce screenshots bench rules-power lint-slow
 
 LINT := golangci-lint
 # COMPILE builds programs into tests/.bin and shows how much is left. It needs nothing but the standard library.
@@ -36,6 +36,9 @@ fast: ## tests that need no cluster
 
 e2e: ## tests against a real Kubernetes in the sandbox; RUN=TestName runs one and prints its log
 	@cd tests && go build -buildvcs=false -o .bin/suite ./tools/suite && exec .bin/suite $(if $(RUN),-run '$(RUN)')
+
+sandbox: ## keep a control plane ready for the next make e2e RUN=TestName, until Ctrl-C
+	@$(COMPILE) sandbox && exec tests/.bin/sandbox$(if $(KUBEBUILDER_ASSETS),-readymade) keep
 
 faults: ## every fault: killed, frozen, cut off, raced; prints the table
 	@$(COMPILE) $(TESTED)

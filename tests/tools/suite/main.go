@@ -1,6 +1,6 @@
 // Command suite runs the end-to-end tests: it compiles the programs that they run, runs their packages side by side, and ends with
 // what passed, failed and was skipped, the slowest tests, and where the logs are. With -run it runs the packages that have a
-// matching test, and prints all that they say.
+// matching test, prints all that they say, and lets the first test that needs a sandbox use the one that make sandbox keeps.
 package main
 
 import (

@@ -17,6 +17,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/upcommerce/backout/tests/env/sandbox/kept"
 )
 
 // suite is one run.
@@ -53,6 +55,7 @@ type result struct {
 	// broken is how the package failed outside of a test; "" if it did not.
 	broken string
 	log    string          // path
+	uses   []use           // of a kept control plane, or why not
 	open   map[string]bool // tests that have begun and not ended
 }
 
@@ -119,12 +122,18 @@ func (s *suite) follow(ctx context.Context, r *result) (err error) {
 	}
 	defer func() { err = errors.Join(err, log.Close()) }()
 	args := []string{"test", "-count=1", "-timeout=20m", "-json"}
+	env := append(os.Environ(), "GOWORK=off")
 	if s.run != "" {
+		place, err := kept.Usual()
+		if err != nil {
+			return err
+		}
 		args = append(args, "-run", s.run)
+		env = append(env, kept.Environment+"="+string(place))
 	}
 	cmd := exec.CommandContext(ctx, "go", append(args, "./"+r.path)...)
 	cmd.Dir = filepath.Join(s.tests, r.module)
-	cmd.Env = append(os.Environ(), "GOWORK=off")
+	cmd.Env = env
 	// go test does not pass a signal on: the group has the test, too, which ends its sandbox.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
@@ -195,6 +204,7 @@ func (s *suite) note(e event, log io.Writer, r *result, said map[string]words) {
 		r.open[e.Test] = true
 	case "output", "build-output":
 		_, _ = io.WriteString(log, e.Output)
+		r.noteUse(e)
 		if s.run != "" {
 			s.mu.Lock()
 			_, _ = io.WriteString(s.out, e.Output)

@@ -73,6 +73,9 @@ func summarize(out io.Writer, results []result, took time.Duration) (failed bool
 			fmt.Fprintf(out, "           %s\n", line)
 		}
 	}
+	if line := keptLine(results); line != "" {
+		fmt.Fprintln(out, line)
+	}
 	fmt.Fprintf(out, "%d passed, %d failed, %d skipped in %s\n", count["pass"], count["fail"], count["skip"], took.Round(time.Second))
 	return failed
 }
