@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -59,15 +60,21 @@ func (k *keeper) kill() {
 	_ = k.cmd.Wait()
 }
 
-// offer waits for a sandbox that can be taken, and returns its directory.
+// offer waits for a sandbox that can be taken, as long as one may take to open, and returns its directory.
 func (k *keeper) offer(t *testing.T) string {
 	t.Helper()
-	var o kept.Offer
-	eventually(t, func() (err error) {
-		o, err = k.place.Read()
-		return err
-	})
-	return o.Dir
+	deadline := time.After(3 * time.Minute)
+	for {
+		o, err := k.place.Read()
+		if err == nil {
+			return o.Dir
+		}
+		select {
+		case <-deadline:
+			t.Fatalf("the keeper offers no sandbox: %v", err)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }
 
 // A keeper has a sandbox ready, one test gets it, and the next test gets another one that is as new.

@@ -16,7 +16,7 @@ import (
 )
 
 // greeting bounds the lines that both sides exchange before the lease begins.
-const greeting = 5 * time.Second
+const greeting = 10 * time.Second
 
 // granted is the keeper's answer to the test that gets the sandbox. The others see the end of their connection.
 const granted = "yours\n"
