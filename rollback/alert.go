@@ -64,6 +64,13 @@ const (
 // about no release and shows that alerts reach backout.
 const LevelWatchdog = "watchdog"
 
+// Valid reports whether l is a level.
+func (l Level) Valid() bool { return l.rank() > 0 }
+
+// WeakerThan reports whether o requests more than l. A word that is not a level is weaker
+// than every level.
+func (l Level) WeakerThan(o Level) bool { return l.rank() < o.rank() }
+
 func (l Level) rank() int {
 	switch l {
 	case LevelObserve:
@@ -134,7 +141,7 @@ func (a Alert) Read(now time.Time) (Key, Signal, error) {
 	if len(key.Release) > maxReleaseName || !releasePattern.MatchString(key.Release) {
 		return Key{}, Signal{}, &LabelError{labelRelease, key.Release, "the name of a Helm release"}
 	}
-	if Level(level).rank() == 0 {
+	if !Level(level).Valid() {
 		return key, Signal{}, &LabelError{LabelLevel, level, "rollback, shed or observe"}
 	}
 	signal := Signal{

@@ -18,6 +18,9 @@ type Assessment struct {
 	// versionNote says that the alert's version label identifies no revision, so that the
 	// time at which the alert started decides; "" if it does. It begins with a semicolon.
 	versionNote string
+	// levelNote says that the alert fires in Prometheus with a weaker level than that of
+	// the signal; "" if it does not. It begins with a semicolon.
+	levelNote string
 	// operator is the one who gave the order; "" for an alert.
 	operator string
 	// recheckAt is when the assessment may change without a new alert; zero if it does not.
@@ -95,10 +98,13 @@ func (c Case) Assess(s Signal) Assessment {
 	if other, ok := c.revisionOf(s.Version); ok && !newest.HasVersion(s.Version) {
 		return Assessment{Verdict: Stale, reason: fmt.Sprintf("version %s is that of revision %d; the release is at revision %d", s.Version, other, newest.Number)}
 	}
-	if s.Answer() == AnswerQuiet {
-		return Assessment{Verdict: Unconfirmed, reason: fmt.Sprintf("Prometheus says that the alert did not fire at %s", s.Received.Format(time.RFC3339))}
+	if s.Denied() {
+		return Assessment{Verdict: Unconfirmed, reason: s.denial()}
 	}
-	a := Assessment{Verdict: Act, level: s.Level, operator: s.Operator}
+	a := Assessment{Verdict: Act, level: s.EffectiveLevel(), operator: s.Operator}
+	if s.Confirmation != nil && s.Confirmation.Level == a.level && s.Level != a.level {
+		a.levelNote = fmt.Sprintf("; backout received it with the level %s, but it fires in Prometheus with the level %s: the weaker one counts", s.Level, a.level)
+	}
 	switch {
 	case s.Version == "" || c.identifies(s.Version):
 	case newest.HasVersion(s.Version):
@@ -112,7 +118,7 @@ func (c Case) Assess(s Signal) Assessment {
 		a.reason = fmt.Sprintf("the alert started before revision %d was deployed", newest.Number)
 	case !s.Resolved.IsZero() && !c.actedOn(s):
 		a.Verdict, a.reason = Stale, "the alert was resolved before backout acted on it"
-	case s.Level == LevelObserve:
+	case a.level == LevelObserve:
 		a.Verdict, a.reason = Observe, "the level of the alert is observe"
 	case s.Answer() == AnswerUnknown:
 		a.Verdict, a.reason = Unknown, "Prometheus could not confirm the alert: "+s.Confirmation.Error
@@ -122,6 +128,17 @@ func (c Case) Assess(s Signal) Assessment {
 	}
 	return a
 }
+
+// denial says why Prometheus does not confirm the alert.
+func (s Signal) denial() string {
+	if s.Answer() == AnswerUnproven {
+		return "Prometheus does not confirm the alert: " + s.Confirmation.Error
+	}
+	return fmt.Sprintf("Prometheus says that the alert did not fire at %s", s.Received.Format(time.RFC3339))
+}
+
+// notes returns what the reason of a decision says besides.
+func (a Assessment) notes() string { return a.levelNote + a.versionNote }
 
 // ConfirmDeadline is when backout stops querying Prometheus about the signal. The limit
 // counts from when the answer first matters: the receipt of the alert, the end of the

@@ -35,7 +35,7 @@ func (c Case) decide() Decision {
 	}
 	a := c.strongest()
 	if a.Verdict != Act && a.Verdict != Unknown {
-		return Decision{Verdict: a.Verdict, Reason: a.reason + a.versionNote, RecheckAt: a.recheckAt, Waits: !a.recheckAt.IsZero()}
+		return Decision{Verdict: a.Verdict, Reason: a.reason + a.notes(), RecheckAt: a.recheckAt, Waits: !a.recheckAt.IsZero()}
 	}
 	c.trace("storm", "other releases with alerts within %s: %d; with this one, %d make a storm", c.Policy.StormWindow, c.Storm.Others, c.Policy.StormReleases)
 	if c.stormy() {
@@ -45,7 +45,7 @@ func (c Case) decide() Decision {
 		}
 	}
 	d := c.limit(a)
-	d.Reason += a.versionNote
+	d.Reason += a.notes()
 	if !a.recheckAt.IsZero() {
 		d.RecheckAt, d.Waits = a.recheckAt, true
 	}

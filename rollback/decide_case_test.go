@@ -34,9 +34,11 @@ type (
 		Version  string
 		Revision int
 		Resolved string
-		// Prometheus is its answer, and Since is since when it reports the alert as active.
+		// Prometheus is its answer, Since is since when it reports the alert as active, and
+		// FiresAs is the level with which it fires there.
 		Prometheus string
 		Since      string
+		FiresAs    rollback.Level `json:"firesAs"`
 	}
 	recordForm struct {
 		Rev             int
@@ -145,9 +147,13 @@ func (a alertForm) read(t *testing.T) rollback.Signal {
 		Resolved: before(t, or(a.Resolved, "never")),
 	}
 	if a.Prometheus != "" {
-		signal.Confirmation = &rollback.Confirmation{Answer: rollback.Answer(a.Prometheus), ActiveSince: before(t, or(a.Since, "never"))}
-		if a.Prometheus == "unknown" {
+		signal.Confirmation = &rollback.Confirmation{Answer: rollback.Answer(a.Prometheus), ActiveSince: before(t, or(a.Since, "never")), Level: a.FiresAs}
+		switch signal.Confirmation.Answer {
+		case rollback.AnswerUnknown:
 			signal.Confirmation.Error = "dial tcp: connection refused"
+		case rollback.AnswerUnproven:
+			signal.Confirmation.Error = "no server in BACKOUT_PROMETHEUS_URLS has an alert rule named CanaryErrors"
+		case rollback.AnswerFiring, rollback.AnswerQuiet:
 		}
 	}
 	return signal

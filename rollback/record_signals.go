@@ -32,7 +32,7 @@ func (r *Record) AddSignal(s Signal) bool {
 	if known.Resolved.IsZero() && s.LastSeen.Sub(known.LastSeen) < repeatInterval {
 		return false
 	}
-	if known.Answer() == AnswerQuiet && !r.Shed.Tried() {
+	if known.Denied() && !r.Shed.Tried() {
 		known.Confirmation = nil // it still fires: backout queries Prometheus again
 	}
 	known.LastSeen, known.Resolved = s.LastSeen, time.Time{}
@@ -61,12 +61,13 @@ func (r *Record) addEpisode(s Signal) bool {
 
 // priority orders signals by the right to a place in the record. A resolved signal has
 // none, or an alert that comes and goes would fill the record; but it keeps its place if a
-// step was started.
+// step was started. A signal that Prometheus denies has none either: with invented alerts,
+// a sender could fill the record.
 func (r *Record) priority(s Signal) int {
-	if !s.Resolved.IsZero() && !r.Claimed() {
+	if s.Denied() || !s.Resolved.IsZero() && !r.Claimed() {
 		return 0
 	}
-	return s.Level.rank()
+	return s.EffectiveLevel().rank()
 }
 
 // Holds reports whether the record contains a signal of this episode.

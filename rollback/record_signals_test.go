@@ -155,3 +155,42 @@ func TestAFlappingAlertDoesNotFillTheRecord(t *testing.T) {
 		t.Error("once a step was started, resolved signals keep their places")
 	}
 }
+
+// A sender could fill a record with invented alerts, and so keep the real one out.
+func TestAnAlertThatPrometheusDeniesGivesUpItsPlace(t *testing.T) {
+	for _, answer := range []rollback.Answer{rollback.AnswerQuiet, rollback.AnswerUnproven} {
+		record := fullRecord(t, func(i int) rollback.Signal { return firing(fmt.Sprint(i), rollback.LevelRollback, 0) })
+		record.Shed = &rollback.Step{Started: rollbacktest.Now()}
+		record.Signals[7].Confirmation = &rollback.Confirmation{Answer: answer}
+		record.AddSignal(firing("real", rollback.LevelShed, time.Minute))
+		if !record.Holds(firing("real", rollback.LevelShed, 0).Episode()) || len(record.Signals) != 20 {
+			t.Errorf("an alert that Prometheus denies (%s) keeps no other one out of a full record", answer)
+		}
+	}
+}
+
+func TestTheWeakerLevelCounts(t *testing.T) {
+	const observe, shed, both = rollback.LevelObserve, rollback.LevelShed, rollback.LevelRollback
+	for _, c := range []struct{ received, fires, want rollback.Level }{
+		{both, "", both}, // Prometheus was not asked, or an older version of backout asked it
+		{both, both, both},
+		{both, shed, shed},
+		{both, observe, observe},
+		{shed, both, shed},
+		{observe, both, observe},
+		{both, "nonsense", observe},
+		{"nonsense", both, observe},
+	} {
+		s := firing("a", c.received, 0)
+		if s.Confirmation = (&rollback.Confirmation{Answer: rollback.AnswerFiring, Level: c.fires}); s.EffectiveLevel() != c.want {
+			t.Errorf("received with the level %q, and firing with %q: want %s, got %s", c.received, c.fires, c.want, s.EffectiveLevel())
+		}
+		if s.CountsForRecovery() != (c.want != observe) {
+			t.Errorf("received with the level %q, and firing with %q: its end counts for recovery unless it only observes", c.received, c.fires)
+		}
+	}
+	s := firing("a", both, 0)
+	if s.Confirmation = (&rollback.Confirmation{Answer: rollback.AnswerUnproven}); s.CountsForRecovery() {
+		t.Error("the end of an alert that no rule proves says nothing about recovery")
+	}
+}

@@ -1,6 +1,7 @@
 package rollback
 
 import (
+	"fmt"
 	"time"
 )
 
@@ -55,6 +56,24 @@ func (s Signal) Answer() Answer {
 	return s.Confirmation.Answer
 }
 
+// Denied reports whether Prometheus was queried and does not confirm the alert. Such a
+// signal counts for nothing.
+func (s Signal) Denied() bool { return s.Answer() == AnswerQuiet || s.Answer() == AnswerUnproven }
+
+// EffectiveLevel returns the level that counts: that of the alert as backout received it,
+// or that with which it fires in Prometheus, whichever is weaker. A level that does not
+// exist counts as LevelObserve.
+func (s Signal) EffectiveLevel() Level {
+	level := s.Level
+	if s.Confirmation != nil && s.Confirmation.Level != "" && s.Confirmation.Level.WeakerThan(level) {
+		level = s.Confirmation.Level
+	}
+	if !level.Valid() {
+		return LevelObserve
+	}
+	return level
+}
+
 // ActiveSince returns when the condition of the alert became true, which may be before
 // the alert's `for` was over; if Prometheus does not say, it returns StartsAt.
 func (s Signal) ActiveSince() time.Time {
@@ -65,16 +84,24 @@ func (s Signal) ActiveSince() time.Time {
 }
 
 // CountsForRecovery reports whether the end of the signal says anything about recovery:
-// that of an operator's order or of an alert of level observe does not.
-func (s Signal) CountsForRecovery() bool { return s.Operator == "" && s.Level != LevelObserve }
+// that of an operator's order, of an alert of level observe or of one that no rule proves
+// does not.
+func (s Signal) CountsForRecovery() bool {
+	return s.Operator == "" && s.EffectiveLevel() != LevelObserve && s.Answer() != AnswerUnproven
+}
 
 // PrometheusSays returns the answer of Prometheus as a clause for operators.
 func (s Signal) PrometheusSays() string {
 	switch s.Answer() {
 	case AnswerFiring:
+		if other := s.Confirmation.Level; other != "" && other != s.Level {
+			return fmt.Sprintf("Prometheus says that it fires, with the level %s", other)
+		}
 		return "Prometheus says that it fires"
 	case AnswerQuiet:
 		return "Prometheus says that it does not fire"
+	case AnswerUnproven:
+		return "Prometheus does not confirm it: " + s.Confirmation.Error
 	case AnswerUnknown:
 		return "Prometheus could not confirm it: " + s.Confirmation.Error
 	default:

@@ -36,7 +36,8 @@ const (
 	Settling Verdict = "settling"
 	// Stale does nothing: the alert is about another revision.
 	Stale Verdict = "stale"
-	// Unconfirmed does nothing: Prometheus says that the alert does not fire.
+	// Unconfirmed does nothing: Prometheus says that the alert does not fire, or that no
+	// rule of backout's is its source.
 	Unconfirmed Verdict = "unconfirmed"
 	// Handled does nothing: backout already acted on this very alert, or an operator
 	// lifted the hold of the revision.

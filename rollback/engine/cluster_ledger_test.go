@@ -92,6 +92,14 @@ func (c *cluster) Save(ctx context.Context, r rollback.Record) (rollback.Record,
 	if err := ctx.Err(); err != nil {
 		return r, err
 	}
+	r, err := c.saveNow(r)
+	if err == nil && c.saved != nil {
+		c.saved(r.Clone())
+	}
+	return r, err
+}
+
+func (c *cluster) saveNow(r rollback.Record) (rollback.Record, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := nextError(&c.saveErrors); err != nil {

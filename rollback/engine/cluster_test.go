@@ -36,9 +36,10 @@ type cluster struct {
 	// interruptions is how many of the next rollbacks leave a pending revision behind.
 	interruptions int
 
-	// answers are Prometheus' next ones, in order; the last one stays. queriedAt has the
-	// times about which it was asked.
+	// answers are Prometheus' next ones, in order; the last one stays. Releases in answerTo
+	// get that answer instead. queriedAt has the times about which it was asked.
 	answers     []rollback.Confirmation
+	answerTo    map[rollback.Key]rollback.Confirmation
 	queriedAt   []time.Time
 	trafficRate float64
 
@@ -50,6 +51,8 @@ type cluster struct {
 	// rollbackTime is how long Helm works.
 	readTime, saveTime, observeTime, answerTime, rollbackTime time.Duration
 
+	// saved gets every record that was saved, as a watch would deliver it; with mu unlocked.
+	saved func(rollback.Record)
 	// beforeShed and beforeRestore run between the read and the write of a weight,
 	// afterShed once at the end of a shed, with mu locked.
 	beforeShed, beforeRestore, afterShed func()
@@ -135,7 +138,7 @@ func nextError(errs *[]error) error {
 	return err
 }
 
-func (c *cluster) Firing(ctx context.Context, _ rollback.Key, _ rollback.Signal, at time.Time) rollback.Confirmation {
+func (c *cluster) Firing(ctx context.Context, k rollback.Key, _ rollback.Signal, at time.Time) rollback.Confirmation {
 	select {
 	case <-ctx.Done():
 		return rollback.Confirmation{Answer: rollback.AnswerUnknown, Error: ctx.Err().Error()}
@@ -144,6 +147,9 @@ func (c *cluster) Firing(ctx context.Context, _ rollback.Key, _ rollback.Signal,
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.queriedAt = append(c.queriedAt, at)
+	if answer, ok := c.answerTo[k]; ok {
+		return answer
+	}
 	answer := c.answers[0]
 	if len(c.answers) > 1 {
 		c.answers = c.answers[1:]

@@ -13,7 +13,7 @@
 //	  restore.go    gives the canary the target's weight, once its pods are ready
 //	  verify.go     finds out whether the rollback helped
 //	  hold.go       keeps the weight at zero until the content changes or an operator lifts it
-//	  undo.go       takes back a shed for an alert that Prometheus denied
+//	  undo.go       takes back a shed for an alert that Prometheus does not confirm
 //	  prune.go      deletes old records
 //
 // The steps are methods of the executor (executor.go), which knows neither the queue

@@ -24,6 +24,42 @@ func TestAnAlertThatPrometheusDeniesTouchesNothing(t *testing.T) {
 	}, func(c *cluster) { c.answers = answers(rollback.AnswerQuiet) })
 }
 
+// Prometheus can be reached, and has no rule of that name, or has the alert without a
+// level or with a weaker one.
+func TestAnAlertThatNoRuleProvesTouchesNothing(t *testing.T) {
+	for why, c := range map[string]struct {
+		answer rollback.Confirmation
+		want   rollback.Verdict
+	}{
+		"unproven":        {rollback.Confirmation{Answer: rollback.AnswerUnproven, Error: "no server has the rule"}, rollback.Unconfirmed},
+		"observe there":   {rollback.Confirmation{Answer: rollback.AnswerFiring, Level: rollback.LevelObserve}, rollback.Observe},
+		"no level at all": {rollback.Confirmation{Answer: rollback.AnswerFiring, Level: "nonsense"}, rollback.Observe},
+	} {
+		t.Run(why, func(t *testing.T) {
+			simulate(t, func(t *testing.T, cluster *cluster, e *engine.Engine) {
+				deliver(t, e, alert("rollback"))
+				wait(time.Hour)
+				r := cluster.shopRecord(2)
+				if cluster.rollbacks != 0 || len(cluster.weightsWritten) != 0 || r.Decision().Verdict != c.want || r.Closed.IsZero() {
+					t.Errorf("%d rollbacks, weights written %v, %s; want nothing touched, %s", cluster.rollbacks, cluster.weightsWritten, report.Summary(&r), c.want)
+				}
+			}, func(cluster *cluster) { cluster.answers = []rollback.Confirmation{c.answer} })
+		})
+	}
+}
+
+func TestAnAlertThatFiresWithAWeakerLevelShedsOnly(t *testing.T) {
+	simulate(t, func(t *testing.T, c *cluster, e *engine.Engine) {
+		deliver(t, e, alert("rollback"))
+		wait(time.Hour)
+		if r := c.shopRecord(2); c.rollbacks != 0 || c.weight != "0" || !r.Hold.Active() {
+			t.Errorf("%d rollbacks, weight %s, %s; want the canary held at zero, as the rule asks", c.rollbacks, c.weight, report.Summary(&r))
+		}
+	}, func(c *cluster) {
+		c.answers = []rollback.Confirmation{{Answer: rollback.AnswerFiring, Level: rollback.LevelShed}}
+	})
+}
+
 func TestNoDataIsNotBadData(t *testing.T) {
 	simulate(t, func(t *testing.T, c *cluster, e *engine.Engine) {
 		deliver(t, e, alert("rollback"))

@@ -185,15 +185,17 @@ func (rc *reconciler) optOut(ctx context.Context, r rollback.Record) {
 }
 
 // close ends the work on a record, unless another decision was stored meanwhile. It
-// leaves behind no zero without a hold: after an alert that Prometheus denied it restores
-// the weight, otherwise it begins a hold.
+// leaves behind no zero without a hold: after an alert that Prometheus denied, or has with
+// the level observe, it restores the weight; otherwise it begins a hold.
 func (rc *reconciler) close(ctx context.Context, r rollback.Record) (progress, error) {
 	d := r.Decision()
 	switch {
 	case r.Shed != nil && !r.Shed.Tried() && !d.Shed:
 		return rc.resolveClaim(ctx, r)
 	case r.LeftAtZero() && d.Verdict == rollback.Unconfirmed:
-		return rc.undoShed(ctx, r)
+		return rc.undoShed(ctx, r, "Prometheus denies the alert")
+	case r.LeftAtZero() && d.Verdict == rollback.Observe && rc.policy.Mode == rollback.ModeAct:
+		return rc.undoShed(ctx, r, "in Prometheus the alert only observes")
 	case r.LeftAtZero():
 		return rc.beginHold(ctx, r)
 	}

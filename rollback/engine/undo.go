@@ -34,9 +34,9 @@ func (e *executor) resolveClaim(ctx context.Context, r rollback.Record) (progres
 	return progress{record: stored}, err
 }
 
-// undoShed gives the suspect its weight back: it was shed for an alert that Prometheus
-// denies.
-func (e *executor) undoShed(ctx context.Context, r rollback.Record) (progress, error) {
+// undoShed gives the suspect its weight back: why says what is wrong with the alert for
+// which it was shed.
+func (e *executor) undoShed(ctx context.Context, r rollback.Record, why string) (progress, error) {
 	ready, _, err := e.releases.Ready(ctx, r.Key, r.Revision)
 	if err != nil || !ready {
 		return progress{record: r, again: holdInterval}, err
@@ -54,7 +54,7 @@ func (e *executor) undoShed(ctx context.Context, r rollback.Record) (progress, e
 	}
 	now := time.Now().UTC()
 	stored, err := e.update(ctx, r, func(r *rollback.Record) bool {
-		r.Hold = &rollback.Hold{Since: r.Shed.Done, Ended: now, Reason: "Prometheus denies the alert; " + rollback.FormatWeights(weights)}
+		r.Hold = &rollback.Hold{Since: r.Shed.Done, Ended: now, Reason: why + "; " + rollback.FormatWeights(weights)}
 		r.Shed, r.Weights = nil, nil
 		return true
 	})

@@ -35,6 +35,20 @@ func TestAShedIsUndoneWhenPrometheusDeniesTheAlert(t *testing.T) {
 	}, deniedAfterTheShed)
 }
 
+// The rule observes only; the alert was changed on its way, and Prometheus says so too
+// late for the shed.
+func TestAShedIsUndoneWhenTheAlertOnlyObservesInPrometheus(t *testing.T) {
+	observed := rollback.Confirmation{Answer: rollback.AnswerFiring, Level: rollback.LevelObserve}
+	simulate(t, func(t *testing.T, c *cluster, e *engine.Engine) {
+		deliver(t, e, alert("rollback"))
+		wait(time.Minute)
+		r := c.shopRecord(2)
+		if c.weight != "20" || c.rollbacks != 0 || r.Closed.IsZero() || r.Decision().Verdict != rollback.Observe || report.StateOf(&r) != report.StateShedUndone {
+			t.Errorf("weight %s, %d rollbacks, %s; want the weight restored", c.weight, c.rollbacks, report.Summary(&r))
+		}
+	}, func(c *cluster) { c.answers, c.answerTime = []rollback.Confirmation{observed}, 400*time.Millisecond })
+}
+
 func TestAHoldCanFollowAnUndoneShed(t *testing.T) {
 	simulate(t, func(t *testing.T, c *cluster, e *engine.Engine) {
 		deliver(t, e, alert("shed"))

@@ -84,7 +84,7 @@ func (e *executor) finalOutcome(ctx context.Context, r rollback.Record, now time
 		return rollback.OutcomeRestored, "the alert is quiet, but the canary gets too little traffic for that to prove anything"
 	case rollback.AnswerFiring:
 		return rollback.OutcomeNotRecovered, fmt.Sprintf("the alert still fires %s after the rollback", e.policy.VerifyLimit)
-	case rollback.AnswerUnknown:
+	case rollback.AnswerUnknown, rollback.AnswerUnproven:
 		return rollback.OutcomeNotRecovered, "Prometheus did not answer whether the alert is over"
 	default:
 		return rollback.OutcomeNotRecovered, "Prometheus does not say that the alert is over"
@@ -104,7 +104,7 @@ func (e *executor) anyFiring(ctx context.Context, r rollback.Record, at time.Tim
 		switch e.prometheus.Firing(ctx, r.Key, s, at).Answer {
 		case rollback.AnswerFiring:
 			return rollback.AnswerFiring
-		case rollback.AnswerUnknown:
+		case rollback.AnswerUnknown, rollback.AnswerUnproven:
 			all = rollback.AnswerUnknown
 		case rollback.AnswerQuiet:
 		}

@@ -2,6 +2,7 @@ package prom_test
 
 import (
 	"net/http"
+	"sync"
 	"testing"
 	"time"
 
@@ -61,13 +62,16 @@ func TestActiveSinceOfAPair(t *testing.T) {
 		fast, slow := evaluated(ago(time.Second), alert{labels: labels(), from: sinces[0], since: sinces[0]}),
 			evaluated(ago(time.Second), alert{labels: labels(), from: sinces[1], since: sinces[1]})
 		answered := make(chan struct{})
+		answer := sync.OnceFunc(func() { close(answered) })
 		first := &fake{instead: func(w http.ResponseWriter, r *http.Request) {
-			fast.query(w, r)
-			close(answered)
+			fast.handler().ServeHTTP(w, r)
+			if r.URL.Path == "/api/v1/query" {
+				answer()
+			}
 		}}
 		second := &fake{instead: func(w http.ResponseWriter, r *http.Request) {
 			<-answered
-			slow.query(w, r)
+			slow.handler().ServeHTTP(w, r)
 		}}
 		got := newClient(t, prom.Config{URLs: start(t, first, second)}).Firing(t.Context(), shop, badCanary, receipt)
 		if got.Answer != isFiring || !got.ActiveSince.Equal(steady) {

@@ -3,15 +3,23 @@
 //
 // It queries every server of an HA pair by itself. One that reports the alert firing is
 // enough; quiet needs all of them. The labels of an alert are here as the rule sets
-// them: external labels and alert relabelling come later, on the way to Alertmanager.
+// them: external labels and alert relabelling come later, on the way to Alertmanager. So
+// the answer contains the level that the rule sets.
+//
+// A server without any rule that has a backout label does not evaluate backout's rules:
+// it can confirm nothing and deny nothing. Client.Run looks for such servers.
 package prom
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/upcommerce/backout/rollback"
 )
@@ -20,11 +28,16 @@ import (
 type Client struct {
 	servers []server
 	traffic string
+	watch   *watch
 }
 
 // Options are what New needs.
 type Options struct {
 	Config Config
+	// Registerer gets the metrics of Run; none if nil.
+	Registerer prometheus.Registerer
+	// Log is slog.Default if nil.
+	Log *slog.Logger
 }
 
 // New returns a client for the configured servers. It sends no request. It returns an
@@ -49,6 +62,7 @@ func New(o Options) (*Client, error) {
 		}
 		c.servers = append(c.servers, s)
 	}
+	c.watch = newWatch(c.servers, o.Registerer, cmp.Or(o.Log, slog.Default()))
 	return c, nil
 }
 
@@ -60,26 +74,31 @@ const noAnswer = "no answer in time"
 // one server of a pair may be later than the other. So does one that no longer fires,
 // because a shed quiets its own alert.
 //
-// It returns AnswerFiring if one server reports the alert firing, with the earliest
+// It returns AnswerFiring if one server reports the alert firing with a level in its
+// backout label and one has its rule, with the strongest such level and the earliest
 // active-since time of all series of all servers, by this machine's clock: a server that
-// was restarted may have begun to count later. From the first such answer on, Firing
-// waits for the others until they have answered, 100 ms have passed or ctx ends,
-// whichever comes first; an active-since time that comes later does not count. So the
+// was restarted may have begun to count later. From the first such answer on that is not
+// weaker than the signal, Firing waits for the others until they have answered, 100 ms
+// have passed or ctx ends, whichever comes first; what comes later does not count. So the
 // result does not depend on which server is the fastest, as long as all are up.
 //
-// It returns AnswerQuiet if no server saw the alert firing, at least one has the rule,
-// and each that has it has evaluated it since that time. Everything else is
+// The other answers need one of every server that evaluates backout's rules. Firing
+// returns AnswerUnproven if none of them has the rule, or if the alert fires without such
+// a label. It returns AnswerQuiet if no server saw the alert firing, at least one has the
+// rule, and each that has it has evaluated it since that time. Everything else is
 // AnswerUnknown, with the reasons on one line: a server that did not answer before ctx
-// ended, a rule that no server has, that fails or that was not evaluated since. So the
-// answer about the present moment is AnswerUnknown: to learn whether an alert is quiet
-// now, the caller passes a time at least one evaluation ago.
+// ended, a rule that fails or that was not evaluated since, or no server that evaluates
+// backout's rules. So the answer about the present moment is AnswerUnknown: to learn
+// whether an alert is quiet now, the caller passes a time at least one evaluation ago.
 //
 // Times are compared as distances from each server's own present, so that a server whose
 // clock is wrong answers like any other.
 func (c *Client) Firing(ctx context.Context, k rollback.Key, s rollback.Signal, at time.Time) rollback.Confirmation {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	q := query{alert: s.Alert, namespace: k.Namespace, release: k.Release, version: comparableVersion(s.Version), at: at}
+	q := query{
+		alert: s.Alert, namespace: k.Namespace, release: k.Release, version: comparableVersion(s.Version), level: s.Level, at: at,
+	}
 	results := make(chan result, len(c.servers))
 	for i, s := range c.servers {
 		go func() { results <- s.check(ctx, i, q) }()

@@ -9,30 +9,6 @@ import (
 	"github.com/upcommerce/backout/rollback"
 )
 
-// state is what one server knows about an alert.
-type state int
-
-const (
-	// unknown: the server cannot say, for the reason given.
-	unknown state = iota
-	// firing: it fired.
-	firing
-	// quiet: the rule was evaluated since, and did not fire.
-	quiet
-	// noRule: the server does not have the rule.
-	noRule
-)
-
-// result is what one server answered.
-type result struct {
-	server int
-	state  state
-	// since is the earliest active-since time, by this machine's clock; zero if the
-	// server does not report it.
-	since  time.Time
-	reason string
-}
-
 // activeSinceWait is how long collect waits for the other servers once one has reported
 // firing. Their answers change only active-since, which is worth the time that a server
 // that is up takes to answer, but not the time that a shed would lose by one that is
@@ -45,12 +21,13 @@ func (c *Client) collect(ctx context.Context, q query, arriving <-chan result) r
 	for i := range results {
 		results[i] = result{state: unknown, reason: noAnswer}
 	}
-	var enough <-chan time.Time // never, until one server reports firing
+	var enough <-chan time.Time // never, until the alert fires with the level of the signal
 	for range c.servers {
 		select {
 		case r := <-arriving:
 			results[r.server] = r
-			if r.state == firing && enough == nil {
+			known, fired := concludeFiring(results)
+			if fired && !known.Level.WeakerThan(q.level) && enough == nil {
 				enough = time.After(activeSinceWait)
 			}
 		case <-enough:
@@ -62,42 +39,61 @@ func (c *Client) collect(ctx context.Context, q query, arriving <-chan result) r
 	return c.conclude(q, results)
 }
 
-// conclude returns AnswerFiring, with the earliest time that is known, if one server
-// reports firing.
+// conclude returns AnswerFiring if one server reports firing.
 func (c *Client) conclude(q query, results []result) rollback.Confirmation {
-	confirmation := rollback.Confirmation{Answer: rollback.AnswerFiring}
-	fired := false
-	for _, r := range results {
-		if r.state == firing {
-			fired, confirmation.ActiveSince = true, earliest(confirmation.ActiveSince, r.since)
-		}
-	}
-	if fired {
+	if confirmation, fired := concludeFiring(results); fired {
 		return confirmation
 	}
 	return c.concludeWithoutFiring(q, results)
 }
 
+// concludeFiring returns AnswerFiring, with the strongest level and the earliest time
+// that is known, if one server reports firing and one has the rule; false otherwise.
+// Samples of the alert alone prove nothing: a target that Prometheus scrapes can expose
+// them.
+func concludeFiring(results []result) (rollback.Confirmation, bool) {
+	confirmation := rollback.Confirmation{Answer: rollback.AnswerFiring}
+	fired, loaded := false, false
+	for _, r := range results {
+		loaded = loaded || r.loaded
+		if r.fired() {
+			fired = true
+			confirmation.Level = stronger(confirmation.Level, r.level)
+			confirmation.ActiveSince = earliest(confirmation.ActiveSince, r.since)
+		}
+	}
+	return confirmation, fired && loaded
+}
+
 // concludeWithoutFiring returns the conclusion if no server reports firing.
 func (c *Client) concludeWithoutFiring(q query, results []result) rollback.Confirmation {
 	var reasons []string
-	loaded := false
+	has := make(map[state]bool)
 	for i, r := range results {
-		loaded = loaded || r.state == quiet
+		has[r.state] = true
 		if r.state == unknown {
 			reasons = append(reasons, c.servers[i].name+": "+r.reason)
 		}
 	}
+	alert := oneLine(q.alert)
 	switch {
 	case len(reasons) > 0:
 		return rollback.Confirmation{Answer: rollback.AnswerUnknown, Error: strings.Join(reasons, "; ")}
-	case !loaded:
-		return rollback.Confirmation{Answer: rollback.AnswerUnknown, Error: fmt.Sprintf(
-			"no server in BACKOUT_PROMETHEUS_URLS has an alert rule named %s: name those that evaluate it", oneLine(q.alert))}
-	default:
+	case has[unlabelled]:
+		return rollback.Confirmation{Answer: rollback.AnswerUnproven, Error: fmt.Sprintf(
+			"the alert %s fires in Prometheus without a backout label that is rollback, shed or observe; if backout is to act on it, set the label in the rule", alert)}
+	case has[quiet]:
 		return rollback.Confirmation{Answer: rollback.AnswerQuiet}
+	case has[noRule]:
+		return rollback.Confirmation{Answer: rollback.AnswerUnproven, Error: fmt.Sprintf(
+			"no server in BACKOUT_PROMETHEUS_URLS has an alert rule named %s; find out what sends the alert, or name the server that evaluates its rule", alert)}
+	default:
+		return rollback.Confirmation{Answer: rollback.AnswerUnknown, Error: "no server in BACKOUT_PROMETHEUS_URLS has an alert rule with a backout label; " + evaluatorHint}
 	}
 }
+
+// evaluatorHint says what to do about a server that does not evaluate backout's rules.
+const evaluatorHint = "load the rules, or name the servers that evaluate them in BACKOUT_PROMETHEUS_URLS"
 
 // earliest returns the earlier of two times; a zero time is unknown and does not count.
 func earliest(a, b time.Time) time.Time {

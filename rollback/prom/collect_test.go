@@ -14,7 +14,9 @@ import (
 func TestCollect(t *testing.T) {
 	later := time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
 	earlier := later.Add(-10 * time.Minute)
-	fires := func(server int, since time.Time) result { return result{server: server, state: firing, since: since} }
+	fires := func(server int, since time.Time) result {
+		return result{server: server, state: firing, loaded: true, since: since}
+	}
 	type reply struct {
 		after time.Duration
 		result

@@ -32,8 +32,8 @@ type alert struct {
 	pending  bool
 	from, to time.Time // to is zero as long as it lasts
 	since    time.Time
-	// unstored and late alerts are in memory: the storage never has the one, and has the
-	// other only once the rules were read.
+	// unstored alerts are in memory only; late ones are stored after the first query, and
+	// not in memory.
 	unstored, late bool
 }
 
@@ -44,10 +44,12 @@ func (a alert) state() string {
 	return "firing"
 }
 
-// rule is the one alert rule of a fake.
+// rule is an alert rule of a fake.
 type rule struct {
 	name, health, lastError string
 	evaluated               time.Time
+	// level is its backout label; "" is no label.
+	level string
 }
 
 // fake is a Prometheus that reads label matchers, windows and times of a query, but does
@@ -61,6 +63,8 @@ type fake struct {
 	clockAhead time.Duration
 	// unfiltered says that it always returns all rules.
 	unfiltered bool
+	// rulesStatus is the status with which it answers a request for rules, if not 0.
+	rulesStatus int
 	// warning is attached to the results of queries.
 	warning string
 	// instead answers every request if it is not nil.
@@ -68,21 +72,23 @@ type fake struct {
 
 	queries         []string
 	evaluationTimes []time.Time
-	rulesRead       bool
 }
 
 func (f *fake) start(t *testing.T) string {
 	t.Helper()
+	s := httptest.NewServer(f.handler())
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
+func (f *fake) handler() http.Handler {
+	if f.instead != nil {
+		return f.instead
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/api/v1/query", f.query)
 	mux.HandleFunc("/api/v1/rules", f.listRules)
-	handler := http.Handler(mux)
-	if f.instead != nil {
-		handler = f.instead
-	}
-	s := httptest.NewServer(handler)
-	t.Cleanup(s.Close)
-	return s.URL
+	return mux
 }
 
 func answer(w http.ResponseWriter, data any, warnings ...string) {
@@ -139,7 +145,7 @@ var (
 // stored reports whether a query as of now finds the alert.
 func (f *fake) stored(a alert, query string, now time.Time) bool {
 	back, err := model.ParseDuration(window.FindStringSubmatch(query)[1])
-	if err != nil || a.unstored || (a.late && !f.rulesRead) {
+	if err != nil || a.unstored || (a.late && len(f.queries) < 2) {
 		return false
 	}
 	for _, m := range matcher.FindAllStringSubmatch(query, -1) {
@@ -157,12 +163,31 @@ func (f *fake) stored(a alert, query string, now time.Time) bool {
 	return !a.from.After(now) && (a.to.IsZero() || !a.to.Before(now.Add(-time.Duration(back))))
 }
 
+// selected reports whether the rule passes the filters of a request for rules.
+func (r rule) selected(q *http.Request) bool {
+	switch name, match := q.FormValue("rule_name[]"), q.FormValue("match[]"); {
+	case q.FormValue("type") != "alert":
+		return false
+	case match != "":
+		return match == `{backout!=""}` && r.level != ""
+	default:
+		return r.name == name
+	}
+}
+
 func (f *fake) listRules(w http.ResponseWriter, r *http.Request) {
-	f.rulesRead = true
+	if f.rulesStatus != 0 {
+		w.WriteHeader(f.rulesStatus)
+		return
+	}
 	var rules []any
 	for _, rule := range f.rules {
-		if !f.unfiltered && (rule.name != r.FormValue("rule_name[]") || r.FormValue("type") != "alert") {
+		if !f.unfiltered && !rule.selected(r) {
 			continue
+		}
+		labels := map[string]string{"severity": "critical"}
+		if rule.level != "" {
+			labels["backout"] = rule.level
 		}
 		var alerts []any
 		for _, a := range f.alerts {
@@ -171,16 +196,16 @@ func (f *fake) listRules(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 		rules = append(rules, map[string]any{
-			"type": "alerting", "name": rule.name, "query": "x", "health": rule.health, "lastError": rule.lastError,
+			"type": "alerting", "name": rule.name, "labels": labels, "query": "x", "health": rule.health, "lastError": rule.lastError,
 			"lastEvaluation": rule.evaluated.Add(f.clockAhead), "alerts": alerts,
 		})
 	}
 	answer(w, map[string]any{"groups": []any{map[string]any{"name": "canary", "file": "f", "interval": 1, "rules": rules}}})
 }
 
-// evaluated has one healthy rule BadCanary.
+// evaluated has one healthy rule BadCanary of the level rollback.
 func evaluated(at time.Time, alerts ...alert) *fake {
-	return &fake{rules: []rule{{name: "BadCanary", health: "ok", evaluated: at}}, alerts: alerts}
+	return &fake{rules: []rule{{name: "BadCanary", health: "ok", evaluated: at, level: "rollback"}}, alerts: alerts}
 }
 
 func newClient(t *testing.T, c prom.Config) *prom.Client {
@@ -194,5 +219,5 @@ func newClient(t *testing.T, c prom.Config) *prom.Client {
 
 var (
 	shop      = rollback.Key{Namespace: "web", Release: "shop"}
-	badCanary = rollback.Signal{Alert: "BadCanary", Version: "v3"}
+	badCanary = rollback.Signal{Alert: "BadCanary", Version: "v3", Level: rollback.LevelRollback}
 )

@@ -20,7 +20,7 @@ func closedServer(t *testing.T) string {
 // labels are the labels of BadCanary of shop v3, with others in pairs: an empty value
 // removes the label.
 func labels(pairs ...string) map[string]string {
-	labels := map[string]string{"alertname": "BadCanary", "namespace": "web", "release": "shop", "version": "v3", "severity": "critical"}
+	labels := map[string]string{"alertname": "BadCanary", "namespace": "web", "release": "shop", "version": "v3", "severity": "critical", "backout": "rollback"}
 	for pair := range slices.Chunk(pairs, 2) {
 		labels[pair[0]] = pair[1]
 		if pair[1] == "" {
@@ -56,6 +56,12 @@ func start(t *testing.T, fakes ...*fake) []string {
 // withLabels is the alert with other labels.
 func withLabels(a alert, pairs ...string) alert {
 	a.labels = labels(pairs...)
+	return a
+}
+
+// unstored is the alert in memory only.
+func unstored(a alert) alert {
+	a.unstored = true
 	return a
 }
 

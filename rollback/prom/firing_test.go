@@ -2,6 +2,7 @@ package prom_test
 
 import (
 	"context"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,9 +15,10 @@ import (
 )
 
 const (
-	isFiring  = rollback.AnswerFiring
-	isQuiet   = rollback.AnswerQuiet
-	isUnknown = rollback.AnswerUnknown
+	isFiring   = rollback.AnswerFiring
+	isQuiet    = rollback.AnswerQuiet
+	isUnproven = rollback.AnswerUnproven
+	isUnknown  = rollback.AnswerUnknown
 )
 
 func TestFiring(t *testing.T) {
@@ -25,6 +27,10 @@ func TestFiring(t *testing.T) {
 	long := ago(30 * time.Second)
 	fires := alert{labels: labels(), from: long, since: long}
 	closed := func() *fake { return nil }
+	// other evaluates another of backout's rules.
+	other := func() *fake {
+		return &fake{rules: []rule{{name: "Slow", health: "ok", evaluated: since, level: "shed"}}}
+	}
 	for _, c := range []struct {
 		what    string
 		servers []*fake // nil no longer listens
@@ -57,15 +63,63 @@ func TestFiring(t *testing.T) {
 			want: isUnknown, says: "was not evaluated since",
 		},
 		{
-			what: "a rule that no server has proves nothing", servers: []*fake{{}, {}},
-			want: isUnknown, says: "no server in BACKOUT_PROMETHEUS_URLS has an alert rule named BadCanary",
+			what: "an alert that no evaluator has a rule for is unproven", servers: []*fake{other(), {}},
+			want: isUnproven, says: "no server in BACKOUT_PROMETHEUS_URLS has an alert rule named BadCanary",
 		},
-		{what: "a server without the rule does not outweigh one that has it", servers: []*fake{{}, evaluated(since)}, want: isQuiet},
-		{what: "a server without the rule can have stored the alert", servers: []*fake{{alerts: []alert{fires}}}, want: isFiring},
+		{
+			what: "servers that do not evaluate backout's rules deny nothing", servers: []*fake{{}, {rules: []rule{{name: "BackoutWatchdog", level: "watchdog"}}}},
+			want: isUnknown, says: "no server in BACKOUT_PROMETHEUS_URLS has an alert rule with a backout label",
+		},
+		{
+			what: "a rule whose level is a template makes an evaluator", servers: []*fake{{rules: []rule{{name: "Slow", level: "{{ $labels.level }}"}}}},
+			want: isUnproven, says: "no server",
+		},
+		{
+			what: "a server that is down may have the rule", servers: []*fake{other(), closed()},
+			want: isUnknown, says: "connection refused",
+		},
+		{
+			what: "a server that does not list its rules may have the rule", servers: []*fake{{rulesStatus: http.StatusForbidden}, other()},
+			want: isUnknown, says: "403 Forbidden",
+		},
+		{what: "a server without the rule does not outweigh one that has it", servers: []*fake{other(), evaluated(since)}, want: isQuiet},
+		{what: "a server without the rule can have stored the alert of one that has it", servers: []*fake{{alerts: []alert{fires}}, evaluated(since)}, want: isFiring},
+		{
+			what: "samples of an alert that no rule has prove nothing", servers: []*fake{{rules: other().rules, alerts: []alert{fires}}},
+			want: isUnproven, says: "has an alert rule named BadCanary",
+		},
+		{
+			what: "an alert that fires without a backout label proves nothing", servers: []*fake{evaluated(before, withLabels(fires, "backout", ""))},
+			want: isUnproven, says: "the alert BadCanary fires in Prometheus without a backout label",
+		},
+		{
+			what: "nor does one in memory only", servers: []*fake{evaluated(before, unstored(withLabels(fires, "backout", "")))},
+			want: isUnproven, says: "without a backout label",
+		},
+		{
+			what: "nor does one with a word that is not a level", servers: []*fake{evaluated(before, withLabels(fires, "backout", "watchdog"))},
+			want: isUnproven, says: "without a backout label that is rollback, shed or observe",
+		},
+		{
+			what: "nor does one that lacks the release's label, too", servers: []*fake{evaluated(before, withLabels(fires, "backout", "", "release", ""))},
+			want: isUnproven, says: "without a backout label",
+		},
+		{
+			what: "nor does one of another version", servers: []*fake{evaluated(since, withLabels(fires, "backout", "", "version", "v2"))}, want: isQuiet,
+		},
+		{
+			what: "of a pair, one that is down may have it with the label", servers: []*fake{evaluated(before, withLabels(fires, "backout", "")), closed()},
+			want: isUnknown, says: "connection refused",
+		},
+		{
+			what: "of a pair, one that has it with the label is enough", servers: []*fake{evaluated(before, withLabels(fires, "backout", "")), evaluated(before, fires)},
+			want: isFiring,
+		},
+		{what: "the level is no part of the match", servers: []*fake{evaluated(before, withLabels(fires, "backout", "observe"))}, want: isFiring},
 		{
 			what: "a rule that fails proves nothing, not even by its older alerts",
 			servers: []*fake{{
-				rules:  []rule{{name: "BadCanary", health: "err", lastError: "many-to-many\nmatching", evaluated: since}},
+				rules:  []rule{{name: "BadCanary", level: "rollback", health: "err", lastError: "many-to-many\nmatching", evaluated: since}},
 				alerts: []alert{{labels: labels(), from: long, since: long, unstored: true}},
 			}},
 			want: isUnknown, says: "the rule BadCanary fails: many-to-many matching",
@@ -133,7 +187,10 @@ func TestFiring(t *testing.T) {
 			change: func(a *rollback.Signal) { a.Version = `v3"\.*` }, want: isFiring,
 		},
 		{
-			what: "quotes and backslashes in the alert's name are found", servers: []*fake{evaluated(since, withLabels(fires, "alertname", `Bad"Canary\`))},
+			what: "quotes and backslashes in the alert's name are found",
+			servers: []*fake{{
+				rules: []rule{{name: `Bad"Canary\`, health: "ok", evaluated: since}}, alerts: []alert{withLabels(fires, "alertname", `Bad"Canary\`)},
+			}},
 			change: func(a *rollback.Signal) { a.Alert = `Bad"Canary\` }, want: isFiring,
 		},
 		{
@@ -161,7 +218,7 @@ func TestFiring(t *testing.T) {
 				c.change(&a)
 			}
 			got := newClient(t, prom.Config{URLs: start(t, c.servers...)}).Firing(t.Context(), shop, a, receipt)
-			if got.Answer != c.want || !strings.Contains(got.Error, c.says) || (c.want == isUnknown) != (got.Error != "") {
+			if got.Answer != c.want || !strings.Contains(got.Error, c.says) || (c.want == isUnknown || c.want == isUnproven) != (got.Error != "") {
 				t.Errorf("%s: want %s %q, got %+v", c.what, c.want, c.says, got)
 			}
 			if strings.ContainsAny(got.Error, "\n") {

@@ -7,11 +7,16 @@ import (
 	"time"
 
 	"github.com/prometheus/common/model"
+
+	"github.com/upcommerce/backout/rollback"
 )
 
 // query asks about one alert of one release since a time of this machine's clock.
 type query struct {
 	alert, namespace, release string
+	// level is that of the signal. It is no part of the match: an alert can get another one
+	// on its way.
+	level rollback.Level
 	// version is "" if every version matches.
 	version string
 	at      time.Time
@@ -31,6 +36,7 @@ const (
 	labelNamespace = "namespace"
 	labelRelease   = "release"
 	labelVersion   = "version"
+	labelLevel     = rollback.LabelLevel
 )
 
 // promQL is the query to be evaluated at the server's own present. It has three parts:

@@ -4,46 +4,77 @@ import (
 	"cmp"
 	"context"
 	"net/url"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/api"
 	promv1 "github.com/prometheus/client_golang/api/prometheus/v1"
+
+	"github.com/upcommerce/backout/rollback"
 )
 
 // loadedRule is what a server has in memory about the rules with an alert's name.
 type loadedRule struct {
-	loaded, fired bool
+	sighting
+	loaded bool
 	// failure is the last evaluation's error.
 	failure string
 	// evaluated is when that evaluation began, by the server's clock. Of several rules, it
 	// is the earliest.
-	evaluated    time.Time
-	since        time.Time
-	missingLabel string
+	evaluated time.Time
+	since     time.Time
 }
 
 // loadedRule reads the alert's rules and its firing alerts. The memory has more of these
 // than the storage: for the first two evaluations after its start, Prometheus sends
 // alerts but stores nothing about them.
 func (s server) loadedRule(ctx context.Context, q query) (loadedRule, error) {
-	filter := url.Values{"type": {"alert"}, "rule_name[]": {q.alert}}
-	result, err := promv1.NewAPI(filteredClient{s.client, filter}).Rules(ctx, nil)
+	rules, err := s.alertRules(ctx, url.Values{"rule_name[]": {q.alert}})
 	if err != nil {
 		return loadedRule{}, err
 	}
 	var r loadedRule
-	for _, group := range result.Groups {
-		for _, rule := range group.Rules {
-			// Servers that do not know the filter return every rule.
-			if alerting, ok := rule.(promv1.AlertingRule); ok && alerting.Name == q.alert {
-				r.add(q, alerting)
-			}
+	for _, rule := range rules {
+		if rule.Name == q.alert {
+			r.addRule(q, rule)
 		}
 	}
 	return r, nil
 }
 
-func (r *loadedRule) add(q query, rule promv1.AlertingRule) {
+// evaluates reports whether the server has an alert rule whose backout label requests
+// something of backout. One that has none does not evaluate backout's rules, and what it
+// does not have proves nothing. The watchdog's label is not enough: it is a rule about
+// backout itself.
+func (s server) evaluates(ctx context.Context) (bool, error) {
+	rules, err := s.alertRules(ctx, url.Values{"match[]": {"{" + labelLevel + `!=""}`}, "exclude_alerts": {"true"}})
+	return slices.ContainsFunc(rules, func(r promv1.AlertingRule) bool {
+		level := string(r.Labels[labelLevel])
+		return rollback.Level(level).Valid() || strings.Contains(level, "{{") // a template becomes a level when the alert fires
+	}), err
+}
+
+// alertRules returns the alert rules that match the filter, and others too if the server
+// does not know the filter.
+func (s server) alertRules(ctx context.Context, filter url.Values) ([]promv1.AlertingRule, error) {
+	filter.Set("type", "alert")
+	result, err := promv1.NewAPI(filteredClient{s.client, filter}).Rules(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	var rules []promv1.AlertingRule
+	for _, group := range result.Groups {
+		for _, rule := range group.Rules {
+			if alerting, ok := rule.(promv1.AlertingRule); ok {
+				rules = append(rules, alerting)
+			}
+		}
+	}
+	return rules, nil
+}
+
+func (r *loadedRule) addRule(q query, rule promv1.AlertingRule) {
 	if !r.loaded || rule.LastEvaluation.Before(r.evaluated) {
 		r.evaluated = rule.LastEvaluation
 	}
@@ -54,16 +85,9 @@ func (r *loadedRule) add(q query, rule promv1.AlertingRule) {
 		return
 	}
 	for _, alert := range rule.Alerts {
-		if alert.State != promv1.AlertStateFiring {
-			continue
+		if alert.State == promv1.AlertStateFiring && r.sighting.add(q, alert.Labels) {
+			r.since = earliest(r.since, alert.ActiveAt)
 		}
-		matches, missing := q.matches(alert.Labels)
-		if !matches {
-			r.missingLabel = max(r.missingLabel, missing)
-			continue
-		}
-		r.fired = true
-		r.since = earliest(r.since, alert.ActiveAt)
 	}
 }
 

@@ -1,7 +1,6 @@
 package prom
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,48 +29,6 @@ func newServer(address string, transport http.RoundTripper) (server, error) {
 		return server{}, fmt.Errorf("make a client for %s: %s", serverName(u), reason(err))
 	}
 	return server{name: serverName(u), client: client}, nil
-}
-
-// check returns what the server knows, with one request if the alert fired and with
-// three if not. Their order makes quiet certain: Prometheus stores the result of an
-// evaluation before it counts the evaluation as done, so a query that begins after the
-// evaluation was seen finds its result.
-func (s server) check(ctx context.Context, i int, q query) result {
-	unknownFor := func(format string, args ...any) result {
-		return result{server: i, state: unknown, reason: oneLine(fmt.Sprintf(format, args...))}
-	}
-	first, err := s.storedAlert(ctx, q)
-	if err != nil {
-		return unknownFor("%s", reason(err))
-	}
-	if first.fired {
-		return result{server: i, state: firing, since: first.since}
-	}
-	now, err := s.loadedRule(ctx, q)
-	switch {
-	case err != nil:
-		return unknownFor("%s", reason(err))
-	case !now.loaded:
-		return result{server: i, state: noRule}
-	case now.fired:
-		return result{server: i, state: firing, since: first.localTime(now.since)}
-	case now.failure != "":
-		return unknownFor("the rule %s fails: %s; correct the rule", q.alert, now.failure)
-	case now.evaluated.Before(first.serverTime(q.at)):
-		return unknownFor("the rule %s was not evaluated since the time in question; query again later", q.alert)
-	}
-	last, err := s.storedAlert(ctx, q)
-	missing := cmp.Or(first.missingLabel, now.missingLabel, last.missingLabel)
-	switch {
-	case err != nil:
-		return unknownFor("%s", reason(err))
-	case last.fired:
-		return result{server: i, state: firing, since: last.since}
-	case missing != "":
-		return unknownFor("the alert %s fires there without the label %s: set it in the rule, not on the way to Alertmanager", q.alert, missing)
-	default:
-		return result{server: i, state: quiet}
-	}
 }
 
 // sum evaluates the query as of at and adds up its samples.

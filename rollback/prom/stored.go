@@ -9,11 +9,8 @@ import (
 
 // storedAlert is what a server has stored about an alert.
 type storedAlert struct {
-	fired bool
+	sighting
 	since time.Time
-	// missingLabel is a label without which a series fired, so that its release is
-	// unknown.
-	missingLabel string
 	// clockAhead is how much the server's clock was ahead of this machine's when it
 	// answered, plus the time that the query took to arrive.
 	clockAhead time.Duration
@@ -56,13 +53,9 @@ func (s server) storedAlert(ctx context.Context, q query) (storedAlert, error) {
 		if sample.Metric[labelState] != stateFiring {
 			continue
 		}
-		matches, missing := q.matches(model.LabelSet(sample.Metric))
-		if !matches {
-			a.missingLabel = max(a.missingLabel, missing)
-			continue
+		if a.add(q, model.LabelSet(sample.Metric)) {
+			a.since = earliest(a.since, a.localTime(active[identity(sample.Metric)]))
 		}
-		a.fired = true
-		a.since = earliest(a.since, a.localTime(active[identity(sample.Metric)]))
 	}
 	return a, nil
 }

@@ -36,7 +36,7 @@ func alertFacts(r *rollback.Record) []Fact {
 			if since := s.Confirmation.ActiveSince; !since.IsZero() {
 				text += ", and that its condition has been true since " + clock(since)
 			}
-			facts = append(facts, Fact{Text: text, Bad: s.Answer() == rollback.AnswerUnknown})
+			facts = append(facts, Fact{Text: text, Bad: s.Answer() == rollback.AnswerUnknown || s.Answer() == rollback.AnswerUnproven})
 		}
 		if !s.Resolved.IsZero() {
 			facts = append(facts, fact(r, s.Resolved, "", "Alertmanager says that it is over"))

@@ -36,7 +36,8 @@ const (
 	StateUnverified State = "unverified"
 	// StateHoldEnded: a hold that is over.
 	StateHoldEnded State = "hold-ended"
-	// StateShedUndone: Prometheus denied the alert, and the canary has its weight back.
+	// StateShedUndone: Prometheus denied the alert or has it with the level observe, and the
+	// canary has its weight back.
 	StateShedUndone State = "shed-undone"
 	// StateStorm: many releases have alerts at once, and nothing is touched.
 	StateStorm State = "storm"
@@ -174,9 +175,11 @@ func holdDecision(r *rollback.Record) rollback.Decision {
 }
 
 // shedUndone reports whether the canary got its weight back because Prometheus denied
-// the alert.
+// the alert, or has it with the level observe.
 func shedUndone(r *rollback.Record) bool {
-	return r.Hold != nil && !r.Hold.Ended.IsZero() && !r.Hold.Lifted && r.Shed == nil && r.Decision().Verdict == rollback.Unconfirmed
+	ended := r.Hold != nil && !r.Hold.Ended.IsZero() && !r.Hold.Lifted && r.Shed == nil
+	v := r.Decision().Verdict
+	return ended && (v == rollback.Unconfirmed || v == rollback.Observe)
 }
 
 // atZero reports whether the shed has set the canary's weight to zero.

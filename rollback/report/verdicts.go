@@ -36,7 +36,7 @@ func Meaning(d rollback.Decision) string {
 	case rollback.Stale:
 		return "The alert is about another revision, or it is over."
 	case rollback.Unconfirmed:
-		return "Prometheus says that the alert does not fire."
+		return "Prometheus does not confirm the alert."
 	case rollback.Handled:
 		return "backout has acted on this alert already, or an operator has decided otherwise."
 	case rollback.Paused:
