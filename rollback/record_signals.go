@@ -104,16 +104,17 @@ func (r *Record) Confirm(answers map[Episode]Confirmation) bool {
 	return changed
 }
 
-// LastReceived returns when backout last received a signal with a level above observe;
+// LastReceived returns when backout last received any signal, and when it last received
+// one that counts: one with a level above observe that Prometheus does not deny. Either is
 // zero if there is no such signal.
-func (r *Record) LastReceived() time.Time {
-	var last time.Time
+func (r *Record) LastReceived() (anySignal, counting time.Time) {
 	for _, s := range r.Signals {
-		if s.Level != LevelObserve && s.Received.After(last) {
-			last = s.Received
+		anySignal = Later(anySignal, s.Received)
+		if s.EffectiveLevel() != LevelObserve && !s.Denied() {
+			counting = Later(counting, s.Received)
 		}
 	}
-	return last
+	return anySignal, counting
 }
 
 // Resolved reports whether Alertmanager reported the end of every alert that counts for

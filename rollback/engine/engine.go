@@ -167,9 +167,11 @@ func (e *Engine) OnRecord(r rollback.Record) {
 		e.notifier.Notify(r)
 	}
 	e.board.SetRecord(r)
-	if last := r.LastReceived(); !last.IsZero() && r.Decision().Verdict.Suspects() {
-		e.storms.note(r.Key, last)
+	last, counting := r.LastReceived()
+	if !counting.IsZero() && r.Decision().Verdict.Suspects() {
+		e.storms.note(r.Key, counting)
 	}
+	e.storms.correct(r.Key, last, counting)
 	// A record that was closed just now may exceed the number that is kept.
 	if (r.Closed.IsZero() || time.Since(r.Closed) < sweepInterval) && e.leads() == nil {
 		e.queue.add(r.Key)

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/upcommerce/backout/rollback"
 	"github.com/upcommerce/backout/rollback/engine"
 )
 
@@ -61,4 +62,74 @@ func TestStaleAlertsMakeNoStorm(t *testing.T) {
 			t.Errorf("%d rollbacks, together with four alerts about replaced versions, want 1", c.rollbacks)
 		}
 	})
+}
+
+func TestObservedAlertsMakeNoStorm(t *testing.T) {
+	simulate(t, func(t *testing.T, c *cluster, e *engine.Engine) {
+		observed := addReleases(c, 4)
+		for i := range observed {
+			// They began before the revision, so that they settle first.
+			observed[i].Labels["backout"], observed[i].StartsAt = "observe", time.Now().Add(-10*time.Minute)
+			delete(observed[i].Labels, "version")
+		}
+		deliver(t, e, append(observed, alert("rollback"))...)
+		wait(time.Minute)
+		if c.rollbacks != 1 {
+			t.Errorf("%d rollbacks, together with four alerts that only observe, want 1", c.rollbacks)
+		}
+	})
+}
+
+// answersTo has Prometheus give that answer about the releases of the alerts, and has the
+// engine get the records that are saved.
+func answersTo(c *cluster, e *engine.Engine, answer rollback.Confirmation, alerts []rollback.Alert) {
+	c.change(func() {
+		c.answerTo, c.saved = make(map[rollback.Key]rollback.Confirmation), e.OnRecord
+		for _, a := range alerts {
+			c.answerTo[keyOf(a)] = answer
+		}
+	})
+}
+
+// Prometheus confirms the fifth release's alert, and none of the others.
+func TestAlertsThatPrometheusDoesNotConfirmMakeNoStorm(t *testing.T) {
+	for name, answer := range map[string]rollback.Confirmation{
+		"quiet":         {Answer: rollback.AnswerQuiet},
+		"unproven":      {Answer: rollback.AnswerUnproven, Error: "no server has the rule"},
+		"observe there": {Answer: rollback.AnswerFiring, Level: rollback.LevelObserve},
+	} {
+		t.Run(name, func(t *testing.T) {
+			simulate(t, func(t *testing.T, c *cluster, e *engine.Engine) {
+				others := addReleases(c, 4)
+				answersTo(c, e, answer, others)
+				deliver(t, e, others...)
+				wait(time.Second)
+				deliver(t, e, others...)
+				deliver(t, e, alert("rollback"))
+				wait(time.Second)
+				if rollbacks, _ := c.progress(); rollbacks != 1 {
+					t.Errorf("%d rollbacks a second after the real alert, want 1: four alerts that Prometheus does not confirm are no storm", rollbacks)
+				}
+			}, func(c *cluster) { c.answers = answers(rollback.AnswerFiring) })
+		})
+	}
+}
+
+// Prometheus cannot be asked at first. Until it can, the alerts count.
+func TestAStormIsOverWhenPrometheusDeniesItsAlerts(t *testing.T) {
+	simulate(t, func(t *testing.T, c *cluster, e *engine.Engine) {
+		others := addReleases(c, 4)
+		answersTo(c, e, rollback.Confirmation{Answer: rollback.AnswerUnknown, Error: "connection refused"}, others)
+		deliver(t, e, others...)
+		deliver(t, e, alert("rollback"))
+		wait(20 * time.Second)
+		if r := c.shopRecord(2); c.rollbacks != 0 || r.Decision().Verdict != rollback.Storming {
+			t.Fatalf("%d rollbacks, verdict %s; want a storm: alerts that Prometheus could not be asked about count", c.rollbacks, r.Decision().Verdict)
+		}
+		answersTo(c, e, rollback.Confirmation{Answer: rollback.AnswerQuiet}, others)
+		wait(20 * time.Second)
+		if rollbacks, _ := c.progress(); rollbacks != 1 {
+			t.Errorf("%d rollbacks soon after Prometheus denied the others, want 1: the storm is over", rollbacks)
+		}
+	}, func(c *cluster) { c.answers = answers(rollback.AnswerFiring) })
 }
