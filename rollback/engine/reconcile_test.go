@@ -113,6 +113,9 @@ func TestObserveModeFinishesNoStep(t *testing.T) {
 		"decided":          func(*rollback.Record) {},
 		"held, not shed":   func(r *rollback.Record) { r.Decisions[0].Verdict, r.Decisions[0].Hold = rollback.Baked, true },
 		"rollback claimed": claimRollback,
+		"shed, not held": func(r *rollback.Record) {
+			r.Shed, r.Weights = doneStep(), []rollback.Weight{{From: "20", To: "0"}}
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

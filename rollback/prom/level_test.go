@@ -25,6 +25,7 @@ func TestTheLevelIsThatOfTheAlertInPrometheus(t *testing.T) {
 		{"the level of the rule", []*fake{evaluated(before, with("observe"))}, rollback.LevelObserve},
 		{"the level of the rule in memory", []*fake{evaluated(before, unstored(with("shed")))}, rollback.LevelShed},
 		{"of two series, the stronger one fired", []*fake{evaluated(before, with("observe"), with("rollback"))}, rollback.LevelRollback},
+		{"so it did in any order", []*fake{evaluated(before, with("rollback"), with("shed"))}, rollback.LevelRollback},
 		{"so it did if only the memory has it yet", []*fake{evaluated(before, with("observe"), unstored(with("rollback")))}, rollback.LevelRollback},
 		{"of a pair, the stronger one fired", []*fake{evaluated(before, with("observe")), evaluated(before, with("shed"))}, rollback.LevelShed},
 		{"another release's level does not count", []*fake{evaluated(before, with("shed"), with("rollback", "release", "cart"))}, rollback.LevelShed},

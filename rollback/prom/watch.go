@@ -70,8 +70,8 @@ func (c *Client) Problems() []string {
 	return slices.DeleteFunc(slices.Clone(c.watch.problems), func(p string) bool { return p == "" })
 }
 
-// query queries all servers in parallel. What a server did not answer because the process
-// stops is no problem.
+// query queries all servers in parallel. An answer that is missing because the process
+// stops is not a problem.
 func (w *watch) query(ctx context.Context) {
 	limited, cancel := context.WithTimeout(ctx, watchLimit)
 	defer cancel()
