@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -35,7 +36,9 @@ type ops struct {
 	gatherer prometheus.Gatherer
 	// ready returns nil if backout can do its work now.
 	ready func(context.Context) error
-	log   *slog.Logger
+	// problems are what backout cannot do although it is ready.
+	problems func() []string
+	log      *slog.Logger
 }
 
 func (o *ops) register(r *gin.Engine) {
@@ -48,6 +51,8 @@ func (o *ops) register(r *gin.Engine) {
 	r.GET("/api/v1/records/:namespace/:release/:revision", o.serveRecord)
 }
 
+// serveReady answers 200 with the problems of a backout that is ready: one that receives
+// and sheds is better than none.
 func (o *ops) serveReady(c *gin.Context) {
 	ctx, cancel := context.WithTimeout(c.Request.Context(), readyTimeout)
 	defer cancel()
@@ -55,7 +60,12 @@ func (o *ops) serveReady(c *gin.Context) {
 		c.String(http.StatusServiceUnavailable, "not ready: %s\n", err)
 		return
 	}
-	c.String(http.StatusOK, "ok\n")
+	var text strings.Builder
+	text.WriteString("ok\n")
+	for _, p := range o.problems() {
+		text.WriteString("degraded: " + p + "\n")
+	}
+	c.String(http.StatusOK, "%s", text.String())
 }
 
 func (o *ops) serveRecords(c *gin.Context) {

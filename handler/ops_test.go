@@ -40,6 +40,19 @@ func TestHealthAndReadiness(t *testing.T) {
 	}
 }
 
+// A receiver that cannot confirm alerts still sheds: if it were not ready, it would get no
+// alerts.
+func TestAReadyReplicaSaysWhatItCannotDo(t *testing.T) {
+	const problem = "Prometheus prometheus-0:9090 cannot confirm alerts: it has <no> rule"
+	s, _ := newServer(t, func(o *handler.Options) { o.Problems = func() []string { return []string{problem} } })
+	if w := get(s.OpsHandler(), "/readyz"); w.Code != http.StatusOK || w.Body.String() != "ok\ndegraded: "+problem+"\n" {
+		t.Errorf("/readyz says what a ready replica cannot do: got %d %q", w.Code, w.Body)
+	}
+	if page := get(s.OpsHandler(), "/").Body.String(); !strings.Contains(page, "Prometheus prometheus-0:9090 cannot confirm alerts: it has &lt;no&gt; rule.") {
+		t.Error("the status page says what backout cannot do, as text")
+	}
+}
+
 func TestReadinessCheckIsLimited(t *testing.T) {
 	s, _ := newServer(t, func(o *handler.Options) {
 		o.Ready = func(ctx context.Context) error {

@@ -54,6 +54,8 @@ type overviewPage struct {
 	Now      time.Time
 	Observes bool
 	Headline headline
+	// Problems are what backout cannot do at the moment.
+	Problems []string
 	// NeedHelp are the records that need an operator now; Records contains them too, if
 	// they match the filter.
 	NeedHelp []report.Row

@@ -41,6 +41,7 @@ type pages struct {
 	board     Board
 	reader    Reader
 	mode      rollback.Mode
+	problems  func() []string
 	templates *template.Template
 	stream    *stream
 	log       *slog.Logger
@@ -56,7 +57,7 @@ func newPages(o Options) (*pages, error) {
 	if err != nil {
 		return nil, fmt.Errorf("parse the templates of the pages: %w", err)
 	}
-	return &pages{board: o.Board, reader: o.Reader, mode: o.Mode, templates: t, stream: newStream(o.Board), log: o.Log}, nil
+	return &pages{board: o.Board, reader: o.Reader, mode: o.Mode, problems: o.Problems, templates: t, stream: newStream(o.Board), log: o.Log}, nil
 }
 
 func (p *pages) register(r *gin.Engine) {
@@ -84,7 +85,9 @@ func (p *pages) serveOverview(c *gin.Context) {
 		c.IndentedJSON(http.StatusOK, v)
 		return
 	}
-	p.show(c, http.StatusOK, "overview.html", newOverviewPage(v, f, p.mode, time.Now()))
+	page := newOverviewPage(v, f, p.mode, time.Now())
+	page.Problems = p.problems()
+	p.show(c, http.StatusOK, "overview.html", page)
 }
 
 func (p *pages) problem(c *gin.Context, code int, what problem) {

@@ -17,7 +17,7 @@ import (
 	"github.com/upcommerce/backout/rollback/report"
 )
 
-// Options are the parts of a Server. All but Board, Mode and Log are required.
+// Options are the parts of a Server. All but Board, Mode, Problems and Log are required.
 type Options struct {
 	Config   Config
 	Receiver Receiver
@@ -27,7 +27,10 @@ type Options struct {
 	// Mode is the policy's; the page says so if backout only observes.
 	Mode rollback.Mode
 	// Ready returns nil if backout can do its work now; /readyz shows its error.
-	Ready    func(context.Context) error
+	Ready func(context.Context) error
+	// Problems returns what backout cannot do although it is ready, a sentence each; /readyz
+	// and the status page show it. It sends no request. With nil, nothing is shown.
+	Problems func() []string
 	Registry *prometheus.Registry
 	// Log is slog.Default if nil.
 	Log *slog.Logger
@@ -51,6 +54,9 @@ func New(o Options) (*Server, error) {
 	if o.Board == nil {
 		o.Board = report.NewBoard()
 	}
+	if o.Problems == nil {
+		o.Problems = func() []string { return nil }
+	}
 	w := &webhook{config: o.Config, receiver: o.Receiver, metrics: newMetrics(o.Registry), log: o.Log}
 	if o.Config.Auth == AuthBearer {
 		var err error
@@ -68,7 +74,9 @@ func New(o Options) (*Server, error) {
 	})
 	hooks.POST("/api/v1/alerts", w.authenticate, w.serveAlerts)
 	reads := newRouter(o.Log)
-	(&ops{reader: newSharedReader(o.Reader), board: o.Board, gatherer: o.Registry, ready: o.Ready, log: o.Log}).register(reads)
+	(&ops{
+		reader: newSharedReader(o.Reader), board: o.Board, gatherer: o.Registry, ready: o.Ready, problems: o.Problems, log: o.Log,
+	}).register(reads)
 	pages, err := newPages(o)
 	if err != nil {
 		return nil, err

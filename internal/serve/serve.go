@@ -91,11 +91,14 @@ func (s *service) work(ctx context.Context) error {
 	s.awaitAPIServer(ctx)
 	namespaces, allows := s.config.Policy.Namespaces(), s.config.Policy.Allows
 	var following sync.WaitGroup
-	var errs [4]error
+	var errs [5]error
 	following.Go(func() { errs[0] = s.records.Follow(ctx, s.engine.OnRecord) })
 	following.Go(func() { errs[1] = s.weights.Run(ctx) })
 	following.Go(func() { errs[2] = s.notifier.Run(ctx) })
 	following.Go(func() { errs[3] = s.releases.Follow(ctx, namespaces, allows) })
+	if s.prometheus != nil {
+		following.Go(func() { errs[4] = s.prometheus.Run(ctx) })
+	}
 	err := s.engine.Run(ctx)
 	following.Wait()
 	return errors.Join(err, errors.Join(errs[:]...))

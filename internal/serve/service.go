@@ -39,8 +39,10 @@ type service struct {
 	router   *traffic.Router
 	weights  *traffic.Gauge
 	notifier *notify.Notifier
-	engine   *engine.Engine
-	server   *handler.Server
+	// prometheus is nil if no server is configured.
+	prometheus *prom.Client
+	engine     *engine.Engine
+	server     *handler.Server
 
 	// answered is closed once the API server has answered.
 	answered chan struct{}
@@ -138,11 +140,11 @@ func (s *service) connectEngine() error {
 		Leads: s.lease.Held, Board: s.board, Registerer: s.registry, Log: s.log,
 	}
 	if len(s.config.Prometheus.URLs) > 0 {
-		client, err := prom.New(prom.Options{Config: s.config.Prometheus})
+		client, err := prom.New(prom.Options{Config: s.config.Prometheus, Registerer: s.registry, Log: s.log})
 		if err != nil {
 			return err
 		}
-		options.Prometheus = client
+		s.prometheus, options.Prometheus = client, client
 	}
 	var err error
 	s.engine, err = engine.New(options)
@@ -152,7 +154,7 @@ func (s *service) connectEngine() error {
 func (s *service) connectServer() (err error) {
 	s.server, err = handler.New(handler.Options{
 		Config: s.config.HTTP, Receiver: s.engine, Reader: s.records, Board: s.board, Mode: s.config.Policy.Mode,
-		Ready: s.ready, Registry: s.registry, Log: s.log,
+		Ready: s.ready, Problems: s.problems, Registry: s.registry, Log: s.log,
 	})
 	return err
 }
@@ -165,6 +167,14 @@ func (s *service) ready(ctx context.Context) error {
 	default:
 		return fmt.Errorf("the API server %s has not answered yet", s.cluster.Config.Host)
 	}
+}
+
+// problems returns what backout cannot do although it is ready.
+func (s *service) problems() []string {
+	if s.prometheus == nil {
+		return nil
+	}
+	return s.prometheus.Problems()
 }
 
 // replicaName names this process in the Lease and in Events. In a cluster it is the
