@@ -25,15 +25,19 @@ groups:
       - {record: http_requests_total, expr: vector(time() * 7), labels: {namespace: web, release: shop, track: canary, pod: a}}
       - {record: http_requests_total, expr: vector(time() * 5), labels: {namespace: web, release: shop, track: canary, pod: b}}
       - {record: http_requests_total, expr: vector(time() * 3), labels: {namespace: web, release: shop, track: stable}}
-      - {alert: Bad, expr: vector(1), labels: {namespace: web, release: shop, version: v3}}
-      - {alert: Odd, expr: vector(1), labels: {namespace: web, release: shop, version: 'v"3\.*}'}}
-      - {alert: Good, expr: vector(0) > 1, labels: {namespace: web, release: shop, version: v3}}
-      - {alert: Pending, expr: vector(1), for: 1h, labels: {namespace: web, release: shop, version: v3}}
-      - {alert: Waited, expr: vector(1), for: %[2]s, labels: {namespace: web, release: shop, version: v3}}
-      - {alert: Passing, expr: vector(time()) < %[1]d, labels: {namespace: web, release: shop, version: v3}}
-      - {alert: Kept, expr: vector(time()) < %[1]d, keep_firing_for: 1h, labels: {namespace: web, release: shop, version: v3}}
-      - {alert: Relabelled, expr: vector(1), labels: {namespace: web, version: v3}}
-      - {alert: Failing, expr: 'vector(1) + on() (vector(1) or label_replace(vector(1), "a", "b", "", ""))', labels: {namespace: web, release: shop, version: v3}}
+      - {alert: Bad, expr: vector(1), labels: {backout: rollback, namespace: web, release: shop, version: v3}}
+      - {alert: Odd, expr: vector(1), labels: {backout: rollback, namespace: web, release: shop, version: 'v"3\.*}'}}
+      - {alert: Good, expr: vector(0) > 1, labels: {backout: rollback, namespace: web, release: shop, version: v3}}
+      - {alert: Pending, expr: vector(1), for: 1h, labels: {backout: rollback, namespace: web, release: shop, version: v3}}
+      - {alert: Waited, expr: vector(1), for: %[2]s, labels: {backout: rollback, namespace: web, release: shop, version: v3}}
+      - {alert: Passing, expr: vector(time()) < %[1]d, labels: {backout: rollback, namespace: web, release: shop, version: v3}}
+      - {alert: Kept, expr: vector(time()) < %[1]d, keep_firing_for: 1h, labels: {backout: rollback, namespace: web, release: shop, version: v3}}
+      - {alert: Relabelled, expr: vector(1), labels: {backout: rollback, namespace: web, version: v3}}
+      - {alert: Failing, expr: 'vector(1) + on() (vector(1) or label_replace(vector(1), "a", "b", "", ""))', labels: {backout: rollback, namespace: web, release: shop, version: v3}}
+      - {alert: Observed, expr: vector(1), labels: {backout: observe, namespace: web, release: shop, version: v3}}
+      - {alert: Weakened, expr: vector(1), labels: {backout: shed, namespace: web, release: shop, version: v3}}
+      - {alert: Unlabelled, expr: vector(1), labels: {severity: warning, namespace: web, release: shop, version: v3}}
+      - {record: ALERTS, expr: vector(1), labels: {alertname: Forged, alertstate: firing, backout: rollback, namespace: web, release: shop, version: v3}}
 `
 
 // waitedFor is how long the alert Waited is pending.
@@ -88,7 +92,7 @@ func firing(t *testing.T, c *prom.Client, alert, version string, at time.Time) r
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), bound)
 	defer cancel()
-	return c.Firing(ctx, shop, rollback.Signal{Alert: alert, Version: version}, at)
+	return c.Firing(ctx, shop, rollback.Signal{Alert: alert, Version: version, Level: rollback.LevelRollback}, at)
 }
 
 // eventually queries until it gets the wanted answer, and fails if it gets another one
@@ -123,6 +127,9 @@ func TestARealPrometheus(t *testing.T) {
 	})
 	t.Run("an alert that does not fire is quiet once evaluated", func(t *testing.T) { st.quiet(t) })
 	t.Run("rules that cannot be evaluated are unknown", func(t *testing.T) { st.unknown(t) })
+	t.Run("an alert that no rule proves is unproven", func(t *testing.T) { st.unproven(t) })
+	t.Run("the level is that of the rule", func(t *testing.T) { st.levels(t) })
+	t.Run("a server without backout's rules cannot confirm", func(t *testing.T) { st.cannotConfirm(t) })
 	t.Run("labels distinguish alerts", func(t *testing.T) { st.labels(t) })
 	t.Run("active-since is before the rule's for", func(t *testing.T) { st.waited(t) })
 	t.Run("an alert that is over did fire at its receipt", func(t *testing.T) { st.over(t) })
@@ -150,7 +157,6 @@ func (st *stage) quiet(t *testing.T) {
 func (st *stage) unknown(t *testing.T) {
 	t.Helper()
 	for alert, says := range map[string]string{
-		"Missing":    "no server in BACKOUT_PROMETHEUS_URLS has an alert rule named Missing",
 		"Failing":    "the rule Failing fails: ",
 		"Relabelled": "fires there without the label release",
 	} {
@@ -159,6 +165,55 @@ func (st *stage) unknown(t *testing.T) {
 		if got.Answer != rollback.AnswerUnknown || !strings.Contains(got.Error, says) {
 			t.Errorf("%s: want unknown, %q; got %+v", alert, says, got)
 		}
+	}
+}
+
+// unproven has the attack inputs that Prometheus can judge at once: nothing is shed for
+// them.
+func (st *stage) unproven(t *testing.T) {
+	t.Helper()
+	for alert, says := range map[string]string{
+		"Invented":   "no server in BACKOUT_PROMETHEUS_URLS has an alert rule named Invented",
+		"Unlabelled": "the alert Unlabelled fires in Prometheus without a backout label",
+		"Forged":     "has an alert rule named Forged",
+	} {
+		// The time of the receipt is now, as for an alert that has just come.
+		got := firing(t, st.client, alert, "v3", time.Now())
+		if got.Answer != rollback.AnswerUnproven || !strings.Contains(got.Error, says) {
+			t.Errorf("%s: want unproven, %q; got %+v", alert, says, got)
+		}
+	}
+	if series, err := st.with.Query(t.Context(), `ALERTS{alertname="Forged"}`); err != nil || len(series) != 1 {
+		t.Errorf("the samples of the alert Forged exist, and prove nothing: got %v, %v", series, err)
+	}
+}
+
+func (st *stage) levels(t *testing.T) {
+	t.Helper()
+	for alert, want := range map[string]rollback.Level{
+		"Bad": rollback.LevelRollback, "Weakened": rollback.LevelShed, "Observed": rollback.LevelObserve,
+	} {
+		if got := firing(t, st.client, alert, "v3", time.Now()); got.Answer != rollback.AnswerFiring || got.Level != want {
+			t.Errorf("%s: want firing with the level %s, got %+v", alert, want, got)
+		}
+	}
+}
+
+func (st *stage) cannotConfirm(t *testing.T) {
+	t.Helper()
+	alone := client(t, st.without.URL())
+	for _, alert := range []string{"Invented", "Bad"} {
+		if got := firing(t, alone, alert, "v3", st.received); got.Answer != rollback.AnswerUnknown || !strings.Contains(got.Error, "has an alert rule with a backout label") {
+			t.Errorf("%s: a server that does not evaluate the rules denies nothing; got %+v", alert, got)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if err := st.client.Run(ctx); err != nil {
+		t.Error(err)
+	}
+	if got := st.client.Problems(); len(got) != 1 || !strings.Contains(got[0], "it has no alert rule with a backout label") {
+		t.Errorf("one of the two servers cannot confirm alerts: got %q", got)
 	}
 }
 
@@ -175,7 +230,7 @@ func (st *stage) labels(t *testing.T) {
 		{"Bad", `v2"} or vector(1) or ALERTS{version="v3`, rollback.AnswerFiring}, // not compared: it has spaces
 		{"Bad", `v2"}or(vector(1))or`, rollback.AnswerQuiet},
 		{"Odd", `v"3\.*}`, rollback.AnswerFiring},
-		{`Bad"} or vector(1)`, "v3", rollback.AnswerUnknown},
+		{`Bad"} or vector(1)`, "v3", rollback.AnswerUnproven},
 	} {
 		if got := firing(t, st.client, c.alert, c.version, st.received); got.Answer != c.want {
 			t.Errorf("%s of version %s: want %s, got %+v", c.alert, c.version, c.want, got)
