@@ -55,12 +55,24 @@ func TestReceiverRightsAreThoseOfTheTable(t *testing.T) {
 	b.WriteString("# backout's rights\n\nAll rights that the chart's Roles grant, on a cluster that serves every router, with `rbac.hooks`. " +
 		"The chart omits API groups that a cluster does not serve.\n`tests/e2e/chart` uses each right on a real API server, and needs no other. The exception is `list` on secrets and jobs: " +
 		"a watch begins with it if the API server does not stream the existing objects.\n")
-	for _, role := range []struct{ key, title string }{
-		{"Role backout/backout", "In its own namespace"},
-		{"Role shop/backout-shed", "In each target's namespace: to decide, to record, and to take a canary out of rotation"},
-		{"Role shop/backout-rollback", "In each target's namespace, unless `rollback: false`: the additional rights of Helm's rollback"},
+	for _, role := range []struct{ key, title, amounts string }{
+		{
+			"Role backout/backout", "In its own namespace",
+			"backout itself elects a leader, reads whether everything is paused, and works in a target as the service account of that target. It can become " +
+				"no other account.",
+		},
+		{
+			"Role shop/backout-shed", "In each target's namespace: to decide, to record, and to take a canary out of rotation",
+			"These go to the target's account. It reads every Secret of the namespace, because RBAC cannot select Helm's among them, and writes every " +
+				"ConfigMap. `patch` on a route can send its traffic anywhere; backout changes weights and its own annotations.",
+		},
+		{
+			"Role shop/backout-rollback", "In each target's namespace, unless `rollback: false`: the additional rights of Helm's rollback",
+			"These go to the target's account, too. With them it can do what an editor of the namespace can: run any image under any service account " +
+				"of the namespace, overwrite any Secret, and delete what `rbac.kinds` names. It can do nothing in another namespace, and nothing cluster-scoped.",
+		},
 	} {
-		fmt.Fprintf(&b, "\n## %s\n\n| kind | verbs |\n|---|---|\n", role.title)
+		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n| kind | verbs |\n|---|---|\n", role.title, role.amounts)
 		granted := rights(one[*rbacv1.Role](t, r, role.key))
 		for _, name := range slices.Sorted(maps.Keys(granted)) {
 			resource, only, named := strings.Cut(name, " ")
