@@ -13,8 +13,7 @@ import (
 	"strconv"
 	"time"
 
-	"sigs.k8s.io/yaml"
-
+	"github.com/upcommerce/backout/tests/env/monitoring"
 	"github.com/upcommerce/backout/tests/env/programs"
 )
 
@@ -107,39 +106,17 @@ func (o AlertmanagerOptions) args(a *Alertmanager) []string {
 
 // writeConfig writes Alertmanager's configuration file.
 func (o AlertmanagerOptions) writeConfig(path string) error {
-	type object = map[string]any
-	receiver := object{"name": "backout"}
-	if o.WebhookURL != "" {
-		webhook := object{"url": o.WebhookURL, "send_resolved": true, "max_alerts": 0, "timeout": "10s"}
-		if o.TokenFile != "" {
-			webhook["http_config"] = object{"authorization": object{"type": "Bearer", "credentials_file": o.TokenFile}}
-		}
-		receiver["webhook_configs"] = []object{webhook}
-	}
-	b, err := yaml.Marshal(object{
-		"route": object{
-			"receiver":        "backout",
-			"group_by":        []string{"cluster", "namespace", "release", "alertname", "version", "backout"},
-			"group_wait":      o.GroupWait.String(),
-			"group_interval":  orDefault(o.GroupInterval, time.Second).String(),
-			"repeat_interval": orDefault(o.RepeatInterval, 5*time.Minute).String(),
-		},
-		"receivers": []object{receiver},
-	})
+	b, err := monitoring.Alertmanager{
+		WebhookURL: o.WebhookURL, TokenFile: o.TokenFile,
+		GroupWait: o.GroupWait, GroupInterval: o.GroupInterval, RepeatInterval: o.RepeatInterval,
+	}.YAML()
 	if err != nil {
-		return fmt.Errorf("encode the configuration of Alertmanager: %w", err)
+		return err
 	}
 	if err := os.WriteFile(path, b, 0o600); err != nil {
 		return fmt.Errorf("write the configuration of Alertmanager: %w", err)
 	}
 	return nil
-}
-
-func orDefault(d, otherwise time.Duration) time.Duration {
-	if d == 0 {
-		return otherwise
-	}
-	return d
 }
 
 // URL is Alertmanager's address on the host, "http://127.0.0.1:NNNNN".

@@ -13,6 +13,7 @@ import (
 	promv1 "github.com/prometheus/client_golang/api/prometheus/v1"
 	"github.com/prometheus/common/model"
 
+	"github.com/upcommerce/backout/tests/env/monitoring"
 	"github.com/upcommerce/backout/tests/env/programs"
 )
 
@@ -41,10 +42,7 @@ type Prometheus struct {
 }
 
 // Prometheus builds Prometheus if necessary, runs one inside, and returns when it is ready: it has read its rules, but has
-// scraped nothing yet.
-//
-// It scrapes /metrics of every pod, ready or not, behind a port named http of a Service with the labels of a Helm release. It sets
-// the labels that the chart's ServiceMonitor sets: namespace, pod, service, app, release, track and version.
+// scraped nothing yet. monitoring.Prometheus says what it scrapes.
 func (s *Sandbox) Prometheus(ctx context.Context, o PrometheusOptions) (*Prometheus, error) {
 	if o.Name == "" {
 		o.Name = "prometheus"
@@ -57,8 +55,8 @@ func (s *Sandbox) Prometheus(ctx context.Context, o PrometheusOptions) (*Prometh
 		return nil, err
 	}
 	s.progress("starting " + o.Name)
-	config := filepath.Join(s.Dir(), o.Name+".yml")
-	if err := o.writeConfig(config, s.InnerKubeconfig()); err != nil {
+	config, file := filepath.Join(s.Dir(), o.Name+".yml"), o.file(s.InnerKubeconfig())
+	if err := writeConfig(config, file); err != nil {
 		return nil, err
 	}
 	address := net.JoinHostPort(InnerAddress, strconv.Itoa(o.Port))
@@ -69,8 +67,7 @@ func (s *Sandbox) Prometheus(ctx context.Context, o PrometheusOptions) (*Prometh
 			"--config.file=" + config,
 			"--storage.tsdb.path=data",
 			"--web.listen-address=" + address,
-			// A new pod is scraped after one interval; the default would add up to 5 seconds.
-			"--scrape.discovery-reload-interval=" + min(orDefault(o.ScrapeInterval, time.Second), 5*time.Second).String(),
+			file.ReloadInterval(),
 		},
 	})
 	if err != nil {
@@ -88,11 +85,23 @@ func (s *Sandbox) Prometheus(ctx context.Context, o PrometheusOptions) (*Prometh
 	return p, p.awaitReady(ctx)
 }
 
+// file is Prometheus' configuration file.
+func (o PrometheusOptions) file(kubeconfig string) monitoring.Prometheus {
+	file := monitoring.Prometheus{
+		ScrapeInterval: o.ScrapeInterval, EvaluationInterval: o.EvaluationInterval,
+		RuleFiles: o.RuleFiles, Kubeconfig: kubeconfig, Targets: o.Targets,
+	}
+	for _, a := range o.Alertmanagers {
+		file.Alertmanagers = append(file.Alertmanagers, a.inner)
+	}
+	return file
+}
+
 // writeConfig writes Prometheus' configuration file.
-func (o PrometheusOptions) writeConfig(path, kubeconfig string) error {
-	b, err := o.config(kubeconfig)
+func writeConfig(path string, file monitoring.Prometheus) error {
+	b, err := file.YAML()
 	if err != nil {
-		return fmt.Errorf("encode the configuration of Prometheus: %w", err)
+		return err
 	}
 	if err := os.WriteFile(path, b, 0o600); err != nil {
 		return fmt.Errorf("write the configuration of Prometheus: %w", err)

@@ -44,21 +44,28 @@ type Monitoring struct {
 	KeepFiring time.Duration
 }
 
+// Rules returns the alert rules that backout ships. Thresholds and keepFiring are those of
+// Monitoring.
+func Rules(thresholds map[string]float64, keepFiring time.Duration) ([]byte, error) {
+	text, err := rules.Assemble(rules.Options{Thresholds: thresholds})
+	if err != nil || keepFiring == 0 {
+		return text, err
+	}
+	shorter := bytes.ReplaceAll(text, []byte(shippedKeepFiring), []byte("keep_firing_for: "+keepFiring.String()))
+	if bytes.Equal(shorter, text) {
+		return nil, fmt.Errorf("shorten the alerts: the rules do not say %q", shippedKeepFiring)
+	}
+	return shorter, nil
+}
+
 // Prometheus runs a Prometheus that evaluates the rules which backout ships. It scrapes
 // the storefront, the first backout of the stage, and the components of m.
 func (s *Stage) Prometheus(ctx context.Context, m Monitoring) (*sandbox.Prometheus, error) {
-	own := filepath.Join(s.paths.repository(), "rules", "backout.rules.yml")
+	own := filepath.Join(s.repository(), "rules", "backout.rules.yml")
 	canary := filepath.Join(s.Sandbox.Dir(), "canary.rules.yml")
-	text, err := rules.Assemble(rules.Options{Thresholds: m.Thresholds})
+	text, err := Rules(m.Thresholds, m.KeepFiring)
 	if err != nil {
 		return nil, err
-	}
-	if m.KeepFiring != 0 {
-		shorter := bytes.ReplaceAll(text, []byte(shippedKeepFiring), []byte("keep_firing_for: "+m.KeepFiring.String()))
-		if bytes.Equal(shorter, text) {
-			return nil, fmt.Errorf("shorten the alerts: the rules do not say %q", shippedKeepFiring)
-		}
-		text = shorter
 	}
 	if err := os.WriteFile(canary, text, 0o600); err != nil {
 		return nil, fmt.Errorf("write the alert rules: %w", err)

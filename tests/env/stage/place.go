@@ -11,28 +11,35 @@ import (
 	"k8s.io/client-go/kubernetes"
 )
 
-// Place is a namespace with a host name of its own, so that one stage can have several
+// Place is a namespace with a host name of its own, so that one cluster can have several
 // storefronts.
 type Place struct {
 	Namespace, Host string
-
-	stage *Stage
+	*Cluster
 }
 
 // Place returns the place of that namespace; its host is named after it.
-func (s *Stage) Place(namespace string) Place {
-	return Place{Namespace: namespace, Host: namespace + ".localhost", stage: s}
+func (c *Cluster) Place(namespace string) Place {
+	return Place{Namespace: namespace, Host: namespace + ".localhost", Cluster: c}
 }
 
-// usual is the exercise's place.
-func (s *Stage) usual() Place { return Place{Namespace: Namespace, Host: Host, stage: s} }
+// Usual is the exercise's place.
+func (c *Cluster) Usual() Place { return Place{Namespace: Namespace, Host: Host, Cluster: c} }
+
+// Install installs the storefront as the release, or upgrades it, in the usual place.
+func (c *Cluster) Install(ctx context.Context, release string, values ...string) error {
+	return c.Usual().Install(ctx, release, values...)
+}
+
+// AwaitRollout waits until every Deployment of the usual place is rolled out.
+func (c *Cluster) AwaitRollout(ctx context.Context) error { return c.Usual().AwaitRollout(ctx) }
 
 // Install installs the storefront as the release, or upgrades it. Each value is an
 // argument of helm's --set-string, or after a leading colon, of --set. Install does not
 // wait for pods.
 func (p Place) Install(ctx context.Context, release string, values ...string) error {
-	args := append([]string{"upgrade", "--install", release, p.stage.Chart(), "--namespace", p.Namespace, "--create-namespace"},
-		p.stage.ChartArguments()...)
+	args := append([]string{"upgrade", "--install", release, p.Chart(), "--namespace", p.Namespace, "--create-namespace"},
+		p.ChartArguments()...)
 	args = append(args, "--set-string", "ingress.host="+p.Host)
 	for _, value := range values {
 		if plain, ok := strings.CutPrefix(value, ":"); ok {
@@ -41,13 +48,13 @@ func (p Place) Install(ctx context.Context, release string, values ...string) er
 			args = append(args, "--set-string", value)
 		}
 	}
-	_, err := p.stage.Helm(ctx, args...)
+	_, err := p.Helm(ctx, args...)
 	return err
 }
 
 // AwaitRollout waits until every Deployment of the place is rolled out.
 func (p Place) AwaitRollout(ctx context.Context) error {
-	return AwaitRollout(ctx, p.stage.Client, p.Namespace)
+	return AwaitRollout(ctx, p.Client, p.Namespace)
 }
 
 // AwaitRollout waits until every Deployment in a namespace of any cluster is rolled

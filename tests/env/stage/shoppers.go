@@ -63,15 +63,10 @@ type Shoppers struct {
 }
 
 // Shoppers returns the shoppers of the usual place. They send nothing yet.
-func (s *Stage) Shoppers() *Shoppers { return s.usual().Shoppers() }
+func (c *Cluster) Shoppers() *Shoppers { return c.Usual().Shoppers() }
 
 // Shoppers returns the shoppers of this place. They send nothing yet.
-func (p Place) Shoppers() *Shoppers {
-	return newShoppers("http://"+p.Host, p.Host, func(ctx context.Context, _, _ string) (net.Conn, error) {
-		// Every host is served by the router.
-		return p.stage.Sandbox.Dial(ctx, routerAddress)
-	})
-}
+func (p Place) Shoppers() *Shoppers { return p.shoppers(p.Host) }
 
 // ShoppersAt returns the shoppers of a storefront on any cluster. url is the address of
 // its router, such as "http://192.0.2.1:30080", host the host name of its route.

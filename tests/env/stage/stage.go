@@ -4,14 +4,12 @@
 package stage
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"k8s.io/client-go/kubernetes"
@@ -34,8 +32,8 @@ const (
 // Stage is a sandbox with helm, backout and the storefront. Pods may use the images of
 // the storefront and of backout, which are programs of this repository.
 type Stage struct {
+	*Cluster
 	Sandbox *sandbox.Sandbox
-	Client  kubernetes.Interface
 
 	paths paths
 }
@@ -99,7 +97,18 @@ func newStage(sb *sandbox.Sandbox, p paths) (*Stage, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a Kubernetes client: %w", err)
 	}
-	return &Stage{Sandbox: sb, Client: client, paths: p}, nil
+	home := filepath.Join(sb.Dir(), "helm")
+	return &Stage{Sandbox: sb, paths: p, Cluster: &Cluster{
+		Config: sb.RESTConfig(), Client: client,
+		helm:  program{path: p.helm, env: append(helmHome(home), "KUBECONFIG="+sb.Kubeconfig(), "HOME="+home, "PATH="+os.Getenv("PATH"))},
+		image: []string{"--set-string", "image.repository=" + StorefrontImage},
+		shoppers: func(host string) *Shoppers {
+			return newShoppers("http://"+host, host, func(ctx context.Context, _, _ string) (net.Conn, error) {
+				// Every host is served by the router.
+				return sb.Dial(ctx, routerAddress)
+			})
+		},
+	}}, nil
 }
 
 // first are the programs that an installed storefront needs.
@@ -149,47 +158,6 @@ func (p paths) images() map[string]string {
 	return images
 }
 
-// repository is the checkout: Build puts programs into its tests/.bin.
-func (p paths) repository() string { return filepath.Join(filepath.Dir(p.helm), "..", "..") }
-
-// Helm runs the helm program as the cluster's admin and returns its output.
-func (s *Stage) Helm(ctx context.Context, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, s.paths.helm, args...)
-	home := filepath.Join(s.Sandbox.Dir(), "helm")
-	cmd.Env = []string{
-		"KUBECONFIG=" + s.Sandbox.Kubeconfig(), "HOME=" + home, "PATH=" + os.Getenv("PATH"),
-		"HELM_CACHE_HOME=" + home, "HELM_CONFIG_HOME=" + home, "HELM_DATA_HOME=" + home,
-	}
-	var out, errOut bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errOut
-	if err := cmd.Run(); err != nil {
-		return out.String(), fmt.Errorf("helm %s: %w\n%s", strings.Join(args, " "), err, errOut.String())
-	}
-	return out.String(), nil
-}
-
-// Chart is the path of the storefront's chart.
-func (s *Stage) Chart() string {
-	return filepath.Join(s.paths.repository(), "charts", "canary-demo")
-}
-
-// ChartArguments are helm's arguments for the chart to run the storefront of this
-// repository. They come before all other values.
-func (s *Stage) ChartArguments() []string {
-	return []string{
-		"--values", filepath.Join(s.Chart(), "values-storefront.yaml"), "--set-string", "image.repository=" + StorefrontImage,
-	}
-}
-
-// HelmPath is the path of the helm program, for users of an open sandbox.
-func (s *Stage) HelmPath() string { return s.paths.helm }
-
-// Install installs the storefront as the release, or upgrades it, in the usual
-// place.
-func (s *Stage) Install(ctx context.Context, release string, values ...string) error {
-	return s.usual().Install(ctx, release, values...)
-}
-
 // Canary returns the values for a canary of that tag and colour with that percentage of
 // the traffic.
 func Canary(tag, colour string, percent int) []string {
@@ -204,6 +172,3 @@ func Canary(tag, colour string, percent int) []string {
 func Failing(share float64) string {
 	return fmt.Sprintf("config.canary.env.FAULT_ERROR_SHARE=%g", share)
 }
-
-// AwaitRollout waits until every Deployment of the usual place is rolled out.
-func (s *Stage) AwaitRollout(ctx context.Context) error { return s.usual().AwaitRollout(ctx) }

@@ -61,11 +61,11 @@ func watched() []schema.GroupVersionResource {
 }
 
 // Watch returns a timeline of the usual place.
-func (s *Stage) Watch(ctx context.Context) (*Timeline, error) { return s.usual().Watch(ctx) }
+func (c *Cluster) Watch(ctx context.Context) (*Timeline, error) { return c.Usual().Watch(ctx) }
 
 // Watch returns a timeline of the place.
 func (p Place) Watch(ctx context.Context) (*Timeline, error) {
-	return Watch(ctx, p.stage.Sandbox.RESTConfig(), p.Namespace)
+	return Watch(ctx, p.Config, p.Namespace)
 }
 
 // Watch returns a timeline of a namespace of any cluster, which receives events until

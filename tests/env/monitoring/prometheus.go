@@ -1,4 +1,6 @@
-package sandbox
+// Package monitoring writes the configuration files of the Prometheus and the Alertmanager
+// that demo and tests run, in a sandbox or on a cluster that exists.
+package monitoring
 
 import (
 	"fmt"
@@ -11,35 +13,81 @@ import (
 	"github.com/upcommerce/backout/tests/env/programs"
 )
 
+// Prometheus is the configuration of a Prometheus that scrapes storefronts.
+//
+// It scrapes /metrics of every pod, ready or not, behind a port named http of a Service
+// with the labels of a Helm release. It sets the labels that the chart's ServiceMonitor
+// sets: namespace, pod, service, app, release, track and version.
+type Prometheus struct {
+	// ScrapeInterval and EvaluationInterval are 1s unless set.
+	ScrapeInterval, EvaluationInterval time.Duration
+	// RuleFiles are the absolute paths of rule files.
+	RuleFiles []string
+	// Kubeconfig is the path of the kubeconfig that it finds pods with; "": it uses the
+	// service account of its own pod.
+	Kubeconfig string
+	// Namespaces are those of the pods; nil: all.
+	Namespaces []string
+	// Targets are scraped in addition, with honor_labels: addresses by the name of their job.
+	Targets map[string][]string
+	// Alertmanagers are the addresses of those that receive the alerts.
+	Alertmanagers []string
+}
+
 // object is a mapping of a configuration file.
 type object = map[string]any
 
-// config is Prometheus' configuration: the intervals, the storefront's pods, and the other targets.
-func (o PrometheusOptions) config(kubeconfig string) ([]byte, error) {
+// YAML returns the configuration file.
+func (p Prometheus) YAML() ([]byte, error) {
 	m, err := chartMonitor()
 	if err != nil {
 		return nil, err
 	}
-	scrapes := []object{m.releases(kubeconfig)}
-	for job, targets := range o.Targets {
+	scrapes := []object{m.releases(p.discovery())}
+	for job, targets := range p.Targets {
 		scrapes = append(scrapes, object{"job_name": job, "honor_labels": true, "static_configs": []object{{"targets": targets}}})
 	}
-	var alertmanagers []string
-	for _, a := range o.Alertmanagers {
-		alertmanagers = append(alertmanagers, a.inner)
-	}
-	interval := orDefault(o.ScrapeInterval, time.Second)
-	return yaml.Marshal(object{
+	interval := orDefault(p.ScrapeInterval, time.Second)
+	b, err := yaml.Marshal(object{
 		"global": object{
 			"scrape_interval":     interval.String(),
 			"scrape_timeout":      min(interval, 10*time.Second).String(),
-			"evaluation_interval": orDefault(o.EvaluationInterval, time.Second).String(),
+			"evaluation_interval": orDefault(p.EvaluationInterval, time.Second).String(),
 		},
 		"storage":        object{"tsdb": object{"retention": object{"time": "2h"}}},
-		"rule_files":     o.RuleFiles,
+		"rule_files":     p.RuleFiles,
 		"scrape_configs": scrapes,
-		"alerting":       object{"alertmanagers": []object{{"static_configs": []object{{"targets": alertmanagers}}}}},
+		"alerting":       object{"alertmanagers": []object{{"static_configs": []object{{"targets": p.Alertmanagers}}}}},
 	})
+	if err != nil {
+		return nil, fmt.Errorf("encode the configuration of Prometheus: %w", err)
+	}
+	return b, nil
+}
+
+// discovery returns how pods are found.
+func (p Prometheus) discovery() object {
+	found := object{"role": "endpointslice"}
+	if p.Kubeconfig != "" {
+		found["kubeconfig_file"] = p.Kubeconfig
+	}
+	if p.Namespaces != nil {
+		found["namespaces"] = object{"names": p.Namespaces}
+	}
+	return found
+}
+
+// ReloadInterval returns the argument with which a new pod is scraped after one interval;
+// the default would add up to 5 seconds.
+func (p Prometheus) ReloadInterval() string {
+	return "--scrape.discovery-reload-interval=" + min(orDefault(p.ScrapeInterval, time.Second), 5*time.Second).String()
+}
+
+func orDefault(d, otherwise time.Duration) time.Duration {
+	if d == 0 {
+		return otherwise
+	}
+	return d
 }
 
 // monitor has the relabelings of the chart's ServiceMonitor.
@@ -97,7 +145,7 @@ func (r relabeling) config() object {
 
 // releases is the scrape configuration that the Prometheus Operator generates from the chart's ServiceMonitor, but for all
 // releases and namespaces at once.
-func (m monitor) releases(kubeconfig string) object {
+func (m monitor) releases(discovery object) object {
 	const service, pod = "__meta_kubernetes_service_", "__meta_kubernetes_pod_"
 	label := func(from, to string) object { return object{"source_labels": []string{from}, "target_label": to} }
 	labels := []object{
@@ -124,7 +172,7 @@ func (m monitor) releases(kubeconfig string) object {
 	}
 	return object{
 		"job_name":               "releases",
-		"kubernetes_sd_configs":  []object{{"role": "endpointslice", "kubeconfig_file": kubeconfig}},
+		"kubernetes_sd_configs":  []object{discovery},
 		"relabel_configs":        labels,
 		"metric_relabel_configs": metricLabels,
 	}
