@@ -17,6 +17,7 @@ LIGHT := go list -f '{{.Dir}}' ./... | grep -vE '/(cmd/sandbox|controlplane|cont
 VERSION := $(shell sed -n 's/^appVersion: *//p' charts/backout/Chart.yaml)
 COMMIT = $(shell git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null)
 BUILD := github.com/upcommerce/backout/internal/version
+ON = $(if $(filter command,$(origin CONTEXT)),-context '$(CONTEXT)')
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -76,8 +77,10 @@ fmt: ## format the Go code of both modules
 
 check: lint lint-slow test ## every check that a change has to pass
 
-demo: ## the rollback of a bad canary, with a timeline; KEEP=1 leaves the sandbox open
-	@$(COMPILE) demo then sandbox helm storefront ahead prometheus && exec tests/.bin/demo
+# A cluster is only chosen in the command itself, as in make demo CONTEXT=kind-kind: neither KUBECONFIG nor a variable CONTEXT of the
+# shell is enough.
+demo: ## the rollback of a bad canary, with a timeline; KEEP=1 leaves the sandbox open; CONTEXT=kind-kind: on that cluster
+	@$(COMPILE) demo then $(if $(ON),helm,sandbox helm storefront ahead prometheus) && exec tests/.bin/demo $(ON)
 
 upcommerce: ## the UpCommerce exercise from start to finish, on a sandbox or where UPCOMMERCE_URL is; writes answers.yml
 	@$(COMPILE) upcommerce $(if $(UPCOMMERCE_URL),,then sandbox helm storefront backout then prometheus alertmanager kube-state-metrics) && exec tests/.bin/upcommerce answers.yml

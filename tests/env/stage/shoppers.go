@@ -46,10 +46,14 @@ func (v Visit) Failed() bool { return v.Code != http.StatusOK }
 
 // String describes the visit in a few words.
 func (v Visit) String() string {
+	answer := fmt.Sprintf("%d %s", v.Code, v.Version)
 	if v.Err != nil {
-		return fmt.Sprintf("%s: %v", v.Backend, v.Err)
+		answer = v.Err.Error()
 	}
-	return fmt.Sprintf("%s: %d %s", v.Backend, v.Code, v.Version)
+	if v.Backend == "" {
+		return answer
+	}
+	return v.Backend + ": " + answer
 }
 
 // Shoppers send requests to the storefront through the router, as users outside the

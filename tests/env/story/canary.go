@@ -4,6 +4,7 @@
 package story
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,6 +35,8 @@ type Canary struct {
 	Bad func(stage.Visit) bool
 	// Alerts queries Prometheus for its alerts; nil: it is not queried.
 	Alerts func(ctx context.Context) ([]promv1.Alert, error)
+	// Lag is how long the router may take to follow a weight; 0: a second.
+	Lag time.Duration
 	// Until is the kind of the last moment to wait for; "": SawVerified.
 	Until string
 	// Out receives each moment as it happens, and a line now and then while Follow waits.
@@ -215,8 +218,8 @@ func (c *Canary) printWaiting() {
 }
 
 // Check returns the rules that the story broke, joined: the weight was zero before the
-// rollback was done, only the canary's own requests failed, no request reached it a
-// second after its weight was zero, and the record contains a rollback to the target that
+// rollback was done, only the canary's own requests failed, no request reached it when the
+// router's lag after that was over, and the record contains a rollback to the target that
 // helped.
 func (c *Canary) Check(ctx context.Context, target int) error {
 	var errs []error
@@ -225,13 +228,14 @@ func (c *Canary) Check(ctx context.Context, target int) error {
 	if !shed || !rolledBack || made.At.Before(zero.At) {
 		errs = append(errs, errors.New("the canary's weight was not zero before the rollback was done"))
 	}
+	lag := cmp.Or(c.Lag, time.Second)
 	for _, v := range c.Shoppers.Visits() {
 		switch {
 		case !v.Failed():
 		case v.Backend != "" && v.Backend != stage.CanaryService:
 			errs = append(errs, fmt.Errorf("a request failed that did not go to the bad canary: %s", v))
-		case shed && v.At.After(zero.At.Add(time.Second)):
-			errs = append(errs, fmt.Errorf("a request reached the bad canary a second after its weight was zero: %s", v))
+		case shed && v.At.After(zero.At.Add(lag)):
+			errs = append(errs, fmt.Errorf("a request reached the bad canary more than %s after its weight was zero: %s", lag, v))
 		}
 	}
 	r, err := c.Record(ctx)

@@ -48,7 +48,7 @@ func pictures() []picture {
 
 // screenshots takes pictures of the status page after the story with Chromium, and writes
 // them to the folder, with the records and releases as JSON.
-func (s *scene) screenshots(ctx context.Context, folder string) error {
+func (g *sandboxGround) screenshots(ctx context.Context, folder string) error {
 	browser, err := exec.LookPath("chromium")
 	if err != nil {
 		return fmt.Errorf("take screenshots: %w; apt-get install chromium", err)
@@ -57,7 +57,7 @@ func (s *scene) screenshots(ctx context.Context, folder string) error {
 		return err
 	}
 	for _, path := range []string{"/api/v1/records", "/api/v1/releases"} {
-		code, text, err := s.backout.Get(ctx, path)
+		code, text, err := g.backout.Get(ctx, path)
 		if err != nil || code != http.StatusOK {
 			return fmt.Errorf("read %s: %d: %w", path, code, errors.Join(err, errors.New(text)))
 		}
@@ -66,27 +66,27 @@ func (s *scene) screenshots(ctx context.Context, folder string) error {
 		}
 	}
 	for _, p := range pictures() {
-		s.bar.Begin("taking a picture: " + p.name)
-		if err := s.shoot(ctx, browser, filepath.Join(folder, p.name+".png"), p); err != nil {
+		g.bar.Begin("taking a picture: " + p.name)
+		if err := g.shoot(ctx, browser, filepath.Join(folder, p.name+".png"), p); err != nil {
 			return err
 		}
 	}
-	s.bar.End()
+	g.bar.End()
 	return nil
 }
 
 // dashboards prints the content of the dashboards' panels after the story, and draws them.
-func (s *scene) dashboards(ctx context.Context, folder string) error {
-	client, err := api.NewClient(api.Config{Address: s.prometheus.URL()})
+func (g *sandboxGround) dashboards(ctx context.Context, folder string) error {
+	client, err := api.NewClient(api.Config{Address: g.prometheus.URL()})
 	if err != nil {
 		return err
 	}
 	return grafana.Show(ctx, grafana.Request{
-		Prometheus: promv1.NewAPI(client), Start: s.began, End: time.Now(), Scrape: time.Second,
-	}, folder, s.out)
+		Prometheus: promv1.NewAPI(client), Start: g.began, End: time.Now(), Scrape: time.Second,
+	}, folder, g.out)
 }
 
-func (s *scene) shoot(ctx context.Context, browser, file string, p picture) error {
+func (g *sandboxGround) shoot(ctx context.Context, browser, file string, p picture) error {
 	profile, err := os.MkdirTemp("", "demo-chromium-")
 	if err != nil {
 		return err
@@ -95,7 +95,7 @@ func (s *scene) shoot(ctx context.Context, browser, file string, p picture) erro
 	cmd := exec.CommandContext(ctx, browser,
 		"--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--user-data-dir="+profile,
 		"--blink-settings=preferredColorScheme="+p.scheme, "--window-size="+p.size, "--timeout=3000",
-		"--screenshot="+file, s.backout.OpsURL()+p.path)
+		"--screenshot="+file, g.backout.OpsURL()+p.path)
 	var out bytes.Buffer
 	cmd.Stderr = &out
 	if err := cmd.Run(); err != nil {

@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
+
+	promv1 "github.com/prometheus/client_golang/api/prometheus/v1"
 
 	"github.com/upcommerce/backout/rollback"
 	"github.com/upcommerce/backout/tests/env/progress"
-	"github.com/upcommerce/backout/tests/env/sandbox"
 	"github.com/upcommerce/backout/tests/env/stage"
 	"github.com/upcommerce/backout/tests/env/story"
 )
@@ -29,30 +29,39 @@ const (
 	measured          = 1000
 )
 
+// ground is the cluster that the story happens on.
+type ground interface {
+	// prepare returns when everything is there that monitor needs. The time for it does not
+	// count.
+	prepare(ctx context.Context) error
+	// monitor starts backout, Alertmanager and Prometheus.
+	monitor(ctx context.Context) error
+	// alerts returns Prometheus' alerts.
+	alerts(ctx context.Context) ([]promv1.Alert, error)
+	// log returns backout's log.
+	log(ctx context.Context) string
+}
+
 // scene is one run of the demo.
 type scene struct {
-	stage *stage.Stage
-	bar   *progress.Progress
-	out   io.Writer
-	// pictures is the folder for pictures, "" if none are taken.
-	pictures string
+	ground
+	// shop is the place of the storefront.
+	shop stage.Place
+	bar  *progress.Progress
+	out  io.Writer
+	// lag is how long the router may take to follow a weight.
+	lag time.Duration
 
-	backout      *stage.Backout
-	alertmanager *sandbox.Alertmanager
-	prometheus   *sandbox.Prometheus
 	// canary is the bad canary; nil until everything is prepared.
 	canary *story.Canary
 
 	// left is the time for what is still to be played.
-	left time.Duration
-	// began is when Prometheus was started.
-	began         time.Time
+	left          time.Duration
 	before, after stage.Split
 }
 
-// play returns nil only if everything happened in the right order. The second act begins
-// when the rest is compiled.
-func (s *scene) play(ctx context.Context, rest *compilation) error {
+// play returns nil only if everything happened in the right order.
+func (s *scene) play(ctx context.Context) error {
 	if err := s.act(ctx, s.install); err != nil {
 		return err
 	}
@@ -60,9 +69,10 @@ func (s *scene) play(ctx context.Context, rest *compilation) error {
 	if !s.before.Within("v2", canaryPercent/100.0) {
 		return fmt.Errorf("the split is not %d:%d", 100-canaryPercent, canaryPercent)
 	}
-	if err := rest.await(ctx, s.bar); err != nil {
+	if err := s.prepare(ctx); err != nil {
 		return err
 	}
+	s.bar.Begin("starting backout, Alertmanager and Prometheus")
 	if err := s.act(ctx, s.monitor); err != nil {
 		return err
 	}
@@ -82,13 +92,13 @@ func (s *scene) act(ctx context.Context, play func(context.Context) error) error
 
 // turnBad deploys the bad v3, and follows it until backout has verified its rollback.
 func (s *scene) turnBad(ctx context.Context) error {
-	timeline, err := s.stage.Watch(ctx)
+	timeline, err := s.shop.Watch(ctx)
 	if err != nil {
 		return err
 	}
 	s.canary = &story.Canary{
-		Key: rollback.Key{Namespace: stage.Namespace, Release: stage.Release}, Revision: badRevision,
-		Client: s.stage.Client, Timeline: timeline, Shoppers: s.stage.Shoppers(), Alerts: s.prometheus.Alerts, Out: s.out,
+		Key: rollback.Key{Namespace: s.shop.Namespace, Release: stage.Release}, Revision: badRevision,
+		Client: s.shop.Client, Timeline: timeline, Shoppers: s.shop.Shoppers(), Lag: s.lag, Alerts: s.alerts, Out: s.out,
 	}
 	fmt.Fprintf(s.out, "\nNow v3 becomes the canary; it fails half of its requests. Shoppers keep sending %d requests per second.\n\n", shoppersPerSecond)
 
@@ -99,17 +109,17 @@ func (s *scene) turnBad(ctx context.Context) error {
 		defer close(strolled)
 		s.canary.Shoppers.Stroll(strolling, shoppersPerSecond)
 	}()
-	if err := s.stage.Install(ctx, stage.Release, append(stage.Canary("v3", "yellow", canaryPercent), stage.Failing(badShare))...); err != nil {
+	if err := s.shop.Install(ctx, stage.Release, append(stage.Canary("v3", "yellow", canaryPercent), stage.Failing(badShare))...); err != nil {
 		return err
 	}
 	if err := s.canary.Follow(ctx); err != nil {
-		return fmt.Errorf("%w; backout's log:\n%s", err, readFile(s.backout.Child.Log()))
+		return fmt.Errorf("%w; backout's log:\n%s", err, s.log(ctx))
 	}
 	s.canary.AddLastBad()
 	home()
 	<-strolled
 	s.bar.Begin(fmt.Sprintf("measuring the split over %d requests", measured))
-	walkers := s.stage.Shoppers()
+	walkers := s.shop.Shoppers()
 	if err := walkers.AwaitOpen(ctx, "v2"); err != nil {
 		return err
 	}
@@ -121,52 +131,19 @@ func (s *scene) turnBad(ctx context.Context) error {
 // install installs v1 and v2, waits for their pods, and measures the split.
 func (s *scene) install(ctx context.Context) error {
 	s.bar.Begin("helm: installing canary-demo, v1 with the canary v2")
-	if err := s.stage.Install(ctx, stage.Release, stage.Canary("v2", "green", canaryPercent)...); err != nil {
+	if err := s.shop.Install(ctx, stage.Release, stage.Canary("v2", "green", canaryPercent)...); err != nil {
 		return err
 	}
 	s.bar.Begin("waiting for the pods")
-	if err := s.stage.AwaitRollout(ctx); err != nil {
+	if err := s.shop.AwaitRollout(ctx); err != nil {
 		return err
 	}
-	if err := s.stage.Shoppers().AwaitOpen(ctx, "v1", "v2"); err != nil {
+	if err := s.shop.Shoppers().AwaitOpen(ctx, "v1", "v2"); err != nil {
 		return err
 	}
 	s.bar.Begin(fmt.Sprintf("measuring the split over %d requests", measured))
-	s.before = s.stage.Shoppers().Split(ctx, measured)
+	s.before = s.shop.Shoppers().Split(ctx, measured)
 	return nil
-}
-
-// monitor starts backout, Alertmanager and Prometheus.
-func (s *scene) monitor(ctx context.Context) (err error) {
-	s.bar.Begin("starting backout, Alertmanager and Prometheus")
-	if s.backout, err = s.stage.Backout(ctx, 0, stage.QueryPrometheus()); err != nil {
-		return err
-	}
-	s.alertmanager, err = s.stage.Sandbox.Alertmanager(ctx, sandbox.AlertmanagerOptions{
-		WebhookURL: s.backout.Inside, TokenFile: s.backout.TokenFile,
-	})
-	if err != nil {
-		return err
-	}
-	var metrics *sandbox.KubeStateMetrics
-	if s.pictures != "" {
-		if metrics, err = s.stage.Sandbox.KubeStateMetrics(ctx, sandbox.KubeStateMetricsOptions{}); err != nil {
-			return err
-		}
-	}
-	s.began = time.Now()
-	s.prometheus, err = s.stage.Prometheus(ctx, stage.Monitoring{
-		Alertmanager: s.alertmanager, KubeStateMetrics: metrics, KeepFiring: keepFiring,
-	})
-	return err
-}
-
-func readFile(path string) string {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return err.Error()
-	}
-	return string(text)
 }
 
 // check checks that the story happened as it should.

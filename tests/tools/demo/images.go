@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/upcommerce/backout/tests/env/programs"
+)
+
+// The repositories of the images that `make images` builds.
+const (
+	backoutRepository    = "backout"
+	storefrontRepository = "storefront"
+)
+
+// localImages are those of `make images`, as the introduction names them.
+func localImages() []string { return []string{backoutRepository, storefrontRepository} }
+
+// The released images, at the versions that this repository pins.
+func prometheusImage() string { return "quay.io/prometheus/prometheus:v" + programs.PrometheusVersion }
+func alertmanagerImage() string {
+	return "quay.io/prometheus/alertmanager:v" + programs.AlertmanagerVersion
+}
+
+// pullNever is the pull policy of the images of `make images`: a registry may have other
+// images with these names.
+const pullNever = string(corev1.PullNever)
+
+// ownImage returns helm's arguments for the image of the storefront. Prometheus finds its
+// pods by itself.
+func ownImage() []string {
+	return []string{
+		"--set-string", "image.repository=" + storefrontRepository, "--set-string", "image.pullPolicy=" + pullNever,
+		"--set", "serviceMonitor.enabled=false",
+	}
+}
+
+// watchImages ends the story with an error when a pod of the demo cannot get its image.
+func (v *visit) watchImages(ctx context.Context, stop context.CancelCauseFunc) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		for _, namespace := range ownNamespaces() {
+			pods, err := v.cluster.Client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{})
+			if err != nil {
+				continue // the next tick reads them again
+			}
+			if err := missing(pods.Items); err != nil {
+				stop(err)
+				return
+			}
+		}
+	}
+}
+
+// missing returns an error that names an image that a pod lacks, and says how to load it.
+func missing(pods []corev1.Pod) error {
+	for i := range pods {
+		for _, c := range pods[i].Status.ContainerStatuses {
+			w := c.State.Waiting
+			if w == nil || w.Reason != "ErrImageNeverPull" && w.Reason != "ImagePullBackOff" {
+				continue
+			}
+			hint := "its node has to reach the registry, or load the image into the cluster"
+			if repository, _, _ := strings.Cut(c.Image, ":"); slices.Contains(localImages(), repository) {
+				hint = "run `make images`, then `kind load image-archive` or `minikube image load` with bin/images/" + repository + ".tar"
+			}
+			return fmt.Errorf("start pod %s of namespace %s: image %s is not there (%s); %s", pods[i].Name, pods[i].Namespace, c.Image, w.Reason, hint)
+		}
+	}
+	return nil
+}
