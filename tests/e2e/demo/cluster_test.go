@@ -3,7 +3,9 @@
 package demo
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -75,8 +77,8 @@ func hold(t *testing.T) *cluster {
 	return c
 }
 
-// snapshot returns the version of every object, by kind, namespace and name, without those
-// that the control plane itself keeps writing.
+// snapshot returns every object without its status, by kind, namespace and name. It leaves
+// out the kinds that the control plane keeps writing.
 func (c *cluster) snapshot(t *testing.T) map[string]string {
 	t.Helper()
 	lists, err := discovery.ServerPreferredResources(c.client.Discovery())
@@ -90,7 +92,7 @@ func (c *cluster) snapshot(t *testing.T) map[string]string {
 			t.Fatal(err)
 		}
 		for _, r := range list.APIResources {
-			if !slices.Contains(r.Verbs, "list") || r.Kind == "Event" || r.Kind == "Lease" {
+			if !slices.Contains(r.Verbs, "list") || slices.Contains([]string{"Event", "Lease", "Endpoints", "EndpointSlice", "ComponentStatus"}, r.Kind) {
 				continue
 			}
 			found, err := c.objects.Resource(group.WithResource(r.Name)).List(t.Context(), metav1.ListOptions{})
@@ -98,7 +100,14 @@ func (c *cluster) snapshot(t *testing.T) map[string]string {
 				t.Fatalf("list %s: %v", r.Name, err)
 			}
 			for _, o := range found.Items {
-				all[strings.Join([]string{r.Name, o.GetNamespace(), o.GetName()}, "/")] = fmt.Sprint(o.GetUID(), " ", o.GetResourceVersion())
+				o.SetManagedFields(nil)
+				o.SetResourceVersion("")
+				delete(o.Object, "status")
+				text, err := json.Marshal(o.Object)
+				if err != nil {
+					t.Fatal(err)
+				}
+				all[strings.Join([]string{r.Name, o.GetNamespace(), o.GetName()}, "/")] = string(text)
 			}
 		}
 	}
@@ -113,7 +122,7 @@ func (c *cluster) unchanged(t *testing.T, before map[string]string) {
 	maps.Copy(names, after)
 	for _, name := range slices.Sorted(maps.Keys(names)) {
 		if before[name] != after[name] {
-			t.Errorf("%s: it was %q before the demo, and is %q after it", name, before[name], after[name])
+			t.Errorf("the demo has changed %s. Before: %s. After: %s", name, cmp.Or(before[name], "not there"), cmp.Or(after[name], "not there"))
 		}
 	}
 }

@@ -13,9 +13,11 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/upcommerce/backout/tests/env/sandbox"
 )
 
-// context is the name of the context in a sandbox's kubeconfig.
+// contextName is the name of the context in a sandbox's kubeconfig.
 const contextName = "sandbox"
 
 // The whole story on a cluster that exists: the demo says where it writes before it writes,
@@ -36,11 +38,14 @@ func TestTheStoryOnAClusterThatExists(t *testing.T) {
 }
 
 // A namespace with the name of one of the demo's own is not touched unless it is the demo's.
-// KEEP leaves the namespaces, and the next demo removes them before it makes its own. An
-// interrupted demo leaves nothing.
+// KEEP leaves the namespaces, and the next demo removes them before it makes its own; it uses
+// the Gateway API. An interrupted demo leaves nothing.
 func TestTheDemoRemovesItsOwnNamespacesOnly(t *testing.T) {
 	t.Parallel()
 	c := hold(t)
+	if err := c.GatewayAPI(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	foreign := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "backout-demo-shop"}}
 	if _, err := c.client.CoreV1().Namespaces().Create(t.Context(), foreign, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
@@ -66,13 +71,13 @@ func TestTheDemoRemovesItsOwnNamespacesOnly(t *testing.T) {
 		t.Errorf("KEEP=1 leaves the namespaces %v", names)
 	}
 
-	code, out = play(t, "weight restored", c.on(), "-context", contextName)
+	code, out = play(t, "weight restored", c.on("GATEWAY="+sandbox.GatewayNamespace+"/"+sandbox.GatewayName), "-context", contextName)
 	if code != 130 {
 		t.Errorf("exit code %d of an interrupted demo, want 130", code)
 	}
-	contains(t, out, "from an earlier demo", "rolled back", "nothing is left behind")
+	contains(t, out, "from an earlier demo", "HTTPRoute canary-demo at the API server", "rolled back", "nothing is left behind")
 	for name := range before {
-		if strings.Contains(name, foreign.Name) {
+		if strings.Contains(name, "/backout-demo") {
 			delete(before, name)
 		}
 	}
@@ -86,11 +91,11 @@ func TestAKubeconfigAloneChoosesNoCluster(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { requests.Add(1) }))
 	t.Cleanup(server.Close)
 	env := []string{"KUBECONFIG=" + kubeconfig(t, server.URL), "CONTEXT=production"}
-	code, out := play(t, "v1 is stable", env)
+	code, out := play(t, "waiting for the pods", env)
 	if code != 130 {
 		t.Errorf("exit code %d of an interrupted demo, want 130", code)
 	}
-	contains(t, out, "starting API server", "v1 is stable")
+	contains(t, out, "CONTEXT chooses no cluster", "starting API server", "installing canary-demo")
 	if n := requests.Load(); n != 0 {
 		t.Errorf("the cluster of KUBECONFIG got %d requests, want none", n)
 	}

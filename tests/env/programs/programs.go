@@ -148,7 +148,7 @@ func All() []Binary {
 // Tested are the programs that the tests run, in rounds for Compile.
 func Tested() [][]Binary {
 	return [][]Binary{
-		{Sandbox(), Helm(), Storefront(), Backout()},
+		{Sandbox(), Helm(), Storefront(), Backout(), Demo()},
 		{Prometheus(), Alertmanager(), KubeStateMetrics(), Promtool(), Kubectl(), Inbox()},
 	}
 }

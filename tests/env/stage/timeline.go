@@ -35,9 +35,10 @@ const (
 // reported it.
 type Event struct {
 	Kind  Kind
-	Name  string
 	Value string
 	At    time.Time
+	// Object is the kind of the object, Name its name.
+	Object, Name string
 }
 
 // Timeline watches the namespace at the API server. It does not use backout: it sees
@@ -138,7 +139,7 @@ func (t *Timeline) follow(ctx context.Context, w watch.Interface) {
 
 // read returns the object's state as an event without a time.
 func read(o *unstructured.Unstructured) (Event, bool) {
-	e := Event{Name: o.GetName()}
+	e := Event{Object: o.GetKind(), Name: o.GetName()}
 	labels := o.GetLabels()
 	var ok bool
 	switch o.GetKind() {

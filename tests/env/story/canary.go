@@ -185,10 +185,10 @@ func (c *Canary) see(ctx context.Context, e stage.Event) error {
 		c.add(Moment{SawWebhook, "Alertmanager's post reached backout", signal.Received})
 		c.add(Moment{SawRecord, "ConfigMap " + e.Name, e.At})
 	case e.Kind == stage.SawWeight && e.Value == "0":
-		c.add(Moment{SawZero, "Ingress " + e.Name + " at the API server", e.At})
+		c.add(Moment{SawZero, e.Object + " " + e.Name + " at the API server", e.At})
 	case e.Kind == stage.SawWeight:
 		if _, shed := c.Moments.First(SawZero); shed {
-			c.add(Moment{SawRestored, fmt.Sprintf("the pods are ready; Ingress %s has its weight of %s again", e.Name, e.Value), e.At})
+			c.add(Moment{SawRestored, fmt.Sprintf("the pods are ready; %s %s has its weight of %s again", e.Object, e.Name, e.Value), e.At})
 		}
 	case e.Kind == stage.SawRevision && e.Value == fmt.Sprintf("%d deployed", c.Revision+1):
 		c.add(Moment{SawRolledBack, "Helm revision " + e.Value, e.At})

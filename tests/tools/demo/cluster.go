@@ -31,8 +31,8 @@ const (
 // visit is the demo on a cluster that exists.
 type visit struct {
 	// context is a context of the kubeconfig, router the URL of the cluster's router, "" to
-	// forward a port to ingress-nginx.
-	context, router string
+	// forward a port to ingress-nginx, gateway NAMESPACE/NAME of a Gateway, "" for Ingresses.
+	context, router, gateway string
 	// keep leaves the namespaces.
 	keep bool
 	out  io.Writer
@@ -65,7 +65,7 @@ func (v *visit) play(ctx context.Context, bar *progress.Progress) (err error) {
 	}
 	defer closeRouter()
 	v.cluster, err = stage.Reached(stage.Reach{
-		Config: v.config, Context: v.context, Home: v.files, Router: v.router, Arguments: ownImage(),
+		Config: v.config, Context: v.context, Home: v.files, Router: v.router, Arguments: v.shopArguments(),
 	})
 	if err != nil {
 		return err
@@ -76,7 +76,7 @@ func (v *visit) play(ctx context.Context, bar *progress.Progress) (err error) {
 		return err
 	}
 	if len(old) > 0 {
-		fmt.Fprintf(v.out, "\nThey exist from an earlier demo, which was not removed. They are removed first.\n")
+		fmt.Fprintf(v.out, "%s is from an earlier demo, and is removed first.\n", names(old))
 		bar.Begin("removing the namespaces of an earlier demo")
 		if err := removeNamespaces(ctx, v.cluster.Client); err != nil {
 			return err
@@ -106,14 +106,21 @@ func (v *visit) introduce(server *version.Info) {
 	fmt.Fprintf(v.out, `
 The demo runs on the cluster of context %s:
   API server  %s, Kubernetes %s
-  namespaces  %s: made now, and removed at the end; nothing else is written
-  router      %s, which has to serve Ingresses of the class nginx with canary annotations
-  images      %s: make images, then load both archives into the cluster, with
-              kind load image-archive bin/images/backout.tar (and storefront.tar), or
-              minikube image load bin/images/backout.tar (and storefront.tar)
-              %s: pulled
-`, v.context, v.config.Host, server.GitVersion, strings.Join(ownNamespaces(), " and "), v.router,
-		strings.Join(localImages(), ", "), strings.Join([]string{prometheusImage(), alertmanagerImage()}, ", "))
+  namespaces  %s, made now and %s; nothing outside of them is written
+  router      %s, which has to serve %s, for the host %s
+  images      %s
+              %s, which the nodes pull
+
+`, v.context, v.config.Host, server.GitVersion, strings.Join(ownNamespaces(), " and "), v.end(), v.router, v.served(), shopHost,
+		strings.ReplaceAll(v.loading(), "\n", "\n              "), strings.Join([]string{prometheusImage(), alertmanagerImage()}, " and "))
+}
+
+// end says what becomes of the namespaces.
+func (v *visit) end() string {
+	if v.keep {
+		return "left there"
+	}
+	return "removed at the end"
 }
 
 // tell plays the story and shows its end.

@@ -28,18 +28,24 @@ func alertmanagerImage() string {
 	return "quay.io/prometheus/alertmanager:v" + programs.AlertmanagerVersion
 }
 
+// loading says how the images of `make images` get into the cluster.
+func (v *visit) loading() string {
+	commands := []string{strings.Join(localImages(), " and ") + ", which `make images` builds, and one of these loads:"}
+	kind, isKind := strings.CutPrefix(v.context, "kind-")
+	for _, name := range localImages() {
+		file := "bin/images/" + name + ".tar"
+		if isKind {
+			commands = append(commands, "  kind load image-archive "+file+" --name "+kind)
+			continue
+		}
+		commands = append(commands, "  minikube image load "+file+", or kind load image-archive "+file)
+	}
+	return strings.Join(commands, "\n")
+}
+
 // pullNever is the pull policy of the images of `make images`: a registry may have other
 // images with these names.
 const pullNever = string(corev1.PullNever)
-
-// ownImage returns helm's arguments for the image of the storefront. Prometheus finds its
-// pods by itself.
-func ownImage() []string {
-	return []string{
-		"--set-string", "image.repository=" + storefrontRepository, "--set-string", "image.pullPolicy=" + pullNever,
-		"--set", "serviceMonitor.enabled=false",
-	}
-}
 
 // watchImages ends the story with an error when a pod of the demo cannot get its image.
 func (v *visit) watchImages(ctx context.Context, stop context.CancelCauseFunc) {

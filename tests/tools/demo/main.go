@@ -11,7 +11,7 @@
 //	cluster.go     a cluster that exists, from its first request to the clean-up
 //	kubeconfig.go  which cluster that is
 //	namespaces.go  the namespaces of the demo
-//	router.go      the way to the cluster's router
+//	router.go      the router that splits the traffic; forward.go forwards a port to ingress-nginx
 //	monitoring.go  backout, Prometheus and Alertmanager as pods
 //	images.go      images that the cluster lacks
 package main
@@ -37,17 +37,21 @@ const keepFiring = time.Second
 var errKept = errors.New("interrupted; the namespaces of the demo are still there")
 
 func main() {
-	demo := onSandbox
+	demo, chosen := onSandbox, false
 	v := visit{out: os.Stdout, keep: os.Getenv("KEEP") != ""}
 	flag.Func("context", "play on the cluster of this `context` of the kubeconfig; without it, on a sandbox", func(name string) error {
-		v.context, demo = name, v.play
+		v.context, chosen, demo = name, true, v.play
 		return nil
 	})
-	flag.StringVar(&v.router, "router", os.Getenv("ROUTER"), "`URL` of that cluster's router; by default that of the variable ROUTER, or the demo forwards a port to ingress-nginx")
+	flag.StringVar(&v.router, "router", os.Getenv("ROUTER"), "`URL` of that cluster's router; by default the variable ROUTER; without both the demo forwards a port to ingress-nginx")
+	flag.StringVar(&v.gateway, "gateway", os.Getenv("GATEWAY"), "`NAMESPACE/NAME` of a Gateway of that cluster, for an HTTPRoute in place of Ingresses; by default the variable GATEWAY")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		fmt.Fprintln(os.Stderr, "demo: it takes flags only; try -help")
 		os.Exit(2)
+	}
+	if !chosen && os.Getenv("CONTEXT") != "" {
+		fmt.Fprintln(os.Stderr, "demo: a variable CONTEXT chooses no cluster, so this is a sandbox; the cluster is an argument, as in make demo CONTEXT=kind-kind")
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	bar := progress.New(os.Stderr)

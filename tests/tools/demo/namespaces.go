@@ -18,6 +18,8 @@ import (
 const (
 	toolsNamespace = "backout-demo"
 	shopNamespace  = "backout-demo-shop"
+	// shopHost is the host name of the storefront's route.
+	shopHost = shopNamespace + ".localhost"
 )
 
 // A namespace of the demo has this label. The demo removes no other.
@@ -50,6 +52,15 @@ func leftovers(ctx context.Context, client kubernetes.Interface) ([]corev1.Names
 		}
 	}
 	return found, errors.Join(foreign...)
+}
+
+// names are the names of namespaces.
+func names(all []corev1.Namespace) string {
+	var found []string
+	for i := range all {
+		found = append(found, "namespace "+all[i].Name)
+	}
+	return strings.Join(found, ", ")
 }
 
 // makeNamespaces makes the demo's namespaces. ctx does not interrupt a request: otherwise the

@@ -4,31 +4,30 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/util/httpstream"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/portforward"
-	"k8s.io/client-go/transport/spdy"
 )
 
-// nginxController selects the Service of ingress-nginx in its own charts and manifests, and
-// in minikube's addon.
-const nginxController = "app.kubernetes.io/name=ingress-nginx,app.kubernetes.io/component=controller"
-
-// routerHint is the end of every error about the router.
+// routerHint is the end of every error about the router's address.
 const routerHint = "; set its address, as in ROUTER=http://127.0.0.1:8080"
 
-// findRouter checks the router's URL. Without one it forwards a port of this machine to
-// ingress-nginx until the returned function is called.
+// findRouter checks the router's URL and the Gateway. Without a URL it forwards a port of
+// this machine to ingress-nginx until the returned function is called.
 func (v *visit) findRouter(ctx context.Context) (func(), error) {
+	if v.gateway != "" {
+		if err := v.checkGateway(ctx); err != nil {
+			return nil, err
+		}
+		if v.router == "" {
+			return nil, fmt.Errorf("reach Gateway %s: the demo does not know its address%s", v.gateway, routerHint)
+		}
+	}
 	if v.router != "" {
 		if u, err := url.Parse(v.router); err != nil || u.Host == "" {
 			return nil, fmt.Errorf("ROUTER=%s is not the address of a router%s", v.router, routerHint)
@@ -43,7 +42,7 @@ func (v *visit) findRouter(ctx context.Context) (func(), error) {
 	if err != nil {
 		return nil, err
 	}
-	local, stop, err := forward(ctx, v.config, client, pod, port)
+	local, stop, err := forward(ctx, v.config, pod, port)
 	if err != nil {
 		return nil, fmt.Errorf("forward a port to pod %s of namespace %s: %w%s", pod.Name, pod.Namespace, err, routerHint)
 	}
@@ -51,102 +50,42 @@ func (v *visit) findRouter(ctx context.Context) (func(), error) {
 	return stop, nil
 }
 
-// findNginx returns a ready pod of ingress-nginx and its port for HTTP.
-func findNginx(ctx context.Context, client kubernetes.Interface) (*corev1.Pod, int32, error) {
-	services, err := client.CoreV1().Services("").List(ctx, metav1.ListOptions{LabelSelector: nginxController})
+// checkGateway returns an error if there is no such Gateway.
+func (v *visit) checkGateway(ctx context.Context) error {
+	namespace, name, ok := strings.Cut(v.gateway, "/")
+	if !ok {
+		return fmt.Errorf("GATEWAY=%s is not a Gateway; name its namespace too, as in GATEWAY=default/shared", v.gateway)
+	}
+	client, err := dynamic.NewForConfig(v.config)
 	if err != nil {
-		return nil, 0, fmt.Errorf("look for ingress-nginx: %w%s", err, routerHint)
+		return fmt.Errorf("make a dynamic client: %w", err)
 	}
-	for i := range services.Items {
-		service := &services.Items[i]
-		for _, p := range service.Spec.Ports {
-			if p.Name != "http" {
-				continue
-			}
-			pods, err := client.CoreV1().Pods(service.Namespace).List(ctx, metav1.ListOptions{LabelSelector: labels.FormatLabels(service.Spec.Selector)})
-			if err != nil {
-				return nil, 0, fmt.Errorf("look for pods of ingress-nginx: %w%s", err, routerHint)
-			}
-			for j := range pods.Items {
-				if port := containerPort(&pods.Items[j], p); port != 0 && isReady(&pods.Items[j]) {
-					return &pods.Items[j], port, nil
-				}
-			}
-		}
+	kind := schema.GroupVersionResource{Group: "gateway.networking.k8s.io", Version: "v1", Resource: "gateways"}
+	if _, err := client.Resource(kind).Namespace(namespace).Get(ctx, name, metav1.GetOptions{}); err != nil {
+		return errors.Join(fmt.Errorf("read Gateway %s: %w", v.gateway, err), errors.New("`kubectl get gateways -A` lists those that there are"))
 	}
-	return nil, 0, errors.New("look for ingress-nginx: no Service with the labels " + nginxController + " has a ready pod behind a port named http" + routerHint)
+	return nil
 }
 
-// containerPort returns the pod's port behind a Service's port, 0 if it has none.
-func containerPort(pod *corev1.Pod, p corev1.ServicePort) int32 {
-	if n := p.TargetPort.IntVal; n != 0 {
-		return n
+// served says which routes the router has to serve.
+func (v *visit) served() string {
+	if v.gateway == "" {
+		return "Ingresses of the class nginx with canary annotations"
 	}
-	for _, c := range pod.Spec.Containers {
-		for _, port := range c.Ports {
-			if port.Name == p.TargetPort.StrVal {
-				return port.ContainerPort
-			}
-		}
-	}
-	return 0
+	return "HTTPRoutes of the Gateway " + v.gateway
 }
 
-func isReady(pod *corev1.Pod) bool {
-	for _, c := range pod.Status.Conditions {
-		if c.Type == corev1.PodReady {
-			return c.Status == corev1.ConditionTrue && pod.DeletionTimestamp == nil
-		}
+// shopArguments are helm's arguments for every installation of the storefront: its image and
+// its route. The demo's Prometheus finds its pods without a ServiceMonitor.
+func (v *visit) shopArguments() []string {
+	args := []string{
+		"--set-string", "image.repository=" + storefrontRepository, "--set-string", "image.pullPolicy=" + pullNever,
+		"--set", "serviceMonitor.enabled=false",
 	}
-	return false
-}
-
-// forward forwards a free port of this machine to the port of a pod, as kubectl does, until
-// stop is called.
-func forward(ctx context.Context, config *rest.Config, client kubernetes.Interface, pod *corev1.Pod, port int32) (local int, stop func(), err error) {
-	to := client.CoreV1().RESTClient().Post().Namespace(pod.Namespace).Resource("pods").Name(pod.Name).SubResource("portforward").URL()
-	dialer, err := newDialer(config, to)
-	if err != nil {
-		return 0, nil, err
+	if v.gateway == "" {
+		return args
 	}
-	forwarding, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	ready, ended := make(chan struct{}), make(chan error, 1)
-	f, err := portforward.NewOnAddressesWithContext(forwarding, dialer, []string{"127.0.0.1"}, []string{fmt.Sprintf("0:%d", port)}, ready, io.Discard, io.Discard)
-	if err != nil {
-		cancel()
-		return 0, nil, err
-	}
-	go func() { ended <- f.ForwardPorts() }()
-	select {
-	case <-ready:
-	case err := <-ended:
-		cancel()
-		return 0, nil, errors.Join(err, ctx.Err())
-	case <-ctx.Done():
-		cancel()
-		return 0, nil, ctx.Err()
-	}
-	ports, err := f.GetPorts()
-	if err != nil || len(ports) == 0 {
-		cancel()
-		return 0, nil, errors.Join(errors.New("no port of this machine is free"), err)
-	}
-	return int(ports[0].Local), cancel, nil
-}
-
-// newDialer dials by WebSocket, or by SPDY where the API server or a proxy before it wants
-// that.
-func newDialer(config *rest.Config, to *url.URL) (httpstream.Dialer, error) {
-	transport, upgrader, err := spdy.RoundTripperFor(config)
-	if err != nil {
-		return nil, err
-	}
-	socket, err := portforward.NewSPDYOverWebsocketDialer(to, config)
-	if err != nil {
-		return nil, err
-	}
-	old := spdy.NewDialer(upgrader, &http.Client{Transport: transport}, http.MethodPost, to)
-	return portforward.NewFallbackDialer(socket, old, func(err error) bool {
-		return httpstream.IsUpgradeFailure(err) || httpstream.IsHTTPSProxyError(err)
-	}), nil
+	namespace, name, _ := strings.Cut(v.gateway, "/")
+	return append(args, "--set", fmt.Sprintf("routing=gateway,gateway.parentRefs[0].namespace=%s,gateway.parentRefs[0].name=%s,gateway.hostnames[0]=%s",
+		namespace, name, shopHost))
 }
