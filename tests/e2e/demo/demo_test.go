@@ -55,7 +55,7 @@ func TestTheDemoRemovesItsOwnNamespacesOnly(t *testing.T) {
 	if code != 1 {
 		t.Errorf("exit code %d with a foreign namespace of the same name, want 1", code)
 	}
-	contains(t, out, "namespace backout-demo-shop exists and is not the demo's own", "delete it if you do not need it")
+	contains(t, out, "namespace backout-demo-shop exists without the label backout.dev/demo=true", "delete it if you do not need it")
 	c.unchanged(t, before)
 
 	own := metav1.ObjectMeta{Name: foreign.Name, Labels: map[string]string{"backout.dev/demo": "true"}}
@@ -66,7 +66,7 @@ func TestTheDemoRemovesItsOwnNamespacesOnly(t *testing.T) {
 	if code != 130 {
 		t.Errorf("exit code %d of an interrupted demo, want 130", code)
 	}
-	contains(t, out, "from an earlier demo", "delete namespace backout-demo backout-demo-shop", "still there")
+	contains(t, out, "From an earlier demo", "delete namespace backout-demo backout-demo-shop", "still there")
 	if names := c.namespaces(t); !slices.Equal(names, []string{"backout-demo", "backout-demo-shop"}) {
 		t.Errorf("KEEP=1 leaves the namespaces %v", names)
 	}
@@ -75,7 +75,7 @@ func TestTheDemoRemovesItsOwnNamespacesOnly(t *testing.T) {
 	if code != 130 {
 		t.Errorf("exit code %d of an interrupted demo, want 130", code)
 	}
-	contains(t, out, "from an earlier demo", "HTTPRoute canary-demo at the API server", "rolled back", "nothing is left behind")
+	contains(t, out, "From an earlier demo", "HTTPRoute canary-demo at the API server", "rolled back", "nothing is left behind")
 	for name := range before {
 		if strings.Contains(name, "/backout-demo") {
 			delete(before, name)

@@ -46,7 +46,7 @@ func (v Visit) Failed() bool { return v.Code != http.StatusOK }
 
 // String describes the visit in a few words.
 func (v Visit) String() string {
-	answer := fmt.Sprintf("%d %s", v.Code, v.Version)
+	answer := strings.TrimSpace(fmt.Sprintf("%d %s", v.Code, v.Version))
 	if v.Err != nil {
 		answer = v.Err.Error()
 	}

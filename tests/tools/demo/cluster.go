@@ -76,7 +76,7 @@ func (v *visit) play(ctx context.Context, bar *progress.Progress) (err error) {
 		return err
 	}
 	if len(old) > 0 {
-		fmt.Fprintf(v.out, "%s is from an earlier demo, and is removed first.\n", names(old))
+		fmt.Fprintf(v.out, "From an earlier demo: %s. It is removed first.\n", names(old))
 		bar.Begin("removing the namespaces of an earlier demo")
 		if err := removeNamespaces(ctx, v.cluster.Client); err != nil {
 			return err

@@ -23,7 +23,10 @@ const (
 func localImages() []string { return []string{backoutRepository, storefrontRepository} }
 
 // The released images, at the versions that this repository pins.
-func prometheusImage() string { return "quay.io/prometheus/prometheus:v" + programs.PrometheusVersion }
+func prometheusImage() string {
+	return "quay.io/prometheus/prometheus:v" + programs.PrometheusVersion
+}
+
 func alertmanagerImage() string {
 	return "quay.io/prometheus/alertmanager:v" + programs.AlertmanagerVersion
 }

@@ -3,13 +3,12 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"github.com/prometheus/client_golang/api"
 	promv1 "github.com/prometheus/client_golang/api/prometheus/v1"
@@ -198,23 +197,14 @@ func (v *visit) log(ctx context.Context) string {
 	if err != nil {
 		return err.Error()
 	}
-	var all string
+	var all strings.Builder
 	lines := int64(logLines)
 	for _, p := range pods.Items {
-		text, err := v.cluster.Client.CoreV1().Pods(toolsNamespace).GetLogs(p.Name, &corev1.PodLogOptions{TailLines: &lines}).Stream(ctx)
+		text, err := v.cluster.Client.CoreV1().Pods(toolsNamespace).GetLogs(p.Name, &corev1.PodLogOptions{TailLines: &lines}).DoRaw(ctx)
+		fmt.Fprintf(&all, "%s:\n%s\n", p.Name, text)
 		if err != nil {
-			all += fmt.Sprintf("%s: %v\n", p.Name, err)
-			continue
+			fmt.Fprintf(&all, "%v\n", err)
 		}
-		b, err := io.ReadAll(text)
-		all += fmt.Sprintf("%s:\n%s%s", p.Name, b, errText(errors.Join(err, text.Close())))
 	}
-	return all
-}
-
-func errText(err error) string {
-	if err == nil {
-		return ""
-	}
-	return err.Error() + "\n"
+	return all.String()
 }
