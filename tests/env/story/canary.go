@@ -130,7 +130,8 @@ func (c *Canary) AddLastBad() {
 
 // checkOutcome adds the outcome once backout has verified the rollback.
 func (c *Canary) checkOutcome(ctx context.Context) error {
-	if _, restored := c.Moments.First(SawRestored); !restored {
+	_, restored := c.Moments.First(SawRestored)
+	if _, verified := c.Moments.First(SawVerified); verified || !restored {
 		return nil
 	}
 	record, err := c.Record(ctx)
@@ -190,10 +191,19 @@ func (c *Canary) see(ctx context.Context, e stage.Event) error {
 		if _, shed := c.Moments.First(SawZero); shed {
 			c.add(Moment{SawRestored, fmt.Sprintf("the pods are ready; %s %s has its weight of %s again", e.Object, e.Name, e.Value), e.At})
 		}
-	case e.Kind == stage.SawRevision && e.Value == fmt.Sprintf("%d deployed", c.Revision+1):
+	case e.Kind == stage.SawRevision && c.isRollback(e.Value):
 		c.add(Moment{SawRolledBack, "Helm revision " + e.Value, e.At})
 	}
 	return nil
+}
+
+// isRollback reports whether a revision and its status are those of the rollback. It is the
+// next revision, or a later one if backout was interrupted and rolled back again.
+func (c *Canary) isRollback(value string) bool {
+	var revision int
+	var status string
+	_, err := fmt.Sscan(value, &revision, &status)
+	return err == nil && revision > c.Revision && status == "deployed"
 }
 
 func (c *Canary) add(m Moment) {

@@ -131,6 +131,8 @@ func backoutValues(prometheus string) object {
 			"mode": "act", "prometheusUrls": []string{"http://" + prometheus}, "logFormat": "text",
 			// Verified as soon as the alert is quiet, as on the sandbox.
 			"verify": "1s", "verifyLimit": "3m",
+			// The leader stays the leader while the machine is busy.
+			"leaseDuration": "60s", "leaseRenew": "40s",
 			// The clean-up ends its pods.
 			"grace": "10s",
 		},
