@@ -5,7 +5,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
@@ -17,10 +16,11 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := cli.New(envconfig.OsLookuper(), os.Args).ExecuteContext(ctx)
+	program := cli.New(envconfig.OsLookuper(), os.Args)
+	err := program.ExecuteContext(ctx)
 	stop()
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "backout:", err)
+		program.PrintErrln("backout:", err)
 		os.Exit(1)
 	}
 }

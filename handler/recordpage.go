@@ -17,8 +17,9 @@ type recordPage struct {
 	Record rollback.Record
 	report.Explanation
 	Timeline recordTimeline
-	// JSONPath is the path of the record as JSON.
+	// JSONPath is the path of the record as JSON, Command explains it in a terminal.
 	JSONPath string
+	Command  rollback.Command
 }
 
 // Tone is that of the page's headline.
@@ -50,7 +51,7 @@ func (p *pages) serveRecord(c *gin.Context) {
 		now := time.Now()
 		p.show(c, http.StatusOK, "record.html", recordPage{
 			Now: now, Record: r, Explanation: report.Explain(r), Timeline: newRecordTimeline(r, now),
-			JSONPath: fmt.Sprintf("/api/v1/records/%s/%s/%d", k.Namespace, k.Release, number),
+			JSONPath: fmt.Sprintf("/api/v1/records/%s/%s/%d", k.Namespace, k.Release, number), Command: r.ExplainCommand(),
 		})
 	}
 }

@@ -135,10 +135,10 @@ func (a Alert) Read(now time.Time) (Key, Signal, error) {
 		return Key{}, Signal{}, ErrNotOurs
 	}
 	key := Key{Namespace: a.Labels[LabelNamespace], Release: a.Labels[labelRelease]}
-	if !namespacePattern.MatchString(key.Namespace) {
+	if !isNamespace(key.Namespace) {
 		return Key{}, Signal{}, &LabelError{LabelNamespace, key.Namespace, "the name of a namespace"}
 	}
-	if len(key.Release) > maxReleaseName || !releasePattern.MatchString(key.Release) {
+	if !isRelease(key.Release) {
 		return Key{}, Signal{}, &LabelError{labelRelease, key.Release, "the name of a Helm release"}
 	}
 	if !Level(level).Valid() {

@@ -1,53 +1,138 @@
 package rollback
 
 import (
-	"regexp"
+	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
 
-// Command joins words into one line that a POSIX shell reads as exactly these words. Every
-// command that backout shows to an operator is built with it: words come from names and
-// numbers, never from the text of an alert.
-func Command(words ...string) string {
+// Command is a line that an operator may paste into a POSIX shell; the zero Command has no
+// line. Only this package makes Commands, from words that it quotes, and it makes no other
+// lines than those of command_forms.go: no other package can append to one.
+type Command struct{ line string }
+
+// Equal reports whether c and o are the same line.
+func (c Command) Equal(o Command) bool { return c == o }
+
+// String returns the line; "" for none. It consists of printable ASCII characters without
+// a backtick, and is at most MaxCommand long.
+func (c Command) String() string { return c.line }
+
+// MarshalText implements encoding.TextMarshaler.
+func (c Command) MarshalText() ([]byte, error) { return []byte(c.line), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler as ReadCommand does. It returns no
+// error: a record with a foreign line can be read, without the line.
+func (c *Command) UnmarshalText(line []byte) error {
+	*c = ReadCommand(string(line))
+	return nil
+}
+
+// ReadCommand returns the command that a stored line is. It returns none if backout could
+// not have made the line: clients that may write ConfigMaps may write records. Command.For
+// says whether it is about the record's release.
+func ReadCommand(line string) Command {
+	if len(line) > MaxCommand {
+		return Command{}
+	}
+	words, ok := splitLine(line)
+	if c := newCommand(words...); ok && c.line == line {
+		return c
+	}
+	return Command{}
+}
+
+// For returns the command if a decision about the release can contain it, and none
+// otherwise: a record names no other release in its commands.
+func (c Command) For(k Key) Command {
+	words, _ := splitLine(c.line)
+	for _, f := range decisionForms() {
+		if found, ok := f.match(words); ok && found.isAbout(k) {
+			return c
+		}
+	}
+	return Command{}
+}
+
+// newCommand returns the command that a shell reads as these words; the words && and |
+// join two commands. It returns none if no form has these words, such as for a name that
+// cannot be one.
+func newCommand(words ...string) Command {
+	known := func(f form) bool {
+		_, ok := f.match(words)
+		return ok
+	}
+	if !slices.ContainsFunc(decisionForms(), known) && !slices.ContainsFunc(hintForms(), known) {
+		return Command{}
+	}
 	quoted := make([]string, len(words))
 	for i, w := range words {
-		quoted[i] = quote(w)
+		quoted[i] = w
+		if w != joinAnd && w != joinPipe {
+			quoted[i] = quote(w)
+		}
 	}
-	return strings.Join(quoted, " ")
+	line := strings.Join(quoted, " ")
+	if len(line) > MaxCommand {
+		return Command{}
+	}
+	return Command{line}
 }
 
-// plainWord matches words that every POSIX shell reads literally.
-var plainWord = regexp.MustCompile(`^[A-Za-z0-9_./:=@%+-]+$`)
-
-// quote returns the word in a form that a POSIX shell reads literally.
-func quote(word string) string {
-	if plainWord.MatchString(word) {
-		return word
+// then runs next after c, if c succeeds. Without next it is c.
+func (c Command) then(next Command) Command {
+	if next == (Command{}) {
+		return c
 	}
-	return "'" + strings.ReplaceAll(Printable(word), "'", `'\''`) + "'"
+	return ReadCommand(c.line + " " + joinAnd + " " + next.line)
 }
 
-// HelmRollbackCommand rolls the release back to a revision.
-func (k Key) HelmRollbackCommand(revision int) string {
-	return Command("helm", "rollback", k.Release, strconv.Itoa(revision), "-n", k.Namespace)
+// HelmRollbackCommand rolls the release back to a revision; none for a number that no
+// revision has.
+func (k Key) HelmRollbackCommand(revision int) Command {
+	return newCommand("helm", "rollback", k.Release, strconv.Itoa(revision), "-n", k.Namespace)
+}
+
+// helmRollbackTemplate leaves the revision to the operator.
+func (k Key) helmRollbackTemplate() Command {
+	return newCommand("helm", "rollback", k.Release, anyRevision, "-n", k.Namespace)
 }
 
 // HelmHistoryCommand lists the revisions of the release.
-func (k Key) HelmHistoryCommand() string {
-	return Command("helm", "history", k.Release, "-n", k.Namespace)
+func (k Key) HelmHistoryCommand() Command {
+	return newCommand("helm", "history", k.Release, "-n", k.Namespace)
 }
 
+// HelmListCommand lists the releases of the cluster.
+func HelmListCommand() Command { return newCommand("helm", "list", "-A") }
+
 // HoldCommand sets the canary's weight to zero and keeps it there.
-func (k Key) HoldCommand() string { return Command("backout", "hold", k.String()) }
+func (k Key) HoldCommand() Command { return BackoutCommand("backout", "hold", k.String()) }
 
 // UnholdCommand ends a hold.
-func (k Key) UnholdCommand() string { return Command("backout", "unhold", k.String()) }
+func (k Key) UnholdCommand() Command { return BackoutCommand("backout", "unhold", k.String()) }
 
 // ResumeCommand ends a pause of the release.
-func (k Key) ResumeCommand() string { return Command("backout", "resume", k.String()) }
+func (k Key) ResumeCommand() Command { return BackoutCommand("backout", "resume", k.String()) }
+
+// BackoutCommand is one of backout's own commands. The program is "backout", or "kubectl
+// backout" for the plugin; the scope is a release, a namespace or "".
+func BackoutCommand(program, verb, scope string) Command {
+	return newCommand(append(strings.Fields(program), strings.Fields(verb+" "+scope)...)...)
+}
 
 // ShowCommand prints the whole record.
-func (r *Record) ShowCommand() string {
-	return Command("kubectl", "get", "configmap", r.Name(), "-n", r.Namespace, "-o", "yaml")
+func (r *Record) ShowCommand() Command {
+	return newCommand("kubectl", "get", "configmap", r.Name(), "-n", r.Namespace, "-o", "yaml")
+}
+
+// ExplainCommand explains the record.
+func (r *Record) ExplainCommand() Command {
+	return BackoutCommand("backout", "explain", fmt.Sprintf("%s/%d", r.Key, r.Revision))
+}
+
+// RecordsCommand lists the records of every release.
+func RecordsCommand() Command {
+	return newCommand("kubectl", "get", "configmaps", "-A", "-l", "app.kubernetes.io/managed-by=backout", "-L", "backout.dev/verdict")
 }

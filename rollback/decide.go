@@ -12,7 +12,7 @@ import (
 // step that was started.
 func Decide(c Case) Decision {
 	d := c.applyMode(c.requireStable(c.decide()))
-	d.At = c.Now
+	d.At, d.Reason = c.Now, Clip(d.Reason, maxRecordText)
 	return d
 }
 

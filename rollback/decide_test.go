@@ -72,7 +72,7 @@ func formatDecision(d rollback.Decision) string {
 		fmt.Fprintf(&b, "then: %s\n", strings.Join(notes, ", "))
 	}
 	fmt.Fprintf(&b, "reason: %s\n", d.Reason)
-	if d.Command != "" {
+	if d.Command != (rollback.Command{}) {
 		fmt.Fprintf(&b, "command: %s\n", d.Command)
 	}
 	return b.String()

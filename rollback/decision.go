@@ -19,8 +19,8 @@ type Decision struct {
 	Hold bool `json:"hold,omitempty"`
 	// NeedsHelp says that an operator has to look.
 	NeedsHelp bool `json:"needsHelp,omitempty"`
-	// Command is the one that an operator would run now; "" if there is nothing to do.
-	Command string `json:"command,omitempty"`
+	// Command is the one that an operator would run now; none if there is nothing to do.
+	Command Command `json:"command,omitzero"`
 	// Target is the revision to roll back to, 0 if there is no rollback.
 	Target int `json:"target,omitempty"`
 	// Waits says that backout decides again without a new alert: at RecheckAt at the

@@ -165,7 +165,7 @@ func (c Case) hold(v Verdict, reason string) Decision {
 
 // manualCommand is the command with which an operator does what backout does not: the
 // rollback to the target or, without one, a look at the revisions.
-func (c Case) manualCommand() string {
+func (c Case) manualCommand() Command {
 	if target, ok := c.target(); ok {
 		return c.Key.HelmRollbackCommand(target.Number)
 	}

@@ -9,7 +9,7 @@ type Owner struct {
 	// Object is the tool's own object, such as "HelmRelease flux-system/shop".
 	Object string `json:"object,omitempty"`
 	// Command is what an operator runs to roll back under that tool.
-	Command string `json:"command,omitempty"`
+	Command Command `json:"command,omitzero"`
 	// SetsWeights says that the tool sets the canary's weight: then backout does not
 	// change the weight either.
 	SetsWeights bool `json:"setsWeights,omitempty"`

@@ -2,7 +2,6 @@ package rollback
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"strings"
 )
@@ -31,7 +30,7 @@ func ReleaseOwner(k Key, target int, objects Manifest) Owner {
 	for _, w := range objects.Workloads() {
 		workloads[w.Kind+"/"+cmp.Or(w.Namespace, k.Namespace)+"/"+w.Name] = true
 	}
-	rollBack := Command("helm", "rollback", k.Release, "REVISION", "-n", k.Namespace)
+	rollBack := k.helmRollbackTemplate()
 	if target > 0 {
 		rollBack = k.HelmRollbackCommand(target)
 	}
@@ -50,7 +49,7 @@ func ReleaseOwner(k Key, target int, objects Manifest) Owner {
 // declares a Canary or a Rollout; the zero Owner if it declares neither.
 func DeclaredOwner(k Key, m Manifest) Owner {
 	for _, o := range m {
-		if owner := referenceTo(o, k.Namespace).owner("", ""); owner.Tool != "" {
+		if owner := referenceTo(o, k.Namespace).owner("", Command{}); owner.Tool != "" {
 			return owner
 		}
 	}
@@ -61,11 +60,11 @@ func DeclaredOwner(k Key, m Manifest) Owner {
 // A tool that sets weights comes before one that only applies manifests.
 func ObjectOwner(live Object) Owner {
 	namespace := text(live, "metadata", "namespace")
-	owner := creator(live, namespace, "")
+	owner := creator(live, namespace, Command{})
 	if name := text(live, "metadata", "annotations", rolloutsAnnotation); name != "" {
 		owner = owner.Stronger(argoRollouts(namespace, name))
 	}
-	return owner.Stronger(deployer(live, ""))
+	return owner.Stronger(deployer(live, Command{}))
 }
 
 // reference names an object.
@@ -93,7 +92,7 @@ func (r reference) controlsOne(o Object, workloads map[string]bool) bool {
 
 // owner returns the tool whose object shifts traffic; the zero Owner if the reference
 // is to another kind. For gate and rollBack see flagger.
-func (r reference) owner(gate, rollBack string) Owner {
+func (r reference) owner(gate string, rollBack Command) Owner {
 	group, _, _ := strings.Cut(r.apiVersion, "/")
 	switch {
 	case group == flaggerGroup && r.kind == flaggerKind:
@@ -107,7 +106,7 @@ func (r reference) owner(gate, rollBack string) Owner {
 
 // creator returns the tool that sets weights and created the object, according to the
 // object's owner references; the zero Owner if none did.
-func creator(o Object, namespace, rollBack string) Owner {
+func creator(o Object, namespace string, rollBack Command) Owner {
 	references, _ := field(o, "metadata")["ownerReferences"].([]any)
 	for _, item := range references {
 		ref, _ := item.(map[string]any)
@@ -121,7 +120,7 @@ func creator(o Object, namespace, rollBack string) Owner {
 
 // deployer returns the tool that applies the object as it is declared elsewhere; the
 // zero Owner if none does.
-func deployer(o Object, rollBack string) Owner {
+func deployer(o Object, rollBack Command) Owner {
 	labels := field(o, "metadata", "labels")
 	for _, f := range []struct{ group, kind string }{{fluxHelm, "HelmRelease"}, {fluxKustomize, "Kustomization"}} {
 		if name, namespace := text(labels, f.group+"/name"), text(labels, f.group+"/namespace"); name != "" && namespace != "" {
@@ -131,61 +130,64 @@ func deployer(o Object, rollBack string) Owner {
 	return argoCD(o)
 }
 
+// Every client that may write an object may write its labels, annotations and owner
+// references. Names in them that cannot be names of objects become part of no text and of
+// no command: the command lists the objects that there are.
+
+// owned returns the owner whose object has this kind and name. Without a command, because
+// the name cannot be one, the owner's command is list, and its object has no name.
+func owned(tool, kind, name string, command, list Command) Owner {
+	if command == (Command{}) {
+		return Owner{Tool: tool, Object: kind + " whose name cannot be one", Command: list}
+	}
+	return Owner{Tool: tool, Object: kind + " " + name, Command: command}
+}
+
 // flux suspends the object, because Flux would undo a rollback, and then rolls back if
 // that command is given.
-func flux(kind, namespace, name, rollBack string) Owner {
-	command := Command("flux", "suspend", strings.ToLower(kind), name, "-n", namespace)
-	if rollBack != "" {
-		command += " && " + rollBack
-	}
-	return Owner{Tool: "Flux", Object: kind + " " + namespace + "/" + name, Command: command}
+func flux(kind, namespace, name string, rollBack Command) Owner {
+	resource := strings.ToLower(kind)
+	suspend := newCommand("flux", "suspend", resource, name, "-n", namespace)
+	return owned("Flux", kind, namespace+"/"+name, suspend.then(rollBack), newCommand("flux", "get", resource+"s", "-A"))
 }
 
 // argoCD returns the owner that an object's tracking annotation names, which has the
 // form "app:group/kind:namespace/name"; the zero Owner if it names none. An object that
 // a controller derived from another one inherits the annotation with the name of the
 // other one: the application does not manage it.
-//
-// Every client that may write the object may write the annotation: a text that cannot
-// be the name of an application does not become part of a command.
 func argoCD(o Object) Owner {
 	id := strings.Split(text(o, "metadata", "annotations", argoCDTracking), ":")
 	if len(id) != 3 || id[0] == "" || !strings.HasSuffix(id[1], "/"+text(o, "kind")) || !strings.HasSuffix(id[2], "/"+text(o, "metadata", "name")) {
 		return Owner{}
 	}
-	// Argo CD puts the namespace and an underscore before the name of an application in
-	// another namespace.
-	if !isName(strings.Replace(id[0], "_", "-", 1)) {
-		return Owner{Tool: "Argo CD", Object: "an Application whose name cannot be one", Command: Command("argocd", "app", "list")}
-	}
-	return Owner{Tool: "Argo CD", Object: "Application " + id[0], Command: Command("argocd", "app", "rollback", id[0])}
+	return owned("Argo CD", "Application", id[0], newCommand("argocd", "app", "rollback", id[0]), newCommand("argocd", "app", "list"))
 }
 
 // argoRollouts aborts a Rollout. Its name may come from an annotation.
 func argoRollouts(namespace, name string) Owner {
-	owner := Owner{Tool: "Argo Rollouts", Object: "Rollout " + namespace + "/" + name, SetsWeights: true}
-	owner.Command = Command("kubectl", "argo", "rollouts", "abort", name, "-n", namespace)
-	if !isName(name) {
-		owner.Object = "a Rollout whose name cannot be one"
-		owner.Command = Command("kubectl", "argo", "rollouts", "list", "rollouts", "-n", namespace)
-	}
+	owner := owned("Argo Rollouts", "Rollout", namespace+"/"+name,
+		newCommand("kubectl", "argo", "rollouts", "abort", name, "-n", namespace),
+		newCommand("kubectl", "argo", "rollouts", "list", "rollouts", "-n", namespace))
+	owner.SetsWeights = true
 	return owner
 }
 
 // flagger aborts a Canary by opening the gate of its rollback webhook, a URL. Without a
 // gate Flagger has no command for that: it starts again once the workload that it
 // watches has its old template back, by rollBack if that is given.
-func flagger(namespace, name, gate, rollBack string) Owner {
-	command := rollBack
-	switch {
-	case gate != "":
-		body := fmt.Sprintf(`{"name": %s, "namespace": %s}`, jsonString(name), jsonString(namespace))
-		command = Command("curl", "-d", body, gate)
-	case rollBack == "":
-		command = Command("kubectl", "-n", namespace, "get", "canary", name, "-o", "jsonpath={.spec.targetRef.kind}/{.spec.targetRef.name}") +
-			" | " + Command("xargs", "kubectl", "-n", namespace, "rollout", "undo")
+func flagger(namespace, name, gate string, rollBack Command) Owner {
+	command := cmp.Or(
+		newCommand("curl", "-d", fmt.Sprintf(`{"name": %q, "namespace": %q}`, name, namespace), gate),
+		rollBack,
+		newCommand("kubectl", "-n", namespace, "get", "canary", name, "-o", flaggerTarget,
+			joinPipe, "xargs", "-I{}", "kubectl", "-n", namespace, "rollout", "undo", "--", "{}"),
+	)
+	if !isName(name) || !isNamespace(namespace) {
+		command = Command{}
 	}
-	return Owner{Tool: "Flagger", Object: "Canary " + namespace + "/" + name, Command: command, SetsWeights: true}
+	owner := owned("Flagger", "Canary", namespace+"/"+name, command, newCommand("kubectl", "get", "canaries", "-n", namespace))
+	owner.SetsWeights = true
+	return owner
 }
 
 // flaggerGate returns the URL that opens the gate of a Canary's rollback webhook; ""
@@ -196,25 +198,9 @@ func flaggerGate(canary Object) string {
 	for _, item := range webhooks {
 		webhook, _ := item.(map[string]any)
 		base, found := strings.CutSuffix(text(webhook, "url"), "/check")
-		isURL := strings.HasPrefix(base, "http://") || strings.HasPrefix(base, "https://") // never an option of curl
-		if found && isURL && text(webhook, "type") == flaggerWebhook {
+		if found && isGate(base+"/open") && text(webhook, "type") == flaggerWebhook {
 			return base + "/open"
 		}
 	}
 	return ""
-}
-
-// isName reports whether s may be the name of a Kubernetes object, which no command
-// reads as an option.
-func isName(s string) bool {
-	strange := func(r rune) bool {
-		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '.'
-	}
-	return s != "" && s[0] != '-' && !strings.ContainsFunc(s, strange)
-}
-
-// jsonString returns s as a JSON string, quotes included.
-func jsonString(s string) string {
-	encoded, _ := json.Marshal(s) // a string can always be encoded
-	return string(encoded)
 }

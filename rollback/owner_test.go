@@ -44,49 +44,49 @@ func TestReleaseOwner(t *testing.T) {
 		"no tool": {with(""), rollback.Owner{}},
 		"Flux": {
 			with(flux),
-			rollback.Owner{Tool: "Flux", Object: "HelmRelease flux-system/shop", Command: "flux suspend helmrelease shop -n flux-system && " + rollBack},
+			rollback.Owner{Tool: "Flux", Object: "HelmRelease flux-system/shop", Command: rollback.ReadCommand("flux suspend helmrelease shop -n flux-system && " + rollBack)},
 		},
 		"Flux, by a Kustomization": {
 			with(", labels: {kustomize.toolkit.fluxcd.io/name: apps, kustomize.toolkit.fluxcd.io/namespace: flux-system}"),
-			rollback.Owner{Tool: "Flux", Object: "Kustomization flux-system/apps", Command: "flux suspend kustomization apps -n flux-system && " + rollBack},
+			rollback.Owner{Tool: "Flux", Object: "Kustomization flux-system/apps", Command: rollback.ReadCommand("flux suspend kustomization apps -n flux-system && " + rollBack)},
 		},
 		"Argo CD": {
 			with(", annotations: {argocd.argoproj.io/tracking-id: 'shop:apps/Deployment:shop/web'}"),
-			rollback.Owner{Tool: "Argo CD", Object: "Application shop", Command: "argocd app rollback shop"},
+			rollback.Owner{Tool: "Argo CD", Object: "Application shop", Command: rollback.ReadCommand("argocd app rollback shop")},
 		},
 		"an annotation that was inherited from another object": {
 			with(", annotations: {argocd.argoproj.io/tracking-id: 'shop:apps/Deployment:shop/other'}"), rollback.Owner{},
 		},
 		"Flagger": {
-			with("") + flagger("web", ""), rollback.Owner{Tool: "Flagger", Object: "Canary shop/shop", SetsWeights: true, Command: rollBack},
+			with("") + flagger("web", ""), rollback.Owner{Tool: "Flagger", Object: "Canary shop/shop", SetsWeights: true, Command: rollback.ReadCommand(rollBack)},
 		},
 		"Flagger, with a gate": {
 			with("") + flagger("web", ", analysis: {webhooks: [{type: rollout, url: 'http://t/load/check'}, {type: rollback, url: 'http://t/rollback/check'}]}"),
-			rollback.Owner{Tool: "Flagger", Object: "Canary shop/shop", SetsWeights: true, Command: `curl -d '{"name": "shop", "namespace": "shop"}' http://t/rollback/open`},
+			rollback.Owner{Tool: "Flagger", Object: "Canary shop/shop", SetsWeights: true, Command: rollback.ReadCommand(`curl -d '{"name": "shop", "namespace": "shop"}' http://t/rollback/open`)},
 		},
 		"Flagger, with a gate that is an option of curl": {
 			with("") + flagger("web", ", analysis: {webhooks: [{type: rollback, url: '-Knetrc/check'}]}"),
-			rollback.Owner{Tool: "Flagger", Object: "Canary shop/shop", SetsWeights: true, Command: rollBack},
+			rollback.Owner{Tool: "Flagger", Object: "Canary shop/shop", SetsWeights: true, Command: rollback.ReadCommand(rollBack)},
 		},
 		"Flagger of another workload": {with("") + flagger("other", ""), rollback.Owner{}},
 		"Flagger created the object": {
 			with(", ownerReferences: [{apiVersion: flagger.app/v1beta1, kind: Canary, name: shop, uid: u}]"),
-			rollback.Owner{Tool: "Flagger", Object: "Canary shop/shop", SetsWeights: true, Command: rollBack},
+			rollback.Owner{Tool: "Flagger", Object: "Canary shop/shop", SetsWeights: true, Command: rollback.ReadCommand(rollBack)},
 		},
 		"Argo Rollouts": {
 			"apiVersion: argoproj.io/v1alpha1\nkind: Rollout\nmetadata: {name: web}\nspec: {template: {spec: {containers: [{name: c, image: a}]}}}\n",
-			rollback.Owner{Tool: "Argo Rollouts", Object: "Rollout shop/web", SetsWeights: true, Command: "kubectl argo rollouts abort web -n shop"},
+			rollback.Owner{Tool: "Argo Rollouts", Object: "Rollout shop/web", SetsWeights: true, Command: rollback.ReadCommand("kubectl argo rollouts abort web -n shop")},
 		},
 		"Argo Rollouts, by reference": {
 			with("") + rollout("workloadRef: {apiVersion: apps/v1, kind: Deployment, name: web}"),
-			rollback.Owner{Tool: "Argo Rollouts", Object: "Rollout shop/shop", SetsWeights: true, Command: "kubectl argo rollouts abort shop -n shop"},
+			rollback.Owner{Tool: "Argo Rollouts", Object: "Rollout shop/shop", SetsWeights: true, Command: rollback.ReadCommand("kubectl argo rollouts abort shop -n shop")},
 		},
 		"a Rollout of another workload": {
 			with("") + rollout("workloadRef: {apiVersion: apps/v1, kind: Deployment, name: other}"), rollback.Owner{},
 		},
 		"a tool that sets weights comes first": {
 			with(flux) + flagger("web", ""),
-			rollback.Owner{Tool: "Flagger", Object: "Canary shop/shop", SetsWeights: true, Command: rollBack},
+			rollback.Owner{Tool: "Flagger", Object: "Canary shop/shop", SetsWeights: true, Command: rollback.ReadCommand(rollBack)},
 		},
 	} {
 		if got := rollback.ReleaseOwner(rollback.Key{Namespace: "shop", Release: "web"}, 2, decode(t, c.manifest)); got != c.want {
@@ -94,19 +94,19 @@ func TestReleaseOwner(t *testing.T) {
 		}
 	}
 	got := rollback.ReleaseOwner(rollback.Key{Namespace: "shop", Release: "web"}, 0, decode(t, with(flux)))
-	if want := "flux suspend helmrelease shop -n flux-system && helm rollback web REVISION -n shop"; got.Command != want {
+	if want := "flux suspend helmrelease shop -n flux-system && helm rollback web REVISION -n shop"; got.Command.String() != want {
 		t.Errorf("without a target the operator fills in the revision: got %s, want %s", got.Command, want)
 	}
 }
 
 func TestDeclaredOwner(t *testing.T) {
-	const undo = `kubectl -n shop get canary web -o 'jsonpath={.spec.targetRef.kind}/{.spec.targetRef.name}' | xargs kubectl -n shop rollout undo`
+	const undo = `kubectl -n shop get canary web -o 'jsonpath={.spec.targetRef.kind}/{.spec.targetRef.name}' | xargs '-I{}' kubectl -n shop rollout undo -- '{}'`
 	for manifest, want := range map[string]rollback.Owner{
 		"apiVersion: flagger.app/v1beta1\nkind: Canary\nmetadata: {name: web}\n": {
-			Tool: "Flagger", Object: "Canary shop/web", SetsWeights: true, Command: undo,
+			Tool: "Flagger", Object: "Canary shop/web", SetsWeights: true, Command: rollback.ReadCommand(undo),
 		},
 		"apiVersion: argoproj.io/v1alpha1\nkind: Rollout\nmetadata: {name: web, namespace: other}\n": {
-			Tool: "Argo Rollouts", Object: "Rollout other/web", SetsWeights: true, Command: "kubectl argo rollouts abort web -n other",
+			Tool: "Argo Rollouts", Object: "Rollout other/web", SetsWeights: true, Command: rollback.ReadCommand("kubectl argo rollouts abort web -n other"),
 		},
 		"apiVersion: other/v1\nkind: Canary\nmetadata: {name: web}\n":                                                                       {},
 		"apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, annotations: {argo-rollouts.argoproj.io/managed-by-rollouts: web}}\n": {},
@@ -119,10 +119,10 @@ func TestDeclaredOwner(t *testing.T) {
 
 func TestObjectOwnerReadsArgoCDsTracking(t *testing.T) {
 	for id, want := range map[string]rollback.Owner{
-		"web:apps/Deployment:shop/web":               {Tool: "Argo CD", Object: "Application web", Command: "argocd app rollback web"},
-		"argocd_web:apps/Deployment:shop/web":        {Tool: "Argo CD", Object: "Application argocd_web", Command: "argocd app rollback argocd_web"},
-		"web; rm -rf ~:apps/Deployment:shop/web":     {Tool: "Argo CD", Object: "an Application whose name cannot be one", Command: "argocd app list"},
-		"--grpc-web:apps/Deployment:shop/web":        {Tool: "Argo CD", Object: "an Application whose name cannot be one", Command: "argocd app list"},
+		"web:apps/Deployment:shop/web":               {Tool: "Argo CD", Object: "Application web", Command: rollback.ReadCommand("argocd app rollback web")},
+		"argocd_web:apps/Deployment:shop/web":        {Tool: "Argo CD", Object: "Application argocd_web", Command: rollback.ReadCommand("argocd app rollback argocd_web")},
+		"web; rm -rf ~:apps/Deployment:shop/web":     {Tool: "Argo CD", Object: "Application whose name cannot be one", Command: rollback.ReadCommand("argocd app list")},
+		"--grpc-web:apps/Deployment:shop/web":        {Tool: "Argo CD", Object: "Application whose name cannot be one", Command: rollback.ReadCommand("argocd app list")},
 		"web:apps/Deployment:shop/another":           {},
 		"web:networking.k8s.io/Ingress:shop/web":     {},
 		":apps/Deployment:shop/web":                  {},
@@ -135,38 +135,6 @@ func TestObjectOwnerReadsArgoCDsTracking(t *testing.T) {
 		if got := rollback.ObjectOwner(live); got != want {
 			t.Errorf("%q: got %+v, want %+v", id, got, want)
 		}
-	}
-}
-
-// TestOwnerCommandsAreQuoted has names that a shell would run.
-func TestOwnerCommandsAreQuoted(t *testing.T) {
-	const name, quoted = "web; reboot", "'web; reboot'"
-	object := func(metadata rollback.Object) rollback.Object {
-		metadata["namespace"] = "shop"
-		return rollback.Object{"metadata": metadata}
-	}
-	createdBy := func(apiVersion, kind string) rollback.Object {
-		return object(rollback.Object{"ownerReferences": []any{rollback.Object{"apiVersion": apiVersion, "kind": kind, "name": name}}})
-	}
-	for want, live := range map[string]rollback.Object{
-		"flux suspend helmrelease " + quoted + " -n " + quoted: object(rollback.Object{"labels": rollback.Object{
-			"helm.toolkit.fluxcd.io/name": name, "helm.toolkit.fluxcd.io/namespace": name,
-		}}),
-		"kubectl -n shop get canary " + quoted + " -o 'jsonpath={.spec.targetRef.kind}/{.spec.targetRef.name}' | xargs kubectl -n shop rollout undo": createdBy("flagger.app/v1beta1", "Canary"),
-		"kubectl argo rollouts list rollouts -n shop": createdBy("argoproj.io/v1alpha1", "Rollout"),
-	} {
-		if got := rollback.ObjectOwner(live); got.Command != want {
-			t.Errorf("a shell reads each name as one word: got %s, want %s", got.Command, want)
-		}
-	}
-	annotated := object(rollback.Object{"annotations": rollback.Object{"argo-rollouts.argoproj.io/managed-by-rollouts": "--all"}})
-	if got := rollback.ObjectOwner(annotated); got.Command != "kubectl argo rollouts list rollouts -n shop" || got.Tool != "Argo Rollouts" {
-		t.Errorf("a name that would be an option is part of no command: got %+v", got)
-	}
-	canary := "apiVersion: flagger.app/v1beta1\nkind: Canary\nmetadata: {name: web}\nspec: {targetRef: {kind: Pod, name: web}, analysis: {webhooks: [{type: rollback, url: 'http://t/$(reboot)/check'}]}}\n"
-	got := rollback.ReleaseOwner(rollback.Key{Namespace: "it's", Release: "web"}, 2, decode(t, canary+"---\nkind: Pod\nmetadata: {name: web}\n"))
-	if want := `curl -d '{"name": "web", "namespace": "it'\''s"}' 'http://t/$(reboot)/open'`; got.Command != want {
-		t.Errorf("a shell reads the body and the address as one word each: got %s, want %s", got.Command, want)
 	}
 }
 

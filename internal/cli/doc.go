@@ -4,5 +4,6 @@
 //
 // Besides the commands there are root.go with the program, access.go and output.go with
 // flags, names.go with arguments, manual.go with the parts of the commands that change
-// something, records.go with those of the commands that read records, and completion.go.
+// something, records.go with those of the commands that read records, completion.go, and
+// terminal.go, through which everything is printed.
 package cli

@@ -20,6 +20,9 @@ import (
 // maxResponse limits the body of a response, in bytes.
 const maxResponse = 16 << 20
 
+// maxErrorText bounds how much of a response an error quotes, in runes.
+const maxErrorText = 500
+
 // endpoint is a running backout, as its HTTP clients see it.
 type endpoint struct {
 	// webhook and ops are URLs without a path.
@@ -124,7 +127,7 @@ func (e *endpoint) do(request *http.Request) ([]byte, error) {
 	defer func() { _ = response.Body.Close() }()
 	text, err := io.ReadAll(io.LimitReader(response.Body, maxResponse))
 	if err == nil && response.StatusCode != http.StatusOK {
-		err = errors.New(response.Status + ": " + strings.TrimSpace(string(text)))
+		err = errors.New(rollback.Short(rollback.Printable(response.Status+": "+string(text)), maxErrorText))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w", request.Method, request.URL, err)

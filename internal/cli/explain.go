@@ -57,7 +57,8 @@ func (e *explain) run(ctx context.Context, out io.Writer, name string) error {
 	slices.SortStableFunc(all, func(a, b rollback.Record) int { return b.Opened.Compare(a.Opened) })
 	i := slices.IndexFunc(all, func(r rollback.Record) bool { return revision == 0 || r.Revision == revision })
 	if i < 0 {
-		return fmt.Errorf("backout has no record about %s: no alert about it has arrived, or the record was deleted; list the records with: backout records %s", name, k.Namespace)
+		return fmt.Errorf("backout has no record about %s: no alert about it has arrived, or the record was deleted; list the records with: %s",
+			name, rollback.BackoutCommand("backout", "records", k.Namespace))
 	}
 	if e.output != "" {
 		return writeAs(out, e.output, all[i])

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/upcommerce/backout/internal/serve"
+	"github.com/upcommerce/backout/rollback"
 )
 
 // hold is the command hold. program is what its hint calls backout.
@@ -61,6 +62,6 @@ func (h *hold) run(ctx context.Context, out io.Writer, name string) error {
 		return hintRelease(err)
 	}
 	printWeights(out, record.Weights)
-	fmt.Fprintf(out, "Revision %d of %s is held. To end the hold: %s unhold %s\n", record.Revision, k, h.program, k)
+	fmt.Fprintf(out, "Revision %d of %s is held. To end the hold: %s\n", record.Revision, k, rollback.BackoutCommand(h.program, "unhold", k.String()))
 	return nil
 }

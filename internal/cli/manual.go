@@ -71,7 +71,7 @@ func printWeights(out io.Writer, weights []rollback.Weight) {
 // hintRelease adds a command that helps to the error about a release that does not exist.
 func hintRelease(err error) error {
 	if errors.Is(err, rollback.ErrUnknownRelease) {
-		return fmt.Errorf("%w; list the releases with: helm list -A", err)
+		return fmt.Errorf("%w; list the releases with: %s", err, rollback.HelmListCommand())
 	}
 	return err
 }

@@ -11,11 +11,12 @@ import (
 
 // parseKey reads NAMESPACE/RELEASE.
 func parseKey(text string) (rollback.Key, error) {
-	namespace, release, found := strings.Cut(text, "/")
-	if !found || namespace == "" || release == "" || strings.Contains(release, "/") {
+	namespace, release, _ := strings.Cut(text, "/")
+	k := rollback.Key{Namespace: namespace, Release: release}
+	if !k.IsValid() {
 		return rollback.Key{}, fmt.Errorf("%q: want NAMESPACE/RELEASE, such as canary-demo/canary-demo", text)
 	}
-	return rollback.Key{Namespace: namespace, Release: release}, nil
+	return k, nil
 }
 
 // parseRevision reads NAMESPACE/RELEASE[/REVISION]; the revision is 0 if it is absent.
@@ -41,7 +42,7 @@ func parseScope(args []string) (ledger.Scope, error) {
 		return ledger.Scope{}, nil
 	}
 	if !strings.Contains(args[0], "/") {
-		return ledger.Scope{Namespace: args[0]}, nil
+		return ledger.Scope{Namespace: args[0]}, nil // the API server refuses other names
 	}
 	k, err := parseKey(args[0])
 	return ledger.Scope(k), err

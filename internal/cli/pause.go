@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/upcommerce/backout/internal/serve"
+	"github.com/upcommerce/backout/rollback"
 )
 
 // pause is the commands pause and resume. program is what its hint calls backout.
@@ -77,7 +78,7 @@ func (p *pause) begin(ctx context.Context, out io.Writer, args []string) error {
 	if err := m.ledger.Pause(ctx, scope, line); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "%s is paused. To end the pause: %s\n", scope, strings.TrimSpace(p.program+" resume "+strings.Join(args, "")))
+	fmt.Fprintf(out, "%s is paused. To end the pause: %s\n", scope, rollback.BackoutCommand(p.program, "resume", strings.Join(args, "")))
 	return nil
 }
 

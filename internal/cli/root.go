@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -16,7 +17,7 @@ const (
 )
 
 // New returns the program. The first of args is its path: links with other names to the
-// same file make it a kubectl plugin.
+// same file make it a kubectl plugin. It prints to the standard output and error.
 func New(env envconfig.Lookuper, args []string) *cobra.Command {
 	called := strings.TrimSuffix(filepath.Base(args[0]), ".exe")
 	plugin := called == pluginName || called == completerName
@@ -44,6 +45,8 @@ use your kubeconfig and your own Kubernetes rights, whether or not backout runs 
 		serve, holdCommand(env, program), unholdCommand(env), pauseCommand(env, program), resumeCommand(env),
 		recordsCommand(), explainCommand(), planCommand(env), rulesCommand(), checkCommand(), versionCommand(),
 	)
+	root.SetOut(&terminal{to: os.Stdout})
+	root.SetErr(&terminal{to: os.Stderr})
 	root.SetArgs(args[1:])
 	if called == completerName {
 		root.SetArgs(append([]string{cobra.ShellCompRequestCmd}, args[1:]...))

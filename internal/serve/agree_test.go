@@ -90,11 +90,11 @@ func compareAnswers(t *testing.T, s *shown) {
 	t.Helper()
 	want := answer{state: string(report.StateOf(&s.record)), needsHelp: report.NeedsHelp(&s.record)}
 	if commands := report.Commands(&s.record); len(commands) > 0 {
-		want.command = commands[0].Line
+		want.command = commands[0].Line.String()
 	}
 	ofStorm := want
 	if want.state == string(report.StateStorm) {
-		ofStorm.command = report.StormCommand().Line // one message about all records of the storm
+		ofStorm.command = report.StormCommand().Line.String() // one message about all records of the storm
 	}
 	if want.needsHelp && want.command == "" {
 		t.Error("the record needs help, and there is no command")
@@ -173,7 +173,7 @@ func (s *shown) row(t *testing.T) answer {
 		t.Fatalf("%d rows, want 1", len(view.Rows))
 	}
 	row := view.Rows[0]
-	return answer{state: string(row.State), needsHelp: row.NeedsHelp, command: row.Advice.Command}
+	return answer{state: string(row.State), needsHelp: row.NeedsHelp, command: row.Advice.Command.String()}
 }
 
 func (s *shown) recordPage(t *testing.T) answer {
@@ -280,7 +280,7 @@ func (s *shown) webhook() answer {
 	rep := s.events[len(s.events)-1].Data.Report
 	a := answer{state: string(rep.State), needsHelp: rep.NeedsHelp}
 	if len(rep.Commands) > 0 {
-		a.command = rep.Commands[0].Line
+		a.command = rep.Commands[0].Line.String()
 	}
 	return a
 }

@@ -135,9 +135,8 @@ func (e *executor) finishRollback(ctx context.Context, r rollback.Record, finish
 	return progress{record: stored, again: stored.Rollback.Wait(time.Now())}, nil
 }
 
-// failRollback ends the rollback as failed and says what an operator would run.
+// failRollback ends the rollback as failed. The report has the commands for an operator.
 func failRollback(r *rollback.Record, newest int) {
 	r.Rollback.Failed, r.Rollback.Next = true, time.Time{}
-	r.Rollback.Error = fmt.Sprintf("%s; the release is at revision %d now: run `%s`, then `%s`",
-		r.Rollback.Error, newest, r.HelmHistoryCommand(), r.HelmRollbackCommand(r.Target))
+	r.Rollback.Error = fmt.Sprintf("%s; the release is at revision %d now", r.Rollback.Error, newest)
 }

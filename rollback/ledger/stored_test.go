@@ -83,6 +83,8 @@ func fill(v reflect.Value, n *int) {
 	switch {
 	case v.Type() == reflect.TypeFor[time.Time]():
 		v.Set(reflect.ValueOf(at().Add(time.Duration(*n) * time.Second)))
+	case v.Type() == reflect.TypeFor[rollback.Command]():
+		v.Set(reflect.ValueOf(rollback.Key{Namespace: "shop", Release: "web"}.HelmRollbackCommand(*n)))
 	case v.Kind() == reflect.Struct:
 		for _, field := range v.Fields() {
 			fill(field, n)
@@ -102,7 +104,7 @@ func fill(v reflect.Value, n *int) {
 		v.Set(reflect.MakeMap(v.Type()))
 		v.SetMapIndex(key, value)
 	case v.Kind() == reflect.String:
-		v.SetString(fmt.Sprintf("text %d: \"quoted\"\n# second line é", *n))
+		v.SetString(fmt.Sprintf("text %d: \"quoted\" # no comment é", *n))
 	case v.Kind() == reflect.Bool:
 		v.SetBool(true)
 	case v.CanInt():
@@ -119,6 +121,9 @@ func TestEveryFieldIsStored(t *testing.T) {
 	var n int
 	fill(reflect.ValueOf(&want).Elem(), &n)
 	want.Key, want.Version = rollback.Key{Namespace: "shop", Release: "web"}, ""
+	for i := range want.Signals {
+		want.Signals[i].Link = fmt.Sprintf("https://prometheus.example/%d", i)
+	}
 
 	l := newLedger(fake.NewClientset(), "shop")
 	save(t, l, want)
@@ -192,7 +197,7 @@ func TestARecordIsBounded(t *testing.T) {
 		a.Confirmation = &rollback.Confirmation{Answer: rollback.AnswerUnknown, ActiveSince: received, Error: sentence}
 		r.AddSignal(a)
 		r.Decide(rollback.Decision{
-			Verdict: rollback.Unsafe, Reason: fmt.Sprint(i, strings.Repeat(sentence, 5)), Command: sentence, Shed: true, Hold: true, NeedsHelp: true, At: received,
+			Verdict: rollback.Unsafe, Reason: fmt.Sprint(i, strings.Repeat(sentence, 5)), Command: r.HelmHistoryCommand(), Shed: true, Hold: true, NeedsHelp: true, At: received,
 		})
 	}
 	for range 20 {

@@ -106,7 +106,8 @@ func TestSlackAcceptsTheLongestReport(t *testing.T) {
 	long := strings.Repeat("<&>", 3000)
 	r := reporttest.Record(reporttest.Hold(rollback.Managed, long), reporttest.Held, func(r *rollback.Record) {
 		r.Namespace, r.Release = strings.Repeat("n", 63), strings.Repeat("r", 53)
-		r.Decisions[0].Command = "flux suspend " + long
+		r.Decisions[0].Command = rollback.ReadCommand("flux suspend helmrelease " + strings.Repeat("f", 253) + " -n " + r.Namespace +
+			" && " + r.HelmRollbackCommand(1234567890).String())
 		for i := range 19 {
 			s := r.Signals[0]
 			s.Alert, s.Summary, s.Description, s.Fingerprint = long, long, long, fmt.Sprint(i)

@@ -14,9 +14,9 @@ import (
 const maxText = 39_000
 
 // escape returns s without meaning to Slack: no mentions, no links, no markup. Services
-// that only resemble Slack have mentions without brackets, too.
+// that only resemble Slack have mentions without brackets, and the links of Markdown.
 func escape(s string) string {
-	s = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(s)
+	s = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "](", "]\u200b(").Replace(s)
 	for _, group := range []string{"channel", "here", "everyone", "all", "group"} {
 		s = replaceFold(s, "@"+group, "@\u200b"+group)
 	}
@@ -100,11 +100,11 @@ func plainText(text string) *slack.TextBlockObject {
 	return slack.NewTextBlockObject(slack.PlainTextType, text, false, false)
 }
 
-// code returns a command in a form that readers can copy. A backtick would end the
-// block; no command needs one.
+// code returns a command in a form that readers can copy. No command contains a backtick,
+// which would end the block, or is longer than a block.
 func code(c report.Command) *slack.TextBlockObject {
-	line := rollback.Short(strings.ReplaceAll(c.Line, "`", "'"), report.MaxCommand)
-	return slack.NewTextBlockObject(slack.MarkdownType, escape(capitalized(c.Why))+":\n```"+escape(line)+"```", false, false)
+	why := strings.ReplaceAll(capitalized(c.Why), "`", "'")
+	return slack.NewTextBlockObject(slack.MarkdownType, escape(why)+":\n```"+escape(c.Line.String())+"```", false, false)
 }
 
 // capitalized returns s, which begins with an ASCII letter, with a capital letter.

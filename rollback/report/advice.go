@@ -10,8 +10,8 @@ import (
 // Advice is what an operator is to do now.
 type Advice struct {
 	Text string `json:"text"`
-	// Command is the first of Commands; "" if there is nothing to run.
-	Command string `json:"command,omitempty"`
+	// Command is the first of Commands; none if there is nothing to run.
+	Command rollback.Command `json:"command,omitzero"`
 }
 
 // advice says what an operator is to do. Its command is the first that every channel

@@ -2,19 +2,22 @@ package report
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/upcommerce/backout/rollback"
 )
 
 // Command is a command that an operator may run, and its purpose.
 type Command struct {
-	Why  string `json:"why"`
-	Line string `json:"line"`
+	// Why is backout's own text.
+	Why  string           `json:"why"`
+	Line rollback.Command `json:"line"`
 }
 
 // Commands returns the commands that an operator may run now, the most useful one
 // first. There are no other commands in a report. Package rollback builds and quotes
-// them from names and numbers; an alert's text is never among them.
+// them from names and numbers; an alert's text is never among them, and a stored one only
+// if backout could have made it.
 func Commands(r *rollback.Record) []Command {
 	show := Command{Why: "to see the whole record", Line: r.ShowCommand()}
 	undo := Command{Why: "to undo the rollback", Line: r.HelmRollbackCommand(r.Revision)}
@@ -28,7 +31,9 @@ func Commands(r *rollback.Record) []Command {
 		return distinct(undo, show)
 	case StateRestored, StateNotRecovered:
 		return distinct(historyCommand(r), undo, show)
-	case StateFailed, StateStuck:
+	case StateFailed:
+		return distinct(finishCommand(r), historyCommand(r), show)
+	case StateStuck:
 		return distinct(finishCommand(r), show)
 	case StatePaused:
 		return distinct(Command{Why: "to end a pause of the release", Line: r.ResumeCommand()}, show)
@@ -49,18 +54,32 @@ func unholdCommand(r *rollback.Record) Command {
 	unhold := Command{Why: "to give the canary its weight back", Line: r.UnholdCommand()}
 	i := slices.IndexFunc(r.Weights, func(w rollback.Weight) bool { return w.FieldManager != "" })
 	if i >= 0 {
-		unhold.Why += " (run it before the next upgrade: " + rollback.Printable(r.Weights[i].FieldManager) +
+		unhold.Why += " (run it before the next upgrade: " + managerName(r.Weights[i].FieldManager) +
 			" applies the route server-side, and the API server refuses the upgrade with a conflict until then)"
 	}
 	return unhold
 }
 
-// decisionCommand is the command that the decision names, other if it names none.
+// managerName returns the name of a field manager as a text next to a command may contain
+// it: any client chooses its own.
+func managerName(name string) string {
+	strange := func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("-._/", r)
+	}
+	if name == "" || len(name) > rollback.MaxName || strings.ContainsFunc(name, strange) {
+		return "another field manager"
+	}
+	return name
+}
+
+// decisionCommand is the command that the decision names, other if it names none that is
+// about the release.
 func decisionCommand(r *rollback.Record, d rollback.Decision, other Command) Command {
-	if d.Command == "" || d.Command == other.Line {
+	line := d.Command.For(r.Key)
+	if line == (rollback.Command{}) || line == other.Line {
 		return other
 	}
-	return Command{Why: purpose(r, d), Line: rollback.Printable(d.Command)}
+	return Command{Why: purpose(r, d), Line: line}
 }
 
 // purpose says what an operator decides by running the decision's command. It names the
@@ -91,11 +110,11 @@ func finishCommand(r *rollback.Record) Command {
 	}
 }
 
-// distinct leaves out commands that occur twice.
+// distinct leaves out commands that occur twice, and those without a line.
 func distinct(all ...Command) []Command {
 	var once []Command
 	for _, c := range all {
-		if !slices.ContainsFunc(once, func(o Command) bool { return o.Line == c.Line }) {
+		if c.Line != (rollback.Command{}) && !slices.ContainsFunc(once, func(o Command) bool { return o.Line == c.Line }) {
 			once = append(once, c)
 		}
 	}
@@ -104,6 +123,5 @@ func distinct(all ...Command) []Command {
 
 // StormCommand lists the records of every release.
 func StormCommand() Command {
-	return Command{Why: "to see all records", Line: rollback.Command(
-		"kubectl", "get", "configmaps", "-A", "-l", "app.kubernetes.io/managed-by=backout", "-L", "backout.dev/verdict")}
+	return Command{Why: "to see all records", Line: rollback.RecordsCommand()}
 }

@@ -10,6 +10,7 @@ import (
 
 // DryRun returns the result of a dry run for a terminal.
 func DryRun(result rollback.DryRunResult) string {
+	result = result.Printable()
 	var b strings.Builder
 	r, d := result.Record, result.Record.Decision()
 	subject := "the alert"
@@ -68,11 +69,11 @@ func dryRunSteps(result rollback.DryRunResult) []string {
 	return lines
 }
 
-func toFinish(command string) string {
-	if command == "" {
+func toFinish(command rollback.Command) string {
+	if command == (rollback.Command{}) {
 		return ""
 	}
-	return "; to finish manually: " + command
+	return "; to finish manually: " + command.String()
 }
 
 // dryRunWeights lists the weights that a shed would write.

@@ -45,6 +45,7 @@ type Fact struct {
 
 // Explain explains the record. It is pure, and needs nothing but the record.
 func Explain(r rollback.Record) Explanation {
+	r = r.Printable()
 	e := Explanation{
 		Title: fmt.Sprintf("revision %d of %s", r.Revision, r.Key), Received: receivedAt(&r), State: StateOf(&r),
 		Headline: headline(&r), Advice: advice(&r),

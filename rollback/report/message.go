@@ -16,7 +16,6 @@ const (
 	MaxShown   = 700
 	MaxAlerts  = 5
 	MaxSteps   = 10
-	MaxCommand = 500
 )
 
 // Mark begins a title, so that readers see its urgency without colour.
@@ -106,7 +105,7 @@ func (r *Report) Text() string {
 	}
 	line("why: %s", r.Why())
 	for _, c := range r.Commands {
-		line("%s: %s", c.Why, rollback.Short(c.Line, MaxCommand))
+		line("%s: %s", c.Why, c.Line)
 	}
 	for _, l := range r.Links() {
 		line("%s: %s", l.Name, l.URL)

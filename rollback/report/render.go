@@ -11,8 +11,8 @@ func (e Explanation) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s, first signal at %s UTC\n%s\n\nWhat to do: %s\n",
 		e.Title, e.State, e.Received.UTC().Format(time.DateTime), e.Headline, e.Advice.Text)
-	if e.Advice.Command != "" {
-		fmt.Fprintf(&b, "    %s\n", e.Advice.Command)
+	if line := e.Advice.Command.String(); line != "" {
+		fmt.Fprintf(&b, "    %s\n", line)
 	}
 	for _, s := range e.Sections {
 		s.write(&b)

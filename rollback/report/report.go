@@ -77,6 +77,7 @@ type Settings struct {
 // Of returns the report of the record. It is pure: the same record always gives the
 // same report. The Timeline is empty if there is nothing to notify the team of.
 func Of(r rollback.Record, s Settings) Report {
+	r = r.Printable()
 	d := r.Decision()
 	report := Report{
 		Namespace: r.Namespace, Release: r.Release, Revision: r.Revision,

@@ -38,7 +38,7 @@ func TestReports(t *testing.T) {
 func printed(r *report.Report, row report.Row) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "-- state --\n%s needsHelp=%t closed=%t\n", r.State, r.NeedsHelp, r.Closed)
-	fmt.Fprintf(&b, "-- headline --\n%s\n%s\n", row.Headline, strings.TrimSpace(row.Advice.Text+"\n"+row.Advice.Command))
+	fmt.Fprintf(&b, "-- headline --\n%s\n%s\n", row.Headline, strings.TrimSpace(row.Advice.Text+"\n"+row.Advice.Command.String()))
 	fmt.Fprintf(&b, "-- text --\n%s\n-- timeline --\n", r.Text())
 	for _, e := range r.Timeline {
 		fmt.Fprintf(&b, "%s outcome=%t needsHelp=%t %s: %s\n", e.Key, e.Outcome, e.NeedsHelp, e.Kind.Reason(), rollback.Printable(e.Text))
@@ -121,7 +121,7 @@ func TestARequestForHelpComesWithACommand(t *testing.T) {
 func TestAnAlertsTextIsNeverACommandOrATitle(t *testing.T) {
 	rep := report.Of(reporttest.Records()["hostile"], settings())
 	for _, c := range rep.Commands {
-		if strings.Contains(c.Line, "rm -rf") || strings.Contains(c.Line, "reboot") {
+		if strings.Contains(c.Line.String(), "rm -rf") || strings.Contains(c.Line.String(), "reboot") {
 			t.Errorf("a command contains an alert's text: %s", c.Line)
 		}
 	}

@@ -36,6 +36,7 @@ func (r Row) Open() bool { return r.Closed.IsZero() }
 
 // NewRow returns the record's row.
 func NewRow(r rollback.Record) Row {
+	r = r.Printable()
 	row := Row{
 		Key: r.Key, Revision: r.Revision, Opened: r.Opened, Closed: r.Closed, State: StateOf(&r),
 		Verdict: r.Decision().Verdict, Reason: r.Decision().Reason, Headline: headline(&r),

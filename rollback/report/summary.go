@@ -8,8 +8,9 @@ import (
 )
 
 // Summary describes the record in one line.
-func Summary(r *rollback.Record) string {
-	d := r.Decision()
+func Summary(record *rollback.Record) string {
+	printable := record.Printable()
+	r, d := &printable, printable.Decision()
 	parts := []string{fmt.Sprintf("revision %d of %s: %s", r.Revision, r.Key, d.Verdict)}
 	if r.Shed.Succeeded() {
 		for _, w := range r.Weights {
@@ -41,7 +42,7 @@ func Summary(r *rollback.Record) string {
 		text += " (" + d.Reason + ")"
 	}
 	if commands := Commands(r); NeedsHelp(r) && len(commands) > 0 && r.Closed.IsZero() {
-		text += "; " + commands[0].Why + ": " + commands[0].Line
+		text += "; " + commands[0].Why + ": " + commands[0].Line.String()
 	}
 	return text
 }
@@ -53,7 +54,7 @@ func conflicts(r *rollback.Record) []string {
 	for _, w := range r.Weights {
 		if w.FieldManager != "" {
 			texts = append(texts, fmt.Sprintf("%s applies %s/%s server-side: the API server refuses its next upgrade as a conflict with field manager backout, unless an operator first runs: %s",
-				w.FieldManager, w.Kind, w.Name, r.UnholdCommand()))
+				managerName(w.FieldManager), w.Kind, w.Name, r.UnholdCommand()))
 		}
 	}
 	return texts

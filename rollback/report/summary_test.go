@@ -37,7 +37,7 @@ func TestRecordSummary(t *testing.T) {
 		},
 		{
 			func(r *rollback.Record) {
-				r.Decisions = []rollback.Decision{{Verdict: rollback.Baked, Hold: true, NeedsHelp: true, Reason: "it is old", Command: "helm rollback web 2 -n shop"}}
+				r.Decisions = []rollback.Decision{{Verdict: rollback.Baked, Hold: true, NeedsHelp: true, Reason: "it is old", Command: rollback.ReadCommand("helm rollback web 2 -n shop")}}
 				r.Shed, r.Hold = done, &rollback.Hold{Since: rollbacktest.Now()}
 			},
 			"revision 3 of shop/web: baked; Ingress/web-canary 20 -> 0; held at zero (it is old); to roll back all the same: helm rollback web 2 -n shop",

@@ -42,7 +42,7 @@ func TestOwner(t *testing.T) {
 			t.Fatalf("%s: %v", c.rule, err)
 		}
 		o := got.Owner
-		if o.Tool != c.tool || o.Object != c.object || !strings.HasPrefix(o.Command, c.do) || o.SetsWeights != c.weights {
+		if o.Tool != c.tool || o.Object != c.object || !strings.HasPrefix(o.Command.String(), c.do) || o.SetsWeights != c.weights {
 			t.Errorf("%s: got %+v, want %s, %s, %s..., weights %v", c.rule, o, c.tool, c.object, c.do, c.weights)
 		}
 	}

@@ -112,7 +112,7 @@ func waiting() map[string]rollback.Record {
 	return map[string]rollback.Record{
 		"busy": Record(Wait(rollback.Busy, pendingReason), Shed),
 		"busy_stuck": Record(rollback.Decision{
-			Verdict: rollback.Busy, Shed: true, Waits: true, NeedsHelp: true, Command: manualCommand,
+			Verdict: rollback.Busy, Shed: true, Waits: true, NeedsHelp: true, Command: rollback.ReadCommand(manualCommand),
 			Reason: "revision 7 has been pending-upgrade for more than 1h0m0s: the Helm operation looks stuck",
 		}, Shed),
 		"busy_no_route": Record(Wait(rollback.Busy, pendingReason), ShedWithoutRoute),
@@ -146,11 +146,11 @@ func held() map[string]rollback.Record {
 		"own": Record(Hold(rollback.Own, ownReason), Held),
 		"managed": Record(rollback.Decision{
 			Verdict: rollback.Managed, Shed: true, Hold: true, NeedsHelp: true, Reason: "Flux (HelmRelease flux-system/web) owns the release and would undo a rollback",
-			Command: "flux suspend helmrelease web -n flux-system && helm rollback web 5 -n shop",
+			Command: rollback.ReadCommand("flux suspend helmrelease web -n flux-system && helm rollback web 5 -n shop"),
 		}, Held),
 		"no_target": Record(rollback.Decision{
 			Verdict: rollback.NoTarget, Shed: true, Hold: true, NeedsHelp: true, Reason: "no older revision is good and has different content",
-			Command: "helm history web -n shop",
+			Command: rollback.ReadCommand("helm history web -n shop"),
 		}, Held),
 		"unsafe": Record(Hold(rollback.Unsafe, "a rollback to revision 5 is not safe: it would delete PersistentVolumeClaim data"), Held),
 		"baked_hold_lifted": Record(Hold(rollback.Baked, bakedReason), Held, Closed(time.Hour), func(r *rollback.Record) {
@@ -173,13 +173,13 @@ func leftAlone() map[string]rollback.Record {
 		"baked_no_route": Record(Hold(rollback.Baked, bakedReason), Closed(time.Second), ShedWithoutRoute),
 		"managed_weights": Record(rollback.Decision{
 			Verdict: rollback.Managed, NeedsHelp: true, Reason: "Argo Rollouts (Rollout shop/web) sets the canary's weight; backout leaves the release to it",
-			Command: "kubectl argo rollouts abort web -n shop",
+			Command: rollback.ReadCommand("kubectl argo rollouts abort web -n shop"),
 		}, Closed(time.Second)),
 		"no_stable_shed": Record(rollback.Decision{
-			Verdict: rollback.NoStable, Waits: true, NeedsHelp: true, Command: manualCommand, Reason: stableReason,
+			Verdict: rollback.NoStable, Waits: true, NeedsHelp: true, Command: rollback.ReadCommand(manualCommand), Reason: stableReason,
 		}),
 		"storm": Record(rollback.Decision{
-			Verdict: rollback.Storming, Waits: true, NeedsHelp: true, Command: manualCommand,
+			Verdict: rollback.Storming, Waits: true, NeedsHelp: true, Command: rollback.ReadCommand(manualCommand),
 			Reason: "alerts fired for 6 releases within 10m0s: look for a cause that they share, not for bad canaries",
 		}),
 		"paused": Record(Ignore(rollback.Paused, "release shop/web is paused: 2026-03-04T01:00:00Z by ann: migration"), Closed(0)),
