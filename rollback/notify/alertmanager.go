@@ -117,7 +117,7 @@ func postedAlerts(r *report.Report, now time.Time, messageID string) []postedAle
 		}
 		alerts = append(alerts, postedAlert{
 			Labels: alertLabels(r, name), StartsAt: start.UTC(), EndsAt: end.UTC(), GeneratorURL: r.Dashboard,
-			Annotations: map[string]string{"summary": r.Title, "description": r.Text()},
+			Annotations: map[string]string{"summary": withoutMentions(r.Title), "description": withoutMentions(r.Text())},
 		})
 	}
 	if back, ok := r.First(report.EntryRolledBack); ok {
@@ -139,6 +139,12 @@ func postedAlerts(r *report.Report, now time.Time, messageID string) []postedAle
 		add(alertNeedsHelp, help.At, now)
 	}
 	return alerts
+}
+
+// withoutMentions returns s without Slack's mentions: Alertmanager's own templates post
+// annotations to Slack as they are.
+func withoutMentions(s string) string {
+	return strings.NewReplacer("<!", "<\u200b!", "<@", "<\u200b@", "<#", "<\u200b#").Replace(s)
 }
 
 func alertLabels(r *report.Report, name string) map[string]string {

@@ -58,7 +58,7 @@ func (k *kubernetesEvents) write(ctx context.Context, object *corev1.ObjectRefer
 		ObjectMeta: metav1.ObjectMeta{Namespace: r.Namespace, Name: object.Name + "." + hex.EncodeToString(sum[:8])},
 		EventTime:  metav1.NewMicroTime(e.At), ReportingController: controller, ReportingInstance: k.instance,
 		Action: "Backout", Reason: e.Kind.Reason(), Type: corev1.EventTypeNormal, Regarding: *object,
-		Note: bounded(fmt.Sprintf("revision %d: %s", r.Revision, rollback.Printable(e.Text)), maxNote),
+		Note: note(r, e),
 	}
 	if e.NeedsHelp || e.Kind == report.EntryShed || e.Kind == report.EntryRolledBack {
 		event.Type = corev1.EventTypeWarning
@@ -74,6 +74,11 @@ func (k *kubernetesEvents) write(ctx context.Context, object *corev1.ObjectRefer
 	default:
 		return err
 	}
+}
+
+// note is the text of the Event about an entry.
+func note(r *report.Report, e report.Entry) string {
+	return bounded(fmt.Sprintf("revision %d: %s", r.Revision, rollback.Printable(e.Text)), maxNote)
 }
 
 // objects returns the live workloads that the suspect revision declares, or the record
