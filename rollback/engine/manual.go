@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -100,7 +99,7 @@ func (m Manual) holdable(ctx context.Context, k rollback.Key, newest rollback.Re
 	case len(routing.Weights) == 0:
 		return nil, fmt.Errorf("hold %s: %s; there is nothing to take out of rotation", k, noRoute)
 	case routing.Owner.SetsWeights:
-		return nil, fmt.Errorf("hold %s: %s (%s) sets the weight itself; run: %s", k, routing.Owner.Tool, routing.Owner.Object, cmp.Or(routing.Owner.Command, k.HelmHistoryCommand()))
+		return nil, fmt.Errorf("hold %s: %s (%s) sets the weight itself; run: %s", k, routing.Owner.Tool, routing.Owner.Object, routing.Owner.Command)
 	case routing.NoStable != "" && routing.Open():
 		return nil, fmt.Errorf("hold %s: %s; without the canary nothing would serve requests", k, routing.NoStable)
 	}
