@@ -2,7 +2,7 @@
 # builds of Kubernetes at once are slower than one after the other.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help build images test fast e2e sandbox faults lint docs fmt check demo upcommerce screenshots bench rules-power lint-slow
+.PHONY: help build images test fast e2e sandbox faults lint docs fmt check demo upcommerce screenshots bench rules-power lint-slow fuzz vuln
 
 LINT := golangci-lint
 # COMPILE builds programs into tests/.bin and shows how much is left. It needs nothing but the standard library.
@@ -12,6 +12,8 @@ HELM_DOCS := go tool -modfile=tools/go.mod helm-docs --chart-search-root charts/
 # Type-checking these with all of Kubernetes takes gigabytes: only the linters that read one file at a time check them.
 HEAVY := ./env/cmd/sandbox ./env/sandbox/controlplane/...
 LIGHT := go list -f '{{.Dir}}' ./... | grep -vE '/(cmd/sandbox|controlplane|controlplane/.*)$$'
+
+FUZZTIME ?= 30s
 
 # The version is the chart's; the commit is empty outside a clone, and ends in -dirty if files have changed.
 VERSION := $(shell sed -n 's/^appVersion: *//p' charts/backout/Chart.yaml)
@@ -63,6 +65,16 @@ lint-slow: ## golangci-lint of the control plane, go vet, tidy go.mod files, the
 	cd tests/tools/images && go mod tidy -diff
 	cd tools && go mod tidy -diff
 	$(HELM_DOCS) --dry-run | diff charts/backout/README.md -
+
+fuzz: ## run each fuzz target of the root module for 30 seconds; FUZZTIME=5m for longer
+	@go list -f '{{range .TestGoFiles}}{{$$.Dir}}/{{.}} {{end}}{{range .XTestGoFiles}}{{$$.Dir}}/{{.}} {{end}}' ./... | xargs grep -oH '^func Fuzz[A-Za-z0-9_]*' | \
+	while IFS=: read -r file target; do \
+		target=$${target#func }; package=$$(dirname "$$file"); echo "$$target in $${package#$(CURDIR)/}"; \
+		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package" </dev/null || exit 1; \
+	done
+
+vuln: ## the known vulnerabilities that backout and the storefront reach: govulncheck with a pinned database
+	@cd tests && go build -buildvcs=false -o .bin/vuln ./tools/vuln && cd .. && exec tests/.bin/vuln . ./app
 
 docs: ## write the generated parts of the documentation: tables, the chart's README
 	UPDATE=1 go test ./internal/serve -run 'TestConfigurationPage|TestMetricsPage'
