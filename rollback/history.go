@@ -44,8 +44,11 @@ type Revision struct {
 	Number int
 	// UID is that of Helm's Secret. Revision numbers start at 1 again when a release is
 	// uninstalled and installed again; UIDs are never used twice.
-	UID         string
-	Status      Status
+	UID    string
+	Status Status
+	// Unreadable says why backout cannot read the Secret, and names it; "" if it can. Then
+	// only what the Secret's metadata says is known: the fields above, and Claim.
+	Unreadable  string
 	Description string
 	Chart       string
 	// Deployed is when Helm wrote this revision, by the clock of the client that ran it.

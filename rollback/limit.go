@@ -32,6 +32,8 @@ func (c Case) limit(a Assessment) Decision {
 		return Decision{Verdict: Unknown, Shed: true, Reason: a.reason}
 	case a.Verdict == Unknown:
 		return c.hold(Unknown, fmt.Sprintf("%s; backout tried for %s", a.reason, c.Policy.ConfirmLimit))
+	case newest.Unreadable != "":
+		return c.holdUnreadable(newest)
 	case newest.Status.Pending():
 		return c.busy(newest)
 	case newest.Deployed.IsZero():
@@ -77,6 +79,9 @@ func (c Case) chooseTarget(newest Revision) Decision {
 		return c.hold(NoTarget, "no older revision is good and has different content")
 	}
 	c.trace("target", "revision %d, the newest good one with different content", target.Number)
+	if r, ok := c.History.unreadableSince(target); ok {
+		return c.hold(Unsafe, fmt.Sprintf("revision %d, which is newer than revision %d, cannot be read: it may be the last good one, and the hooks of its upgrade are unknown; %s", r.Number, target.Number, r.Unreadable))
+	}
 	r := c.record()
 	if r.PreflightTarget == target.Number {
 		c.trace("danger", "%s", r.describeDangers(c.Policy))
@@ -91,6 +96,30 @@ func (c Case) chooseTarget(newest Revision) Decision {
 		Verdict: Act, Shed: true, Rollback: true, Target: target.Number,
 		Reason: fmt.Sprintf("an alert fires for revision %d; revision %d is the newest good one with different content", newest.Number, target.Number),
 	}
+}
+
+// holdUnreadable holds a revision of which backout cannot read what it runs.
+func (c Case) holdUnreadable(newest Revision) Decision {
+	d := c.hold(NoTarget, fmt.Sprintf("revision %d cannot be read, so no revision can be compared with it: %s", newest.Number, newest.Unreadable))
+	d.Command = c.Key.describeSecretCommand(newest.Number)
+	return d
+}
+
+// unreadableSince returns a revision older than the newest and newer than the target that
+// cannot be read, and whether there is one.
+func (h History) unreadableSince(target Revision) (Revision, bool) {
+	for _, r := range h.Older() {
+		if r.Number > target.Number && r.Unreadable != "" {
+			return r, true
+		}
+	}
+	return Revision{}, false
+}
+
+// describeSecretCommand shows status, labels and size of the Secret in which Helm stores a
+// revision, without its data.
+func (k Key) describeSecretCommand(revision int) string {
+	return Command("kubectl", "describe", "secret", fmt.Sprintf("sh.helm.release.v1.%s.v%d", k.Release, revision), "-n", k.Namespace)
 }
 
 // maxDangersNamed bounds how many dangers a reason names.

@@ -29,6 +29,8 @@ func Target(h History, knownBad map[string]bool) (Revision, []Candidate, bool) {
 // unfitFor says why r cannot be the target of a rollback of the suspect; "" if it can.
 func (r Revision) unfitFor(suspect Revision, knownBad map[string]bool) string {
 	switch {
+	case r.Unreadable != "":
+		return "it cannot be read: " + Clip(r.Unreadable, MaxSummary)
 	case !r.good() && reportsFailure(r.Description):
 		return "it failed: " + Clip(r.Description, MaxName)
 	case !r.good():
@@ -36,7 +38,7 @@ func (r Revision) unfitFor(suspect Revision, knownBad map[string]bool) string {
 	case r.Chart != suspect.Chart:
 		return fmt.Sprintf("it has a different chart, %q", Clip(r.Chart, MaxName))
 	case r.Content == "":
-		return "its content is unknown: it has no workload or cannot be read"
+		return "its content is unknown: it has no workload"
 	case r.Content == suspect.Content:
 		return fmt.Sprintf("its content is that of revision %d", suspect.Number)
 	case knownBad[r.Content]:

@@ -49,7 +49,7 @@ func (e *executor) watchHold(ctx context.Context, r rollback.Record) (progress, 
 		return progress{record: r, again: recheckInterval}, nil
 	case newest.UID == r.UID:
 		return e.watchWeight(ctx, r)
-	case newest.Status.Pending(), newest.Status == rollback.StatusFailed:
+	case newest.Status.Pending(), newest.Status == rollback.StatusFailed, newest.Unreadable != "":
 		// It is not known what runs. The weight stays as the other client leaves it.
 		return progress{record: r, again: holdInterval}, nil
 	case newest.Content != "" && newest.Content == r.Content:

@@ -51,6 +51,19 @@ func TestAWeightThatHelmWritesDoesNotEndAHold(t *testing.T) {
 	}, upgradeInFlight)
 }
 
+// What a revision that cannot be read runs is unknown: it could be the suspect's content.
+func TestARevisionThatCannotBeReadDoesNotEndAHold(t *testing.T) {
+	simulate(t, func(t *testing.T, c *cluster, e *engine.Engine) {
+		startHold(t, c, e)
+		c.upgrade("v4", "Upgrade complete")
+		c.change(func() { c.newest().Unreadable, c.newest().Content = "too large", "" })
+		wait(time.Hour)
+		if r := c.shopRecord(2); c.weight != "0" || !r.Hold.Active() {
+			t.Errorf("weight %s, %s; want the hold to go on", c.weight, report.Summary(&r))
+		}
+	})
+}
+
 func TestDifferentContentEndsAHold(t *testing.T) {
 	simulate(t, func(t *testing.T, c *cluster, e *engine.Engine) {
 		startHold(t, c, e)

@@ -20,7 +20,7 @@ import (
 const claimAnnotation = "backout.dev/claim"
 
 // claimingSecrets are the Secrets of one namespace as Helm's storage driver uses them
-// during one rollback. Create adds the claim. Update keeps the annotations, and writes
+// during one rollback, within the bounds. Create adds the claim. Update keeps the annotations, and writes
 // only if the Secret is as this rollback last read or wrote it; Helm alone would
 // overwrite it.
 type claimingSecrets struct {
@@ -32,7 +32,7 @@ type claimingSecrets struct {
 }
 
 func newClaimingSecrets(secrets typed.SecretInterface, claim string) *claimingSecrets {
-	return &claimingSecrets{SecretInterface: secrets, claim: claim, lastSeen: make(map[string]metav1.ObjectMeta)}
+	return &claimingSecrets{SecretInterface: boundedSecrets{secrets}, claim: claim, lastSeen: make(map[string]metav1.ObjectMeta)}
 }
 
 func (c *claimingSecrets) remember(s *corev1.Secret) {

@@ -16,8 +16,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"helm.sh/helm/v3/pkg/kube"
-	"helm.sh/helm/v3/pkg/storage/driver"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/discovery"
@@ -47,6 +47,8 @@ const requestTimeout = 30 * time.Second
 type Options struct {
 	// Config reaches the API server; New copies it and does not change it.
 	Config *rest.Config
+	// Registerer gets the package's metrics; nil if there is none.
+	Registerer prometheus.Registerer
 	// Log is slog.Default if nil. Helm's own lines are logged at level debug.
 	Log *slog.Logger
 	// User returns the user name that the requests of a rollback impersonate, by the
@@ -79,6 +81,8 @@ type Client struct {
 	manifests manifestCache
 	// cachedSecrets has a cachedSecret by release and revision.
 	cachedSecrets *lru.Cache
+	decoding      decoding
+	metrics       *metrics
 	log           *slog.Logger
 }
 
@@ -121,7 +125,8 @@ func New(o Options) (*Client, error) {
 	return &Client{
 		config: config, user: o.User, discovery: cached, mapper: restmapper.NewDeferredDiscoveryRESTMapper(cached),
 		clientset: clientset, metadata: limitedMetadata, watching: watching, dynamic: objects,
-		digests: lru.New(cachedRevisions), cachedSecrets: lru.New(cachedRevisions), log: o.Log,
+		digests: lru.New(cachedRevisions), cachedSecrets: lru.New(cachedRevisions),
+		decoding: newDecoding(), metrics: newMetrics(o.Registerer), log: o.Log,
 	}, nil
 }
 
@@ -149,9 +154,9 @@ func (c *Client) Warm(ctx context.Context) error {
 	return nil
 }
 
-// store returns Helm's own driver for the namespace's Secrets.
-func (c *Client) store(namespace string) *driver.Secrets {
-	return driver.NewSecrets(c.clientset.CoreV1().Secrets(namespace))
+// store reads the revisions that Helm has stored in the namespace.
+func (c *Client) store(namespace string) store {
+	return store{secrets: c.clientset.CoreV1().Secrets(namespace), decoding: c.decoding}
 }
 
 // kube returns Helm's own Kubernetes client for the namespace, for one rollback.

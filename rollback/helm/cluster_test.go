@@ -14,6 +14,7 @@ import (
 	helmtime "helm.sh/helm/v3/pkg/time"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/yaml"
 
 	"github.com/upcommerce/backout/rollback"
@@ -69,8 +70,9 @@ metadata:
 type cluster struct {
 	*helm.Client
 	*apiServer
-	store *driver.Secrets
-	fence *fence
+	config *rest.Config
+	store  *driver.Secrets
+	fence  *fence
 }
 
 // fence counts its calls, and returns err.
@@ -110,7 +112,7 @@ func newCluster(t *testing.T) *cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &cluster{client, server, driver.NewSecrets(clientset.CoreV1().Secrets("shop")), fence}
+	c := &cluster{client, server, config, driver.NewSecrets(clientset.CoreV1().Secrets("shop")), fence}
 	c.revision(t, 1, release.StatusSuperseded, manifest("v1", "5"))
 	c.revision(t, 2, release.StatusSuperseded, manifest("v2", "20"))
 	c.revision(t, 3, release.StatusDeployed, manifest("v3", "20"))
@@ -182,10 +184,4 @@ func (c *cluster) plan(t *testing.T, target int) rollback.Plan {
 }
 
 // corrupt makes a revision impossible to decode.
-func (c *cluster) corrupt(number int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	o := c.objects["secrets/"+secretName(number)]
-	_ = unstructured.SetNestedField(o.Object, "bm90IGEgcmVsZWFzZQ==", "data", "release")
-	c.put("secrets/"+secretName(number), o)
-}
+func (c *cluster) corrupt(number int) { c.replaceData(number, "bm90IGEgcmVsZWFzZQ==") }

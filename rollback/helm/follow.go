@@ -137,17 +137,38 @@ func (c *Client) informer(ctx context.Context, namespace string, changed func(ro
 	return informer, nil
 }
 
-// stripMetadata drops the parts of a Secret's metadata that no revisionMeta contains.
+// stripMetadata drops the parts of a Secret's metadata that no revisionMeta contains: an
+// object can have a megabyte of them.
 func stripMetadata(o any) (any, error) {
-	if m, err := meta.Accessor(o); err == nil {
-		claim, claimed := m.GetAnnotations()[claimAnnotation]
-		m.SetManagedFields(nil)
-		m.SetAnnotations(nil)
-		if claimed {
-			m.SetAnnotations(map[string]string{claimAnnotation: claim})
+	m, err := meta.Accessor(o)
+	if err != nil {
+		return o, nil
+	}
+	m.SetManagedFields(nil)
+	m.SetOwnerReferences(nil)
+	m.SetFinalizers(nil)
+	m.SetLabels(only(m.GetLabels(), "name", "owner", "status", "version"))
+	m.SetAnnotations(only(m.GetAnnotations(), claimAnnotation))
+	return o, nil
+}
+
+// maxKept bounds the values that only keeps, in bytes. Those of labels are shorter, and so
+// is a claim.
+const maxKept = 128
+
+// only returns those of the values that have one of the keys and are not too long; nil if
+// there is none.
+func only(values map[string]string, keys ...string) map[string]string {
+	var kept map[string]string
+	for _, key := range keys {
+		if value, ok := values[key]; ok && len(value) <= maxKept {
+			if kept == nil {
+				kept = make(map[string]string, len(keys))
+			}
+			kept[key] = value
 		}
 	}
-	return o, nil
+	return kept
 }
 
 // releaseOf returns the release to which a revision's Secret belongs.

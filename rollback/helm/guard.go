@@ -88,10 +88,10 @@ func (g *guard) revision(number int) (*release.Release, error) {
 
 // Query returns only the target and the newest revision for Helm's queries of the
 // release's history; the newest has the manifest of everything that may be live, because
-// Helm takes it for the live one. A query by status goes to the driver.
+// Helm takes it for the live one.
 func (g *guard) Query(labels map[string]string) ([]*release.Release, error) {
-	if _, byStatus := labels["status"]; byStatus {
-		return g.Driver.Query(labels)
+	if status, byStatus := labels["status"]; byStatus {
+		return g.withStatus(status)
 	}
 	if err := g.checkPlan(); err != nil {
 		return nil, err
@@ -108,6 +108,28 @@ func (g *guard) Query(labels map[string]string) ([]*release.Release, error) {
 		return nil, err
 	}
 	return []*release.Release{target, newest}, nil
+}
+
+// withStatus returns the revisions of that status, with nothing but their number and
+// status: Helm asks for those that it is to supersede, and changes only their status.
+func (g *guard) withStatus(status string) ([]*release.Release, error) {
+	metas, err := g.metas(g.ctx)
+	if err != nil {
+		return nil, err
+	}
+	var found []*release.Release
+	for _, m := range metas {
+		if string(m.status) == status {
+			found = append(found, &release.Release{
+				Name: g.plan.Key.Release, Namespace: g.plan.Key.Namespace, Version: m.number,
+				Info: &release.Info{Status: release.Status(status)},
+			})
+		}
+	}
+	if len(found) == 0 {
+		return nil, driver.ErrReleaseNotFound
+	}
+	return found, nil
 }
 
 // liveManifest returns the manifest of everything that may be live.

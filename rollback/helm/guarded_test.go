@@ -45,7 +45,9 @@ func (s spy) Get(key string) (*release.Release, error) {
 
 func newGuarded(t *testing.T) *guarded {
 	t.Helper()
-	g := &guarded{memory: driver.NewMemory(), revisions: []revisionMeta{{number: 5, uid: "uid-5"}, {number: 4, uid: "uid-4"}}}
+	g := &guarded{memory: driver.NewMemory(), revisions: []revisionMeta{
+		{number: 5, uid: "uid-5", status: rollback.StatusDeployed}, {number: 4, uid: "uid-4", status: rollback.StatusSuperseded},
+	}}
 	g.memory.SetNamespace("shop")
 	for number := 1; number <= 5; number++ {
 		status := release.StatusSuperseded

@@ -18,9 +18,9 @@ const maxReads = 4
 // revision until its Secret changes, so that a release with a long history costs one
 // list of metadata.
 //
-// A revision that cannot be decoded has no Content, so it is never a target. A revision
-// that cannot be read now is an error: without it, another revision could be taken for
-// the newest good one.
+// A revision that cannot be decoded, or that exceeds the bounds, stays in the history: its
+// Unreadable says why. A revision that cannot be read now is an error: without it, another
+// revision could be taken for the newest good one.
 //
 // With rollback.Stored, the newest revision is the stored one, as revisionMetas says.
 // With rollback.Cached, the revisions are those that Follow's watch has delivered,

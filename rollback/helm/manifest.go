@@ -26,6 +26,11 @@ func (c *Client) Manifest(ctx context.Context, k rollback.Key, revision int) (ro
 	if err != nil {
 		return nil, fmt.Errorf("read revision %d of %s: %w", revision, k, err)
 	}
+	end, err := c.decoding.begin(ctx, int64(len(stored.Manifest)))
+	if err != nil {
+		return nil, fmt.Errorf("decode the manifest of %s revision %d: %w", k, revision, err)
+	}
+	defer end()
 	m, err := decodeManifest(stored.Manifest)
 	if err != nil {
 		return nil, fmt.Errorf("decode the manifest of %s revision %d: %w", k, revision, err)
@@ -35,10 +40,14 @@ func (c *Client) Manifest(ctx context.Context, k rollback.Key, revision int) (ro
 }
 
 // decodeManifest decodes a manifest, a stream of YAML documents. It stops at the first
-// document that is not an object.
-func decodeManifest(manifest string) (rollback.Manifest, error) {
+// document that is not an object. It does not check the bounds: read does.
+func decodeManifest(manifest string) (all rollback.Manifest, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = fmt.Errorf("%w: %v", errCorrupt, cause)
+		}
+	}()
 	decoder := yaml.NewYAMLOrJSONDecoder(strings.NewReader(manifest), 4096)
-	var all rollback.Manifest
 	for {
 		var o rollback.Object
 		err := decoder.Decode(&o)

@@ -1,13 +1,9 @@
 package helm
 
 import (
-	"bytes"
-	"compress/gzip"
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"io"
 	"strconv"
 	"time"
 
@@ -18,10 +14,6 @@ import (
 
 	"github.com/upcommerce/backout/rollback"
 )
-
-// maxRelease bounds a stored revision after unpacking, in bytes. Packed, the API server
-// accepts at most 1.5 MB.
-const maxRelease = 256 << 20
 
 // Recover marks the pending revision that an interrupted rollback of backout left behind
 // as failed: without that, every helm upgrade reports that another operation is in
@@ -59,7 +51,8 @@ func (c *Client) Recover(ctx context.Context, k rollback.Key, pending rollback.R
 }
 
 // supersede marks the revision as superseded if it is deployed, and else leaves it as it
-// is: a failed revision stays failed, where Helm would mark it as superseded too.
+// is: a failed revision stays failed, where Helm would mark it as superseded too. A
+// revision that cannot be read gets the status in its label, by which Helm finds it.
 func (c *Client) supersede(ctx context.Context, k rollback.Key, revision int) error {
 	secrets := c.clientset.CoreV1().Secrets(k.Namespace)
 	err := retry.RetryOnConflict(retry.DefaultRetry, func() error {
@@ -68,7 +61,7 @@ func (c *Client) supersede(ctx context.Context, k rollback.Key, revision int) er
 			return err
 		}
 		if err := setStatus(secret, rollback.StatusSuperseded, func(description string) string { return description }); err != nil {
-			return err
+			setStatusLabel(secret, rollback.StatusSuperseded)
 		}
 		_, err = secrets.Update(ctx, secret, metav1.UpdateOptions{FieldManager: fieldManager})
 		return err
@@ -83,7 +76,7 @@ func (c *Client) supersede(ctx context.Context, k rollback.Key, revision int) er
 // packed release, and nothing else: fields that this version of Helm does not know,
 // because a newer one wrote them, stay.
 func setStatus(secret *corev1.Secret, status rollback.Status, describe func(description string) string) error {
-	text, err := unpack(secret.Data["release"])
+	text, err := unpack(secret.Data[releaseKey])
 	if err != nil {
 		return fmt.Errorf("unpack Secret %s: %w", secret.Name, err)
 	}
@@ -111,59 +104,14 @@ func setStatus(secret *corev1.Secret, status rollback.Status, describe func(desc
 	if text, err = json.Marshal(whole); err != nil {
 		return err
 	}
-	if secret.Data["release"], err = pack(text); err != nil {
+	if secret.Data[releaseKey], err = pack(text); err != nil {
 		return fmt.Errorf("pack Secret %s: %w", secret.Name, err)
 	}
-	secret.Labels["status"] = string(status)
-	secret.Labels["modifiedAt"] = strconv.FormatInt(time.Now().Unix(), 10)
+	setStatusLabel(secret, status)
 	return nil
 }
 
-// unpack returns the JSON of a stored revision, which Helm packs by gzip and then base64.
-// Very old revisions are not zipped.
-func unpack(packed []byte) ([]byte, error) {
-	zipped, err := base64.StdEncoding.DecodeString(string(packed))
-	if err != nil {
-		return nil, err
-	}
-	if !bytes.HasPrefix(zipped, []byte{0x1f, 0x8b}) {
-		return zipped, nil
-	}
-	reader, err := gzip.NewReader(bytes.NewReader(zipped))
-	if err != nil {
-		return nil, err
-	}
-	return io.ReadAll(io.LimitReader(reader, maxRelease))
-}
-
-// packLevel is the gzip level of pack. Helm uses the best compression, which takes three
-// times as long and saves a twentieth.
-const packLevel = 5
-
-// packRoom is the size in bytes beyond which a revision could come too close to the
-// limit of a Secret: pack then uses the best compression, as Helm did.
-const packRoom = corev1.MaxSecretSize * 3 / 4
-
-// pack is the reverse of unpack.
-func pack(text []byte) ([]byte, error) {
-	text64, err := compress(text, packLevel)
-	if err == nil && len(text64) > packRoom {
-		return compress(text, gzip.BestCompression)
-	}
-	return text64, err
-}
-
-func compress(text []byte, level int) ([]byte, error) {
-	var zipped bytes.Buffer
-	writer, err := gzip.NewWriterLevel(&zipped, level)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := writer.Write(text); err != nil {
-		return nil, err
-	}
-	if err := writer.Close(); err != nil {
-		return nil, err
-	}
-	return []byte(base64.StdEncoding.EncodeToString(zipped.Bytes())), nil
+func setStatusLabel(secret *corev1.Secret, status rollback.Status) {
+	secret.Labels["status"] = string(status)
+	secret.Labels["modifiedAt"] = strconv.FormatInt(time.Now().Unix(), 10)
 }

@@ -7,65 +7,85 @@ import (
 	"slices"
 
 	"helm.sh/helm/v3/pkg/release"
-	"helm.sh/helm/v3/pkg/storage/driver"
 
 	"github.com/upcommerce/backout/rollback"
 )
 
+// Bounds of the texts that are cached of a revision, in runes, and of their number.
+const (
+	maxDescription = 1000
+	maxVersions    = 100
+	maxHookNames   = 100
+)
+
 // revision returns a revision from the cache; or it reads the revision, and returns the
-// manifest too if it can be decoded.
+// manifest too if it can be decoded. For a revision that cannot be decoded, it returns
+// what the Secret's metadata says, and why.
 func (c *Client) revision(ctx context.Context, k rollback.Key, m revisionMeta) (rollback.Revision, rollback.Manifest, error) {
 	if known, ok := c.digests.Get(m.cacheKey()); ok {
 		return known.(rollback.Revision), nil, nil
 	}
 	rev := rollback.Revision{Number: m.number, UID: m.uid, Status: m.status, Claim: m.claim}
 	stored, err := read(c.store(k.Namespace), m.name)
+	var declared rollback.Manifest
+	if err == nil {
+		rev, declared, err = c.decode(ctx, k, rev, stored)
+	}
 	switch {
 	case ctx.Err() != nil:
 		return rev, nil, ctx.Err()
 	case errors.Is(err, errCorrupt):
-		c.log.WarnContext(ctx, "revision not readable", "namespace", k.Namespace, "release", k.Release, "revision", m.number, "error", err)
-		return rev, nil, nil
+		rev = c.unreadable(ctx, k, rev, err)
 	case err != nil:
 		return rev, nil, fmt.Errorf("read revision %d of %s: %w", m.number, k, err)
 	}
-	declared, err := decodeManifest(stored.Manifest)
-	if err != nil {
-		declared = nil // Helm could not roll back to it either
-	}
-	rev = described(k, rev, stored, declared)
 	c.digests.Add(m.cacheKey(), rev)
 	return rev, declared, nil
 }
 
-// errCorrupt says that a Secret has the labels of a revision but cannot be decoded.
-var errCorrupt = errors.New("it does not contain a Helm revision")
+// unreadable returns the revision as one that cannot be read, and logs and counts it.
+func (c *Client) unreadable(ctx context.Context, k rollback.Key, rev rollback.Revision, err error) rollback.Revision {
+	c.log.WarnContext(ctx, "revision not readable: it is never a target, and nothing is rolled back past it",
+		"namespace", k.Namespace, "release", k.Release, "revision", rev.Number, "error", errorText(err))
+	c.metrics.countUnreadable(err)
+	rev.Unreadable = errorText(err)
+	return rev
+}
 
-// read reads and decodes one stored revision. Helm's driver panics on a Secret that it
-// cannot decode; read returns errCorrupt instead.
-func read(store driver.Driver, name string) (stored *release.Release, err error) {
+// decode completes rev by what the stored revision says and declares, and returns the
+// manifest if it can be decoded. A panic becomes errCorrupt.
+func (c *Client) decode(ctx context.Context, k rollback.Key, rev rollback.Revision, stored *release.Release) (_ rollback.Revision, declared rollback.Manifest, err error) {
+	end, err := c.decoding.begin(ctx, int64(len(stored.Manifest)))
+	if err != nil {
+		return rev, nil, err
+	}
+	defer end()
 	defer func() {
 		if cause := recover(); cause != nil {
-			stored, err = nil, fmt.Errorf("decode Secret %s: %w", name, errCorrupt)
+			declared, err = nil, fmt.Errorf("decode the manifest: %w: %v", errCorrupt, cause)
 		}
 	}()
-	stored, err = store.Get(name)
-	if err == nil && (stored.Info == nil || stored.Chart == nil || stored.Chart.Metadata == nil) {
-		return nil, fmt.Errorf("decode Secret %s: %w", name, errCorrupt)
+	declared, err = decodeManifest(stored.Manifest)
+	switch {
+	case errors.Is(err, errCorrupt):
+		return rev, nil, err
+	case err != nil:
+		declared = nil // Helm could not roll back to it either
 	}
-	return stored, err
+	return described(k, rev, stored, declared), declared, nil
 }
 
 // described completes rev by what the stored revision says and declares.
 func described(k rollback.Key, rev rollback.Revision, stored *release.Release, declared rollback.Manifest) rollback.Revision {
-	rev.Description = stored.Info.Description
-	rev.Chart = stored.Chart.Metadata.Name
+	rev.Description = rollback.Short(stored.Info.Description, maxDescription)
+	rev.Chart = rollback.Short(stored.Chart.Metadata.Name, rollback.MaxName)
 	rev.Deployed = stored.Info.LastDeployed.Time
 	rev.Content, rev.Versions = contentDigest(k.Namespace, declared)
+	rev.Versions = rev.Versions[:min(len(rev.Versions), maxVersions)]
 	rev.Owner = rollback.ReleaseOwner(k, 0, declared)
 	for _, h := range stored.Hooks {
-		if h != nil && (slices.Contains(h.Events, release.HookPreUpgrade) || slices.Contains(h.Events, release.HookPostUpgrade)) {
-			rev.Hooks = append(rev.Hooks, h.Name)
+		if len(rev.Hooks) < maxHookNames && (slices.Contains(h.Events, release.HookPreUpgrade) || slices.Contains(h.Events, release.HookPostUpgrade)) {
+			rev.Hooks = append(rev.Hooks, rollback.Short(h.Name, rollback.MaxName))
 		}
 	}
 	return rev
