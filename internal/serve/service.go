@@ -96,7 +96,7 @@ func newBuildInfo(b version.Build) prometheus.Collector {
 func (s *service) connectLedger() (err error) {
 	s.records = ledger.New(ledger.Options{
 		Client: s.client, Namespaces: s.config.Policy.Namespaces(), Own: s.cluster.Namespace,
-		Gone: s.board.DeleteRecord, Summary: report.Summary, Log: s.log,
+		Gone: s.board.DeleteRecord, Summary: report.Summary, Registerer: s.registry, Log: s.log,
 	})
 	s.lease, err = ledger.NewLease(ledger.LeaseOptions{
 		Client: s.client, Namespace: s.cluster.Namespace, Identity: s.replica, Config: s.config.Lease,
@@ -106,7 +106,9 @@ func (s *service) connectLedger() (err error) {
 }
 
 func (s *service) connectHelm() (err error) {
-	s.releases, err = helm.New(helm.Options{Config: s.cluster.Config, User: s.accounts.user, Fence: s.lease.Held, Log: s.log})
+	s.releases, err = helm.New(helm.Options{
+		Config: s.cluster.Config, User: s.accounts.user, Fence: s.lease.Held, Registerer: s.registry, Log: s.log,
+	})
 	return err
 }
 

@@ -39,7 +39,7 @@ type recordCache struct {
 // cachedRecord is one record as it is stored.
 type cachedRecord struct {
 	version string
-	// text is the stored one, "" if there was no room for it.
+	// text is the stored one, "" if it is too long or there was no room for it.
 	text string
 	fits bool
 }
@@ -85,7 +85,7 @@ func (c *recordCache) add(cm *corev1.ConfigMap) {
 	k := keyOf(cm)
 	c.remove(k, cm.Name)
 	text := cm.Data[recordKey]
-	r := cachedRecord{version: cm.ResourceVersion, fits: c.size+len(text) <= cacheSize}
+	r := cachedRecord{version: cm.ResourceVersion, fits: len(text) <= maxRecord && c.size+len(text) <= cacheSize}
 	if r.fits {
 		r.text = text
 		c.size += len(text)

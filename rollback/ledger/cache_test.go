@@ -100,12 +100,20 @@ func TestCachedRecordsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLedger(numbered(fake.NewClientset()), "shop")
 		large := aRecord("shop", "large", 1)
-		large.Signals[0].Summary = strings.Repeat("long ", 1<<20)
+		large.Signals[0].Summary = strings.Repeat("x", 200_000)
 		more := large
 		more.Release = "more"
 		startFollowing(t, l)
-		save(t, l, large, more, aRecord("shop", "web", 1))
-		for release, want := range map[string]string{"large": "shop/large/1", "more": "unknown", "web": "shop/web/1"} {
+		const fit = 41
+		for i := range fit {
+			large.Revision = i + 1
+			save(t, l, large)
+		}
+		save(t, l, more, aRecord("shop", "web", 1))
+		if got := strings.Count(cached(l, "shop", "large"), "shop/large/"); got != fit {
+			t.Errorf("%d records are cached, want %d: there is room for 8 MiB", got, fit)
+		}
+		for release, want := range map[string]string{"more": "unknown", "web": "shop/web/1"} {
 			if got := cached(l, "shop", release); got != want {
 				t.Errorf("cached records of %s are %q, want %q: there is room for 8 MiB", release, got, want)
 			}

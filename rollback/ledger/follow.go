@@ -32,7 +32,7 @@ const (
 // deleted records. It calls both from one goroutine for each namespace, so that several
 // calls may run at once; a slow call delays its own namespace.
 //
-// A record that cannot be decoded is logged and left out. A namespace that cannot be
+// A record that cannot be decoded within the bounds is logged, counted and left out. A namespace that cannot be
 // watched is logged and retried every few seconds, and does not delay the others. Follow
 // returns nil when ctx ends.
 func (l *Ledger) Follow(ctx context.Context, changed func(rollback.Record)) error {
@@ -72,6 +72,7 @@ func (l *Ledger) follow(ctx context.Context, namespace string, changed func(roll
 		r, err := decode(cm)
 		if err != nil {
 			log.WarnContext(ctx, "a record cannot be followed", "error", err)
+			l.unreadable.WithLabelValues(unreadableReason(err)).Inc()
 			return
 		}
 		changed(r)
@@ -104,11 +105,16 @@ type delivery struct {
 	revision int
 }
 
-var _ cache.ReflectorStore = (*sink)(nil)
+var _ cache.TransformingStore = (*sink)(nil)
+
+// Transformer returns what the Reflector does with each object of the first list as it
+// arrives.
+func (*sink) Transformer() cache.TransformFunc { return shorten }
 
 // Add caches a record that was created or changed, and passes it on.
 func (s *sink) Add(object any) error {
 	if cm, ok := object.(*corev1.ConfigMap); ok {
+		_, _ = shorten(cm)
 		s.cache.set(cm)
 		s.deliver(cm)
 	}
@@ -164,6 +170,7 @@ func (s *sink) Replace(objects []any, _ string) error {
 	var all []*corev1.ConfigMap
 	for _, object := range objects {
 		if cm, ok := object.(*corev1.ConfigMap); ok {
+			_, _ = shorten(cm)
 			present[fullName(cm)] = true
 			all = append(all, cm)
 		}

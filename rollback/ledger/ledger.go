@@ -2,6 +2,7 @@
 //
 //	ledger.go   records, one ConfigMap per suspect revision
 //	stored.go   the stored form of a record
+//	bounds.go   the bounds within which a record is read
 //	legacy.go   the form in which earlier versions stored it
 //	follow.go   the watch on records, for every change of one
 //	cache.go    the records that the watch has delivered, for readers that cannot wait
@@ -24,6 +25,7 @@ import (
 	"log/slog"
 	"slices"
 
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -46,6 +48,8 @@ type Options struct {
 	// Summary returns a record in one line, which is stored next to it for readers of
 	// the ConfigMap; nil stores none.
 	Summary func(r *rollback.Record) string
+	// Registerer gets the metrics of a Ledger; nil if there is none.
+	Registerer prometheus.Registerer
 	// Log is slog.Default if nil.
 	Log *slog.Logger
 }
@@ -60,6 +64,8 @@ type Ledger struct {
 	summary    func(r *rollback.Record) string
 	log        *slog.Logger
 	cache      recordCache
+	// unreadable counts the records that Follow could not read.
+	unreadable *prometheus.CounterVec
 }
 
 // New returns a ledger. It sends no request.
@@ -73,7 +79,10 @@ func New(o Options) *Ledger {
 	if o.Summary == nil {
 		o.Summary = func(*rollback.Record) string { return "" }
 	}
-	return &Ledger{client: o.Client, namespaces: o.Namespaces, own: o.Own, gone: o.Gone, summary: o.Summary, log: o.Log}
+	return &Ledger{
+		client: o.Client, namespaces: o.Namespaces, own: o.Own, gone: o.Gone, summary: o.Summary, log: o.Log,
+		unreadable: newUnreadable(o.Registerer),
+	}
 }
 
 // Records returns all records of a release, oldest revision first. It returns an error
@@ -159,24 +168,46 @@ func (l *Ledger) listAll(ctx context.Context, selector string) ([]rollback.Recor
 	return all, errors.Join(errs...)
 }
 
+// Bounds of a list, so that one answer of the API server and all records together fit
+// into memory.
+const (
+	// listPage is how many records one request lists, unless they come from the API
+	// server's cache, which has no pages.
+	listPage = 50
+	// maxListed bounds the text of the records of a list, in bytes.
+	maxListed = 32 << 20
+)
+
 // list returns the records that can be read, together with an error for each that
-// cannot.
+// cannot, and for those beyond the bound.
 func (l *Ledger) list(ctx context.Context, namespace string, o metav1.ListOptions) ([]rollback.Record, error) {
-	list, err := l.client.CoreV1().ConfigMaps(namespace).List(ctx, o)
-	if err != nil {
-		return nil, err
+	if o.ResourceVersion == newestVersion {
+		o.Limit = listPage
 	}
-	records := make([]rollback.Record, 0, len(list.Items))
+	var records []rollback.Record
 	var errs []error
-	for i := range list.Items {
-		r, err := decode(&list.Items[i])
+	size := 0
+	for {
+		list, err := l.client.CoreV1().ConfigMaps(namespace).List(ctx, o)
 		if err != nil {
-			errs = append(errs, err)
-			continue
+			return records, errors.Join(append(errs, err)...)
 		}
-		records = append(records, r)
+		for i := range list.Items {
+			size += len(list.Items[i].Data[recordKey])
+			if size > maxListed {
+				return records, errors.Join(append(errs, fmt.Errorf("%w: the records have more than %d MiB; the others are left out", errTooLarge, maxListed>>20))...)
+			}
+			r, err := decode(&list.Items[i])
+			if err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			records = append(records, r)
+		}
+		if o.Continue = list.Continue; o.Continue == "" {
+			return records, errors.Join(errs...)
+		}
 	}
-	return records, errors.Join(errs...)
 }
 
 // Save creates a record without Version and replaces one with it. It returns

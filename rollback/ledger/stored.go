@@ -48,6 +48,9 @@ func (l *Ledger) encode(r rollback.Record) (*corev1.ConfigMap, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode the record of %s revision %d: %w", r.Key, r.Revision, err)
 	}
+	if len(text) > maxRecord {
+		return nil, fmt.Errorf("encode the record of %s revision %d: %w: it could not be read again", r.Key, r.Revision, errTooLarge)
+	}
 	return &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: r.Name(), Namespace: r.Namespace, ResourceVersion: r.Version,
@@ -61,9 +64,10 @@ func (l *Ledger) encode(r rollback.Record) (*corev1.ConfigMap, error) {
 	}, nil
 }
 
-// decode returns the record in a ConfigMap. Its error names the ConfigMap.
+// decode returns the record in a ConfigMap, within the bounds. Its error names the
+// ConfigMap.
 func decode(cm *corev1.ConfigMap) (rollback.Record, error) {
-	r, err := unmarshal(cm.Data[recordKey])
+	r, err := unmarshalBounded(cm.Data[recordKey])
 	if err != nil {
 		return r, fmt.Errorf("decode the record in ConfigMap %s/%s: %w: fix it or delete it", cm.Namespace, cm.Name, err)
 	}

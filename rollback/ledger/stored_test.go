@@ -216,7 +216,11 @@ func TestARecordIsBounded(t *testing.T) {
 		t.Errorf("a record does not grow with the alerts: %d signals, %d decisions", len(r.Signals), len(r.Decisions))
 	}
 	client := fake.NewClientset()
-	save(t, newLedger(client, "shop"), r)
+	l := newLedger(client, "shop")
+	save(t, l, r)
+	if _, err := l.Records(t.Context(), r.Key, rollback.Stored); err != nil {
+		t.Errorf("the largest record that backout writes is within the bounds of those that it reads: got %v", err)
+	}
 	size := 0
 	for _, text := range configMap(t, client, "shop", ledger.Name(r.Release, r.Revision)).Data {
 		size += len(text)

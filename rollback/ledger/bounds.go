@@ -1,0 +1,133 @@
+package ledger
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.yaml.in/yaml/v3"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/upcommerce/backout/rollback"
+)
+
+// Bounds of a stored record: other clients can write ConfigMaps too, of up to 1 MiB.
+const (
+	// maxRecord bounds the text of a record, in bytes. Most have less than 10 KiB; one
+	// that is full of the longest texts has 150 KiB.
+	maxRecord = 256 << 10
+	// maxNodes bounds the keys, values and entries of a record. One that is full has about
+	// three thousand.
+	maxNodes = 10_000
+)
+
+// errTooLarge says that a record exceeds a bound.
+var errTooLarge = errors.New("too large")
+
+// checkRecord returns errTooLarge if a record's text exceeds a bound.
+func checkRecord(text string) error {
+	if len(text) > maxRecord {
+		return fmt.Errorf("%w: it has more than %d KiB", errTooLarge, maxRecord>>10)
+	}
+	// Every node begins with one of these characters or follows one. Texts of alerts have
+	// them, too; a record that is full of such texts is measured.
+	marks := 0
+	for _, c := range []byte(text) {
+		switch c {
+		case ':', '-', ',', '[', '{', '?', '*':
+			marks++
+		}
+	}
+	if marks < maxNodes/3 && !strings.Contains(text, "*") {
+		return nil
+	}
+	var root yaml.Node
+	if err := yaml.Unmarshal([]byte(text), &root); err != nil {
+		return err
+	}
+	nodes, err := countNodes(&root)
+	if err == nil && nodes > maxNodes {
+		err = fmt.Errorf("%w: it has more than %d values", errTooLarge, maxNodes)
+	}
+	return err
+}
+
+// countNodes returns the number of nodes, or an error if one of them is an alias: backout
+// writes none, and a few of them can stand for millions of nodes.
+func countNodes(n *yaml.Node) (int, error) {
+	if n.Kind == yaml.AliasNode {
+		return 0, errors.New("it has a YAML alias")
+	}
+	count := 1
+	for _, child := range n.Content {
+		nodes, err := countNodes(child)
+		if err != nil {
+			return 0, err
+		}
+		count += nodes
+	}
+	return count, nil
+}
+
+// unmarshalBounded decodes the text of a record within the bounds. A panic of the decoder
+// is an error.
+func unmarshalBounded(text string) (r rollback.Record, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			r, err = rollback.Record{}, fmt.Errorf("it cannot be decoded: %v", cause)
+		}
+	}()
+	if err := checkRecord(text); err != nil {
+		return r, err
+	}
+	return unmarshal(text)
+}
+
+// shorten leaves in a ConfigMap what a record needs. A text that is too long stays too
+// long to decode, and no more.
+func shorten(object any) (any, error) {
+	cm, ok := object.(*corev1.ConfigMap)
+	if !ok {
+		return object, nil
+	}
+	text, found := cm.Data[recordKey]
+	if len(text) > maxRecord {
+		text = strings.Clone(text[:maxRecord+1])
+	}
+	cm.Data, cm.BinaryData = nil, nil
+	if found {
+		cm.Data = map[string]string{recordKey: text}
+	}
+	cm.ManagedFields, cm.OwnerReferences, cm.Finalizers, cm.Annotations = nil, nil, nil, nil
+	return cm, nil
+}
+
+// Reasons for which a record cannot be read.
+const (
+	unreadableDamaged  = "damaged"
+	unreadableTooLarge = "too-large"
+)
+
+// newUnreadable returns a counter of the records that cannot be read, and registers it
+// unless reg is nil.
+func newUnreadable(reg prometheus.Registerer) *prometheus.CounterVec {
+	unreadable := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "backout_unreadable_records_total",
+		Help: "Records whose ConfigMap backout cannot read, by reason: damaged, or too large. A ConfigMap that did not change is counted once by each replica.",
+	}, []string{"reason"})
+	for _, reason := range []string{unreadableDamaged, unreadableTooLarge} {
+		unreadable.WithLabelValues(reason)
+	}
+	if reg != nil {
+		reg.MustRegister(unreadable)
+	}
+	return unreadable
+}
+
+func unreadableReason(err error) string {
+	if errors.Is(err, errTooLarge) {
+		return unreadableTooLarge
+	}
+	return unreadableDamaged
+}
