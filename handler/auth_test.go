@@ -172,7 +172,9 @@ func TestNewRefusesAWrongConfiguration(t *testing.T) {
 			c.Auth, c.Tokens = handler.AuthBearer, map[string]string{"shop-*": token}
 		}, `BACKOUT_TOKENS: "shop-*:`},
 		{"names without client CAs", func(c *handler.Config) { c.ClientNames = []string{"alertmanager"} }, "BACKOUT_TLS_CLIENT_NAMES needs BACKOUT_TLS_CLIENT_CA_FILE"},
-		{"no such token file", func(c *handler.Config) { c.Auth, c.Tokens = handler.AuthBearer, map[string]string{"*": folder+"/none"} }, "BACKOUT_TOKENS: find " + folder},
+		{"no such token file", func(c *handler.Config) {
+			c.Auth, c.Tokens = handler.AuthBearer, map[string]string{"*": folder + "/none"}
+		}, "BACKOUT_TOKENS: find " + folder},
 		{"a folder as token file", func(c *handler.Config) { c.Auth, c.Tokens = handler.AuthBearer, map[string]string{"*": folder} }, "BACKOUT_TOKENS: read " + folder},
 		{"none with a token", func(c *handler.Config) { c.Tokens = map[string]string{"*": token} }, "BACKOUT_AUTH=none contradicts BACKOUT_TOKENS"},
 		{"an unknown value", func(c *handler.Config) { c.Auth = "basic" }, `BACKOUT_AUTH="basic"`},

@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -27,12 +28,33 @@ type message struct {
 // Decode reads one payload of Alertmanager and returns an error if anything follows it. It
 // ignores the status of the group, which with max_alerts can be resolved while an alert
 // that was cut off fires. It ignores unknown fields, because Alertmanager adds fields
-// within version 4.
+// within version 4. It returns errTooMuch, having decoded nothing, for a payload that
+// exceeds a bound, and an error if the decoder panics.
 //
 // The second result is how many alerts Alertmanager left out.
 func Decode(body io.Reader) ([]rollback.Alert, uint64, error) {
+	text, err := io.ReadAll(body)
+	if err != nil {
+		return nil, 0, err
+	}
+	return decode(text)
+}
+
+// decode is Decode for a body that was read.
+func decode(text []byte) (alerts []rollback.Alert, truncated uint64, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			alerts, err = nil, fmt.Errorf("it cannot be decoded: %v", cause)
+		}
+	}()
+	if err := checkPayload(text); err != nil {
+		if !json.Valid(text) {
+			err = errors.New("it is not one JSON object")
+		}
+		return nil, 0, err
+	}
 	var m message
-	decoder := json.NewDecoder(body)
+	decoder := json.NewDecoder(bytes.NewReader(text))
 	if err := decoder.Decode(&m); err != nil {
 		return nil, 0, err
 	}
@@ -48,7 +70,7 @@ func Decode(body io.Reader) ([]rollback.Alert, uint64, error) {
 	if m.Data == nil || len(m.Alerts) == 0 {
 		return nil, 0, errors.New("it contains no alerts")
 	}
-	alerts := make([]rollback.Alert, len(m.Alerts))
+	alerts = make([]rollback.Alert, len(m.Alerts))
 	for i, a := range m.Alerts {
 		if a.Status != "firing" && a.Status != "resolved" {
 			return nil, 0, fmt.Errorf("alerts[%d].status is %.40q, want firing or resolved", i, a.Status)

@@ -57,7 +57,10 @@ func New(o Options) (*Server, error) {
 	if o.Problems == nil {
 		o.Problems = func() []string { return nil }
 	}
-	w := &webhook{config: o.Config, receiver: o.Receiver, metrics: newMetrics(o.Registry), log: o.Log}
+	w := &webhook{
+		config: o.Config, receiver: o.Receiver, metrics: newMetrics(o.Registry), refused: &refused{log: o.Log},
+		reading: make(chan struct{}, maxReading), decoding: make(chan struct{}, maxDecoding), log: o.Log,
+	}
 	if o.Config.Auth == AuthBearer {
 		var err error
 		if w.bearer, err = newBearer(o.Config.Tokens, o.Log); err != nil {
@@ -70,9 +73,9 @@ func New(o Options) (*Server, error) {
 	}
 	hooks := newRouter(o.Log, w.metrics.measure)
 	hooks.NoRoute(func(c *gin.Context) {
-		c.JSON(http.StatusNotFound, problem{"there is nothing here", "alerts are posted to /api/v1/alerts"})
+		w.refused.refuse(c, http.StatusNotFound, problem{"there is nothing here", "alerts are posted to /api/v1/alerts"}, nil)
 	})
-	hooks.POST("/api/v1/alerts", w.authenticate, w.serveAlerts)
+	hooks.POST("/api/v1/alerts", w.authenticate, w.enter, w.serveAlerts)
 	reads := newRouter(o.Log)
 	(&ops{
 		reader: newSharedReader(o.Reader), board: o.Board, gatherer: o.Registry, ready: o.Ready, problems: o.Problems, log: o.Log,
@@ -95,7 +98,7 @@ func (s *Server) newServer(c Config, h http.Handler) *http.Server {
 	return &http.Server{
 		Handler: h, ReadTimeout: c.ReadTimeout, ReadHeaderTimeout: c.ReadTimeout,
 		WriteTimeout: c.ReadTimeout + c.StoreTimeout + 5*time.Second, IdleTimeout: 2 * time.Minute,
-		MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
+		MaxHeaderBytes: 16 << 10, ConnState: newConnections().changed, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 	}
 }
 

@@ -1,11 +1,14 @@
 package handler
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"os"
+	"time"
 
 	"github.com/gin-gonic/gin"
 
@@ -25,8 +28,21 @@ type webhook struct {
 	// bearer is nil if senders need no token.
 	bearer  *bearer
 	metrics *metrics
-	log     *slog.Logger
+	refused *refused
+	// reading has room for the webhooks that are read and stored at a time, decoding for
+	// those that are decoded.
+	reading, decoding chan struct{}
+	log               *slog.Logger
 }
+
+// Bounds of the webhooks in progress. One takes up to 6 MiB of memory, and while it is
+// decoded some more.
+const (
+	maxReading  = 16
+	maxDecoding = 4
+	// roomTimeout is how long a webhook waits for others.
+	roomTimeout = time.Second
+)
 
 // problem is the body of an answer that is not 2xx: what is wrong, and how to fix it.
 type problem struct {
@@ -41,19 +57,19 @@ const senderKey = "sender"
 func (w *webhook) authenticate(c *gin.Context) {
 	sender, allowed := certificateSender(c.Request, w.config.ClientNames)
 	if !allowed {
-		c.AbortWithStatusJSON(http.StatusUnauthorized, problem{
+		w.refused.refuse(c, http.StatusUnauthorized, problem{
 			"the client certificate has none of the names that are allowed",
 			"present another certificate, or add one of its names to BACKOUT_TLS_CLIENT_NAMES",
-		})
+		}, nil)
 		return
 	}
 	if w.bearer != nil {
 		if sender = w.bearer.sender(c.Request); sender == nil {
 			c.Header("WWW-Authenticate", `Bearer realm="backout"`)
-			c.AbortWithStatusJSON(http.StatusUnauthorized, problem{
+			w.refused.refuse(c, http.StatusUnauthorized, problem{
 				"the bearer token is missing or wrong",
 				"set http_config.authorization.credentials_file of the Alertmanager receiver to a file with a token of backout's",
-			})
+			}, nil)
 			return
 		}
 	}
@@ -66,32 +82,55 @@ func senderOf(c *gin.Context) *rollback.Sender {
 	return sender
 }
 
+// enter waits for room to read a webhook, and answers 503 before a byte of the body is
+// read if there is none for a while: Alertmanager then posts it again, which it would not
+// after a 429.
+func (w *webhook) enter(c *gin.Context) {
+	full := time.NewTimer(roomTimeout)
+	defer full.Stop()
+	select {
+	case w.reading <- struct{}{}:
+		defer func() { <-w.reading }()
+		c.Next()
+	case <-full.C:
+		c.Header("Retry-After", "1")
+		w.refused.refuse(c, http.StatusServiceUnavailable, problem{
+			"too many webhooks at once", "post it again; if that is frequent, group alerts by release and look for a sender that floods backout",
+		}, nil)
+	case <-c.Request.Context().Done():
+		c.Abort()
+	}
+}
+
+// decode reads and decodes the body, a few of them at a time.
+func (w *webhook) decode(c *gin.Context) (alerts []rollback.Alert, truncated uint64, err error) {
+	text, err := readBody(http.MaxBytesReader(c.Writer, c.Request.Body, w.config.MaxBody), min(c.Request.ContentLength, w.config.MaxBody))
+	if err != nil {
+		return nil, 0, err
+	}
+	w.decoding <- struct{}{}
+	defer func() { <-w.decoding }()
+	return decode(text)
+}
+
+// readBody reads a body of that size in bytes; -1 if the size is unknown.
+func readBody(body io.Reader, size int64) ([]byte, error) {
+	var text bytes.Buffer
+	if size > 0 {
+		text.Grow(int(size) + bytes.MinRead)
+	}
+	_, err := text.ReadFrom(body)
+	return text.Bytes(), err
+}
+
 // serveAlerts answers 2xx once every alert is stored or refused, 4xx to a request that
 // would fail again, and 5xx to one that Alertmanager should post again: it retries only
 // 5xx.
 func (w *webhook) serveAlerts(c *gin.Context) {
-	body := http.MaxBytesReader(c.Writer, c.Request.Body, w.config.MaxBody)
-	alerts, truncated, err := Decode(body)
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLarge):
-		c.AbortWithStatusJSON(http.StatusRequestEntityTooLarge, problem{
-			"the body is larger than BACKOUT_MAX_BODY_BYTES",
-			"group alerts by release, or increase BACKOUT_MAX_BODY_BYTES",
-		})
-		return
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		w.log.WarnContext(c, "payload not read in time; the sender has to post it again", "error", err)
-		c.AbortWithStatusJSON(http.StatusServiceUnavailable, problem{
-			"the body did not arrive within BACKOUT_READ_TIMEOUT", "post it again; a slow network may need a longer limit",
-		})
-		return
-	case err != nil:
-		w.log.WarnContext(c, "payload refused", "error", err)
-		c.AbortWithStatusJSON(http.StatusBadRequest, problem{
-			"not an Alertmanager webhook payload of version 4: " + err.Error(),
-			"point a webhook_config of Alertmanager to this address, without a custom payload",
-		})
+	alerts, truncated, err := w.decode(c)
+	if err != nil {
+		code, p := refusal(err)
+		w.refused.refuse(c, code, p, err)
 		return
 	}
 	if truncated > 0 {
@@ -104,10 +143,33 @@ func (w *webhook) serveAlerts(c *gin.Context) {
 	defer cancel()
 	if err := w.receiver.Accept(ctx, alerts); err != nil {
 		w.log.ErrorContext(c, "alerts not stored; the sender has to post them again", "error", err)
-		c.AbortWithStatusJSON(http.StatusServiceUnavailable, problem{
-			Error: "the alerts could not be stored", Hint: "post them again; backout's log has the cause",
-		})
+		w.refused.refuse(c, http.StatusServiceUnavailable, problem{
+			Error: "the alerts could not be stored", Hint: "post them again, grouped by release; backout's log has the cause",
+		}, nil)
 		return
 	}
 	c.JSON(http.StatusOK, gin.H{"received": len(alerts)})
+}
+
+// refusal returns the answer to a payload that could not be decoded.
+func refusal(err error) (int, problem) {
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return http.StatusRequestEntityTooLarge, problem{
+			"the body is larger than BACKOUT_MAX_BODY_BYTES",
+			"group alerts by release, or increase BACKOUT_MAX_BODY_BYTES",
+		}
+	case errors.Is(err, errTooMuch):
+		return http.StatusRequestEntityTooLarge, problem{err.Error(), "group alerts by release"}
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return http.StatusServiceUnavailable, problem{
+			"the body did not arrive within BACKOUT_READ_TIMEOUT", "post it again; a slow network may need a longer limit",
+		}
+	default:
+		return http.StatusBadRequest, problem{
+			"not an Alertmanager webhook payload of version 4: " + err.Error(),
+			"point a webhook_config of Alertmanager to this address, without a custom payload",
+		}
+	}
 }

@@ -135,7 +135,7 @@ func (a Alert) Read(now time.Time) (Key, Signal, error) {
 		return Key{}, Signal{}, ErrNotOurs
 	}
 	key := Key{Namespace: a.Labels[LabelNamespace], Release: a.Labels[labelRelease]}
-	if !isNamespace(key.Namespace) {
+	if !IsNamespace(key.Namespace) {
 		return Key{}, Signal{}, &LabelError{LabelNamespace, key.Namespace, "the name of a namespace"}
 	}
 	if !isRelease(key.Release) {

@@ -17,6 +17,7 @@ func decisionForms() []form {
 	return []form{
 		rollBack,
 		"helm history <release> -n <namespace>",
+		"kubectl describe secret <name> -n <namespace>",
 		"backout unhold <key>",
 		"backout release <key>", // as earlier versions call unhold
 		"flux suspend helmrelease <name> -n <other-namespace>",
@@ -117,12 +118,12 @@ func (v values) isAbout(k Key) bool {
 func isValue(word, s string) bool {
 	switch word {
 	case "<namespace>", "<other-namespace>":
-		return isNamespace(s)
+		return IsNamespace(s)
 	case "<release>":
 		return isRelease(s)
 	case "<key>":
 		namespace, release, _ := strings.Cut(s, "/")
-		return isNamespace(namespace) && isRelease(release)
+		return IsNamespace(namespace) && isRelease(release)
 	case "<record>":
 		i := strings.LastIndex(s, "/")
 		return i > 0 && isValue("<key>", s[:i]) && isRevision(s[i+1:])
@@ -134,7 +135,7 @@ func isValue(word, s string) bool {
 		// Argo CD puts the namespace and an underscore before the name of an application
 		// in another namespace.
 		namespace, name, other := strings.Cut(s, "_")
-		return isName(s) || other && isNamespace(namespace) && isName(name)
+		return isName(s) || other && IsNamespace(namespace) && isName(name)
 	case "<gate>":
 		return isGate(s)
 	case "<gate-body>":
@@ -143,8 +144,6 @@ func isValue(word, s string) bool {
 		return false
 	}
 }
-
-func isNamespace(s string) bool { return namespacePattern.MatchString(s) }
 
 func isRelease(s string) bool { return len(s) <= maxReleaseName && releasePattern.MatchString(s) }
 
@@ -164,4 +163,4 @@ func isGate(s string) bool {
 }
 
 // IsValid reports whether the key may name a release: what Kubernetes and Helm accept.
-func (k Key) IsValid() bool { return isNamespace(k.Namespace) && isRelease(k.Release) }
+func (k Key) IsValid() bool { return IsNamespace(k.Namespace) && isRelease(k.Release) }

@@ -49,6 +49,6 @@
 // helm, traffic, prom, ledger and notify. It imports none of them.
 //
 // Log keys, a closed list for the whole program: namespace, release, revision,
-// target, verdict, step, alert, reason, count, weights, attempt, duration, channel, error;
-// and, at the start, address, ops, policy, prometheus, http, notify.
+// target, verdict, step, alert, reason, count, weights, attempt, duration, channel, peer,
+// code, error; and, at the start, address, ops, policy, prometheus, http, notify.
 package rollback

@@ -118,8 +118,8 @@ func (h History) unreadableSince(target Revision) (Revision, bool) {
 
 // describeSecretCommand shows status, labels and size of the Secret in which Helm stores a
 // revision, without its data.
-func (k Key) describeSecretCommand(revision int) string {
-	return Command("kubectl", "describe", "secret", fmt.Sprintf("sh.helm.release.v1.%s.v%d", k.Release, revision), "-n", k.Namespace)
+func (k Key) describeSecretCommand(revision int) Command {
+	return newCommand("kubectl", "describe", "secret", fmt.Sprintf("sh.helm.release.v1.%s.v%d", k.Release, revision), "-n", k.Namespace)
 }
 
 // maxDangersNamed bounds how many dangers a reason names.

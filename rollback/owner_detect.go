@@ -182,7 +182,7 @@ func flagger(namespace, name, gate string, rollBack Command) Owner {
 		newCommand("kubectl", "-n", namespace, "get", "canary", name, "-o", flaggerTarget,
 			joinPipe, "xargs", "-I{}", "kubectl", "-n", namespace, "rollout", "undo", "--", "{}"),
 	)
-	if !isName(name) || !isNamespace(namespace) {
+	if !isName(name) || !IsNamespace(namespace) {
 		command = Command{}
 	}
 	owner := owned("Flagger", "Canary", namespace+"/"+name, command, newCommand("kubectl", "get", "canaries", "-n", namespace))
