@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/upcommerce/backout/rollback"
@@ -14,6 +15,14 @@ import (
 
 // ErrBusy says that too many webhooks are being stored at the moment.
 var ErrBusy = errors.New("too many webhooks at once: repeat this one")
+
+// ErrTooManyReleases says that a webhook is about too many releases of which the watches
+// have delivered nothing: reading them would flood the API server.
+var ErrTooManyReleases = errors.New("too many releases in one webhook that are not known: group alerts by namespace and release")
+
+// maxReleasesRead bounds how many releases are read from the API server for one webhook;
+// each takes some requests. Those that the watches have delivered take none.
+const maxReleasesRead = 100
 
 // maxWebhooks bounds how many webhooks are stored at a time.
 const maxWebhooks = 32
@@ -61,12 +70,16 @@ func (in *intake) readReleases(ctx context.Context, signals map[rollback.Key][]r
 		mu      sync.Mutex
 		batches []batch
 		errs    []error
+		reads   atomic.Int32
+		left    int
 	)
 	each(slices.Collect(maps.Keys(signals)), func(k rollback.Key) {
-		b, err := in.readRelease(ctx, k, signals[k])
+		b, err := in.readRelease(ctx, k, signals[k], &reads)
 		mu.Lock()
 		defer mu.Unlock()
 		switch {
+		case errors.Is(err, ErrTooManyReleases):
+			left++
 		case errors.Is(err, rollback.ErrUnknownRelease):
 			in.refuseUnknown(ctx, k, signals[k], err.Error())
 		case err != nil:
@@ -75,17 +88,24 @@ func (in *intake) readReleases(ctx context.Context, signals map[rollback.Key][]r
 			batches = append(batches, b)
 		}
 	})
+	if left > 0 {
+		errs = append(errs, fmt.Errorf("store the alerts about %d releases: %w", left, ErrTooManyReleases))
+	}
 	return batches, errors.Join(errs...)
 }
 
 // readRelease returns the state on which the signals of a release are decided. The cached
-// state is enough where it makes them signals about the newest revision.
-func (in *intake) readRelease(ctx context.Context, k rollback.Key, signals []rollback.Signal) (batch, error) {
+// state is enough where it makes them signals about the newest revision. Otherwise it
+// counts a read, or returns ErrTooManyReleases.
+func (in *intake) readRelease(ctx context.Context, k rollback.Key, signals []rollback.Signal, reads *atomic.Int32) (batch, error) {
 	if b, ok := in.readCached(ctx, k); ok {
 		b.signals = signals
 		if in.countForStorm(b) {
 			return b, nil
 		}
+	}
+	if reads.Add(1) > maxReleasesRead {
+		return batch{}, ErrTooManyReleases
 	}
 	b, err := in.read(ctx, k, rollback.Recent)
 	if err != nil {

@@ -1,7 +1,9 @@
 package engine_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -71,5 +73,43 @@ func TestACachedReleaseIsDecidedWithoutARead(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// readCounter counts the histories that are read from the API server.
+type readCounter struct {
+	rollback.Releases
+
+	reads atomic.Int32
+}
+
+func (r *readCounter) History(ctx context.Context, k rollback.Key, c rollback.Consistency) (rollback.History, error) {
+	if c != rollback.Cached {
+		r.reads.Add(1)
+	}
+	return r.Releases.History(ctx, k, c)
+}
+
+// A webhook about thousands of releases that do not exist neither floods the API server
+// nor hides the one that does.
+func TestOneWebhookCausesABoundedNumberOfReads(t *testing.T) {
+	c := newCluster()
+	counter := &readCounter{Releases: c}
+	e := newEngine(t, c, rollbacktest.Policy(), func(o *engine.Options) { o.Releases = counter })
+	alerts := []rollback.Alert{alert("shed")}
+	for i := range 6500 {
+		a := alert("shed")
+		a.Labels["release"] = fmt.Sprintf("none-%d", i)
+		alerts = append(alerts, a)
+	}
+	err := e.Accept(t.Context(), alerts)
+	if !errors.Is(err, engine.ErrTooManyReleases) || len(err.Error()) > 1000 {
+		t.Errorf("the sender has to repeat what was not read: got %v", err)
+	}
+	if n := counter.reads.Load(); n > 101 {
+		t.Errorf("%d releases were read for one webhook, want at most 100", n)
+	}
+	if _, ok := c.record(rollbacktest.Shop(), 2); !ok {
+		t.Error("the alert about the release that exists is not stored")
 	}
 }
