@@ -6,8 +6,11 @@
 //	server.go          both listeners
 //	config.go          where and how they listen
 //	webhook.go         POST /api/v1/alerts; payload.go decodes it, metrics.go counts it
+//	bounds.go          the bounds of a payload; connections.go, those of a listener
+//	refused.go         answers and logs the webhooks that are refused
 //	auth.go, tls.go    who may post; file.go reads tokens and certificates again
-//	ops.go             records as JSON, health; shared.go bounds the lists of all records
+//	ops.go             records as JSON, health; shared.go bounds the lists of all records,
+//	                   reads.go the other reads
 //	page.go            the status page; overview.go is its content
 //	recordpage.go      the page of one record
 //	state.go           colours, labels and glyphs of states

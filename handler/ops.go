@@ -34,8 +34,8 @@ type ops struct {
 	reader   Reader
 	board    Board
 	gatherer prometheus.Gatherer
-	// ready returns nil if backout can do its work now.
-	ready func(context.Context) error
+	// ready returns nil if backout can do its work now, or could a moment ago.
+	ready *sharedCheck
 	// problems are what backout cannot do although it is ready.
 	problems func() []string
 	log      *slog.Logger
@@ -54,9 +54,7 @@ func (o *ops) register(r *gin.Engine) {
 // serveReady answers 200 with the problems of a backout that is ready: one that receives
 // and sheds is better than none.
 func (o *ops) serveReady(c *gin.Context) {
-	ctx, cancel := context.WithTimeout(c.Request.Context(), readyTimeout)
-	defer cancel()
-	if err := o.ready(ctx); err != nil {
+	if err := o.ready.run(c.Request.Context()); err != nil {
 		c.String(http.StatusServiceUnavailable, "not ready: %s\n", err)
 		return
 	}

@@ -17,11 +17,15 @@ import (
 	"github.com/upcommerce/backout/rollback/report"
 )
 
-// Options are the parts of a Server. All but Board, Mode, Problems and Log are required.
+// Options are the parts of a Server. All but Allows, Board, Mode, Problems and Log are
+// required.
 type Options struct {
 	Config   Config
 	Receiver Receiver
 	Reader   Reader
+	// Allows reports whether a release is opted in: the ops listener shows only those.
+	// Nil allows every one.
+	Allows func(rollback.Key) bool
 	// Board is what the status page shows; an empty one if nil.
 	Board Board
 	// Mode is the policy's; the page says so if backout only observes.
@@ -57,6 +61,10 @@ func New(o Options) (*Server, error) {
 	if o.Problems == nil {
 		o.Problems = func() []string { return nil }
 	}
+	if o.Allows == nil {
+		o.Allows = func(rollback.Key) bool { return true }
+	}
+	o.Reader = newSharedReader(newRecordReader(o.Reader, o.Allows))
 	w := &webhook{
 		config: o.Config, receiver: o.Receiver, metrics: newMetrics(o.Registry), refused: &refused{log: o.Log},
 		reading: make(chan struct{}, maxReading), decoding: make(chan struct{}, maxDecoding), log: o.Log,
@@ -78,7 +86,7 @@ func New(o Options) (*Server, error) {
 	hooks.POST("/api/v1/alerts", w.authenticate, w.enter, w.serveAlerts)
 	reads := newRouter(o.Log)
 	(&ops{
-		reader: newSharedReader(o.Reader), board: o.Board, gatherer: o.Registry, ready: o.Ready, problems: o.Problems, log: o.Log,
+		reader: o.Reader, board: o.Board, gatherer: o.Registry, ready: &sharedCheck{check: o.Ready}, problems: o.Problems, log: o.Log,
 	}).register(reads)
 	pages, err := newPages(o)
 	if err != nil {

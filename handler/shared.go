@@ -26,7 +26,7 @@ type sharedReader struct {
 	current *recordList
 }
 
-// recordList is one list of all records; done is closed once it has been read.
+// recordList is one list of records; done is closed once it has been read.
 type recordList struct {
 	done    chan struct{}
 	records []rollback.Record

@@ -155,7 +155,7 @@ func (s *service) connectEngine() error {
 
 func (s *service) connectServer() (err error) {
 	s.server, err = handler.New(handler.Options{
-		Config: s.config.HTTP, Receiver: s.engine, Reader: s.records, Board: s.board, Mode: s.config.Policy.Mode,
+		Config: s.config.HTTP, Receiver: s.engine, Reader: s.records, Allows: s.config.Policy.Allows, Board: s.board, Mode: s.config.Policy.Mode,
 		Ready: s.ready, Problems: s.problems, Registry: s.registry, Log: s.log,
 	})
 	return err
