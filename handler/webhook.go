@@ -82,9 +82,9 @@ func senderOf(c *gin.Context) *rollback.Sender {
 	return sender
 }
 
-// enter waits for room to read a webhook, and answers 503 before a byte of the body is
-// read if there is none for a while: Alertmanager then posts it again, which it would not
-// after a 429.
+// enter waits for room to read a webhook. Without room for a while it answers 503, before a
+// byte of the body is read: Alertmanager then posts it again, which it would not after a
+// 429.
 func (w *webhook) enter(c *gin.Context) {
 	full := time.NewTimer(roomTimeout)
 	defer full.Stop()

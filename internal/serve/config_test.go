@@ -67,14 +67,14 @@ func TestNoConfigurationForgetsAuthentication(t *testing.T) {
 
 func TestVariablesSetTheConfiguration(t *testing.T) {
 	got, err := load(t, map[string]string{
-		"BACKOUT_TOKENS": "*:/run/token",
-		"BACKOUT_RELEASES":   "canary-demo/*, shop/web ,shop/api",
-		"BACKOUT_MODE":       "observe",
-		"BACKOUT_CLUSTER":    "blue",
-		"BACKOUT_SETTLE":     "90s",
-		"BACKOUT_LOG_LEVEL":  "debug",
-		"BACKOUT_LISTEN":     "127.0.0.1:8081",
-		"RELEASES":           "other/*",
+		"BACKOUT_TOKENS":    "*:/run/token",
+		"BACKOUT_RELEASES":  "canary-demo/*, shop/web ,shop/api",
+		"BACKOUT_MODE":      "observe",
+		"BACKOUT_CLUSTER":   "blue",
+		"BACKOUT_SETTLE":    "90s",
+		"BACKOUT_LOG_LEVEL": "debug",
+		"BACKOUT_LISTEN":    "127.0.0.1:8081",
+		"RELEASES":          "other/*",
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -8,6 +8,7 @@
 //	run.go          Run: everything from the environment to the end of the process
 //	serve.go        listens, works and drains
 //	apirequests.go  counts the requests to the API server
+//	apiresponses.go bounds its responses
 //
 // It knows every package of backout but cli.
 package serve

@@ -52,7 +52,7 @@ type service struct {
 func newService(c config, in Cluster, log *slog.Logger) (*service, error) {
 	registry := newRegistry()
 	as := accounts{own: in.Namespace, names: c.TargetAccounts}
-	in.Config = as.impersonate(newAPIRequests(registry).count(in.Config))
+	in.Config = as.impersonate(boundResponses(newAPIRequests(registry).count(in.Config)))
 	client, err := kubernetes.NewForConfig(helm.Typed(in.Config))
 	if err != nil {
 		return nil, fmt.Errorf("make a Kubernetes client: %w", err)

@@ -51,7 +51,7 @@ func TestAWeightThatHelmWritesDoesNotEndAHold(t *testing.T) {
 	}, upgradeInFlight)
 }
 
-// What a revision that cannot be read runs is unknown: it could be the suspect's content.
+// A revision that cannot be read may have the suspect's content.
 func TestARevisionThatCannotBeReadDoesNotEndAHold(t *testing.T) {
 	simulate(t, func(t *testing.T, c *cluster, e *engine.Engine) {
 		startHold(t, c, e)

@@ -24,8 +24,8 @@ import (
 // 256 MiB.
 const maxTaken = 32 << 20
 
-// TestBombs: a Secret that decodes to far more than it has costs little, and is told
-// apart from one that does not exist.
+// TestBombs: a Secret that decodes to far more than it has costs little, and is
+// not taken for one that does not exist.
 func TestBombs(t *testing.T) {
 	for name, packed := range bombs(t) {
 		t.Run(name, func(t *testing.T) {

@@ -47,7 +47,7 @@ const requestTimeout = 30 * time.Second
 type Options struct {
 	// Config reaches the API server; New copies it and does not change it.
 	Config *rest.Config
-	// Registerer gets the package's metrics; nil if there is none.
+	// Registerer gets the package's metrics; with nil they are not registered.
 	Registerer prometheus.Registerer
 	// Log is slog.Default if nil. Helm's own lines are logged at level debug.
 	Log *slog.Logger

@@ -156,8 +156,8 @@ func stripMetadata(o any) (any, error) {
 // is a claim.
 const maxKept = 128
 
-// only returns those of the values that have one of the keys and are not too long; nil if
-// there is none.
+// only returns those of the values that have one of the keys and are not too long; nil
+// without such a value.
 func only(values map[string]string, keys ...string) map[string]string {
 	var kept map[string]string
 	for _, key := range keys {

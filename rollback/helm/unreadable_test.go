@@ -31,7 +31,7 @@ func (c *cluster) bomb(t *testing.T, number int) {
 	c.replaceData(number, base64.StdEncoding.EncodeToString([]byte(packed)))
 }
 
-// TestUnreadableRevisionsStayInTheHistory: a revision beyond the bounds is told and
+// TestUnreadableRevisionsStayInTheHistory: a revision beyond the bounds is logged and
 // counted once, and is neither read again nor the target of a rollback.
 func TestUnreadableRevisionsStayInTheHistory(t *testing.T) {
 	c := newCluster(t)
@@ -96,16 +96,5 @@ func (c *cluster) replaceData(number int, data string) {
 	defer c.mu.Unlock()
 	o := c.objects["secrets/"+secretName(number)]
 	_ = unstructured.SetNestedField(o.Object, data, "data", "release")
-	c.put("secrets/"+secretName(number), o)
-}
-
-// relabel changes only the label for the status of a revision.
-func (c *cluster) relabel(number int, status string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	o := c.objects["secrets/"+secretName(number)]
-	labels := o.GetLabels()
-	labels["status"] = status
-	o.SetLabels(labels)
 	c.put("secrets/"+secretName(number), o)
 }

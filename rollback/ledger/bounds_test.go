@@ -135,7 +135,7 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Add(recordHead + "signals: []\ndecisions: []\n")
 	f.Add(recordHead + "signals: [null]\nshed: {}\nhold: null\nnotified: {slack: null}\nowner: []\n")
-	f.Add(recordHead + legacySignals + ": [{by: x}]\ntold: {slack: {lines: [1, accused/x]}}\ngrounds: 1\nhold: []\n") // words:api told accused
+	f.Add(recordHead + legacySignals + ": [{by: x}]\ngrounds: 1\nhold: []\nraise: {}\nweights: [1]\n")
 	f.Add("a: &a [*a]\n")
 	f.Add("\x00\xff---\n...")
 	f.Fuzz(func(t *testing.T, text string) {

@@ -48,7 +48,7 @@ type Options struct {
 	// Summary returns a record in one line, which is stored next to it for readers of
 	// the ConfigMap; nil stores none.
 	Summary func(r *rollback.Record) string
-	// Registerer gets the metrics of a Ledger; nil if there is none.
+	// Registerer gets the metrics of a Ledger; with nil they are not registered.
 	Registerer prometheus.Registerer
 	// Log is slog.Default if nil.
 	Log *slog.Logger
