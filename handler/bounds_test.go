@@ -33,6 +33,7 @@ func alertOf(labels int) string {
 func bombPayloads() map[string]string {
 	return map[string]string{
 		"empty alerts":                       payloadOf("[{}" + strings.Repeat(",{}", 340_000) + "]"),
+		"an alert too many":                  payloadOf("[{}" + strings.Repeat(",{}", maxAlerts) + "]"),
 		"alerts that are null":               payloadOf("[null" + strings.Repeat(",null", 200_000) + "]"),
 		"alerts that are lists":              payloadOf("[[]" + strings.Repeat(",[]", 340_000) + "]"),
 		"alerts under two names":             payloadOf("[{}"+strings.Repeat(",{}", maxAlerts/2)+`],"Alerts":[{}`+strings.Repeat(",{}", maxAlerts/2)) + "]}",
