@@ -65,6 +65,12 @@ func (r *Record) LeftAtZero() bool {
 	return r.Hold == nil || !r.Hold.Active() && r.Shed.Started.After(r.Hold.Ended)
 }
 
+// ShedUndone reports whether backout took the record's only shed back, because Prometheus
+// does not confirm the alert: the record has a hold that no operator ended, and no shed.
+func (r *Record) ShedUndone() bool {
+	return r.Hold != nil && !r.Hold.Ended.IsZero() && !r.Hold.Lifted && r.Shed == nil
+}
+
 // RepeatVerdict returns the verdict about alerts that led to no new decision.
 func (r *Record) RepeatVerdict() Verdict {
 	if r.Claimed() {

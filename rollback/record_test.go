@@ -72,11 +72,15 @@ func TestContentIsKnownBadOnceItsRollbackBegan(t *testing.T) {
 		{Content: "failed", Rollback: &rollback.Step{Started: rollbacktest.Now(), Failed: true}},
 		{Content: "only shed", Shed: started},
 		{Content: "only observed"},
+		{Content: "held", Shed: started, Hold: &rollback.Hold{Since: rollbacktest.Now()}},
+		{Content: "hold ended by other content", Shed: started, Hold: &rollback.Hold{Since: rollbacktest.Now(), Ended: rollbacktest.Now()}},
+		{Content: "hold lifted by an operator", Shed: started, Hold: &rollback.Hold{Since: rollbacktest.Now(), Ended: rollbacktest.Now(), Lifted: true}},
+		{Content: "shed undone", Hold: &rollback.Hold{Since: rollbacktest.Now(), Ended: rollbacktest.Now()}},
 		{Content: "", Rollback: started},
 	})
-	want := map[string]bool{"rolled back": true, "started": true, "failed": true}
+	want := map[string]bool{"rolled back": true, "started": true, "failed": true, "held": true, "hold ended by other content": true}
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("content is known bad once its rollback was started (-want +got):\n%s", diff)
+		t.Errorf("content is known bad once its rollback was started, or while it was held and no operator or denial ended that (-want +got):\n%s", diff)
 	}
 }
 

@@ -24,6 +24,9 @@ func TestAShedIsUndoneWhenPrometheusDeniesTheAlert(t *testing.T) {
 		if r := c.shopRecord(2); c.weight != "20" || c.rollbacks != 0 || r.Closed.IsZero() {
 			t.Errorf("weight %s, %d rollbacks, %s; want the weight restored", c.weight, c.rollbacks, report.Summary(&r))
 		}
+		if bad := rollback.KnownBad([]rollback.Record{c.shopRecord(2)}); len(bad) != 0 {
+			t.Errorf("known bad: %v; an alert that Prometheus denied makes nothing known bad", bad)
+		}
 		c.change(func() { c.answers = answers(rollback.AnswerFiring) })
 		later := alert("rollback")
 		later.Fingerprint = "e9"

@@ -177,9 +177,8 @@ func holdDecision(r *rollback.Record) rollback.Decision {
 // shedUndone reports whether the canary got its weight back because Prometheus denied
 // the alert, or has it with the level observe.
 func shedUndone(r *rollback.Record) bool {
-	ended := r.Hold != nil && !r.Hold.Ended.IsZero() && !r.Hold.Lifted && r.Shed == nil
 	v := r.Decision().Verdict
-	return ended && (v == rollback.Unconfirmed || v == rollback.Observe)
+	return r.ShedUndone() && (v == rollback.Unconfirmed || v == rollback.Observe)
 }
 
 // atZero reports whether the shed has set the canary's weight to zero.
