@@ -3,6 +3,7 @@ package rollback_test
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -40,7 +41,7 @@ func newShell(t testing.TB) shell {
 
 func (s shell) program(t testing.TB, name, script string) {
 	t.Helper()
-	if err := os.WriteFile(filepath.Join(s.path, name), []byte("#!/bin/sh\n"+script), 0o700); err != nil { //nolint:gosec // it is a program
+	if err := os.WriteFile(filepath.Join(s.path, name), []byte("#!/bin/sh\n"+script), 0o700); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -52,8 +53,8 @@ func (s shell) run(t testing.TB, line string) [][]string {
 	if err := os.WriteFile(s.words, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c := exec.CommandContext(t.Context(), "/bin/sh", "-c", line) //nolint:gosec // the test is about this
-	c.Env, c.Dir = []string{"PATH=" + s.path, "HOME=/root/home"}, s.directory
+	c := exec.CommandContext(t.Context(), "/bin/sh", "-c", line)
+	c.Env, c.Dir = []string{"PATH=" + s.path, "HOME=/home/operator"}, s.directory
 	printed, err := c.CombinedOutput()
 	if err != nil || len(printed) > 0 {
 		t.Errorf("a shell reads the line as backout means it: %q gives %v, %s", line, err, printed)
@@ -142,9 +143,7 @@ func splitJoins(words []string) func(func([]string) bool) {
 func owners(k rollback.Key, name, namespace, gate string) []rollback.Owner {
 	metadata := func(extra rollback.Object) rollback.Object {
 		m := rollback.Object{"name": "web", "namespace": namespace}
-		for key, value := range extra {
-			m[key] = value
-		}
+		maps.Copy(m, extra)
 		return rollback.Object{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": m}
 	}
 	createdBy := func(apiVersion, kind string) rollback.Object {

@@ -22,6 +22,7 @@
 //	record.go        a Record is what backout stores about one suspect revision
 //	  record_signals.go  its signals, a bounded number of episodes
 //	  record_steps.go    how far its steps are
+//	  record_text.go     how a stored one is read, and shown, without trust in its texts
 //	step.go          one action on the cluster, with its attempts
 //	hold.go          the weight stays zero although nothing is rolled back
 //	weight.go        the canary's share on one route
@@ -36,6 +37,8 @@
 //	manifest.go      the objects of a revision, and the canary's workloads among them
 //	routing.go       the canary's live traffic
 //	command.go       commands for operators
+//	  command_forms.go   every form that one can have, and which names
+//	  command_words.go   quoting for a shell, and back
 //	text.go          texts without control characters, of bounded length
 //	ports.go         the interfaces to Helm, the routers, Prometheus, the ledger and the notifier
 //	dryrun.go        what the engine would do about an alert now

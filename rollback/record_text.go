@@ -55,23 +55,23 @@ func printable[T any](value T) T {
 
 // makePrintable clips every text in v, in place of which it copies what v points to.
 func makePrintable(v reflect.Value) {
-	switch v.Kind() {
-	case reflect.String:
+	switch kind := v.Kind(); {
+	case kind == reflect.String:
 		v.SetString(Clip(v.String(), maxRecordText))
-	case reflect.Struct:
+	case kind == reflect.Struct:
 		for i := range v.NumField() {
 			if v.Type().Field(i).IsExported() { // times and commands have no others
 				makePrintable(v.Field(i))
 			}
 		}
-	case reflect.Pointer:
+	case kind == reflect.Pointer:
 		if !v.IsNil() {
 			c := reflect.New(v.Type().Elem())
 			c.Elem().Set(v.Elem())
 			makePrintable(c.Elem())
 			v.Set(c)
 		}
-	case reflect.Slice:
+	case kind == reflect.Slice:
 		if !v.IsNil() {
 			c := reflect.MakeSlice(v.Type(), v.Len(), v.Len())
 			reflect.Copy(c, v)
@@ -80,7 +80,7 @@ func makePrintable(v reflect.Value) {
 			}
 			v.Set(c)
 		}
-	case reflect.Map:
+	case kind == reflect.Map:
 		makePrintableMap(v)
 	default: // numbers and truth values
 	}

@@ -50,25 +50,25 @@ func Poison(r rollback.Record, text string) rollback.Record {
 }
 
 func poison(v reflect.Value, text string) {
-	switch v.Kind() {
-	case reflect.String:
+	switch kind := v.Kind(); {
+	case kind == reflect.String:
 		if v.Type() == reflect.TypeFor[string]() {
 			v.SetString(v.String() + text)
 		}
-	case reflect.Struct:
+	case kind == reflect.Struct:
 		for field, value := range v.Fields() {
 			if field.IsExported() {
 				poison(value, text)
 			}
 		}
-	case reflect.Pointer:
+	case kind == reflect.Pointer:
 		if !v.IsNil() {
 			c := reflect.New(v.Type().Elem())
 			c.Elem().Set(v.Elem())
 			poison(c.Elem(), text)
 			v.Set(c)
 		}
-	case reflect.Slice:
+	case kind == reflect.Slice:
 		c := reflect.MakeSlice(v.Type(), v.Len(), v.Len())
 		reflect.Copy(c, v)
 		for i := range c.Len() {
