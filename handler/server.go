@@ -40,18 +40,8 @@ type Options struct {
 	Log *slog.Logger
 }
 
-// Server is the webhook listener and the ops listener.
-type Server struct {
-	webhook, ops *http.Server
-	log          *slog.Logger
-}
-
-// New returns a server that does not listen yet. It reads the token and the certificates
-// once; if one cannot be used, its error names the file.
-func New(o Options) (*Server, error) {
-	if err := o.Config.Validate(); err != nil {
-		return nil, err
-	}
+// setDefaults replaces the optional parts that are missing.
+func (o *Options) setDefaults() {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
@@ -64,6 +54,21 @@ func New(o Options) (*Server, error) {
 	if o.Allows == nil {
 		o.Allows = func(rollback.Key) bool { return true }
 	}
+}
+
+// Server is the webhook listener and the ops listener.
+type Server struct {
+	webhook, ops *http.Server
+	log          *slog.Logger
+}
+
+// New returns a server that does not listen yet. It reads the token and the certificates
+// once; if one cannot be used, its error names the file.
+func New(o Options) (*Server, error) {
+	if err := o.Config.Validate(); err != nil {
+		return nil, err
+	}
+	o.setDefaults()
 	o.Reader = newSharedReader(newRecordReader(o.Reader, o.Allows))
 	w := &webhook{
 		config: o.Config, receiver: o.Receiver, metrics: newMetrics(o.Registry), refused: &refused{log: o.Log},

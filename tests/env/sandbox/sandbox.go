@@ -53,9 +53,10 @@ type Sandbox struct {
 	layout      Layout
 	credentials credentials
 	control     control.Client
-	inner       *inner      // of Open
-	lease       *kept.Lease // of Take
-	apiServer   string      // its address on the host
+	inner       *inner       // of Open
+	lease       *kept.Lease  // of Take
+	end         func() error // remove of Open, giveBack of Take
+	apiServer   string       // its address on the host
 	forwards    forwards
 
 	progress func(string)
@@ -94,10 +95,11 @@ func Open(ctx context.Context, o Options) (*Sandbox, error) {
 		return nil, err
 	}
 	s := &Sandbox{layout: layout, credentials: keys, control: control.Client{Socket: layout.Socket()}, progress: o.Progress}
+	s.end = s.remove
 	ctx, cancel := context.WithTimeoutCause(ctx, startLimit, fmt.Errorf("it was not ready after %s", startLimit))
 	defer cancel()
 	if err := s.start(ctx, o); err != nil {
-		return nil, errors.Join(s.openError(err), s.Close()) //nolint:contextcheck // it also closes when ctx has ended
+		return nil, errors.Join(s.openError(err), s.Close())
 	}
 	return s, nil
 }
@@ -146,18 +148,20 @@ func (s *Sandbox) start(ctx context.Context, o Options) error {
 func (s *Sandbox) Close() error {
 	s.closing.Do(func() {
 		s.forwards.close()
-		if s.lease != nil {
-			s.closed = s.giveBack()
-			return
-		}
-		if s.inner != nil {
-			s.inner.end()
-		}
-		if err := os.RemoveAll(s.layout.Dir); err != nil {
-			s.closed = fmt.Errorf("remove the sandbox's directory: %w", err)
-		}
+		s.closed = s.end()
 	})
 	return s.closed
+}
+
+// remove ends everything inside, and removes the directory.
+func (s *Sandbox) remove() error {
+	if s.inner != nil {
+		s.inner.end()
+	}
+	if err := os.RemoveAll(s.layout.Dir); err != nil {
+		return fmt.Errorf("remove the sandbox's directory: %w", err)
+	}
+	return nil
 }
 
 // Done is closed when the control plane has ended, by Close or by itself.

@@ -33,8 +33,9 @@ func Take(ctx context.Context, test string, o Options) (*Sandbox, error) {
 	}
 	layout := Layout{Dir: offer.Dir}
 	s := &Sandbox{layout: layout, lease: lease, control: control.Client{Socket: layout.Socket()}, progress: o.Progress}
+	s.end = s.giveBack
 	if err := s.moveIn(ctx, settings); err != nil {
-		err = errors.Join(err, s.Close()) //nolint:contextcheck // it also closes when ctx has ended
+		err = errors.Join(err, s.Close())
 		return nil, fmt.Errorf("use the kept sandbox: %w", err)
 	}
 	return s, nil

@@ -57,7 +57,7 @@ func (s *Stage) Backout(ctx context.Context, number int, env map[string]string) 
 		"KUBECONFIG":         s.Sandbox.InnerKubeconfig(),
 		"BACKOUT_LISTEN":     webhookAddress(number),
 		"BACKOUT_OPS_LISTEN": opsAddress(number),
-		"BACKOUT_TOKENS": "*:" + tokenFile,
+		"BACKOUT_TOKENS":     "*:" + tokenFile,
 		"BACKOUT_RELEASES":   Namespace + "/*",
 		"BACKOUT_LOG_FORMAT": "text",
 		// Verified at once: most stories end there.
