@@ -11,8 +11,8 @@ import (
 
 var testFunction = regexp.MustCompile(`^func (Test\w+)\(`)
 
-// TestSafetyNamesWhatExists checks that every file and every test in safety.md exists, so that the
-// page changes with the code. A name may end in *; after a slash it is a file of
+// TestSafetyNamesWhatExists checks that every file and every test in safety.md and security.md exists,
+// so that the pages change with the code. A name may end in *; after a slash it is a file of
 // rollback/testdata/decide.
 func TestSafetyNamesWhatExists(t *testing.T) {
 	tests := make(map[string]bool)
@@ -23,11 +23,11 @@ func TestSafetyNamesWhatExists(t *testing.T) {
 			}
 		}
 	}
-	for _, f := range files(t, func(name string) bool { return name == "docs/safety.md" }) {
+	for _, f := range files(t, func(name string) bool { return name == "docs/safety.md" || name == "docs/security.md" }) {
 		for i, line := range f.lines {
 			for _, span := range codeSpan.FindAllStringSubmatch(line, -1) {
 				if missing := missing(span[1], tests); missing != "" {
-					t.Errorf("docs/safety.md:%d: %s does not exist", i+1, missing)
+					t.Errorf("%s:%d: %s does not exist", f.name, i+1, missing)
 				}
 			}
 		}
