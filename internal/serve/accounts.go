@@ -79,17 +79,12 @@ func (t impersonation) RoundTrip(q *http.Request) (*http.Response, error) {
 // WrappedRoundTripper lets client-go close idle connections.
 func (t impersonation) WrappedRoundTripper() http.RoundTripper { return t.next }
 
-// target returns the namespace of a request's path, without those of backout's own objects:
-// its Lease, and the ConfigMap that pauses everything.
+// target returns the namespace of a request's path; "" for backout's own Lease.
 func (t impersonation) target(path string) string {
 	_, rest, found := strings.Cut(path, "/namespaces/")
-	namespace, object, _ := strings.Cut(rest, "/")
-	switch {
-	case !found, strings.Contains(path, "/apis/coordination.k8s.io/"):
+	namespace, _, _ := strings.Cut(rest, "/")
+	if !found || strings.Contains(path, "/apis/coordination.k8s.io/") {
 		return ""
-	case namespace == t.own && object == "configmaps/backout.v1":
-		return ""
-	default:
-		return namespace
 	}
+	return namespace
 }

@@ -29,7 +29,7 @@ func TestRequestsAreSentAsTheTargetsAccount(t *testing.T) {
 		{"/apis/apps/v1", "", ""},
 		{"/version", "", ""},
 		{"/apis/coordination.k8s.io/v1/namespaces/backout/leases/backout", "", ""},
-		{"/api/v1/namespaces/backout/configmaps/backout.v1", "", ""},
+		{"/api/v1/namespaces/backout/configmaps/backout.v1", "", own},
 		{"/api/v1/namespaces/backout/configmaps", "", own},
 		{"/api/v1/namespaces/backout/configmaps/backout.v1.shop.v3", "", own},
 	} {

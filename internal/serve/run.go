@@ -20,10 +20,18 @@ func Run(ctx context.Context, env envconfig.Lookuper, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	s, err := newService(c, in, newLogger(c.Log, out))
+	log := newLogger(c.Log, out)
+	others, unmarked := markTargets(ctx, in, accounts{own: in.Namespace, names: c.TargetAccounts}, c.Policy.Namespaces())
+	if unmarked != nil {
+		log.ErrorContext(ctx, "the targets are not marked yet as served by this backout", "error", unmarked)
+	}
+	others.log(ctx, log)
+	others.leaveOut(&c)
+	s, err := newService(c, in, log)
 	if err != nil {
 		return err
 	}
+	s.elsewhere, s.unmarked = others, unmarked != nil
 	return s.serve(ctx)
 }
 

@@ -111,6 +111,9 @@ func (s *service) lead(ctx context.Context) error {
 	case <-ctx.Done():
 		return nil
 	}
+	if err := s.markTargets(ctx); err != nil {
+		return err
+	}
 	return s.lease.Run(ctx, func(ctx context.Context) {
 		s.engine.StartLeading()
 		<-ctx.Done()

@@ -27,11 +27,15 @@ type service struct {
 	config   config
 	cluster  Cluster
 	accounts accounts
-	client   kubernetes.Interface
-	replica  string
-	registry *prometheus.Registry
-	board    *report.Board
-	log      *slog.Logger
+	// elsewhere are the targets that other installations serve. unmarked says that it was
+	// not possible to find out about all of them yet.
+	elsewhere elsewhere
+	unmarked  bool
+	client    kubernetes.Interface
+	replica   string
+	registry  *prometheus.Registry
+	board     *report.Board
+	log       *slog.Logger
 
 	lease    *ledger.Lease
 	records  *ledger.Ledger
@@ -173,10 +177,11 @@ func (s *service) ready(ctx context.Context) error {
 
 // problems returns what backout cannot do although it is ready.
 func (s *service) problems() []string {
-	if s.prometheus == nil {
-		return nil
+	all := s.elsewhere.problems()
+	if s.prometheus != nil {
+		all = append(all, s.prometheus.Problems()...)
 	}
-	return s.prometheus.Problems()
+	return all
 }
 
 // replicaName names this process in the Lease and in Events. In a cluster it is the

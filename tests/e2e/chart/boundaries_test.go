@@ -52,7 +52,7 @@ func TestATargetsEditorStaysInItsNamespace(t *testing.T) {
 	t.Parallel()
 	c := open(t)
 	c.define(t, operatorKinds()...)
-	c.appoint(t, []string{own, "shop", "payments"}, "monitoring.coreos.com")
+	c.appoint(t, []string{own, "shop", "payments", "elsewhere"}, "monitoring.coreos.com")
 	c.bindEditor(t)
 	c.upgrade(t, "payments", "ledger", []string{"\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\ndata: {owner: ledger}"})
 	c.install(t, "--set", "targets[0].namespace=shop,targets[0].releases={*},targets[1].namespace=payments,targets[1].releases={*},config.mode=act",
@@ -98,6 +98,16 @@ func TestATargetsEditorStaysInItsNamespace(t *testing.T) {
 		r := c.await(t, "shop", "backout.v1.theirs.v2", func(r rollback.Record) bool { return len(r.Signals) > 0 })
 		if r.Signals[0].Sender != "token of shop" {
 			t.Errorf("the record says that the alert came from %q", r.Signals[0].Sender)
+		}
+	})
+	t.Run("a second installation leaves the target alone", func(t *testing.T) {
+		second, err := c.Backout(limited(t), 0, map[string]string{"BACKOUT_RELEASES": "shop/*,elsewhere/*"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		const want = "degraded: namespace shop is served by the backout in namespace backout,"
+		if _, text, err := second.Get(limited(t), "/readyz"); err != nil || !strings.Contains(text, want) || strings.Contains(text, "elsewhere") {
+			t.Errorf("/readyz of the second installation says %q, %v; want %q", text, err, want)
 		}
 	})
 	t.Run("the editor cannot become the account", func(t *testing.T) {

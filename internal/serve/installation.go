@@ -1,0 +1,101 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/upcommerce/backout/rollback/helm"
+	"github.com/upcommerce/backout/rollback/ledger"
+)
+
+// serveLimit bounds the requests that mark the targets at the start.
+const serveLimit = 3 * time.Second
+
+// maxMarks is how many namespaces are marked at a time.
+const maxMarks = 8
+
+// errServedElsewhere ends the process if it finds out later that another installation
+// serves one of its targets: the next one leaves that target out from its start.
+var errServedElsewhere = errors.New("start again without the targets of other installations")
+
+// elsewhere are the targets' namespaces that other installations serve: installations by
+// namespace.
+type elsewhere map[string]string
+
+// markTargets marks the targets' namespaces as served by this installation, and returns
+// those that another one serves. Its error is about those that could not be marked.
+func markTargets(ctx context.Context, in Cluster, as accounts, namespaces []string) (elsewhere, error) {
+	ctx, cancel := context.WithTimeout(ctx, serveLimit)
+	defer cancel()
+	client, err := kubernetes.NewForConfig(helm.Typed(as.impersonate(in.Config)))
+	if err != nil {
+		return nil, fmt.Errorf("make a Kubernetes client: %w", err)
+	}
+	marks := ledger.New(ledger.Options{Client: client, Own: in.Namespace})
+	serving, errs := make([]string, len(namespaces)), make([]error, len(namespaces))
+	var group errgroup.Group
+	group.SetLimit(maxMarks)
+	for i, namespace := range namespaces {
+		group.Go(func() error {
+			serving[i], errs[i] = marks.Serve(ctx, namespace)
+			return nil
+		})
+	}
+	_ = group.Wait()
+	others := make(elsewhere)
+	for i, namespace := range namespaces {
+		if serving[i] != "" && serving[i] != in.Namespace {
+			others[namespace] = serving[i]
+		}
+	}
+	return others, errors.Join(errs...)
+}
+
+// markTargets marks the targets that the start could not mark.
+func (s *service) markTargets(ctx context.Context) error {
+	if !s.unmarked {
+		return nil
+	}
+	others, err := markTargets(ctx, s.cluster, s.accounts, s.config.Policy.Namespaces())
+	if err != nil {
+		s.log.ErrorContext(ctx, "targets are not marked as served by this backout; another installation may serve them, too", "error", err)
+	}
+	others.log(ctx, s.log)
+	if len(others) > 0 {
+		return errServedElsewhere
+	}
+	return nil
+}
+
+// leaveOut removes the releases of the namespaces from the configuration.
+func (e elsewhere) leaveOut(c *config) {
+	c.Policy.Releases = slices.DeleteFunc(slices.Clone(c.Policy.Releases), func(entry string) bool {
+		namespace, _, _ := strings.Cut(entry, "/")
+		return e[namespace] != ""
+	})
+}
+
+// problems says for each namespace why backout does nothing there.
+func (e elsewhere) problems() []string {
+	var all []string
+	for namespace, installation := range e {
+		all = append(all, fmt.Sprintf("namespace %s is served by the backout in namespace %s, so this one leaves its releases alone; if that one is gone, "+
+			"run kubectl annotate configmap %s -n %s backout.dev/installation- and restart backout", namespace, installation, ledger.PausesName, namespace))
+	}
+	slices.Sort(all)
+	return all
+}
+
+func (e elsewhere) log(ctx context.Context, log *slog.Logger) {
+	for _, p := range e.problems() {
+		log.ErrorContext(ctx, "a target is left out", "reason", p)
+	}
+}
