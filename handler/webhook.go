@@ -41,7 +41,7 @@ const (
 	maxReading  = 16
 	maxDecoding = 4
 	// roomTimeout is how long a webhook waits for others.
-	roomTimeout = time.Second
+	roomTimeout = 3 * time.Second
 )
 
 // problem is the body of an answer that is not 2xx: what is wrong, and how to fix it.
