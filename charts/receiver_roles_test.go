@@ -69,7 +69,8 @@ func TestReceiverRightsAreThoseOfTheTable(t *testing.T) {
 		{
 			"Role shop/backout-rollback", "In each target's namespace, unless `rollback: false`: the additional rights of Helm's rollback",
 			"These go to the target's account, too. With them it can do what an editor of the namespace can: run any image under any service account " +
-				"of the namespace, overwrite any Secret, and delete what `rbac.kinds` names. It can do nothing in another namespace, and nothing cluster-scoped.",
+				"of the namespace, overwrite any Secret, and delete what `rbac.kinds` names. No Role gives it a right in another namespace, or a cluster-scoped one. " +
+				"Rights that you bind to all service accounts of backout's namespace (the group system:serviceaccounts:NAMESPACE) are its own, too.",
 		},
 	} {
 		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n| kind | verbs |\n|---|---|\n", role.title, role.amounts)

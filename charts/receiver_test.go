@@ -318,6 +318,8 @@ func TestReceiverTokensNameTheirNamespaces(t *testing.T) {
 			"*:/etc/backout/token/token,canary-demo:/etc/backout/token/token.monitoring,other:/etc/backout/token/token.monitoring", true,
 			map[string]string{"monitoring": "backout-token"},
 		},
+		{two + ",auth.existingSecrets.other=theirs", "*:/etc/backout/token/token,other:/etc/backout/token-other/token", false, nil},
+		{two + ",auth.existingSecrets=null", "*:/etc/backout/token/token", false, nil},
 		{two + ",alertmanagerConfig.namespace=backout", "*:/etc/backout/token/token", true, map[string]string{"backout": "backout-token"}},
 	} {
 		receive := receiver{set: tt.set}
@@ -446,6 +448,7 @@ func TestReceiverRefusesBadValues(t *testing.T) {
 		{"env.HTTPS_PROXY=x", "HTTPS_PROXY"},
 		{"env.BACKOUT_X=1", "/env/BACKOUT_X"},
 		{"auth.type=basic", "/auth/type"},
+		{"auth.existingSecrets.shpo=theirs", "existingSecrets names namespace shpo"},
 		{"tls.clientCA.secretName=a", "/tls/secretName"},
 		{"image.digest=abc", "/image/digest"},
 		{"rules.preset=haproxy", "/rules/preset"},

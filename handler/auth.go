@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/upcommerce/backout/rollback"
 )
@@ -40,7 +41,35 @@ type token struct {
 // bearer checks the Authorization header against tokens from files.
 type bearer struct {
 	tokens []token
-	log    *slog.Logger
+	// unreadable has the errors that were logged.
+	unreadable lastErrors
+	log        *slog.Logger
+}
+
+// lastErrors has the last error about each file. It is safe for concurrent use; its zero
+// value is empty.
+type lastErrors struct {
+	mu     sync.Mutex
+	byPath map[string]string
+}
+
+// changed reports whether err is an error, and another one than the last about the file.
+// Every request reads the files, also one without a token.
+func (l *lastErrors) changed(path string, err error) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err == nil {
+		delete(l.byPath, path)
+		return false
+	}
+	if l.byPath[path] == err.Error() {
+		return false
+	}
+	if l.byPath == nil {
+		l.byPath = make(map[string]string)
+	}
+	l.byPath[path] = err.Error()
+	return true
 }
 
 // newBearer reads the tokens: files by namespace. Namespaces may share a file.
@@ -69,7 +98,7 @@ func (b *bearer) sender(r *http.Request) *rollback.Sender {
 	var namespaces []string
 	for _, t := range b.tokens {
 		want, err := t.file.get()
-		if err != nil {
+		if b.unreadable.changed(t.file.path, err) {
 			b.log.ErrorContext(r.Context(), "token file not readable; the last token stays valid", "error", err)
 		}
 		if subtle.ConstantTimeCompare(got[:], want[:]) == 1 {

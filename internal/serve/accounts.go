@@ -83,7 +83,7 @@ func (t impersonation) WrappedRoundTripper() http.RoundTripper { return t.next }
 func (t impersonation) target(path string) string {
 	_, rest, found := strings.Cut(path, "/namespaces/")
 	namespace, _, _ := strings.Cut(rest, "/")
-	if !found || strings.Contains(path, "/apis/coordination.k8s.io/") {
+	if !found || namespace == t.own && strings.Contains(path, "/apis/coordination.k8s.io/") {
 		return ""
 	}
 	return namespace

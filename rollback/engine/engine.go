@@ -159,6 +159,14 @@ func (e *Engine) sweep(ctx context.Context) {
 	}
 }
 
+// earlier returns the earlier of two times.
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
 // OnRecord takes every record that any replica stores: the leader goes on with it, every
 // replica counts it for a storm, and the notifier and the board get it.
 // It never blocks.
@@ -168,8 +176,10 @@ func (e *Engine) OnRecord(r rollback.Record) {
 	}
 	e.board.SetRecord(r)
 	last, counting := r.LastReceived()
-	if !counting.IsZero() && r.Decision().Verdict.Suspects() {
-		e.storms.note(r.Key, counting)
+	// Another client may have written it: it cannot be about a release that is not opted in,
+	// nor of the future.
+	if !counting.IsZero() && r.Decision().Verdict.Suspects() && e.policy.Allows(r.Key) {
+		e.storms.note(r.Key, earlier(counting, time.Now()))
 	}
 	e.storms.correct(r.Key, last, counting)
 	// A record that was closed just now may exceed the number that is kept.

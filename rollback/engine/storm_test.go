@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -132,4 +133,37 @@ func TestAStormIsOverWhenPrometheusDeniesItsAlerts(t *testing.T) {
 			t.Errorf("%d rollbacks soon after Prometheus denied the others, want 1: the storm is over", rollbacks)
 		}
 	}, func(c *cluster) { c.answers = answers(rollback.AnswerFiring) })
+}
+
+// A client that may write ConfigMaps can write records, too: of releases that are not opted
+// in, and of any time. Neither makes a storm that never ends.
+func TestForgedRecordsMakeNoEndlessStorm(t *testing.T) {
+	for name, forge := range map[string]func(i int) (rollback.Key, time.Time){
+		"not opted in": func(i int) (rollback.Key, time.Time) {
+			return rollback.Key{Namespace: "kube-system", Release: fmt.Sprintf("forged-%d", i)}, time.Now()
+		},
+		"of the future": func(i int) (rollback.Key, time.Time) {
+			return rollback.Key{Namespace: "canary-demo", Release: fmt.Sprintf("forged-%d", i)}, time.Now().AddDate(50, 0, 0)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			simulate(t, func(t *testing.T, c *cluster, e *engine.Engine) {
+				for i := range 6 {
+					k, at := forge(i)
+					e.OnRecord(rollback.Record{
+						Key: k, Revision: 1, UID: "forged", Opened: at, Decisions: []rollback.Decision{{Verdict: rollback.Act}},
+						Signals: []rollback.Signal{{Level: rollback.LevelRollback, Received: at}},
+					})
+				}
+				if name == "of the future" {
+					wait(time.Hour)
+				}
+				deliver(t, e, alert("rollback"))
+				wait(time.Minute)
+				if c.rollbacks != 1 {
+					t.Errorf("%d rollbacks beside the forged records, want 1", c.rollbacks)
+				}
+			})
+		})
+	}
 }

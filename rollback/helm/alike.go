@@ -67,10 +67,10 @@ func namesRevision(value any, names []string) bool {
 	return slices.Contains(names, text) || isTime(text)
 }
 
-// namesOf returns the texts that name a revision: its number, and the versions of its
-// chart.
+// namesOf returns the texts that name a revision: its number, the versions of its chart,
+// and the tags of its images.
 func namesOf(r *release.Release) []string {
-	names := []string{strconv.Itoa(r.Version)}
+	names := append([]string{strconv.Itoa(r.Version)}, imageTags(r)...)
 	if r.Chart == nil || r.Chart.Metadata == nil {
 		return names
 	}
@@ -83,6 +83,23 @@ func namesOf(r *release.Release) []string {
 		names = append(names, version, label, "v"+version, m.Name+"-"+version, m.Name+"-"+label)
 	}
 	return names
+}
+
+// imageTags returns the tags of the images that a revision's workloads run.
+func imageTags(r *release.Release) []string {
+	all, err := decodeManifest(r.Manifest)
+	if err != nil {
+		return nil
+	}
+	var tags []string
+	for _, w := range workloadsOf(r.Namespace, all) {
+		for _, c := range slices.Concat(w.pod.Spec.InitContainers, w.pod.Spec.Containers) {
+			if t := tag(c.Image); t != "" {
+				tags = append(tags, t)
+			}
+		}
+	}
+	return tags
 }
 
 // isTime reports whether the text is a date or a time, or the seconds, milliseconds or

@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/cli-runtime/pkg/resource"
+	"k8s.io/client-go/rest"
 
 	"github.com/upcommerce/backout/rollback"
 )
@@ -86,12 +87,23 @@ func (c *Client) confine(ctx context.Context, k rollback.Key, s sides) (confinem
 			Kind: rollback.DangerForeign, What: fmt.Sprintf("the rollback would %s %s, which %s", what, name, why),
 		})
 	}
+	refuse := func(info *resource.Info, what string) {
+		mu.Lock()
+		defer mu.Unlock()
+		found.foreign[objectID(info)] = true
+		found.dangers = append(found.dangers, rollback.Danger{Kind: rollback.DangerForeign, What: what})
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(maxMetadataReads)
 	visit := func(all kube.ResourceList, hook bool) {
 		for _, info := range all {
 			if why := outside(k, info); why != "" {
 				note(info, why, hook)
+				continue
+			}
+			// A name such as ../../payments/secrets/db would lead a request elsewhere.
+			if bad := rest.IsValidPathSegmentName(info.Name); len(bad) > 0 {
+				refuse(info, fmt.Sprintf("no %s can have the name %q", info.Mapping.GroupVersionKind.Kind, rollback.Clip(info.Name, rollback.MaxName)))
 				continue
 			}
 			group.Go(func() error {
@@ -141,6 +153,9 @@ func outside(k rollback.Key, info *resource.Info) string {
 // no live object, or none that backout may read, or if it has no such mark: Helm's own
 // objects from before Helm 3.2 have none.
 func (c *Client) ofAnotherRelease(ctx context.Context, k rollback.Key, info *resource.Info) (string, error) {
+	if info.Name == "" {
+		return "", nil // the API server makes the name of a new object
+	}
 	live, err := c.metadata.Resource(info.Mapping.Resource).Namespace(info.Namespace).Get(ctx, info.Name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) || apierrors.IsForbidden(err) {
 		return "", nil
@@ -166,13 +181,15 @@ func objectID(info *resource.Info) string {
 	return info.Mapping.GroupVersionKind.GroupKind().String() + "/" + info.Namespace + "/" + info.Name
 }
 
-// rollbackHooks builds the hooks of a revision that a rollback to it runs.
+// rollbackHooks builds the hooks of a revision that a rollback to it runs. Their logs are
+// not read: Helm would look for them in a namespace that the hook itself names.
 func (c *Client) rollbackHooks(objects *kube.Client, target *release.Release) (kube.ResourceList, error) {
 	var all kube.ResourceList
 	for _, h := range target.Hooks {
 		if !slices.Contains(h.Events, release.HookPreRollback) && !slices.Contains(h.Events, release.HookPostRollback) {
 			continue
 		}
+		h.OutputLogPolicies = nil
 		built, err := c.build(objects, h.Manifest)
 		if err != nil {
 			return nil, fmt.Errorf("build the hook %s: %w", h.Name, err)

@@ -81,6 +81,9 @@ func TestNothingIsWrittenOutsideTheRelease(t *testing.T) {
 		"another release's object that only the suspect declares": {
 			suspect: configMap("name: extra", "old"), live: configMap(ofOthers, "new"), words: []string{"delete ConfigMap extra"},
 		},
+		"a name that leads elsewhere": {
+			target: configMap("name: ../../payments/secrets/db", "x"), words: []string{"no ConfigMap can have the name", "payments/secrets/db"},
+		},
 		"a hook outside of the namespace": {
 			hook: configMap("name: extra, namespace: payments", "x"), words: []string{"run the hook ConfigMap payments/extra"},
 		},
@@ -119,6 +122,8 @@ func TestNothingIsWrittenOutsideTheRelease(t *testing.T) {
 // the rollback goes on.
 func TestForeignObjectsThatStayTheSameAreLeftOut(t *testing.T) {
 	const named = "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: extra, labels: {helm.sh/chart: %s}, annotations: {revision: %q, at: %q}}\n"
+	const elsewhere = "---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: extra, namespace: payments}\n" +
+		"spec: {template: {metadata: {labels: {app: x, helm.sh/chart: %s}}, spec: {containers: [{name: x, image: x}]}}}\n"
 	ofOthers := "name: extra, annotations: {meta.helm.sh/release-name: ledger, meta.helm.sh/release-namespace: payments}"
 	for what, c := range map[string]struct{ suspect, target, live string }{
 		"another namespace's object": {
@@ -126,6 +131,12 @@ func TestForeignObjectsThatStayTheSameAreLeftOut(t *testing.T) {
 		},
 		"a cluster-scoped object that names the revision": {
 			suspect: fmt.Sprintf(named, "web-1.5.0", "5", "2026-01-02T03:04:05Z"), target: fmt.Sprintf(named, "web-1.4.0", "4", "2025-12-31T00:00:00Z"),
+		},
+		"a cluster-scoped object that names the images": {
+			suspect: fmt.Sprintf(named, "web-1.5.0", "v3", "5"), target: fmt.Sprintf(named, "web-1.4.0", "v2", "4"),
+		},
+		"another namespace's workload of another chart version": {
+			suspect: fmt.Sprintf(elsewhere, "web-1.5.0"), target: fmt.Sprintf(elsewhere, "web-1.4.0"),
 		},
 		"another release's object": {
 			suspect: configMap("name: extra", "same"), target: configMap("name: extra", "same"), live: configMap(ofOthers, "other"),
@@ -146,7 +157,7 @@ func TestForeignObjectsThatStayTheSameAreLeftOut(t *testing.T) {
 			if slices.ContainsFunc(cl.writes, func(w string) bool { return strings.HasSuffix(w, "/extra") }) {
 				t.Errorf("the object is left alone: got %v", cl.writes)
 			}
-			if n := cl.reads["configmaps/extra"] + cl.reads["namespaces/extra"]; n != 0 {
+			if n := cl.reads["configmaps/extra"] + cl.reads["namespaces/extra"] + cl.reads["deployments/extra"]; n != 0 {
 				t.Errorf("Helm does not see the object: it was read %d times", n)
 			}
 			if o := cl.objects["deployments/web-canary"]; version(o) != "v2" {

@@ -91,8 +91,8 @@ func stableDangers(k rollback.Key, suspect, target rollback.Manifest) []rollback
 	}
 	var found []rollback.Danger
 	for _, w := range current {
-		if w.Canary {
-			continue
+		if w.Canary || w.Namespace != k.Namespace {
+			continue // a rollback writes no workload of another namespace
 		}
 		name := title(k, w.Kind, w.Namespace, w.Name)
 		next, stays := targets[w.id]

@@ -26,7 +26,7 @@ func (c *Client) Manifest(ctx context.Context, k rollback.Key, revision int) (ro
 	if err != nil {
 		return nil, fmt.Errorf("read revision %d of %s: %w", revision, k, err)
 	}
-	end, err := c.decoding.begin(ctx, int64(len(stored.Manifest)))
+	end, err := c.decoding.begin(ctx, manifestWeight*int64(len(stored.Manifest)))
 	if err != nil {
 		return nil, fmt.Errorf("decode the manifest of %s revision %d: %w", k, revision, err)
 	}

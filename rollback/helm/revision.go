@@ -55,7 +55,7 @@ func (c *Client) unreadable(ctx context.Context, k rollback.Key, rev rollback.Re
 // decode completes rev by what the stored revision says and declares, and returns the
 // manifest if it can be decoded. A panic becomes errCorrupt.
 func (c *Client) decode(ctx context.Context, k rollback.Key, rev rollback.Revision, stored *release.Release) (_ rollback.Revision, declared rollback.Manifest, err error) {
-	end, err := c.decoding.begin(ctx, int64(len(stored.Manifest)))
+	end, err := c.decoding.begin(ctx, manifestWeight*int64(len(stored.Manifest)))
 	if err != nil {
 		return rev, nil, err
 	}

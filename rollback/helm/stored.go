@@ -22,6 +22,10 @@ const releaseKey = "release"
 // to some times its size, and each node of its manifest up to two hundred bytes.
 const maxDecoding = 8 << 20
 
+// manifestWeight is how much more a byte of a manifest counts: two of them can be a node,
+// which takes hundreds of bytes. A manifest of a megabyte is decoded alone.
+const manifestWeight = 8
+
 // decoding limits how much is decoded at a time. It is safe for concurrent use.
 type decoding struct{ room *semaphore.Weighted }
 

@@ -33,7 +33,9 @@ func (l *Ledger) Serve(ctx context.Context, namespace string) (installation stri
 	return installation, nil
 }
 
-func changedMeanwhile(err error) bool { return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) }
+func changedMeanwhile(err error) bool {
+	return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err)
+}
 
 func (l *Ledger) serveOnce(ctx context.Context, namespace string) (string, error) {
 	maps := l.client.CoreV1().ConfigMaps(namespace)

@@ -111,7 +111,8 @@ const (
 )
 
 func (l *Ledger) listRelease(ctx context.Context, k rollback.Key, version string) ([]rollback.Record, error) {
-	records, err := l.list(ctx, k.Namespace, metav1.ListOptions{LabelSelector: recordSelector + "=" + k.Release, ResourceVersion: version})
+	left := maxListed
+	records, err := l.list(ctx, k.Namespace, metav1.ListOptions{LabelSelector: recordSelector + "=" + k.Release, ResourceVersion: version}, &left)
 	if err != nil {
 		return nil, fmt.Errorf("read the records of %s: %w", k, err)
 	}
@@ -157,8 +158,9 @@ func (l *Ledger) Open(ctx context.Context) ([]rollback.Key, error) {
 func (l *Ledger) listAll(ctx context.Context, selector string) ([]rollback.Record, error) {
 	var all []rollback.Record
 	var errs []error
+	left := maxListed
 	for _, namespace := range l.namespaces {
-		records, err := l.list(ctx, namespace, metav1.ListOptions{LabelSelector: selector})
+		records, err := l.list(ctx, namespace, metav1.ListOptions{LabelSelector: selector}, &left)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("read the records in namespace %s: %w", namespace, err))
 		}
@@ -173,28 +175,26 @@ func (l *Ledger) listAll(ctx context.Context, selector string) ([]rollback.Recor
 const (
 	// listPage is how many records one request lists, unless they come from the API
 	// server's cache, which has no pages.
-	listPage = 50
-	// maxListed bounds the text of the records of a list, in bytes.
+	listPage = 20
+	// maxListed bounds the text of the records that one call returns, in bytes.
 	maxListed = 32 << 20
 )
 
 // list returns the records that can be read, together with an error for each that
-// cannot, and for those beyond the bound.
-func (l *Ledger) list(ctx context.Context, namespace string, o metav1.ListOptions) ([]rollback.Record, error) {
+// cannot, and for those beyond the bound: left is how much text they may still have.
+func (l *Ledger) list(ctx context.Context, namespace string, o metav1.ListOptions, left *int) ([]rollback.Record, error) {
 	if o.ResourceVersion == newestVersion {
 		o.Limit = listPage
 	}
 	var records []rollback.Record
 	var errs []error
-	size := 0
 	for {
 		list, err := l.client.CoreV1().ConfigMaps(namespace).List(ctx, o)
 		if err != nil {
 			return records, errors.Join(append(errs, err)...)
 		}
 		for i := range list.Items {
-			size += len(list.Items[i].Data[recordKey])
-			if size > maxListed {
+			if *left -= len(list.Items[i].Data[recordKey]); *left < 0 {
 				return records, errors.Join(append(errs, fmt.Errorf("%w: the records have more than %d MiB; the others are left out", errTooLarge, maxListed>>20))...)
 			}
 			r, err := decode(&list.Items[i])

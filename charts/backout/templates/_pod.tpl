@@ -52,8 +52,9 @@
 {{- if eq .Values.auth.type "bearer" -}}
 {{- $_ := set $secrets "token" (include "backout.tokenSecret" .) -}}
 {{- range include "backout.tokenNamespaces" . | fromJsonArray -}}
-{{- if hasKey $.Values.auth.existingSecrets . -}}
-{{- $_ := set $secrets (printf "token-%s" .) (get $.Values.auth.existingSecrets .) -}}
+{{- $existing := include "backout.existingSecrets" $ | fromJson -}}
+{{- if hasKey $existing . -}}
+{{- $_ := set $secrets (printf "token-%s" .) (get $existing .) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

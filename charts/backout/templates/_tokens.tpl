@@ -3,11 +3,21 @@ Tokens. The one in backout's own namespace is for alerts about every target; eac
 targets that it routes: that of its namespace or, with alertmanagerConfig.namespace, all.
 */}}
 
-{{/* The namespaces of AlertmanagerConfigs that have tokens of their own, as a JSON list. */}}
+{{/* auth.existingSecrets as JSON. Values that helm reuses from an earlier version of the chart lack it. */}}
+{{- define "backout.existingSecrets" -}}
+{{- .Values.auth.existingSecrets | default dict | toJson -}}
+{{- end -}}
+
+{{/* The namespaces that have tokens of their own, as a JSON list: those of AlertmanagerConfigs, and those that existingSecrets names. */}}
 {{- define "backout.tokenNamespaces" -}}
+{{- $existing := include "backout.existingSecrets" . | fromJson -}}
+{{- $routed := include "backout.routedNamespaces" . | fromJsonArray -}}
 {{- $own := list -}}
-{{- range include "backout.routedNamespaces" . | fromJsonArray -}}
-{{- if or (hasKey $.Values.auth.existingSecrets .) (and (ne . $.Release.Namespace) (not $.Values.auth.existingSecret)) -}}
+{{- range concat $routed (keys $existing | sortAlpha) | uniq -}}
+{{- if not (or (has . $routed) (has . (include "backout.namespaces" $ | fromJsonArray))) -}}
+{{- fail (printf "auth.existingSecrets names namespace %s, which is neither that of a target nor that of an AlertmanagerConfig" .) -}}
+{{- end -}}
+{{- if or (hasKey $existing .) (and (ne . $.Release.Namespace) (not $.Values.auth.existingSecret)) -}}
 {{- $own = append $own . -}}
 {{- end -}}
 {{- end -}}
@@ -18,7 +28,7 @@ targets that it routes: that of its namespace or, with alertmanagerConfig.namesp
 {{- define "backout.generatedTokens" -}}
 {{- $generated := list -}}
 {{- range include "backout.tokenNamespaces" . | fromJsonArray -}}
-{{- if not (hasKey $.Values.auth.existingSecrets .) -}}
+{{- if not (hasKey (include "backout.existingSecrets" $ | fromJson) .) -}}
 {{- $generated = append $generated . -}}
 {{- end -}}
 {{- end -}}
@@ -32,7 +42,7 @@ targets that it routes: that of its namespace or, with alertmanagerConfig.namesp
 
 {{/* The Secret with the token that the AlertmanagerConfig of a namespace presents. It is in that namespace. */}}
 {{- define "backout.routeSecret" -}}
-{{ get .root.Values.auth.existingSecrets .namespace | default (include "backout.tokenSecret" .root) }}
+{{ get (include "backout.existingSecrets" .root | fromJson) .namespace | default (include "backout.tokenSecret" .root) }}
 {{- end -}}
 
 {{/* BACKOUT_TOKENS: a file for each namespace of a target, and the one for every target. */}}
@@ -41,11 +51,11 @@ targets that it routes: that of its namespace or, with alertmanagerConfig.namesp
 {{- $files := list (printf "*:/etc/backout/token/%s" .Values.auth.key) -}}
 {{- range $routed := include "backout.tokenNamespaces" . | fromJsonArray -}}
 {{- $file := printf "/etc/backout/token/%s" (include "backout.tokenKey" (dict "root" $root "namespace" $routed)) -}}
-{{- if hasKey $root.Values.auth.existingSecrets $routed -}}
+{{- if hasKey (include "backout.existingSecrets" $root | fromJson) $routed -}}
 {{- $file = printf "/etc/backout/token-%s/%s" $routed $root.Values.auth.key -}}
 {{- end -}}
 {{- $spoken := list $routed -}}
-{{- if $root.Values.alertmanagerConfig.namespace -}}
+{{- if eq $routed (toString $root.Values.alertmanagerConfig.namespace) -}}
 {{- $spoken = include "backout.namespaces" $root | fromJsonArray -}}
 {{- end -}}
 {{- range $spoken -}}
