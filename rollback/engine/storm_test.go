@@ -161,7 +161,7 @@ func TestForgedRecordsMakeNoEndlessStorm(t *testing.T) {
 				deliver(t, e, alert("rollback"))
 				wait(time.Minute)
 				if c.rollbacks != 1 {
-					t.Errorf("%d rollbacks beside the forged records, want 1", c.rollbacks)
+					t.Errorf("%d rollbacks, in spite of the forged records,, want 1", c.rollbacks)
 				}
 			})
 		})
