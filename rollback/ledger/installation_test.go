@@ -1,7 +1,6 @@
 package ledger_test
 
 import (
-	"context"
 	"sync"
 	"testing"
 
@@ -45,7 +44,7 @@ func TestTwoInstallationsThatStartTogetherAgree(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range got {
 		all.Go(func() {
-			got[i], _ = ledger.New(ledger.Options{Client: client, Own: string(rune('a' + i))}).Serve(context.Background(), "shop")
+			got[i], _ = ledger.New(ledger.Options{Client: client, Own: string(rune('a' + i))}).Serve(t.Context(), "shop")
 		})
 	}
 	all.Wait()
