@@ -15,7 +15,7 @@ import (
 // that mostly wait, or need little of a processor.
 func order() []string {
 	return []string{
-		"e2e/rules", "e2e/demo", "e2e/guide", "e2e/upcommerce", "e2e/prom", "e2e/ledger", "e2e/router", "e2e/chart", "e2e/helm",
+		"e2e/rules", "e2e/guide", "e2e/prom", "e2e/ledger", "e2e/upcommerce", "e2e/router", "e2e/chart", "e2e/helm", "e2e/demo",
 		"e2e/scenarios", "e2e/sandbox", "e2e/traffic", "chaos",
 	}
 }
