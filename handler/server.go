@@ -12,6 +12,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/upcommerce/backout/rollback"
 	"github.com/upcommerce/backout/rollback/report"
@@ -72,7 +73,7 @@ func New(o Options) (*Server, error) {
 	o.Reader = newSharedReader(newRecordReader(o.Reader, o.Allows))
 	w := &webhook{
 		config: o.Config, receiver: o.Receiver, metrics: newMetrics(o.Registry), refused: &refused{log: o.Log},
-		reading: make(chan struct{}, maxReading), decoding: make(chan struct{}, maxDecoding), log: o.Log,
+		reading: semaphore.NewWeighted(maxReading), decoding: make(chan struct{}, maxDecoding), log: o.Log,
 	}
 	if o.Config.Auth == AuthBearer {
 		var err error

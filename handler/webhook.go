@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/upcommerce/backout/rollback"
 )
@@ -29,16 +30,19 @@ type webhook struct {
 	bearer  *bearer
 	metrics *metrics
 	refused *refused
-	// reading has room for the webhooks that are read and stored at a time, decoding for
-	// those that are decoded.
-	reading, decoding chan struct{}
-	log               *slog.Logger
+	// reading has room for the bytes of the webhooks that are read and stored at a time,
+	// decoding for those that are decoded.
+	reading  *semaphore.Weighted
+	decoding chan struct{}
+	log      *slog.Logger
 }
 
-// Bounds of the webhooks in progress. One takes up to 6 MiB of memory, and while it is
-// decoded some more.
+// Bounds of the webhooks in progress. One takes up to six times its size of memory, and
+// while it is decoded some more.
 const (
-	maxReading  = 16
+	// maxReading bounds the bytes of all bodies. A body counts as minReading at least.
+	maxReading  = 16 << 20
+	minReading  = 64 << 10
 	maxDecoding = 4
 	// roomTimeout is how long a webhook waits for others.
 	roomTimeout = 3 * time.Second
@@ -86,18 +90,23 @@ func senderOf(c *gin.Context) *rollback.Sender {
 // byte of the body is read: Alertmanager then posts it again, which it would not after a
 // 429.
 func (w *webhook) enter(c *gin.Context) {
-	full := time.NewTimer(roomTimeout)
-	defer full.Stop()
-	select {
-	case w.reading <- struct{}{}:
-		defer func() { <-w.reading }()
+	size := c.Request.ContentLength
+	if size < 0 || size > w.config.MaxBody {
+		size = w.config.MaxBody
+	}
+	size = min(max(size, minReading), maxReading)
+	ctx, cancel := context.WithTimeout(c.Request.Context(), roomTimeout)
+	defer cancel()
+	switch err := w.reading.Acquire(ctx, size); {
+	case err == nil:
+		defer w.reading.Release(size)
 		c.Next()
-	case <-full.C:
+	case c.Request.Context().Err() == nil:
 		c.Header("Retry-After", "1")
 		w.refused.refuse(c, http.StatusServiceUnavailable, problem{
 			"too many webhooks at once", "post it again; if that is frequent, group alerts by release and look for a sender that floods backout",
 		}, nil)
-	case <-c.Request.Context().Done():
+	default:
 		c.Abort()
 	}
 }
