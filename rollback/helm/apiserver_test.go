@@ -33,6 +33,8 @@ type apiServer struct {
 	reads map[string]int
 	// paths are the paths under which objects were last read whole, by resource/name.
 	paths map[string]string
+	// users are the impersonated users of the last write of each object, by resource/name.
+	users map[string]string
 	// lists counts the lists that were answered.
 	lists int
 	// events are sent to watches; nil ends a watch at once.
@@ -49,7 +51,7 @@ type apiServer struct {
 
 func newAPIServer(t *testing.T) (*apiServer, *rest.Config) {
 	t.Helper()
-	s := &apiServer{objects: make(map[string]*unstructured.Unstructured), reads: make(map[string]int), paths: make(map[string]string)}
+	s := &apiServer{objects: make(map[string]*unstructured.Unstructured), reads: make(map[string]int), paths: make(map[string]string), users: make(map[string]string)}
 	server := httptest.NewServer(s)
 	t.Cleanup(server.Close)
 	return s, &rest.Config{Host: server.URL, QPS: -1, ContentConfig: rest.ContentConfig{ContentType: "application/json"}}
@@ -100,6 +102,7 @@ func (s *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if r.Method != http.MethodGet {
+		s.users[object] = r.Header.Get("Impersonate-User")
 		s.write(w, r, resource, object)
 		return
 	}

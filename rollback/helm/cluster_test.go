@@ -101,7 +101,7 @@ func newCluster(t *testing.T) *cluster {
 	t.Helper()
 	server, config := newAPIServer(t)
 	fence := &fence{}
-	client, err := helm.New(helm.Options{Config: config, Log: slog.New(slog.DiscardHandler), Fence: fence.call})
+	client, err := helm.New(helm.Options{Config: config, Log: slog.New(slog.DiscardHandler), Fence: fence.call, User: func(namespace string) string { return "account-of-" + namespace }})
 	if err != nil {
 		t.Fatal(err)
 	}

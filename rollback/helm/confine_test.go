@@ -172,3 +172,16 @@ func version(o *unstructured.Unstructured) string {
 	text, _, _ := unstructured.NestedString(o.Object, "spec", "template", "metadata", "labels", "app.kubernetes.io/version")
 	return text
 }
+
+// A rollback writes the release's objects as the account of its namespace.
+func TestARollbackIsSentAsTheAccountOfItsNamespace(t *testing.T) {
+	c := newCluster(t)
+	if _, err := c.RollBack(t.Context(), c.plan(t, 2)); err != nil {
+		t.Fatal(err)
+	}
+	for _, object := range []string{"configmaps/web-canary", "deployments/web-canary"} {
+		if got := c.users[object]; got != "account-of-shop" {
+			t.Errorf("%s was written as %q, want account-of-shop", object, got)
+		}
+	}
+}
