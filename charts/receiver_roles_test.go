@@ -58,8 +58,10 @@ func TestReceiverRightsAreThoseOfTheTable(t *testing.T) {
 	for _, role := range []struct{ key, title, amounts string }{
 		{
 			"Role backout/backout", "In its own namespace",
-			"backout itself elects a leader, reads whether everything is paused, and works in a target as the service account of that target. It can become " +
-				"no other account.",
+			"backout itself elects a leader, reads whether everything is paused, makes and reads the keys that sign its records, and works in a target as the " +
+				"service account of that target. It can become no other account. `create` on secrets cannot be limited to a name: a Secret of type " +
+				"kubernetes.io/service-account-token would hold a token of any account of this namespace, so give the namespace no other accounts with more rights. " +
+				"If you make the Secret `backout-record-keys` yourself, you can take that right away.",
 		},
 		{
 			"Role shop/backout-shed", "In each target's namespace: to decide, to record, and to take a canary out of rotation",

@@ -21,24 +21,28 @@ type Assessment struct {
 	// levelNote says that the alert fires in Prometheus with a weaker level than that of
 	// the signal; "" if it does not. It begins with a semicolon.
 	levelNote string
-	// operator is the one who gave the order; "" for an alert.
-	operator string
 	// recheckAt is when the assessment may change without a new alert; zero if it does not.
 	recheckAt time.Time
 }
 
-// strongest assesses every signal by itself and returns the assessment that allows most.
-// If one that still waits requests more, backout decides again at its recheckAt.
+// strongest assesses every alert by itself and returns the assessment that allows most. If
+// one that still waits requests more, backout decides again at its recheckAt. The orders of
+// operators do not count: the command that gives one also carries it out.
 func (c Case) strongest() Assessment {
 	best := Assessment{Verdict: Stale, reason: "no alert is about this revision any longer"}
 	var waiting Assessment
+	found := false
 	for i, s := range c.Signals {
+		if s.Operator != "" {
+			c.trace("order "+s.Alert, "ordered by %s", s.Operator)
+			continue
+		}
 		a := c.Assess(s)
 		if i < maxTracedSignals {
 			c.traceSignal(s, a)
 		}
-		if i == 0 || a.rank() > best.rank() {
-			best = a
+		if !found || a.rank() > best.rank() {
+			best, found = a, true
 		}
 		if a.Verdict != Act && !a.recheckAt.IsZero() && a.level.rank() > waiting.level.rank() {
 			waiting = a
@@ -59,7 +63,7 @@ func (c Case) traceSignal(s Signal, a Assessment) {
 	if why == "" {
 		why = c.attribution(s)
 	}
-	if a.Verdict != Unknown && a.Verdict != Unconfirmed && s.Operator == "" {
+	if a.Verdict != Unknown && a.Verdict != Unconfirmed {
 		why += "; " + s.PrometheusSays()
 	}
 	c.trace("alert "+cmp.Or(s.Alert, s.Fingerprint), "level %s; %s: %s%s", s.Level, a.Verdict, why, a.versionNote)
@@ -101,7 +105,7 @@ func (c Case) Assess(s Signal) Assessment {
 	if s.Denied() {
 		return Assessment{Verdict: Unconfirmed, reason: s.denial()}
 	}
-	a := Assessment{Verdict: Act, level: s.EffectiveLevel(), operator: s.Operator}
+	a := Assessment{Verdict: Act, level: s.EffectiveLevel()}
 	if s.Confirmation != nil && s.Confirmation.Level == a.level && s.Level != a.level {
 		a.levelNote = fmt.Sprintf("; backout received it with the level %s, but it fires in Prometheus with the level %s: the weaker one counts", s.Level, a.level)
 	}

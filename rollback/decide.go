@@ -35,6 +35,10 @@ func (c Case) decide() Decision {
 	}
 	a := c.strongest()
 	if a.Verdict != Act && a.Verdict != Unknown {
+		if d, ok := c.decidedByOperator(a); ok {
+			c.trace("hold", "%s", d.Reason)
+			return d
+		}
 		return Decision{Verdict: a.Verdict, Reason: a.reason + a.notes(), RecheckAt: a.recheckAt, Waits: !a.recheckAt.IsZero()}
 	}
 	c.trace("storm", "other releases with alerts within %s: %d; with this one, %d make a storm", c.Policy.StormWindow, c.Storm.Others, c.Policy.StormReleases)
@@ -64,6 +68,18 @@ func (c Case) decidedByHold() (Decision, bool) {
 	d := r.Decision()
 	began := r.Shed.Tried() || r.Hold.Active()
 	return d, d.Hold && (d.Verdict != Act && began || len(r.Signals) == 0)
+}
+
+// decidedByOperator returns the decision of the operator who ordered the hold of the
+// revision, and whether there is one: it stays in force while no alert asks for more.
+func (c Case) decidedByOperator(a Assessment) (Decision, bool) {
+	r := c.record()
+	d := r.Decision()
+	if d.Operator == "" || r.Hold != nil && !r.Hold.Active() {
+		return Decision{}, false
+	}
+	d.RecheckAt, d.Waits = a.recheckAt, !a.recheckAt.IsZero()
+	return d, true
 }
 
 // stormy reports whether so many releases have signals that no step may start. Steps

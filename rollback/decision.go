@@ -9,6 +9,8 @@ import (
 // Decision is the result of Decide, with its time.
 type Decision struct {
 	Verdict Verdict `json:"verdict"`
+	// Operator is the one whose command wrote the decision; "" for a decision of backout.
+	Operator string `json:"operator,omitempty"`
 	// Reason is one sentence for operators.
 	Reason string `json:"reason"`
 	// Shed and Rollback are the steps to take.

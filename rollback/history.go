@@ -93,6 +93,16 @@ func (h History) Named(number int) (Revision, bool) {
 	return h[i], true
 }
 
+// WithoutLeftovers returns the history without the newest revisions that an interrupted
+// rollback of the suspect revision, by its UID, has left behind pending or failed: what runs
+// is still the suspect.
+func (h History) WithoutLeftovers(suspect string) History {
+	for len(h) > 1 && h[0].Claim == suspect && suspect != "" && (h[0].Status.Pending() || h[0].Status == StatusFailed) {
+		h = h[1:]
+	}
+	return h
+}
+
 // HelmDescription returns the description that Helm gives a revision made by rolling
 // back to the target.
 func HelmDescription(target int) string { return fmt.Sprintf("Rollback to %d", target) }

@@ -22,7 +22,7 @@ func (c Case) limit(a Assessment) Decision {
 	case a.level == LevelShed:
 		return Decision{
 			Verdict: Act, Shed: true, Hold: true, Command: c.Key.UnholdCommand(),
-			Reason: cmp.Or(a.operator, "the alert") + " asks to hold the canary at zero",
+			Reason: "the alert asks to hold the canary at zero",
 		}
 	case owner.Tool != "":
 		d := c.hold(Managed, fmt.Sprintf("%s (%s) owns the release and would undo a rollback", owner.Tool, owner.Object))

@@ -64,6 +64,11 @@ type Record struct {
 	// Notified is what each channel has sent to the team. No step depends on it.
 	Notified map[string]Notified `json:"notified,omitempty"`
 
+	// Signatures are those of the parts that backout wrote, in any order; see Part.
+	Signatures []string `json:"signatures,omitempty"`
+	// Ignored names the parts that backout removed because it has not signed them.
+	Ignored []string `json:"ignored,omitempty"`
+
 	// Version identifies the stored text that the ledger read. The ledger compares it when
 	// it saves the record; it is not part of the stored text.
 	Version string `json:"-"`
@@ -95,7 +100,7 @@ func (r *Record) Decision() Decision {
 // A decision to shed also starts the step: stored together, they make the shed known even
 // if the process dies between the shed and the next write of the record.
 func (r *Record) Decide(d Decision) bool {
-	if d.Shed && r.Shed == nil {
+	if d.Shed && !r.Shed.Begun() {
 		r.Shed = &Step{Started: d.At}
 	}
 	if len(r.Decisions) > 0 && r.Decision().Same(d) {

@@ -105,12 +105,12 @@ func (r *Record) Confirm(answers map[Episode]Confirmation) bool {
 }
 
 // LastReceived returns when backout last received any signal, and when it last received
-// one that counts: one with a level above observe that Prometheus does not deny. Either is
-// zero if there is no such signal.
+// one that counts: an alert with a level above observe that Prometheus does not deny. Either
+// is zero if there is no such signal.
 func (r *Record) LastReceived() (anySignal, counting time.Time) {
 	for _, s := range r.Signals {
 		anySignal = Later(anySignal, s.Received)
-		if s.EffectiveLevel() != LevelObserve && !s.Denied() {
+		if s.Operator == "" && s.EffectiveLevel() != LevelObserve && !s.Denied() {
 			counting = Later(counting, s.Received)
 		}
 	}

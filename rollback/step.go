@@ -5,6 +5,8 @@ import "time"
 // Step is one action on the cluster. A step that was started is a claim: backout finishes
 // it whatever later alerts say.
 type Step struct {
+	// Operator is the one who took the step with a command of backout; "" for backout itself.
+	Operator string    `json:"operator,omitempty"`
 	Started  time.Time `json:"started"`
 	Done     time.Time `json:"done,omitzero"`
 	Attempts int       `json:"attempts,omitempty"`
@@ -23,6 +25,10 @@ func (s *Step) Finished() bool { return s != nil && (!s.Done.IsZero() || s.Faile
 
 // Tried reports whether the record knows of an attempt at s.
 func (s *Step) Tried() bool { return s != nil && (s.Attempts > 0 || s.Finished()) }
+
+// Begun reports whether backout has claimed s, or an operator's command has taken it. One that
+// a command has only announced is not begun.
+func (s *Step) Begun() bool { return s != nil && (s.Operator == "" || s.Finished()) }
 
 // Succeeded reports whether s was done.
 func (s *Step) Succeeded() bool { return s != nil && !s.Done.IsZero() && !s.Failed }

@@ -33,8 +33,6 @@ func (c Case) target() (Revision, bool) {
 func (c Case) attribution(s Signal) string {
 	newest := c.History.Newest()
 	switch {
-	case s.Operator != "":
-		return "ordered by " + s.Operator
 	case s.Revision == newest.Number:
 		return fmt.Sprintf("it names revision %d", newest.Number)
 	case c.identifies(s.Version):

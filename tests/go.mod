@@ -2,6 +2,8 @@ module github.com/upcommerce/backout/tests
 
 go 1.26.0
 
+toolchain go1.26.10
+
 require (
 	github.com/vishvananda/netlink v1.3.1
 	go.etcd.io/etcd/server/v3 v3.7.0

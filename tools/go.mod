@@ -3,6 +3,8 @@ module github.com/upcommerce/backout/tools
 
 go 1.26.0
 
+toolchain go1.26.10
+
 tool (
 	github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 	github.com/norwoodj/helm-docs/cmd/helm-docs

@@ -26,6 +26,7 @@ type config struct {
 	Lease      ledger.LeaseConfig
 	Log        logConfig
 	Namespace  string `env:"NAMESPACE" desc:"backout's own namespace, with its Lease and the ConfigMap that pauses everything; by default that of the pod or of the kubeconfig."`
+	RecordKeys string `env:"RECORD_KEYS, default=backout-record-keys" desc:"Secret in backout's own namespace with the keys that sign records; its entry current signs, and all are accepted. backout makes it if it does not exist. The chart names it."`
 	// TargetAccounts has a service account by the namespace of a target.
 	TargetAccounts map[string]string `env:"TARGET_ACCOUNTS" desc:"Service accounts in backout's own namespace, as NAMESPACE:ACCOUNT, separated by commas: backout works in the namespace as that account, which has rights there only. One for each namespace of BACKOUT_RELEASES. Empty: backout works as itself everywhere. The chart makes and names them."`
 	Grace          time.Duration     `env:"GRACE, default=25s" desc:"How long backout may take to finish its current work after SIGTERM; keep it below the pod's terminationGracePeriodSeconds."`

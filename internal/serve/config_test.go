@@ -44,8 +44,9 @@ func TestTheDefaultsOfTheConfiguration(t *testing.T) {
 		},
 		Notify: notify.Config{SlackAPIURL: "https://slack.com/api/", Events: true},
 
-		Log:   logConfig{Level: slog.LevelInfo, Format: "json"},
-		Grace: 25 * time.Second,
+		Log:        logConfig{Level: slog.LevelInfo, Format: "json"},
+		RecordKeys: "backout-record-keys",
+		Grace:      25 * time.Second,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("the defaults are those of docs/configuration.md (-want +got):\n%s", diff)

@@ -91,11 +91,12 @@ func (s *service) work(ctx context.Context) error {
 	s.awaitAPIServer(ctx)
 	namespaces, allows := s.config.Policy.Namespaces(), s.config.Policy.Allows
 	var following sync.WaitGroup
-	var errs [5]error
+	var errs [6]error
 	following.Go(func() { errs[0] = s.records.Follow(ctx, s.engine.OnRecord) })
 	following.Go(func() { errs[1] = s.weights.Run(ctx) })
 	following.Go(func() { errs[2] = s.notifier.Run(ctx) })
 	following.Go(func() { errs[3] = s.releases.Follow(ctx, namespaces, allows) })
+	following.Go(func() { errs[5] = s.keys.Run(ctx) })
 	if s.prometheus != nil {
 		following.Go(func() { errs[4] = s.prometheus.Run(ctx) })
 	}
@@ -123,11 +124,15 @@ func (s *service) lead(ctx context.Context) error {
 // retryInterval is the time between two requests to an API server that does not answer.
 const retryInterval = time.Second
 
-// awaitAPIServer returns once the API server has answered. A process that ended instead
-// would only be restarted until then.
+// awaitAPIServer returns once the API server has answered and the keys of records are known. A
+// process that ended instead would only be restarted until then.
 func (s *service) awaitAPIServer(ctx context.Context) {
 	for {
 		err := s.releases.Warm(ctx)
+		hint := "the API server does not answer; is it up, and is it the right one?"
+		if err == nil {
+			err, hint = s.keys.Load(ctx), "records cannot be signed: backout does nothing until they can"
+		}
 		if err == nil {
 			close(s.answered)
 			return
@@ -135,8 +140,7 @@ func (s *service) awaitAPIServer(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		s.log.ErrorContext(ctx, "the API server does not answer; is it up, and is it the right one?",
-			"address", s.cluster.Config.Host, "error", err)
+		s.log.ErrorContext(ctx, hint, "address", s.cluster.Config.Host, "error", err)
 		select {
 		case <-ctx.Done():
 			return

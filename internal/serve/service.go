@@ -38,6 +38,7 @@ type service struct {
 	log       *slog.Logger
 
 	lease    *ledger.Lease
+	keys     *ledger.Keys
 	records  *ledger.Ledger
 	releases *helm.Client
 	router   *traffic.Router
@@ -48,7 +49,7 @@ type service struct {
 	engine     *engine.Engine
 	server     *handler.Server
 
-	// answered is closed once the API server has answered.
+	// answered is closed once the API server has answered, and the keys of records are known.
 	answered chan struct{}
 }
 
@@ -56,7 +57,12 @@ type service struct {
 func newService(c config, in Cluster, log *slog.Logger) (*service, error) {
 	registry := newRegistry()
 	as := accounts{own: in.Namespace, names: c.TargetAccounts}
-	in.Config = as.impersonate(boundResponses(newAPIRequests(registry).count(in.Config)))
+	itself := boundResponses(newAPIRequests(registry).count(in.Config))
+	keys, err := kubernetes.NewForConfig(helm.Typed(itself))
+	if err != nil {
+		return nil, fmt.Errorf("make a Kubernetes client: %w", err)
+	}
+	in.Config = as.impersonate(itself)
 	client, err := kubernetes.NewForConfig(helm.Typed(in.Config))
 	if err != nil {
 		return nil, fmt.Errorf("make a Kubernetes client: %w", err)
@@ -64,6 +70,7 @@ func newService(c config, in Cluster, log *slog.Logger) (*service, error) {
 	s := &service{
 		config: c, cluster: in, accounts: as, client: client, replica: replicaName(), registry: registry,
 		board: report.NewBoard(), log: log, answered: make(chan struct{}),
+		keys: ledger.NewKeys(keys, in.Namespace, c.RecordKeys, log),
 	}
 	registry.MustRegister(report.NewCollector(s.board))
 	for _, connect := range []func() error{
@@ -99,7 +106,7 @@ func newBuildInfo(b version.Build) prometheus.Collector {
 // connectLedger connects the lease and the records.
 func (s *service) connectLedger() (err error) {
 	s.records = ledger.New(ledger.Options{
-		Client: s.client, Namespaces: s.config.Policy.Namespaces(), Own: s.cluster.Namespace,
+		Client: s.client, Namespaces: s.config.Policy.Namespaces(), Own: s.cluster.Namespace, Keys: s.keys,
 		Gone: s.board.DeleteRecord, Summary: report.Summary, Registerer: s.registry, Log: s.log,
 	})
 	s.lease, err = ledger.NewLease(ledger.LeaseOptions{
@@ -171,7 +178,8 @@ func (s *service) ready(ctx context.Context) error {
 	case <-s.answered:
 		return s.client.Discovery().RESTClient().Get().AbsPath("/version").Do(ctx).Error()
 	default:
-		return fmt.Errorf("the API server %s has not answered yet", s.cluster.Config.Host)
+		return fmt.Errorf("the API server %s has not answered yet, or Secret %s/%s has no keys for records; the log says which",
+			s.cluster.Config.Host, s.cluster.Namespace, s.config.RecordKeys)
 	}
 }
 

@@ -1,6 +1,8 @@
 package serve
 
 import (
+	"bytes"
+	"encoding/json"
 	"io"
 	"log/slog"
 	"net/http"
@@ -9,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/rest"
 
 	"github.com/upcommerce/backout/rollback"
@@ -19,6 +22,11 @@ import (
 func TestARecordIsStoredWithItsSummary(t *testing.T) {
 	stored := make(chan string, 1)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		if strings.HasSuffix(q.URL.Path, "/namespaces/backout/secrets/backout-record-keys") {
+			w.Header().Set("Content-Type", "application/json")
+			_ = json.NewEncoder(w).Encode(corev1.Secret{Data: map[string][]byte{"current": bytes.Repeat([]byte("k"), 32)}})
+			return
+		}
 		if q.Method == http.MethodPost {
 			body, _ := io.ReadAll(q.Body)
 			stored <- string(body)
@@ -32,6 +40,9 @@ func TestARecordIsStoredWithItsSummary(t *testing.T) {
 	}
 	s, err := newService(c, Cluster{Config: &rest.Config{Host: server.URL}, Namespace: "backout"}, slog.New(slog.DiscardHandler))
 	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.keys.Load(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	record := rollback.NewRecord(rollback.Key{Namespace: "shop", Release: "web"}, rollback.Revision{Number: 2, UID: "a"}, nil, time.Now())

@@ -90,7 +90,7 @@ func (e *executor) carryHold(ctx context.Context, r rollback.Record, newest roll
 			next = rollback.NewRecord(r.Key, newest, records, now)
 		}
 		d := r.Decision()
-		d.At, d.Hold, d.Shed, d.Waits, d.Rollback = now, true, true, false, false
+		d.At, d.Hold, d.Shed, d.Waits, d.Rollback, d.Target, d.Operator = now, true, true, false, false, 0, ""
 		d.Reason = fmt.Sprintf("revision %d has the content of revision %d, which is held: %s", newest.Number, r.Revision, d.Reason)
 		next.Decide(d)
 		next.Closed = time.Time{}

@@ -29,7 +29,8 @@ func (e *executor) read(ctx context.Context, k rollback.Key, records rollback.Co
 	return b, errors.Join(errs[:]...)
 }
 
-// facts reads what a decision about the record depends on. It returns
+// facts reads what a decision about the record depends on, without the revisions that an
+// interrupted rollback of the record has left behind. It returns
 // ErrUnknownRelease if the release is gone, and ErrRevisionChanged, together with the
 // case, if its newest revision is not the record's.
 func (e *executor) facts(ctx context.Context, r rollback.Record) (rollback.Case, error) {
@@ -37,6 +38,7 @@ func (e *executor) facts(ctx context.Context, r rollback.Record) (rollback.Case,
 	if err != nil {
 		return rollback.Case{}, err
 	}
+	b.history = b.history.WithoutLeftovers(r.UID)
 	now := time.Now().UTC()
 	c := b.facts(e.policy, e.storms.others(r.Key, e.policy, now))
 	c.Now = now

@@ -40,13 +40,10 @@ func (m Manual) Hold(ctx context.Context, k rollback.Key, why string) (rollback.
 	if _, err := m.notRollingBack(ctx, k, "hold"); err != nil {
 		return rollback.Record{}, err
 	}
-	decision := rollback.Decision{
-		Verdict: rollback.Act, Shed: true, Hold: true, At: now, Command: k.UnholdCommand(),
-		Reason: m.Operator + " asks to hold the canary at zero",
-	}
+	decision := rollback.OrderedHold(k, m.Operator, now)
 	r, err := m.update(ctx, k, newest, func(r *rollback.Record) {
 		r.AddSignal(m.signal(now, why))
-		r.Closed, r.Hold, r.Shed = time.Time{}, nil, &rollback.Step{Started: now}
+		r.Closed, r.Hold, r.Shed, r.Weights = time.Time{}, nil, m.ordered(now), nil
 		r.Decide(decision)
 	})
 	if err != nil {
@@ -58,8 +55,9 @@ func (m Manual) Hold(ctx context.Context, k rollback.Key, why string) (rollback.
 	}
 	return m.update(ctx, k, newest, func(r *rollback.Record) {
 		if !r.Shed.Finished() {
-			r.Shed.Finish(time.Now().UTC(), nil, 1)
-			r.Weights = weights
+			// A leader that saw the order before its effect has removed the step.
+			r.Shed = m.ordered(now)
+			r.Shed.Done, r.Weights = time.Now().UTC(), weights
 		}
 		if r.Hold == nil {
 			r.Hold = &rollback.Hold{Since: now}
@@ -68,6 +66,11 @@ func (m Manual) Hold(ctx context.Context, k rollback.Key, why string) (rollback.
 		r.Closed = time.Time{}
 		r.Decide(decision)
 	})
+}
+
+// ordered returns a step of the operator.
+func (m Manual) ordered(now time.Time) *rollback.Step {
+	return &rollback.Step{Operator: rollback.Clip(m.Operator, rollback.MaxName), Started: now}
 }
 
 // notRollingBack returns the release's records, or an error if backout is rolling it

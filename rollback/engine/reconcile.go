@@ -190,6 +190,8 @@ func (rc *reconciler) optOut(ctx context.Context, r rollback.Record) {
 func (rc *reconciler) close(ctx context.Context, r rollback.Record) (progress, error) {
 	d := r.Decision()
 	switch {
+	case r.Shed != nil && !r.Shed.Begun() && time.Since(r.Shed.Started).Abs() < orderLimit:
+		return progress{record: r, again: recheckInterval}, nil
 	case r.Shed != nil && !r.Shed.Tried() && !d.Shed:
 		return rc.resolveClaim(ctx, r)
 	case r.LeftAtZero() && d.Verdict == rollback.Unconfirmed:
@@ -212,6 +214,9 @@ func (rc *reconciler) close(ctx context.Context, r rollback.Record) (progress, e
 	}
 	return progress{record: closed}, err
 }
+
+// orderLimit is how long a command may take for a shed that it has announced in the record.
+const orderLimit = 30 * time.Second
 
 // recheckAfter returns when a waiting decision is taken again. Conditions that may
 // change at any time are checked by the clock.

@@ -9,15 +9,16 @@ import (
 	"github.com/upcommerce/backout/rollback"
 )
 
-// resume goes on with a claimed rollback when the release is no longer at the suspect:
-// this process, or one before it, got as far as writing the next revision.
+// resume goes on with a rollback when the release is no longer at the suspect: this process,
+// or one before it, got as far as writing the next revision.
 func (e *executor) resume(ctx context.Context, r rollback.Record, history rollback.History, p rollback.Plan) (progress, error) {
 	newest := history.Newest()
+	ours := newest.Claim == r.UID && p.Suspect.UID == r.UID
 	switch {
-	case r.Rollback == nil:
+	case r.Rollback == nil && (!ours || newest.Status == rollback.StatusDeployed):
 		stored, err := e.update(ctx, r, func(r *rollback.Record) bool { return r.MoveOn(time.Now().UTC()) })
 		return progress{record: stored}, err
-	case newest.Claim != r.UID || p.Suspect.UID != r.UID:
+	case !ours:
 		return e.overtaken(ctx, r, history)
 	case newest.Status == rollback.StatusDeployed:
 		return e.rolledBack(ctx, r, newest.Number)
@@ -33,10 +34,10 @@ func (e *executor) resume(ctx context.Context, r rollback.Record, history rollba
 		}
 		e.log.WarnContext(ctx, "interrupted rollback marked as failed; trying again", "namespace", r.Namespace, "release", r.Release, "revision", newest.Number)
 		return progress{record: r}, nil
-	case newest.Number-r.Revision >= maxLeftovers:
+	case r.Rollback != nil && newest.Number-r.Revision >= maxLeftovers:
 		return e.rollbackFailed(ctx, r, newest, fmt.Errorf("revision %d is %s, the last of %d attempts", newest.Number, newest.Status, maxLeftovers))
 	default:
-		return e.executeRollback(ctx, r, p)
+		return e.checkedRollback(ctx, r, p)
 	}
 }
 

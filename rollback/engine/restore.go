@@ -114,7 +114,7 @@ func (e *executor) restoreBlockedBy(ctx context.Context, r rollback.Record) (str
 		return "", err
 	}
 	newest := history.Newest()
-	if own, ok := history.Named(r.Revision); newest.Number != r.Made || !ok || own.UID != r.UID {
+	if own, ok := history.Named(r.Revision); newest.Number != r.Made || newest.Claim != r.UID || !ok || own.UID != r.UID {
 		return fmt.Sprintf("the release is at revision %d now; check that its canary has the weight it should have", newest.Number), nil
 	}
 	records, err := e.ledger.Records(ctx, r.Key, rollback.Stored)

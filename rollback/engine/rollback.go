@@ -29,11 +29,58 @@ func (e *executor) rollBack(ctx context.Context, r rollback.Record) (progress, e
 		return progress{record: r}, err
 	case history.Newest().UID != r.UID:
 		return e.resume(ctx, r, history, plan)
-	case r.Rollback == nil && r.PreflightTarget != plan.Target:
-		return e.preflight(ctx, r, plan)
 	default:
-		return e.executeRollback(ctx, r, plan)
+		return e.checkedRollback(ctx, r, plan)
 	}
+}
+
+// checkedRollback runs the preflight, or rolls back if its result allows that. A rollback
+// that was claimed before is decided again first: the record may be old, and the release or
+// the configuration another one since.
+func (e *executor) checkedRollback(ctx context.Context, r rollback.Record, p rollback.Plan) (progress, error) {
+	if r.Rollback == nil && r.PreflightTarget != p.Target {
+		return e.preflight(ctx, r, p)
+	}
+	if r.Rollback != nil {
+		why, err := e.withdrawn(ctx, r, p)
+		switch {
+		case errors.Is(err, errPreflight):
+			return e.rollbackError(ctx, r, err)
+		case err != nil:
+			return progress{record: r}, err
+		case why != "":
+			return e.abandonRollback(ctx, r, why)
+		}
+	}
+	return e.executeRollback(ctx, r, p)
+}
+
+// errPreflight is a failed preflight of a rollback that was begun before: it counts as an
+// attempt at the rollback.
+var errPreflight = errors.New("the preflight failed")
+
+// withdrawn says why a claimed rollback would not be begun now, by the release's own facts
+// and a new preflight; "" if it would. Neither a storm nor a canary route that is missing
+// meanwhile takes it back.
+func (e *executor) withdrawn(ctx context.Context, r rollback.Record, p rollback.Plan) (string, error) {
+	c, err := e.facts(ctx, r)
+	if errors.Is(err, rollback.ErrRevisionChanged) {
+		return "", nil // RollBack finds out
+	}
+	if err != nil {
+		return "", err
+	}
+	result, err := e.releases.Preflight(ctx, p)
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", errPreflight, err)
+	}
+	r.Preflight, r.PreflightTarget, r.Dangers, r.Owner = nil, p.Target, result.Dangers, result.Owner
+	c = c.With(r)
+	c.Storm, c.Routing = rollback.Storm{}, nil
+	if d := rollback.Decide(c); !d.Rollback || d.Target != p.Target {
+		return fmt.Sprintf("the rollback to revision %d was begun, and is not what backout would decide now (%s): %s", p.Target, d.Verdict, d.Reason), nil
+	}
+	return "", nil
 }
 
 // executeRollback claims the rollback, and rolls back with Helm.

@@ -16,7 +16,7 @@ const noRoute = "the release has no canary route of a known kind"
 // if there is one. A shed that fails does not stop the rollback.
 func (e *executor) shed(ctx context.Context, r rollback.Record, in inputs) (progress, error) {
 	started := time.Now().UTC()
-	weights, err := e.zero(ctx, r, in.routing, allOf(e.ensureNewest(r.Key, r.Suspect()), in.precondition))
+	weights, err := e.zero(ctx, r, in.routing, allOf(e.ensureSuspect(r), in.precondition))
 	if errors.Is(err, rollback.ErrRevisionChanged) {
 		return progress{record: r}, nil // decided again, on the current state
 	}
@@ -24,7 +24,7 @@ func (e *executor) shed(ctx context.Context, r rollback.Record, in inputs) (prog
 		if r.Confirm(in.answers) {
 			r.Trace = in.trace
 		}
-		if r.Shed == nil {
+		if !r.Shed.Begun() {
 			r.Shed = &rollback.Step{Started: started}
 		}
 		if len(weights) > 0 {
@@ -70,6 +70,23 @@ func (e *executor) zero(ctx context.Context, r rollback.Record, seen *rollback.R
 // if that is no longer the release's newest revision.
 func (e *executor) ensureNewest(k rollback.Key, newest rollback.Revision) rollback.Precondition {
 	return func(ctx context.Context) error { return e.releases.EnsureNewest(ctx, k, newest) }
+}
+
+// ensureSuspect returns the precondition that the record's revision is the newest one, apart
+// from those that an interrupted rollback of the record has left behind.
+func (e *executor) ensureSuspect(r rollback.Record) rollback.Precondition {
+	isNewest := e.ensureNewest(r.Key, r.Suspect())
+	return func(ctx context.Context) error {
+		changed := isNewest(ctx)
+		if !errors.Is(changed, rollback.ErrRevisionChanged) {
+			return changed
+		}
+		history, err := e.releases.History(ctx, r.Key, rollback.Stored)
+		if err != nil || history.Newest().UID == r.UID || history.WithoutLeftovers(r.UID).Newest().UID != r.UID {
+			return changed
+		}
+		return nil
+	}
 }
 
 // inFlight reports whether a Helm operation works on the revision, and not for so long

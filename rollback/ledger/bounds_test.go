@@ -46,7 +46,7 @@ func TestBombRecords(t *testing.T) {
 	for name, text := range bombRecords() {
 		t.Run(name, func(t *testing.T) {
 			var err error
-			taken := allocated(func() { _, err = decode(configMapOf(text)) })
+			taken := allocated(func() { _, _, err = new(Ledger).decode(t.Context(), configMapOf(text)) })
 			if err == nil || !strings.Contains(err.Error(), "shop/backout.v1.web.v3") || !strings.Contains(err.Error(), "fix it or delete it") {
 				t.Errorf("a record beyond the bounds names its ConfigMap: got %v", err)
 			}
@@ -72,7 +72,7 @@ func TestTextsOfAlertsAreNoBombs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := decode(cm)
+	got, _, err := new(Ledger).decode(t.Context(), cm)
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("it is read as it was stored: %v (-want +got):\n%s", err, diff)
 	}
@@ -99,7 +99,7 @@ func TestShorten(t *testing.T) {
 	if cm.Size() > maxRecord+1000 {
 		t.Errorf("a ConfigMap is kept with at most the bound of a record: got %d bytes", cm.Size())
 	}
-	if _, err := decode(cm); !errors.Is(err, errTooLarge) {
+	if _, _, err := new(Ledger).decode(t.Context(), cm); !errors.Is(err, errTooLarge) {
 		t.Errorf("a record that was too large stays so: got %v", err)
 	}
 }
@@ -139,7 +139,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add("a: &a [*a]\n")
 	f.Add("\x00\xff---\n...")
 	f.Fuzz(func(t *testing.T, text string) {
-		r, err := decode(configMapOf(text))
+		r, _, err := new(Ledger).decode(t.Context(), configMapOf(text))
 		if err != nil {
 			return
 		}
@@ -147,7 +147,7 @@ func FuzzDecode(f *testing.F) {
 		if err != nil {
 			t.Fatalf("a record that was read cannot be written: %v", err)
 		}
-		if _, err := decode(cm); err != nil {
+		if _, _, err := new(Ledger).decode(t.Context(), cm); err != nil {
 			t.Fatalf("a record that was read and written cannot be read: %v", err)
 		}
 	})

@@ -154,7 +154,7 @@ func (c *recordCache) waitFor(ctx context.Context, r rollback.Record) bool {
 // cachedRecords returns the records of a release that Follow's watch has delivered, oldest
 // revision first; rollback.ErrNotCached if not all of them are known. While Follow does
 // not run, or cannot watch, they are outdated.
-func (l *Ledger) cachedRecords(k rollback.Key) ([]rollback.Record, error) {
+func (l *Ledger) cachedRecords(ctx context.Context, k rollback.Key) ([]rollback.Record, error) {
 	all, complete := l.cache.get(k)
 	if !complete {
 		return nil, fmt.Errorf("records of %s: %w", k, rollback.ErrNotCached)
@@ -163,7 +163,7 @@ func (l *Ledger) cachedRecords(k rollback.Key) ([]rollback.Record, error) {
 	for name, cached := range all {
 		cm := &corev1.ConfigMap{Data: map[string]string{recordKey: cached.text}}
 		cm.Namespace, cm.Name, cm.ResourceVersion = k.Namespace, name, cached.version
-		r, err := decode(cm)
+		r, _, err := l.decode(ctx, cm)
 		if err != nil {
 			return nil, errors.Join(rollback.ErrNotCached, err) // a Stored read reports it
 		}
@@ -181,7 +181,7 @@ func (l *Ledger) RecordsSince(ctx context.Context, r rollback.Record) ([]rollbac
 	limited, cancel := context.WithTimeout(ctx, recordsSinceLimit)
 	defer cancel()
 	if l.cache.waitFor(limited, r) {
-		if records, err := l.cachedRecords(r.Key); err == nil {
+		if records, err := l.cachedRecords(ctx, r.Key); err == nil {
 			return records, nil
 		}
 	}

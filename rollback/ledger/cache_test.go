@@ -2,6 +2,7 @@ package ledger_test
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -100,7 +101,7 @@ func TestCachedRecordsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLedger(numbered(fake.NewClientset()), "shop")
 		large := aRecord("shop", "large", 1)
-		large.Signals[0].Summary = strings.Repeat("x", 200_000)
+		large.Ignored = slices.Repeat([]string{strings.Repeat("x", 3_990)}, 50)
 		more := large
 		more.Release = "more"
 		startFollowing(t, l)

@@ -69,11 +69,16 @@ func (l *Ledger) follow(ctx context.Context, namespace string, changed func(roll
 		},
 	}, l.client)
 	sink := &sink{namespace: namespace, cache: &l.cache, delivered: make(map[string]delivery), gone: l.gone, changed: func(cm *corev1.ConfigMap) {
-		r, err := decode(cm)
+		r, unsigned, err := l.decode(ctx, cm)
 		if err != nil {
 			log.WarnContext(ctx, "a record cannot be followed", "error", err)
 			l.unreadable.WithLabelValues(unreadableReason(err)).Inc()
 			return
+		}
+		if len(unsigned) > 0 {
+			log.WarnContext(ctx, "parts of a record are not signed by backout, and are ignored: another client changed them, or their key is gone",
+				"configmap", cm.Name, "parts", unsigned)
+			l.unsigned.Add(float64(len(unsigned)))
 		}
 		changed(r)
 	}}

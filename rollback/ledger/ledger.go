@@ -2,6 +2,8 @@
 //
 //	ledger.go   records, one ConfigMap per suspect revision
 //	stored.go   the stored form of a record
+//	keys.go     the keys with which replicas sign records
+//	signatures.go  the signatures of a record's parts
 //	bounds.go   the bounds within which a record is read
 //	legacy.go   the form in which earlier versions stored it
 //	follow.go   the watch on records, for every change of one
@@ -42,6 +44,9 @@ type Options struct {
 	// Own is backout's own namespace, where an operator can pause everything; "" if
 	// it does not have one.
 	Own string
+	// Keys sign what is saved, and what they have not signed is left out of what is read. With
+	// nil, records are neither signed nor verified: commands are no replicas.
+	Keys *Keys
 	// Gone is called by Follow for each record that was deleted; nil if nothing needs to
 	// know.
 	Gone func(k rollback.Key, revision int)
@@ -60,12 +65,15 @@ type Ledger struct {
 	client     kubernetes.Interface
 	namespaces []string
 	own        string
+	keys       *Keys
 	gone       func(k rollback.Key, revision int)
 	summary    func(r *rollback.Record) string
 	log        *slog.Logger
 	cache      recordCache
 	// unreadable counts the records that Follow could not read.
 	unreadable *prometheus.CounterVec
+	// unsigned counts the parts that Follow saw ignored.
+	unsigned prometheus.Counter
 }
 
 // New returns a ledger. It sends no request.
@@ -80,8 +88,8 @@ func New(o Options) *Ledger {
 		o.Summary = func(*rollback.Record) string { return "" }
 	}
 	return &Ledger{
-		client: o.Client, namespaces: o.Namespaces, own: o.Own, gone: o.Gone, summary: o.Summary, log: o.Log,
-		unreadable: newUnreadable(o.Registerer),
+		client: o.Client, namespaces: o.Namespaces, own: o.Own, keys: o.Keys, gone: o.Gone, summary: o.Summary, log: o.Log,
+		unreadable: newUnreadable(o.Registerer), unsigned: newUnsigned(o.Registerer),
 	}
 }
 
@@ -95,7 +103,7 @@ func New(o Options) *Ledger {
 func (l *Ledger) Records(ctx context.Context, k rollback.Key, c rollback.Consistency) ([]rollback.Record, error) {
 	switch c {
 	case rollback.Cached:
-		return l.cachedRecords(k)
+		return l.cachedRecords(ctx, k)
 	case rollback.Recent:
 		return l.listRelease(ctx, k, anyVersion)
 	case rollback.Stored:
@@ -132,7 +140,7 @@ func (l *Ledger) Record(ctx context.Context, k rollback.Key, revision int) (roll
 	if err != nil {
 		return rollback.Record{}, false, fmt.Errorf("read the record of %s revision %d: %w", k, revision, err)
 	}
-	r, err := decode(cm)
+	r, _, err := l.decode(ctx, cm)
 	return r, err == nil, err
 }
 
@@ -197,7 +205,7 @@ func (l *Ledger) list(ctx context.Context, namespace string, o metav1.ListOption
 			if *left -= len(list.Items[i].Data[recordKey]); *left < 0 {
 				return records, errors.Join(append(errs, fmt.Errorf("%w: the records have more than %d MiB; the others are left out", errTooLarge, maxListed>>20))...)
 			}
-			r, err := decode(&list.Items[i])
+			r, _, err := l.decode(ctx, &list.Items[i])
 			if err != nil {
 				errs = append(errs, err)
 				continue
@@ -214,7 +222,11 @@ func (l *Ledger) list(ctx context.Context, namespace string, o metav1.ListOption
 // rollback.ErrConflict, having written nothing, if another client wrote the record since
 // it was read, and rollback.ErrUnknownRelease if the namespace is gone or being deleted.
 func (l *Ledger) Save(ctx context.Context, r rollback.Record) (rollback.Record, error) {
-	cm, err := l.encode(r)
+	stored := r.Printable() // as it will be read
+	if err := l.sign(&stored); err != nil {
+		return r, fmt.Errorf("store the record of %s revision %d: %w", r.Key, r.Revision, err)
+	}
+	cm, err := l.encode(stored)
 	if err != nil {
 		return r, err
 	}
@@ -226,7 +238,7 @@ func (l *Ledger) Save(ctx context.Context, r rollback.Record) (rollback.Record, 
 	}
 	switch {
 	case err == nil:
-		r.Version = cm.ResourceVersion
+		r.Signatures, r.Version = stored.Signatures, cm.ResourceVersion
 		return r, nil
 	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
 		return r, fmt.Errorf("store the record of %s: %w: its namespace is being deleted", r.Key, rollback.ErrUnknownRelease)

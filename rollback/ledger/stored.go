@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"context"
 	"fmt"
 	"strconv"
 
@@ -64,16 +65,19 @@ func (l *Ledger) encode(r rollback.Record) (*corev1.ConfigMap, error) {
 	}, nil
 }
 
-// decode returns the record in a ConfigMap, within the bounds. Its error names the
-// ConfigMap.
-func decode(cm *corev1.ConfigMap) (rollback.Record, error) {
-	r, err := unmarshalBounded(cm.Data[recordKey])
+// decode returns the record in a ConfigMap, within the bounds, without the parts that backout
+// has not signed, and the names of those. Its error names the ConfigMap.
+func (l *Ledger) decode(ctx context.Context, cm *corev1.ConfigMap) (r rollback.Record, unsigned []string, err error) {
+	r, err = unmarshalBounded(cm.Data[recordKey])
 	if err != nil {
-		return r, fmt.Errorf("decode the record in ConfigMap %s/%s: %w: fix it or delete it", cm.Namespace, cm.Name, err)
+		return r, nil, fmt.Errorf("decode the record in ConfigMap %s/%s: %w: fix it or delete it", cm.Namespace, cm.Name, err)
 	}
 	if r.Namespace != cm.Namespace || r.Name() != cm.Name {
-		return r, fmt.Errorf("the record in ConfigMap %s/%s is about %s revision %d: fix it or delete it", cm.Namespace, cm.Name, r.Key, r.Revision)
+		return r, nil, fmt.Errorf("the record in ConfigMap %s/%s is about %s revision %d: fix it or delete it", cm.Namespace, cm.Name, r.Key, r.Revision)
 	}
 	r.Version = cm.ResourceVersion
-	return r, nil
+	if unsigned, err = l.keepSigned(ctx, &r); err != nil {
+		return r, nil, fmt.Errorf("verify the record in ConfigMap %s/%s: %w", cm.Namespace, cm.Name, err)
+	}
+	return r, unsigned, nil
 }

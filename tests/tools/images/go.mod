@@ -2,6 +2,8 @@ module github.com/upcommerce/backout/tests/tools/images
 
 go 1.26.0
 
+toolchain go1.26.10
+
 require (
 	github.com/distribution/reference v0.6.0
 	github.com/google/go-containerregistry v0.22.1

@@ -2,6 +2,8 @@ module github.com/upcommerce/backout/tests/tools/power
 
 go 1.26.7
 
+toolchain go1.26.10
+
 require (
 	github.com/prometheus/common v0.72.1
 	github.com/prometheus/prometheus v0.316.0

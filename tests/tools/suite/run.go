@@ -51,6 +51,7 @@ func (p testPackage) name() string {
 type result struct {
 	testPackage
 	took  time.Duration
+	used  time.Duration // of the processors, with all that its tests started and waited for
 	tests []test
 	// broken is how the package failed outside of a test; "" if it did not.
 	broken string
@@ -92,7 +93,7 @@ func (s *suite) runAll(ctx context.Context, all []testPackage) []result {
 				}
 				s.printf("running  %s", all[i].name())
 				results[i] = s.runOne(ctx, all[i])
-				s.printf("%s  %s in %.0fs", results[i].word(), all[i].name(), results[i].took.Seconds())
+				s.printf("%s  %s in %.0fs, %.0f CPU s", results[i].word(), all[i].name(), results[i].took.Seconds(), results[i].used.Seconds())
 			}
 		})
 	}
@@ -147,7 +148,9 @@ func (s *suite) follow(ctx context.Context, r *result) (err error) {
 		return err
 	}
 	s.read(pipe, log, r)
-	return cmd.Wait()
+	err = cmd.Wait()
+	r.used = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	return err
 }
 
 // read reads the output of go test -json into the log and the result.

@@ -1,0 +1,148 @@
+package engine_test
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/report"
+	"github.com/upcommerce/backout/rollback/rollbacktest"
+)
+
+// announced is the order of an operator whose command has not set the weight yet.
+func announced(r *rollback.Record) {
+	now := time.Now()
+	r.Signals = []rollback.Signal{{Alert: "hold", Operator: "ann", Level: rollback.LevelShed, Fingerprint: "manual", StartsAt: now, Received: now, LastSeen: now}}
+	r.Shed = &rollback.Step{Operator: "ann", Started: now}
+}
+
+func ordered() rollback.Decision { return rollback.OrderedHold(rollbacktest.Shop(), "ann", time.Now()) }
+
+// Any client that may write ConfigMaps can leave an order; the command that gives one has the
+// operator's own right to write the route.
+func TestAnOrderInARecordStartsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		storeRecord(t, c, ordered(), announced)
+		run(t, newEngine(t, c, rollbacktest.Policy()))
+		wait(time.Hour)
+		r := c.shopRecord(2)
+		if len(c.weightsWritten) != 0 || c.rollbacks != 0 || r.Closed.IsZero() {
+			t.Errorf("weights written %v, %d rollbacks, %s; want nothing done, and the record closed", c.weightsWritten, c.rollbacks, report.Summary(&r))
+		}
+	})
+}
+
+func TestTheHoldOfACommandThatDiedIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		c.weight = "0"
+		storeRecord(t, c, ordered(), announced)
+		run(t, newEngine(t, c, rollbacktest.Policy()))
+		wait(time.Hour)
+		if r := c.shopRecord(2); !r.Hold.Active() || !r.Closed.IsZero() || len(c.weightsWritten) != 0 {
+			t.Errorf("hold %+v, weights written %v, %s; want the zero kept as a hold", r.Hold, c.weightsWritten, report.Summary(&r))
+		}
+	})
+}
+
+// An alert that asks for more than the operator's hold gets it.
+func TestAnAlertDuringAnOperatorsHoldRollsBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		if _, err := manual(c).Hold(t.Context(), rollbacktest.Shop(), "looks odd"); err != nil {
+			t.Fatal(err)
+		}
+		e := newEngine(t, c, rollbacktest.Policy())
+		run(t, e)
+		deliver(t, e, alert("shed"))
+		wait(time.Minute)
+		if r := c.shopRecord(2); c.rollbacks != 0 || !r.Hold.Active() {
+			t.Errorf("%d rollbacks, hold %+v; want the hold to go on after an alert of level shed", c.rollbacks, r.Hold)
+		}
+		again := alert("rollback")
+		again.Fingerprint = "another"
+		deliver(t, e, again)
+		wait(time.Minute)
+		if r := c.shopRecord(2); c.rollbacks != 1 {
+			t.Errorf("%d rollbacks, %s; want one", c.rollbacks, report.Summary(&r))
+		}
+	})
+}
+
+// A rollback was claimed, then backout was away. Before it goes on it decides again.
+func TestAClaimedRollbackIsDecidedAgain(t *testing.T) {
+	holdOf := func(content string, revision int) rollback.Record {
+		return rollback.Record{
+			Key: rollbacktest.Shop(), Revision: revision, UID: "uid-1", Content: content, Opened: time.Now().Add(-time.Hour),
+			Hold: &rollback.Hold{Since: time.Now().Add(-time.Hour)}, Shed: doneStep(), Closed: time.Now(),
+		}
+	}
+	for _, tt := range []struct {
+		name   string
+		change func(t *testing.T, c *cluster, p *rollback.Policy)
+		why    string
+	}{
+		{"the target became known bad", func(t *testing.T, c *cluster, _ *rollback.Policy) {
+			if _, err := c.Save(t.Context(), holdOf("c2", 1)); err != nil {
+				t.Fatal(err)
+			}
+		}, "no-target"},
+		{"the target is gone from the history", func(_ *testing.T, c *cluster, _ *rollback.Policy) {
+			k := rollbacktest.Shop()
+			c.history[k] = c.history[k][:1]
+		}, "no-target"},
+		{"the target is marked as failed", func(_ *testing.T, c *cluster, _ *rollback.Policy) {
+			c.history[rollbacktest.Shop()][1].Status = rollback.StatusFailed
+		}, "no-target"},
+		{"the rollback would delete data", func(_ *testing.T, c *cluster, _ *rollback.Policy) {
+			c.preflightResult.Dangers = []rollback.Danger{{Kind: rollback.DangerPVC, What: "it deletes PersistentVolumeClaim orders"}}
+		}, "it deletes PersistentVolumeClaim orders"},
+		{"another tool owns the release", func(_ *testing.T, c *cluster, _ *rollback.Policy) {
+			c.preflightResult.Owner = rollback.Owner{Tool: "Flux", Object: "HelmRelease shop/web"}
+		}, "managed"},
+		{"the suspect is older than the bake window", func(_ *testing.T, c *cluster, _ *rollback.Policy) {
+			c.newest().Deployed = time.Now().Add(-48 * time.Hour)
+		}, "baked"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c, p := newCluster(), rollbacktest.Policy()
+				c.weight = "0"
+				storeRecord(t, c, rollbackToV2(), claimRollback, func(r *rollback.Record) {
+					r.Shed, r.Weights = doneStep(), []rollback.Weight{{Kind: "Ingress", Name: "shop", From: "20", To: "0"}}
+					r.Preflight, r.PreflightTarget = doneStep(), 1
+				})
+				tt.change(t, c, &p)
+				run(t, newEngine(t, c, p))
+				wait(time.Hour)
+				r := c.shopRecord(2)
+				if c.rollbacks != 0 || !r.Rollback.Failed || !strings.Contains(r.Rollback.Error, tt.why) || c.weight != "0" {
+					t.Errorf("%d rollbacks, weight %s, rollback %+v; want none, and the reason %q", c.rollbacks, c.weight, r.Rollback, tt.why)
+				}
+				if !report.NeedsHelp(&r) {
+					t.Error("want the team called")
+				}
+			})
+		})
+	}
+}
+
+// The record lost its claim, which was not signed, while the rollback was in progress.
+func TestARevisionThatBackoutLeftPendingIsNotTheNewest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		storeRecord(t, c, rollbackToV2())
+		c.addRevision("v2", "Rollback to 1", "uid-2")
+		c.newest().Status = rollback.StatusPendingRollback
+		c.history[rollbacktest.Shop()][1].Status = rollback.StatusDeployed
+		run(t, newEngine(t, c, rollbacktest.Policy()))
+		wait(time.Hour)
+		r := c.shopRecord(2)
+		if c.rollbacks != 1 || r.Made != 4 || !r.Rollback.Succeeded() {
+			t.Errorf("%d rollbacks, %s; want the pending revision recovered, and one rollback", c.rollbacks, report.Summary(&r))
+		}
+	})
+}
