@@ -4,7 +4,7 @@
 # `make images` builds the same image without Docker; a test compares the two.
 FROM --platform=$BUILDPLATFORM golang:1.26 AS build
 WORKDIR /src
-ENV GOMODCACHE=/cache/mod GOCACHE=/cache/build
+ENV GOMODCACHE=/cache/mod GOCACHE=/cache/build GOTOOLCHAIN=auto
 COPY go.mod go.sum ./
 RUN --mount=type=cache,target=/cache go mod download
 COPY . .

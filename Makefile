@@ -15,6 +15,9 @@ LIGHT := go list -f '{{.Dir}}' ./... | grep -vE '/(cmd/sandbox|controlplane|cont
 
 FUZZTIME ?= 30s
 
+# Programs that ship are built and checked with the toolchain that go.mod names, also where Go is set to use no other than its own.
+SHIPPED := GOTOOLCHAIN=auto
+
 # The version is the chart's; the commit is empty outside a clone, and ends in -dirty if files have changed.
 VERSION := $(shell sed -n 's/^appVersion: *//p' charts/backout/Chart.yaml)
 COMMIT = $(shell git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null)
@@ -25,8 +28,8 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## bin/backout and bin/storefront, static
-	CGO_ENABLED=0 go build -trimpath -tags=nomsgpack -ldflags='-s -w -X $(BUILD).version=$(VERSION) -X $(BUILD).commit=$(COMMIT)' -o bin/backout .
-	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o bin/storefront ./app
+	$(SHIPPED) CGO_ENABLED=0 go build -trimpath -tags=nomsgpack -ldflags='-s -w -X $(BUILD).version=$(VERSION) -X $(BUILD).commit=$(COMMIT)' -o bin/backout .
+	$(SHIPPED) CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o bin/storefront ./app
 
 images: ## bin/images: backout and the storefront as archives for minikube, kind and docker load; ARCH=arm64 for such nodes
 	@cd tests/tools/images && go build -o ../../.bin/images . && exec ../../.bin/images -commit '$(COMMIT)' $(if $(ARCH),-arch $(ARCH))
@@ -74,7 +77,7 @@ fuzz: ## run each fuzz target of the root module for 30 seconds; FUZZTIME=5m for
 	done
 
 vuln: ## the known vulnerabilities that backout and the storefront reach: govulncheck with a pinned database
-	@cd tests && go build -buildvcs=false -o .bin/vuln ./tools/vuln && cd .. && exec tests/.bin/vuln . ./app
+	@cd tests && go build -buildvcs=false -o .bin/vuln ./tools/vuln && cd .. && $(SHIPPED) exec tests/.bin/vuln . ./app
 
 docs: ## write the generated parts of the documentation: tables, the chart's README
 	UPDATE=1 go test ./internal/serve -run 'TestConfigurationPage|TestMetricsPage'
@@ -87,7 +90,7 @@ docs: ## write the generated parts of the documentation: tables, the chart's REA
 fmt: ## format the Go code of both modules
 	go tool -modfile=tools/go.mod $(LINT) fmt
 
-check: lint lint-slow test ## every check that a change has to pass
+check: lint lint-slow vuln test ## every check that a change has to pass
 
 # A cluster is only chosen in the command itself, as in make demo CONTEXT=kind-kind: neither KUBECONFIG nor a variable CONTEXT of the
 # shell is enough.

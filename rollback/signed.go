@@ -9,11 +9,11 @@ import (
 // maxIgnored bounds the parts that a record notes as ignored.
 const maxIgnored = 10
 
-// Part is a part of a record that backout signs by itself: whoever may write ConfigMaps in
-// the namespace can write a record, and only backout can sign it.
+// Part is a part of a record that backout signs by itself: every client that may write
+// ConfigMaps in the namespace can write a record, and only backout can sign it.
 //
-// What an operator leaves in a record with a command of backout names the operator and is
-// not signed. It can stop backout or keep a weight at zero; it starts nothing. A hold is not
+// The parts that an operator's command leaves in a record name the operator and are not
+// signed. They can stop backout or keep a weight at zero; they start nothing. A hold is not
 // signed either, for the same reason.
 type Part struct {
 	// Name says for operators which part it is.

@@ -114,7 +114,7 @@ func TestWhatAReplicaStoredIsWhatAnotherReads(t *testing.T) {
 
 func sameCommand(a, b rollback.Command) bool { return a.String() == b.String() }
 
-// Whoever may write ConfigMaps in a target can write every field of a record.
+// Every client that may write ConfigMaps in a target can write every field of a record.
 func TestAForgedPartOfARecordIsIgnored(t *testing.T) {
 	tests := []struct {
 		name    string
@@ -203,11 +203,11 @@ func TestAnOperatorsCommandLeavesTheOtherPartsSigned(t *testing.T) {
 	}
 	save(t, l, got)
 	if again := readBy(t, l); len(again.Signatures) != 5 {
-		t.Errorf("%d signatures, want 5: what names an operator is not signed", len(again.Signatures))
+		t.Errorf("%d signatures, want 5: parts that name an operator are not signed", len(again.Signatures))
 	}
 }
 
-// What names an operator is not verified, so it says no more than an order can.
+// A part that names an operator is not verified, so it says no more than an order can.
 func TestAForgedOrderSaysNoMoreThanAnOrderCan(t *testing.T) {
 	client := versioned(fake.NewClientset())
 	l := signing(t, client)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 
 	"github.com/slack-go/slack"
 
@@ -20,6 +21,16 @@ type slackBot struct {
 	api     string
 	channel string
 	client  *http.Client
+	// posted is the ID under which Slack knows the channel, if the configuration has its name; ""
+	// before the first message.
+	posted atomic.Pointer[string]
+}
+
+// owns reports whether a message ID leads to the configured channel. The ID comes from a
+// record, and so from every client that may write ConfigMaps: it chooses no channel.
+func (b *slackBot) owns(channel string) bool {
+	posted := b.posted.Load()
+	return channel == b.channel || posted != nil && channel == *posted
 }
 
 // deliver's message ID is "<channel>:<timestamp>".
@@ -60,7 +71,7 @@ func (b *slackBot) deliver(ctx context.Context, r *report.Report, entries []repo
 // post updates the record's message, or posts it if it does not exist, and returns its
 // ID.
 func (b *slackBot) post(ctx context.Context, api *slack.Client, message slack.MsgOption, messageID string) (string, error) {
-	if channel, ts, known := strings.Cut(messageID, ":"); known {
+	if channel, ts, known := strings.Cut(messageID, ":"); known && b.owns(channel) {
 		_, _, _, err := api.UpdateMessageContext(ctx, channel, ts, message)
 		if !isGone(err) {
 			return messageID, err
@@ -70,6 +81,7 @@ func (b *slackBot) post(ctx context.Context, api *slack.Client, message slack.Ms
 	if err != nil {
 		return "", err
 	}
+	b.posted.Store(&channel)
 	return channel + ":" + ts, nil
 }
 

@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/notify/slacktest"
 	"github.com/upcommerce/backout/rollback/report/reporttest"
 )
 
@@ -73,6 +75,26 @@ func TestADeletedMessageIsPostedAgain(t *testing.T) {
 		}
 		if !slices.Contains(slack.Refusals(), "message_not_found") {
 			t.Errorf("the fake must not know a message that was deleted: %v", slack.Refusals())
+		}
+	})
+}
+
+// Every client that may write ConfigMaps in a namespace can write a message ID into a record.
+func TestARecordDoesNotChooseTheChannel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slack := fakeSlack()
+		n := newTestNotifier(t, botOnly(t), slackHosts(slack), &memoryLedger{})
+		n.start(t)
+		r := actingSince(time.Now(), reporttest.RolledBack)
+		r.Notified = map[string]rollback.Notified{"slack": {MessageID: "CANOTHER:1700000000.000100"}}
+		n.ledger.put(t, r)
+		time.Sleep(10 * time.Second)
+		all := slack.Messages()
+		if len(all) == 0 || slices.ContainsFunc(all, func(m slacktest.Message) bool { return m.Channel != all[0].Channel || m.Channel == "CANOTHER" }) {
+			t.Errorf("messages %+v; want them in the configured channel", all)
+		}
+		if refused := slack.Refusals(); len(refused) > 0 {
+			t.Errorf("Slack refused %v: backout asked for a message of another channel", refused)
 		}
 	})
 }

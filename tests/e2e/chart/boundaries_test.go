@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,11 +16,13 @@ import (
 	"helm.sh/helm/v3/pkg/storage/driver"
 	helmtime "helm.sh/helm/v3/pkg/time"
 	authorizationv1 "k8s.io/api/authorization/v1"
+	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	"sigs.k8s.io/yaml"
 
 	"github.com/upcommerce/backout/rollback"
 	"github.com/upcommerce/backout/rollback/report"
@@ -86,6 +89,20 @@ func TestATargetsEditorStaysInItsNamespace(t *testing.T) {
 		fire(t, am, labelsOf("shop", "again", "rollback"))
 		c.refusesTheForged(t, "again")
 	})
+	t.Run("a forged record rolls nothing back", func(t *testing.T) {
+		c.upgrade(t, "shop", "honest", tracks("v1"))
+		c.upgrade(t, "shop", "honest", tracks("v2"))
+		c.forgeRecord(t, "honest")
+		r := c.await(t, "shop", "backout.v1.honest.v2", closed)
+		t.Logf("the record: %s; ignored: %s", report.Summary(&r), strings.Join(r.Ignored, ", "))
+		if want := []string{"the alert Forged", "the decision act", "the rollback"}; !slices.Equal(r.Ignored, want) || r.Rollback != nil {
+			t.Errorf("ignored %q, rollback %+v; want %q ignored", r.Ignored, r.Rollback, want)
+		}
+		if out, err := c.Helm(limited(t), "history", "honest", "--namespace", "shop"); err != nil || strings.Contains(out, "Rollback") {
+			t.Errorf("the release was rolled back, or its history cannot be read: %v\n%s", err, out)
+		}
+		c.metric(t, "backout_unsigned_parts_total 3")
+	})
 	t.Run("a target's token is for the target alone", func(t *testing.T) {
 		c.forge(t, "theirs")
 		labels := labelsOf("shop", "theirs", "rollback")
@@ -144,9 +161,7 @@ func (c *cluster) bindEditor(t *testing.T) {
 // forge writes, as the editor, the Secrets of a release whose first revision declares the loot.
 func (c *cluster) forge(t *testing.T, name string) {
 	t.Helper()
-	config := c.Sandbox.RESTConfig()
-	config.Impersonate = rest.ImpersonationConfig{UserName: editor, Groups: []string{"system:authenticated"}}
-	client, err := kubernetes.NewForConfig(config)
+	client, err := kubernetes.NewForConfig(c.asEditor())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,6 +180,51 @@ func (c *cluster) forge(t *testing.T, name string) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// forgeRecord writes, as the editor, a record that says that backout has decided to roll the release back, and has begun.
+func (c *cluster) forgeRecord(t *testing.T, name string) {
+	t.Helper()
+	secret, err := c.Client.CoreV1().Secrets("shop").Get(limited(t), "sh.helm.release.v1."+name+".v2", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now().UTC()
+	text, err := yaml.Marshal(rollback.Record{
+		Key: rollback.Key{Namespace: "shop", Release: name}, Revision: 2, UID: string(secret.UID), Opened: now,
+		Signals: []rollback.Signal{{
+			Alert: "Forged", Level: rollback.LevelRollback, Fingerprint: "f", Revision: 2, StartsAt: now, Received: now, LastSeen: now,
+			Confirmation: &rollback.Confirmation{Answer: rollback.AnswerFiring},
+		}},
+		Decisions: []rollback.Decision{{Verdict: rollback.Act, Reason: "forged", Rollback: true, Target: 1, At: now}},
+		Rollback:  &rollback.Step{Started: now}, Target: 1,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := kubernetes.NewForConfig(c.asEditor())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = client.CoreV1().ConfigMaps("shop").Create(limited(t), &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: "backout.v1." + name + ".v2",
+			Labels: map[string]string{
+				"app.kubernetes.io/managed-by": "backout", "backout.dev/release": name, "backout.dev/revision": "2", "backout.dev/open": "true",
+			},
+		},
+		Data: map[string]string{"record.yaml": string(text)},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// asEditor returns a configuration with the editor's rights.
+func (c *cluster) asEditor() *rest.Config {
+	config := c.Sandbox.RESTConfig()
+	config.Impersonate = rest.ImpersonationConfig{UserName: editor, Groups: []string{"system:authenticated"}}
+	return config
 }
 
 // refusesTheForged waits for the record about the forged release, and checks that it refuses the rollback and says why.

@@ -170,7 +170,7 @@ func goBuild(t *testing.T, dir, command string, env ...string) {
 	t.Helper()
 	build := exec.CommandContext(t.Context(), "sh", "-ec", command)
 	build.Dir = dir
-	build.Env = append(os.Environ(), append(env, "GOFLAGS=", "GOWORK=off")...)
+	build.Env = append(os.Environ(), append(env, "GOFLAGS=", "GOWORK=off", "GOTOOLCHAIN=auto")...)
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v\n%s", command, err, out)
 	}

@@ -75,30 +75,39 @@ type event struct {
 	Elapsed              float64
 }
 
-// runAll runs the packages in their order, jobs of them at the same time.
+// runAll runs the packages in their order: those that measure seconds one by one, then the others, jobs of them at the same time.
 func (s *suite) runAll(ctx context.Context, all []testPackage) []result {
-	queue := make(chan int, len(all))
-	for i := range all {
-		queue <- i
-	}
-	close(queue)
 	results := make([]result, len(all))
+	others := make(chan int, len(all))
+	for i, p := range all {
+		if !slices.Contains(alone(), p.name()) {
+			others <- i
+			continue
+		}
+		results[i] = s.runNext(ctx, p)
+	}
+	close(others)
 	var working sync.WaitGroup
-	for range min(s.jobs, len(all)) {
+	for range min(s.jobs, len(others)) {
 		working.Go(func() {
-			for i := range queue {
-				if ctx.Err() != nil {
-					results[i] = result{testPackage: all[i], broken: "not run: " + ctx.Err().Error()}
-					continue
-				}
-				s.printf("running  %s", all[i].name())
-				results[i] = s.runOne(ctx, all[i])
-				s.printf("%s  %s in %.0fs, %.0f CPU s", results[i].word(), all[i].name(), results[i].took.Seconds(), results[i].used.Seconds())
+			for i := range others {
+				results[i] = s.runNext(ctx, all[i])
 			}
 		})
 	}
 	working.Wait()
 	return results
+}
+
+// runNext runs the tests of a package, unless the suite has to end.
+func (s *suite) runNext(ctx context.Context, p testPackage) result {
+	if ctx.Err() != nil {
+		return result{testPackage: p, broken: "not run: " + ctx.Err().Error()}
+	}
+	s.printf("running  %s", p.name())
+	r := s.runOne(ctx, p)
+	s.printf("%s  %s in %.0fs, %.0f CPU s", r.word(), p.name(), r.took.Seconds(), r.used.Seconds())
+	return r
 }
 
 // runOne runs the tests of a package. Its log has all that they print.
