@@ -5,10 +5,14 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"crypto/x509"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -36,14 +40,35 @@ func parseToken(text []byte) (digest, error) {
 type token struct {
 	namespaces []string
 	file       *watchedFile[digest]
+	// previous has the token before, which stays valid as long as its file exists.
+	previous *watchedFile[digest]
+}
+
+// previousName is the beginning of the name of the file with the token before, next to that
+// with the token.
+const previousName = "previous-"
+
+// matches reports whether the presented token is the one in the file or the one before. The
+// error is about a file that cannot be read.
+func (t token) matches(presented digest) (bool, error) {
+	current, err := t.file.get()
+	same := subtle.ConstantTimeCompare(presented[:], current[:])
+	if _, missing := os.Stat(t.previous.path); !errors.Is(missing, fs.ErrNotExist) {
+		previous, previousErr := t.previous.get()
+		if previousErr == nil {
+			same |= subtle.ConstantTimeCompare(presented[:], previous[:])
+		}
+		err = errors.Join(err, previousErr)
+	}
+	return same == 1, err
 }
 
 // bearer checks the Authorization header against tokens from files.
 type bearer struct {
 	tokens []token
-	// unreadable has the errors that were logged.
-	unreadable lastErrors
-	log        *slog.Logger
+	// unreadable has the errors that were logged, shared those about a token in several files.
+	unreadable, shared lastErrors
+	log                *slog.Logger
 }
 
 // lastErrors has the last error about each file. It is safe for concurrent use; its zero
@@ -85,25 +110,32 @@ func newBearer(files map[string]string, log *slog.Logger) (*bearer, error) {
 		if err != nil {
 			return nil, err
 		}
-		b.tokens = append(b.tokens, token{[]string{namespace}, file})
+		directory, name := filepath.Split(path)
+		previous := &watchedFile[digest]{path: directory + previousName + name, parse: parseToken}
+		b.tokens = append(b.tokens, token{[]string{namespace}, file, previous})
 	}
 	return b, nil
 }
 
 // sender returns the sender whose token the request presents; nil if it presents none that
-// is valid. It compares with all tokens, in constant time.
+// is valid. It compares with all tokens, in constant time. A token that is in several files
+// is for the namespaces of all of them, which is logged.
 func (b *bearer) sender(r *http.Request) *rollback.Sender {
 	scheme, presented, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	got := sha256.Sum256([]byte(strings.TrimSpace(presented)))
-	var namespaces []string
+	var namespaces, paths []string
 	for _, t := range b.tokens {
-		want, err := t.file.get()
+		matches, err := t.matches(got)
 		if b.unreadable.changed(t.file.path, err) {
 			b.log.ErrorContext(r.Context(), "token file not readable; the last token stays valid", "error", err)
 		}
-		if subtle.ConstantTimeCompare(got[:], want[:]) == 1 {
-			namespaces = append(namespaces, t.namespaces...)
+		if matches {
+			namespaces, paths = append(namespaces, t.namespaces...), append(paths, t.file.path)
 		}
+	}
+	if len(paths) > 1 && b.shared.changed(paths[0], fmt.Errorf("%v", paths)) {
+		b.log.WarnContext(r.Context(), "the same token is in several files: each of its senders speaks for the namespaces of all; give them tokens of their own",
+			"files", paths, "namespaces", namespaces)
 	}
 	if !strings.EqualFold(scheme, "Bearer") || len(namespaces) == 0 {
 		return nil

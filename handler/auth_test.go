@@ -3,6 +3,7 @@ package handler_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -146,6 +147,67 @@ func TestTokenIsRotatedWithoutARestart(t *testing.T) {
 	publish("..4", "the-fourth-token")
 	if got := status("the-fourth-token"); got != http.StatusOK {
 		t.Errorf("a file that exists again is read: got %d", got)
+	}
+}
+
+// The token before stays valid while its file, in the same Secret, exists: Alertmanager and backout do not read a new one at the same time.
+func TestTokensOverlap(t *testing.T) {
+	folder := t.TempDir()
+	file := func(name, text string) string {
+		path := filepath.Join(folder, name)
+		write(t, path, text)
+		return path
+	}
+	s, _ := newServer(t, withToken(file("token", "the-second-token")))
+	status := func(token string) int {
+		return post(s.Handler(), payload(), "Authorization", "Bearer "+token).Code
+	}
+	previous := file("previous-token", "the-first-token-\n")
+	for token, want := range map[string]int{"the-second-token": http.StatusOK, "the-first-token-": http.StatusOK, "the-third-token-": http.StatusUnauthorized} {
+		if got := status(token); got != want {
+			t.Errorf("%s: got %d, want %d", token, got, want)
+		}
+	}
+	file("previous-token", "short")
+	for token, want := range map[string]int{"the-second-token": http.StatusOK, "the-first-token-": http.StatusUnauthorized, "short": http.StatusUnauthorized} {
+		if got := status(token); got != want {
+			t.Errorf("%s, with a short token before: got %d, want %d", token, got, want)
+		}
+	}
+	file("previous-token", "the-first-token-")
+	if got := status("the-first-token-"); got != http.StatusOK {
+		t.Errorf("the token before: got %d", got)
+	}
+	if err := os.Remove(previous); err != nil {
+		t.Fatal(err)
+	}
+	if got := status("the-first-token-"); got != http.StatusUnauthorized {
+		t.Errorf("the token before, once its file is gone: got %d", got)
+	}
+}
+
+func TestATokenInSeveralFilesIsReported(t *testing.T) {
+	folder := t.TempDir()
+	file := func(name string) string {
+		path := filepath.Join(folder, name)
+		write(t, path, "the-same-token-for-both")
+		return path
+	}
+	var log strings.Builder
+	s, in := newServer(t, func(o *handler.Options) {
+		o.Config.Auth, o.Config.Tokens = handler.AuthBearer, map[string]string{"shop": file("shop"), "payments": file("payments")}
+		o.Log = slog.New(slog.NewTextHandler(&log, nil))
+	})
+	for range 2 {
+		if w := post(s.Handler(), payload(), "Authorization", "Bearer the-same-token-for-both"); w.Code != http.StatusOK {
+			t.Fatalf("got %d", w.Code)
+		}
+	}
+	if got := in.batches()[0][0].Sender.Namespaces; strings.Join(got, " ") != "payments shop" {
+		t.Errorf("namespaces %v, want both", got)
+	}
+	if n := strings.Count(log.String(), "the same token is in several files"); n != 1 {
+		t.Errorf("%d warnings in two requests, want one:\n%s", n, log.String())
 	}
 }
 
