@@ -61,6 +61,9 @@ type Record struct {
 	// Closed is when backout stopped working on the record; zero while it is open.
 	Closed time.Time `json:"closed,omitzero"`
 
+	// Panics is how often backout has panicked over the record; see SetAside.
+	Panics int `json:"panics,omitempty"`
+
 	// Notified is what each channel has sent to the team. No step depends on it.
 	Notified map[string]Notified `json:"notified,omitempty"`
 

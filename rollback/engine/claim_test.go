@@ -146,3 +146,17 @@ func TestARevisionThatBackoutLeftPendingIsNotTheNewest(t *testing.T) {
 		}
 	})
 }
+
+func TestARecordThatIsSetAsideIsLeftAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		storeRecord(t, c, rollbackToV2(), claimRollback, func(r *rollback.Record) { r.Panics = 2 })
+		e := newEngine(t, c, rollbacktest.Policy())
+		run(t, e)
+		deliver(t, e, alert("rollback"))
+		wait(time.Hour)
+		if r := c.shopRecord(2); c.rollbacks != 0 || len(c.weightsWritten) != 0 || len(r.Signals) != 2 {
+			t.Errorf("%d rollbacks, weights written %v, %d signals; want the alert stored and nothing done", c.rollbacks, c.weightsWritten, len(r.Signals))
+		}
+	})
+}

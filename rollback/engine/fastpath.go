@@ -117,8 +117,8 @@ func (f *fastPath) run(ctx context.Context, k rollback.Key) {
 	}
 	g := <-p.gathered
 	err := g.pausedErr
-	if err == nil {
-		err = f.shedNow(ctx, stored, p, g)
+	if err == nil && !stored.SetAside() {
+		f.contain(ctx, stored, func() { err = f.shedNow(ctx, stored, p, g) })
 	}
 	if err != nil {
 		f.logAndRetry(ctx, k, rollback.StepShed, err)

@@ -74,7 +74,7 @@ func decideWith(r *rollback.Record, c rollback.Case, in inputs, now time.Time) b
 	confirmed := r.Confirm(in.answers)
 	c = c.With(*r)
 	c.Now, c.Routing = now, in.routing
-	d, trace := rollback.DecideWithTrace(c)
+	d, trace := safely(c)
 	changed := r.Decide(d) || confirmed
 	if changed {
 		r.Trace = &trace
@@ -85,7 +85,10 @@ func decideWith(r *rollback.Record, c rollback.Case, in inputs, now time.Time) b
 // observeRouting reads the live route before a shed. It logs and omits a route that cannot
 // be read; backout tries the shed all the same.
 func (e *executor) observeRouting(ctx context.Context, r rollback.Record, c rollback.Case, routes rollback.Consistency) *rollback.Routing {
-	if r.Shed.Tried() || !rollback.Decide(c).Shed {
+	if r.Shed.Tried() {
+		return nil
+	}
+	if d, _ := safely(c); !d.Shed {
 		return nil
 	}
 	manifest, err := e.releases.Manifest(ctx, r.Key, r.Revision)

@@ -34,7 +34,12 @@ func (rc *reconciler) reconcile(ctx context.Context, k rollback.Key) time.Durati
 			continue
 		}
 		open = true
-		again, err := rc.reconcileRecord(ctx, r)
+		if r.SetAside() {
+			continue
+		}
+		var again time.Duration
+		var err error
+		rc.contain(ctx, r, func() { again, err = rc.reconcileRecord(ctx, r) })
 		if err != nil {
 			again = rc.logAndRetry(ctx, k, "take the steps", err)
 		}

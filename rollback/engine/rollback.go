@@ -77,7 +77,7 @@ func (e *executor) withdrawn(ctx context.Context, r rollback.Record, p rollback.
 	r.Preflight, r.PreflightTarget, r.Dangers, r.Owner = nil, p.Target, result.Dangers, result.Owner
 	c = c.With(r)
 	c.Storm, c.Routing = rollback.Storm{}, nil
-	if d := rollback.Decide(c); !d.Rollback || d.Target != p.Target {
+	if d, _ := safely(c); !d.Rollback || d.Target != p.Target {
 		return fmt.Sprintf("the rollback to revision %d was begun, and is not what backout would decide now (%s): %s", p.Target, d.Verdict, d.Reason), nil
 	}
 	return "", nil

@@ -134,6 +134,9 @@ func (in *intake) refreshOlder(ctx context.Context, b batch, s rollback.Signal) 
 // storeDecision stores a record with a new decision, and has the fast path gather
 // meanwhile what the shed that may follow needs.
 func (in *intake) storeDecision(ctx context.Context, r rollback.Record, c rollback.Case, b batch) (rollback.Record, error) {
+	if r.SetAside() {
+		return in.ledger.Save(ctx, r)
+	}
 	if r.NothingToDo() {
 		r.Closed = c.Now
 		return in.ledger.Save(ctx, r)
@@ -149,17 +152,26 @@ func (in *intake) storeDecision(ctx context.Context, r rollback.Record, c rollba
 
 // decide takes the decision about a record whose rollback was not begun, and opens the
 // record again if it is a new one. It returns ErrUnknownRelease for a release that no
-// longer exists.
-func decide(r *rollback.Record, c rollback.Case) (bool, error) {
-	if r.Rollback != nil {
+// longer exists. A record over which the decision panics is set aside.
+func decide(r *rollback.Record, c rollback.Case) (decided bool, err error) {
+	if r.Rollback != nil || r.SetAside() {
 		return false, nil
 	}
-	d, trace := rollback.DecideWithTrace(c)
+	defer func() {
+		switch cause := recover().(type) {
+		case nil:
+		case decisionPanic:
+			r.NotePanic(cause.cause, true, c.Now)
+			decided, err = true, nil
+		default:
+			panic(cause)
+		}
+	}()
+	d, trace := safely(c)
 	if d.Verdict == rollback.UnknownRelease {
 		return false, fmt.Errorf("%s: %w: %s", r.Key, rollback.ErrUnknownRelease, d.Reason)
 	}
-	decided := r.Decide(d)
-	if decided {
+	if decided = r.Decide(d); decided {
 		r.Closed, r.Trace = time.Time{}, &trace
 	}
 	return decided, nil

@@ -92,6 +92,8 @@ func stateOfSteps(r *rollback.Record) (State, bool) {
 	outcome, isOutcome := stateOfOutcome(r.Outcome)
 	_, isStuck := stuckStep(r)
 	switch {
+	case r.SetAside():
+		return StateNeedsHelp, true
 	case failedStep(r) != nil:
 		return StateFailed, true
 	case isOutcome:
