@@ -1,0 +1,54 @@
+package traffic
+
+import (
+	"testing"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/json"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"sigs.k8s.io/yaml"
+
+	"github.com/upcommerce/backout/rollback"
+)
+
+// FuzzRoute has every router read an object that any client of the namespace may have written, as the live object, as the declared one and
+// as a neighbour. A router may refuse it; it must not panic, and must name a weight that it changes.
+func FuzzRoute(f *testing.F) {
+	for _, text := range []string{
+		ingressWeight("20"), stableIngress, deployment("shop-canary", "canary", "1", 1), sharedService, autoscaler, subsets,
+		backendRefs("[{name: shop, weight: 80}, {name: shop-canary, weight: 20}]"),
+		virtualService + "http: [{route: [{destination: {host: shop-canary}, weight: 20}, {destination: {host: shop, subset: v2}, weight: 80}]}]}}",
+		traefikService + "[{name: shop-canary, weight: 1}, {name: shop, weight: 3}]}}}",
+		httpProxy + "{routes: [{services: [{name: shop-canary, weight: 20}, {name: shop, weight: 80}]}]}}",
+		"spec: {routes: [{services: [{name: shop-canary, weight: -1}, {name: 7}]}, 3, null, {services: {}}]}",
+		"metadata: {annotations: {backout.dev/held-weight: '{', backout.dev/held-rules: x, backout.dev/canary: ' , ,a/b'}}\nspec: {rules: [{http: null}]}",
+	} {
+		f.Add(must(yaml.YAMLToJSON([]byte(text))))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		object := &unstructured.Unstructured{}
+		if err := json.Unmarshal(text, &object.Object); err != nil || object.Object == nil {
+			t.Skip("no object")
+		}
+		all := newRegistry()
+		all.canaryOf(rollback.Manifest{object.Object})
+		for id, k := range all {
+			c := canary{
+				services: sets.New("shop-canary", "shop/v2"), subsets: map[string]labels.Set{"shop/v2": {"track": "canary"}},
+				deployments: sets.New("shop-canary"), others: sets.New("shop"), ownServices: sets.New("shop", "shop-canary"), tracked: true,
+			}.on(object)
+			neighbours := []unstructured.Unstructured{*object.DeepCopy(), {Object: map[string]any{}}}
+			_, _ = k.router.leads(object, c)
+			k.router.observe(object, c, neighbours)
+			k.router.shares(object, c, neighbours)
+			if e, err := k.router.shed(object, c); err == nil && len(e.operations) > 0 && len(e.weights) == 0 {
+				t.Errorf("%s: a shed changes %v and names no weight", id, e.operations)
+			}
+			_, _ = k.router.restore(object, object, c)
+			_, _ = k.router.restore(object, nil, c)
+			k.router.hold(object.DeepCopy(), object, c)
+			k.router.hold(object.DeepCopy(), nil, c)
+		}
+	})
+}
