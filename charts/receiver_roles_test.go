@@ -61,7 +61,9 @@ func TestReceiverRightsAreThoseOfTheTable(t *testing.T) {
 			"backout itself elects a leader, reads whether everything is paused, makes and reads the keys that sign its records, and works in a target as the " +
 				"service account of that target. It can become no other account. `create` on secrets cannot be limited to a name: a Secret of type " +
 				"kubernetes.io/service-account-token would hold a token of any account of this namespace, so give the namespace no other accounts with more rights. " +
-				"If you make the Secret `backout-record-keys` yourself, you can take that right away.",
+				"If you make the Secret `backout-record-keys` yourself, you can take that right away. With `config.opsAuth: kubernetes` it asks the API server about " +
+				"readers' tokens. That takes the ClusterRole `system:auth-delegator`, which the chart does not bind: it is cluster-scoped, and lets backout find out " +
+				"the rights of any user, and change nothing.",
 		},
 		{
 			"Role shop/backout-shed", "In each target's namespace: to decide, to record, and to take a canary out of rotation",

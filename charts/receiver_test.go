@@ -175,7 +175,7 @@ func TestReceiverConfigIsThatOfTheProgram(t *testing.T) {
 		if value == nil || value == "" {
 			set = append(set, "config."+key+"="+map[string]string{
 				"trafficFloor": "0.5", "stormReleases": "7", "maxLoad": "2.5", "keepRecords": "20", "maxBodyBytes": "2097152",
-				"events": "true", "webhookUrl": "http://a", "dashboardUrl": "http://a",
+				"events": "true", "opsAuth": "kubernetes", "webhookUrl": "http://a", "dashboardUrl": "http://a",
 			}[key])
 			if strings.HasSuffix(set[len(set)-1], "=") {
 				set[len(set)-1] += "1h"

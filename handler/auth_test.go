@@ -240,6 +240,7 @@ func TestNewRefusesAWrongConfiguration(t *testing.T) {
 		{"a folder as token file", func(c *handler.Config) { c.Auth, c.Tokens = handler.AuthBearer, map[string]string{"*": folder} }, "BACKOUT_TOKENS: read " + folder},
 		{"none with a token", func(c *handler.Config) { c.Tokens = map[string]string{"*": token} }, "BACKOUT_AUTH=none contradicts BACKOUT_TOKENS"},
 		{"an unknown value", func(c *handler.Config) { c.Auth = "basic" }, `BACKOUT_AUTH="basic"`},
+		{"an unknown authentication of readers", func(c *handler.Config) { c.OpsAuth = "basic" }, `BACKOUT_OPS_AUTH="basic"`},
 		{"no value", func(c *handler.Config) { c.Auth = "" }, `BACKOUT_AUTH=""`},
 		{"a certificate without key", func(c *handler.Config) { c.TLSCertFile = token }, "BACKOUT_TLS_KEY_FILE"},
 		{"a key without certificate", func(c *handler.Config) { c.TLSKeyFile = token }, "BACKOUT_TLS_CERT_FILE"},

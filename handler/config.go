@@ -24,6 +24,7 @@ type Config struct {
 	Listen    string `env:"LISTEN, default=:8080" desc:"Address of the webhook listener (POST /api/v1/alerts)."`
 	OpsListen string `env:"OPS_LISTEN, default=:9090" desc:"Address of the ops listener, which is read-only: status page, records, health, metrics. Keep it behind a NetworkPolicy."`
 	Auth      string `env:"AUTH, default=bearer" desc:"How senders authenticate: bearer, or none (with a client CA, or behind an authenticating proxy)."`
+	OpsAuth   string `env:"OPS_AUTH, default=none" desc:"How readers authenticate at the ops listener, apart from /healthz and /readyz: none, or kubernetes, which asks the API server about the bearer token and whether its user may get the path as a nonResourceURL. That needs the ClusterRole system:auth-delegator."`
 	// Tokens are the files of bearer tokens, by the namespace that a token is for.
 	Tokens       map[string]string `env:"TOKENS" desc:"Bearer tokens, as NAMESPACE:FILE, separated by commas: a token is for alerts about its namespaces alone. Several namespaces may have the same file; * is all namespaces. A token has 16 bytes or more. The files are re-read when they change."`
 	TLSCertFile  string            `env:"TLS_CERT_FILE" desc:"File with the webhook listener's certificate chain (PEM). Re-read when it changes. Without it, the listener serves plain HTTP."`
@@ -45,6 +46,9 @@ func (c Config) Validate() error {
 		errs = append(errs, errors.New("BACKOUT_TOKENS is not set: every client that can reach the listener could roll releases back; set it to a file with a token for each namespace, as in shop:/etc/backout/token, or set BACKOUT_AUTH=none"))
 	case c.Auth == AuthNone && len(c.Tokens) > 0:
 		errs = append(errs, errors.New("BACKOUT_AUTH=none contradicts BACKOUT_TOKENS: unset one of them"))
+	}
+	if c.OpsAuth != OpsAuthNone && c.OpsAuth != OpsAuthKubernetes {
+		errs = append(errs, fmt.Errorf("BACKOUT_OPS_AUTH=%q: want none or kubernetes", c.OpsAuth))
 	}
 	for _, namespace := range slices.Sorted(maps.Keys(c.Tokens)) {
 		if namespace != rollback.AllNamespaces && !rollback.IsNamespace(namespace) || c.Tokens[namespace] == "" {
@@ -80,7 +84,7 @@ func (c Config) Validate() error {
 // LogValue shows where backout listens. It contains no secrets.
 func (c Config) LogValue() slog.Value {
 	return slog.GroupValue(
-		slog.String("listen", c.Listen), slog.String("ops_listen", c.OpsListen), slog.String("auth", c.Auth),
+		slog.String("listen", c.Listen), slog.String("ops_listen", c.OpsListen), slog.String("auth", c.Auth), slog.String("ops_auth", c.OpsAuth),
 		slog.Bool("tls", c.TLSCertFile != ""), slog.Bool("client_certificates", c.ClientCAFile != ""),
 	)
 }

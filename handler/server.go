@@ -36,7 +36,10 @@ type Options struct {
 	// Problems returns what backout cannot do although it is ready, a sentence each; /readyz
 	// and the status page show it. It sends no request. With nil, nothing is shown.
 	Problems func() []string
-	Registry *prometheus.Registry
+	// OpsAccess returns nil if the user of a bearer token may get a path of the ops listener,
+	// ErrUnauthenticated or ErrForbidden. It is required with OpsAuthKubernetes.
+	OpsAccess func(ctx context.Context, token, path string) error
+	Registry  *prometheus.Registry
 	// Log is slog.Default if nil.
 	Log *slog.Logger
 }
@@ -91,6 +94,9 @@ func New(o Options) (*Server, error) {
 	})
 	hooks.POST("/api/v1/alerts", w.authenticate, w.enter, w.serveAlerts)
 	reads := newRouter(o.Log)
+	if o.Config.OpsAuth == OpsAuthKubernetes {
+		reads.Use(opsAccess{o.OpsAccess}.check)
+	}
 	(&ops{
 		reader: o.Reader, board: o.Board, gatherer: o.Registry, ready: &sharedCheck{check: o.Ready}, problems: o.Problems, log: o.Log,
 	}).register(reads)

@@ -75,7 +75,7 @@ func (r records) Record(_ context.Context, k rollback.Key, revision int) (rollba
 
 func openConfig() handler.Config {
 	return handler.Config{
-		Listen: "127.0.0.1:0", OpsListen: "127.0.0.1:0", Auth: handler.AuthNone,
+		Listen: "127.0.0.1:0", OpsListen: "127.0.0.1:0", Auth: handler.AuthNone, OpsAuth: handler.OpsAuthNone,
 		MaxBody: 1 << 20, ReadTimeout: 5 * time.Second, StoreTimeout: 8 * time.Second,
 	}
 }

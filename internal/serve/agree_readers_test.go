@@ -72,7 +72,7 @@ func (s *shown) openPages(t *testing.T) {
 	s.registry.MustRegister(report.NewCollector(board))
 	server, err := handler.New(handler.Options{
 		Config: handler.Config{
-			Listen: "127.0.0.1:0", OpsListen: "127.0.0.1:0", Auth: handler.AuthNone,
+			Listen: "127.0.0.1:0", OpsListen: "127.0.0.1:0", Auth: handler.AuthNone, OpsAuth: handler.OpsAuthNone,
 			MaxBody: 1 << 20, ReadTimeout: 5 * time.Second, StoreTimeout: 8 * time.Second,
 		},
 		Receiver: noReceiver{}, Reader: memoryLedger{s.record}, Board: board, Registry: prometheus.NewRegistry(),

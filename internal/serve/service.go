@@ -32,10 +32,12 @@ type service struct {
 	elsewhere elsewhere
 	unmarked  bool
 	client    kubernetes.Interface
-	replica   string
-	registry  *prometheus.Registry
-	board     *report.Board
-	log       *slog.Logger
+	// itself is a client that never works as the account of a target.
+	itself   kubernetes.Interface
+	replica  string
+	registry *prometheus.Registry
+	board    *report.Board
+	log      *slog.Logger
 
 	lease    *ledger.Lease
 	keys     *ledger.Keys
@@ -58,7 +60,7 @@ func newService(c config, in Cluster, log *slog.Logger) (*service, error) {
 	registry := newRegistry()
 	as := accounts{own: in.Namespace, names: c.TargetAccounts}
 	itself := boundResponses(newAPIRequests(registry).count(in.Config))
-	keys, err := kubernetes.NewForConfig(helm.Typed(itself))
+	own, err := kubernetes.NewForConfig(helm.Typed(itself))
 	if err != nil {
 		return nil, fmt.Errorf("make a Kubernetes client: %w", err)
 	}
@@ -70,7 +72,7 @@ func newService(c config, in Cluster, log *slog.Logger) (*service, error) {
 	s := &service{
 		config: c, cluster: in, accounts: as, client: client, replica: replicaName(), registry: registry,
 		board: report.NewBoard(), log: log, answered: make(chan struct{}),
-		keys: ledger.NewKeys(keys, in.Namespace, c.RecordKeys, log),
+		itself: own, keys: ledger.NewKeys(own, in.Namespace, c.RecordKeys, log),
 	}
 	registry.MustRegister(report.NewCollector(s.board))
 	for _, connect := range []func() error{
@@ -167,7 +169,7 @@ func (s *service) connectEngine() error {
 func (s *service) connectServer() (err error) {
 	s.server, err = handler.New(handler.Options{
 		Config: s.config.HTTP, Receiver: s.engine, Reader: s.records, Allows: s.config.Policy.Allows, Board: s.board, Mode: s.config.Policy.Mode,
-		Ready: s.ready, Problems: s.problems, Registry: s.registry, Log: s.log,
+		Ready: s.ready, Problems: s.problems, OpsAccess: newReviews(s.itself).may, Registry: s.registry, Log: s.log,
 	})
 	return err
 }
