@@ -38,7 +38,7 @@ type Storm struct {
 // record returns the record of the newest revision; an empty one if it does not exist.
 func (c Case) record() *Record {
 	for i := range c.Records {
-		if c.Records[i].UID == c.History.Newest().UID {
+		if c.Records[i].about(c.History.Newest()) {
 			return &c.Records[i]
 		}
 	}
@@ -50,7 +50,7 @@ func (c Case) record() *Record {
 func (c Case) With(r Record) Case {
 	records := make([]Record, 0, len(c.Records)+1)
 	for _, other := range c.Records {
-		if other.UID != r.UID {
+		if !other.about(r.Suspect()) {
 			records = append(records, other)
 		}
 	}

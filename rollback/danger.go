@@ -1,5 +1,7 @@
 package rollback
 
+import "slices"
+
 // Danger is one reason not to roll back automatically.
 type Danger struct {
 	Kind DangerKind `json:"kind"`
@@ -8,6 +10,14 @@ type Danger struct {
 }
 
 // DangerKind is the kind of a danger, a closed set. BACKOUT_ALLOW accepts those that
+// NotePreflight stores what a preflight found, within the bounds of a record.
+func (r *Record) NotePreflight(result PreflightResult) {
+	r.Owner, r.Dangers = result.Owner, slices.Clone(result.Dangers[:min(len(result.Dangers), MaxDangers)])
+	for i := range r.Dangers {
+		r.Dangers[i].What = Clip(r.Dangers[i].What, MaxSummary)
+	}
+}
+
 // AllowableDangers returns.
 type DangerKind string
 

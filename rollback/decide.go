@@ -102,7 +102,7 @@ func (c Case) applyMode(d Decision) Decision {
 // could serve the canary's traffic, or the stable pods would get too much load. The
 // rollback goes on.
 func (c Case) requireStable(d Decision) Decision {
-	if !d.Shed || c.Routing == nil || !c.Routing.Open() || c.record().Shed.Tried() {
+	if !d.Shed || c.Routing == nil || !c.Routing.Open() || c.record().Shed.Tried() && c.record().Shed.Operator == "" {
 		return d
 	}
 	load := fmt.Sprintf("without the canary, each stable pod would get %.1f times its load; BACKOUT_MAX_LOAD is %g", c.Routing.Load, c.Policy.MaxLoad)

@@ -76,6 +76,11 @@ type Traffic interface {
 	// Restore sets the live weights to those that the manifest declares and returns
 	// them.
 	Restore(ctx context.Context, k Key, m Manifest, p Precondition) ([]Weight, error)
+	// RestoreHeld is Restore for those live objects alone that carry the mark of a shed: only
+	// a client that may write the route can have set it.
+	RestoreHeld(ctx context.Context, k Key, m Manifest, p Precondition) ([]Weight, error)
+	// Held reports whether any live object that leads to the canary carries that mark.
+	Held(ctx context.Context, k Key, m Manifest) (bool, error)
 }
 
 // Prometheus is the engine's access to the servers that evaluate the alert rules. The

@@ -72,6 +72,9 @@ type Record struct {
 	// Ignored names the parts that backout removed because it has not signed them.
 	Ignored []string `json:"ignored,omitempty"`
 
+	// Unsigned says that backout has signed neither alerts nor decisions nor steps of the
+	// record, as it was read; it is not part of the stored text.
+	Unsigned bool `json:"-"`
 	// Version identifies the stored text that the ledger read. The ledger compares it when
 	// it saves the record; it is not part of the stored text.
 	Version string `json:"-"`
@@ -109,8 +112,13 @@ func (r *Record) Decide(d Decision) bool {
 	if len(r.Decisions) > 0 && r.Decision().Same(d) {
 		return false
 	}
-	if len(r.Decisions) == maxDecisions {
-		r.Decisions = slices.Delete(r.Decisions, 1, 2)
+	if len(r.Decisions) >= maxDecisions {
+		// An operator's decision replaces an older one of an operator: the others are signed.
+		if i := slices.IndexFunc(r.Decisions, byOperator); i >= 0 {
+			r.Decisions = slices.Delete(r.Decisions, i, i+1)
+		} else if !byOperator(d) {
+			r.Decisions = slices.Delete(r.Decisions, 1, 2)
+		}
 	}
 	r.Decisions = append(r.Decisions, d)
 	return true
@@ -151,14 +159,18 @@ func NewRecord(k Key, suspect Revision, records []Record, now time.Time) Record 
 	return r
 }
 
-// FindRecord returns the record of the revision with that UID, and whether there is one.
-func FindRecord(records []Record, uid string) (Record, bool) {
-	for _, r := range records {
-		if r.UID == uid {
-			return r, true
+// FindRecord returns the record of the revision, by number and UID, and whether there is one.
+func FindRecord(records []Record, revision Revision) (Record, bool) {
+	for i := range records {
+		if records[i].about(revision) {
+			return records[i], true
 		}
 	}
 	return Record{}, false
+}
+
+func (r *Record) about(revision Revision) bool {
+	return r.Revision == revision.Number && r.UID == revision.UID
 }
 
 // Suspect returns the number and the UID of the revision that the record is about.

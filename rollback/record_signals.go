@@ -40,9 +40,19 @@ func (r *Record) AddSignal(s Signal) bool {
 }
 
 // addEpisode adds a signal of a new episode. In a full record it replaces the signal with
-// the lowest priority, if its own is higher; otherwise it is only counted.
+// the lowest priority, if its own is higher; otherwise it is only counted. An order of an operator
+// replaces an older order.
 func (r *Record) addEpisode(s Signal) bool {
 	if len(r.Signals) < maxSignals {
+		r.Signals = append(r.Signals, s)
+		return true
+	}
+	if s.Operator != "" {
+		// Orders have places of their own: they replace no alert.
+		orders := slices.IndexFunc(r.Signals, ofOperator)
+		if orders >= 0 {
+			r.Signals = slices.Delete(r.Signals, orders, orders+1)
+		}
 		r.Signals = append(r.Signals, s)
 		return true
 	}

@@ -43,8 +43,11 @@ type Episode struct {
 	StartsAt    time.Time
 }
 
-// Episode returns the identity of the firing.
+// Episode returns the identity of the firing. That of an operator's order is no alert's.
 func (s Signal) Episode() Episode {
+	if s.Operator != "" {
+		return Episode{Fingerprint: "order of " + s.Operator, StartsAt: s.StartsAt.UTC()}
+	}
 	return Episode{Fingerprint: s.Fingerprint, StartsAt: s.StartsAt.UTC()}
 }
 

@@ -1,13 +1,11 @@
 package rollback
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
 )
-
-// maxIgnored bounds the parts that a record notes as ignored.
-const maxIgnored = 10
 
 // Part is a part of a record that backout signs by itself: every client that may write
 // ConfigMaps in the namespace can write a record, and only backout can sign it.
@@ -33,29 +31,71 @@ type RecordIdentity struct {
 	Opened   time.Time `json:"opened"`
 }
 
-// The contents of parts that consist of several fields of a record.
+// The parts. Work is one part, so that no older state of one field is next to a newer
+// one of another. The shed is the other: a command that sets the weight replaces it.
 type (
-	preflightPart struct {
-		Step    *Step    `json:"preflight"`
-		Target  int      `json:"target"`
-		Dangers []Danger `json:"dangers"`
-		Owner   Owner    `json:"owner"`
+	workPart struct {
+		Signals         []Signal            `json:"signals"`
+		Decisions       []Decision          `json:"decisions"`
+		Preflight       *Step               `json:"preflight"`
+		PreflightTarget int                 `json:"preflightTarget"`
+		Dangers         []Danger            `json:"dangers"`
+		Owner           Owner               `json:"owner"`
+		Rollback        *Step               `json:"rollback"`
+		Restore         *Step               `json:"restore"`
+		Verify          *Step               `json:"verify"`
+		Outcome         Outcome             `json:"outcome"`
+		Target          int                 `json:"target"`
+		Made            int                 `json:"made"`
+		Notified        map[string]Notified `json:"notified"`
 	}
 	shedPart struct {
 		Step    *Step    `json:"shed"`
 		Weights []Weight `json:"weights"`
 	}
-	rollbackPart struct {
-		Rollback *Step   `json:"rollback"`
-		Restore  *Step   `json:"restore"`
-		Verify   *Step   `json:"verify"`
-		Outcome  Outcome `json:"outcome"`
-		Target   int     `json:"target"`
-		Made     int     `json:"made"`
-	}
 )
 
-// part returns a part of r.
+func ofOperator(s Signal) bool { return s.Operator != "" }
+
+func byOperator(d Decision) bool { return d.Operator != "" }
+
+// work returns the part with the alerts, the decisions and the steps but the shed. Lists
+// without an entry are absent in it, as when they are read.
+func (r *Record) work() Part {
+	w := workPart{
+		Signals: slices.DeleteFunc(slices.Clone(r.Signals), ofOperator), Decisions: slices.DeleteFunc(slices.Clone(r.Decisions), byOperator),
+		Preflight: r.Preflight, PreflightTarget: r.PreflightTarget, Dangers: r.Dangers, Owner: r.Owner,
+		Rollback: r.Rollback, Restore: r.Restore, Verify: r.Verify, Outcome: r.Outcome, Target: r.Target, Made: r.Made,
+	}
+	if len(w.Signals) == 0 {
+		w.Signals = nil
+	}
+	if len(w.Decisions) == 0 {
+		w.Decisions = nil
+	}
+	if len(w.Dangers) == 0 {
+		w.Dangers = nil
+	}
+	if len(r.Notified) > 0 {
+		w.Notified = make(map[string]Notified, len(r.Notified))
+		for channel, n := range r.Notified {
+			if len(n.Entries) == 0 {
+				n.Entries = nil
+			}
+			w.Notified[channel] = n
+		}
+	}
+	return r.part("its alerts, decisions and steps", w)
+}
+
+func (r *Record) shed() Part {
+	s := shedPart{Step: r.Shed}
+	if len(r.Weights) > 0 {
+		s.Weights = r.Weights
+	}
+	return r.part("its shed", s)
+}
+
 func (r *Record) part(name string, content any) Part {
 	return Part{
 		Name: name, Content: content,
@@ -63,62 +103,29 @@ func (r *Record) part(name string, content any) Part {
 	}
 }
 
-func (r *Record) signalPart(s Signal) Part {
-	return r.part("the alert "+Clip(Printable(s.Alert), MaxName), struct {
-		Signal Signal `json:"signal"`
-	}{s})
+// hasWork reports whether anything in the record says that backout has worked on it.
+func (r *Record) hasWork() bool {
+	steps := r.Preflight != nil || r.Rollback != nil || r.Restore != nil || r.Verify != nil
+	results := r.PreflightTarget != 0 || len(r.Dangers) > 0 || r.Owner != (Owner{}) || r.Outcome != "" || r.Target != 0 || r.Made != 0
+	lists := slices.ContainsFunc(r.Signals, func(s Signal) bool { return !ofOperator(s) }) ||
+		slices.ContainsFunc(r.Decisions, func(d Decision) bool { return !byOperator(d) })
+	return steps || results || lists
 }
 
-func (r *Record) decisionPart(d Decision) Part {
-	return r.part("the decision "+Clip(Printable(string(d.Verdict)), MaxName), struct {
-		Decision Decision `json:"decision"`
-	}{d})
-}
-
-func (r *Record) preflightPart() Part {
-	return r.part("the preflight", preflightPart{r.Preflight, r.PreflightTarget, r.Dangers, r.Owner})
-}
-
-func (r *Record) shedPart() Part { return r.part("the shed", shedPart{r.Shed, r.Weights}) }
-
-func (r *Record) rollbackPart() Part {
-	return r.part("the rollback", rollbackPart{r.Rollback, r.Restore, r.Verify, r.Outcome, r.Target, r.Made})
-}
-
-// The parts that a record may have, apart from signals and decisions.
-func (r *Record) hasPreflight() bool {
-	return r.Preflight != nil || r.PreflightTarget != 0 || len(r.Dangers) > 0 || r.Owner != (Owner{})
-}
-
+// hasOwnShed reports whether the record has a shed that no operator claims.
 func (r *Record) hasOwnShed() bool {
 	return r.Shed != nil && r.Shed.Operator == "" || r.Shed == nil && len(r.Weights) > 0
 }
 
-func (r *Record) hasRollback() bool {
-	return r.Rollback != nil || r.Restore != nil || r.Verify != nil || r.Outcome != "" || r.Target != 0 || r.Made != 0
-}
-
-// Parts returns the parts that backout signs when it stores the record.
+// Parts returns the parts that backout signs when it stores the record. It signs nothing that
+// it has read without a signature: see Adopt.
 func (r *Record) Parts() []Part {
 	var parts []Part
-	for _, s := range r.Signals {
-		if s.Operator == "" {
-			parts = append(parts, r.signalPart(s))
-		}
-	}
-	for _, d := range r.Decisions {
-		if d.Operator == "" {
-			parts = append(parts, r.decisionPart(d))
-		}
-	}
-	if r.hasPreflight() {
-		parts = append(parts, r.preflightPart())
+	if r.hasWork() && !r.Unsigned {
+		parts = append(parts, r.work())
 	}
 	if r.hasOwnShed() {
-		parts = append(parts, r.shedPart())
-	}
-	if r.hasRollback() {
-		parts = append(parts, r.rollbackPart())
+		parts = append(parts, r.shed())
 	}
 	return parts
 }
@@ -126,89 +133,81 @@ func (r *Record) Parts() []Part {
 // KeepSigned removes from a record that was read what could start a step and is not signed,
 // and notes it in Ignored. It returns the names of the parts that it removed.
 //
-// Of a closed record it leaves what stops backout: steps that have ended, which make content
-// known bad. A weight that an unsigned shed has left at zero stays there, in a hold.
+// Of a closed record it leaves that its content was backed out of. A weight that an unsigned
+// shed has left at zero stays there, in a hold.
 func (r *Record) KeepSigned(signed func(Part) bool) []string {
 	r.restrictOperator()
 	var removed []string
-	drop := func(p Part) bool {
-		if signed(p) {
-			return false
-		}
-		removed = append(removed, p.Name)
-		return true
+	// Both are verified before one is removed.
+	work, shed := r.work(), r.shed()
+	noWork, noShed := r.hasWork() && !signed(work), r.hasOwnShed() && !signed(shed)
+	r.Unsigned = noWork || !r.hasWork()
+	if noWork {
+		removed = append(removed, work.Name)
+		r.dropWork()
 	}
-	// A part that is removed changes no other: each is signed by itself.
-	r.Signals = slices.DeleteFunc(r.Signals, func(s Signal) bool { return s.Operator == "" && drop(r.signalPart(s)) })
-	r.keepDecisions(drop)
-	if r.hasPreflight() && drop(r.preflightPart()) {
-		r.Preflight, r.PreflightTarget, r.Dangers, r.Owner = nil, 0, nil, Owner{}
-	}
-	if r.hasRollback() && drop(r.rollbackPart()) {
-		r.dropRollback()
-	}
-	if r.hasOwnShed() && drop(r.shedPart()) {
+	if noShed {
+		removed = append(removed, shed.Name)
 		r.dropShed()
 	}
 	for _, name := range removed {
-		if len(r.Ignored) < maxIgnored && !slices.Contains(r.Ignored, name) {
+		if !slices.Contains(r.Ignored, name) {
 			r.Ignored = append(r.Ignored, name)
 		}
 	}
 	return removed
 }
 
-// keepDecisions removes the decisions that drop names. A closed record keeps its decisions
-// as a history, without what they had backout do.
-func (r *Record) keepDecisions(drop func(Part) bool) {
-	kept := r.Decisions[:0]
-	for _, d := range r.Decisions {
-		switch {
-		case d.Operator != "" || !drop(r.decisionPart(d)):
-			kept = append(kept, d)
-		case !r.Closed.IsZero():
-			d.Shed, d.Rollback, d.Target, d.Waits, d.RecheckAt, d.Command = false, false, 0, false, time.Time{}, Command{}
-			kept = append(kept, d)
-		}
+// dropWork removes the alerts, decisions and steps. A closed record keeps one step that
+// failed, if its content was rolled back, and no text: it starts nothing.
+func (r *Record) dropWork() {
+	last, rolledBack := r.Decision(), r.Rollback
+	r.Signals = slices.DeleteFunc(r.Signals, func(s Signal) bool { return !ofOperator(s) })
+	r.Decisions = slices.DeleteFunc(r.Decisions, func(d Decision) bool { return !byOperator(d) })
+	r.Preflight, r.PreflightTarget, r.Dangers, r.Owner = nil, 0, nil, Owner{}
+	r.Rollback, r.Restore, r.Verify, r.Outcome, r.Target, r.Made = nil, nil, nil, "", 0, 0
+	// A channel does not repeat what it has sent, and begins with a message of its own.
+	for channel, n := range r.Notified {
+		n.MessageID = ""
+		r.Notified[channel] = n
 	}
-	r.Decisions = kept
+	if r.Closed.IsZero() {
+		return
+	}
+	const unsigned = "backout has not signed this record"
+	if rolledBack != nil {
+		r.Rollback = &Step{Started: rolledBack.Started, Failed: true, Error: unsigned}
+	}
+	if last.Verdict != "" && last.Operator == "" {
+		r.Decisions = append(r.Decisions, Decision{Verdict: last.Verdict, Reason: unsigned, At: last.At})
+	}
 }
 
-// dropShed removes a shed that is not signed. One that has ended means that the weight may
-// be zero, and so becomes a hold.
+// dropShed removes a shed that is not signed. In an open record, one that has ended means
+// that the weight may be zero, and so becomes a hold.
 func (r *Record) dropShed() {
-	done := r.Shed.Succeeded()
-	switch {
-	case done && !r.Closed.IsZero():
-		r.Shed = &Step{Started: r.Shed.Started, Done: r.Shed.Done}
-		return
-	case done && r.Hold == nil && r.Rollback == nil:
+	if r.Shed.Succeeded() && r.Closed.IsZero() && r.Hold == nil && r.Rollback == nil {
 		r.Hold = &Hold{Since: r.Shed.Done}
 	}
 	r.Shed, r.Weights = nil, nil
 }
 
-// dropRollback removes a rollback that is not signed. A closed record keeps it if nothing of
-// it is left to do, and otherwise as a failed one: its content stays known bad.
-func (r *Record) dropRollback() {
-	closed := !r.Closed.IsZero() && r.Rollback != nil
-	over := r.Restore.Finished() && (r.Restore.Failed || r.Verify.Finished())
-	switch {
-	case closed && (r.Rollback.Failed || r.Rollback.Finished() && over):
-	case closed:
-		r.Rollback = &Step{Started: r.Rollback.Started, Failed: true, Error: "backout has not signed it"}
-		r.Restore, r.Verify = nil, nil
-	default:
-		r.Rollback, r.Restore, r.Verify, r.Outcome, r.Target, r.Made = nil, nil, nil, "", 0, 0
-	}
-}
-
 // restrictOperator reduces what names an operator to what an order may say: that the weight
 // is to stay at zero, and that the operator has set it.
 func (r *Record) restrictOperator() {
+	for i, s := range r.Signals {
+		if ofOperator(s) {
+			r.Signals[i] = Signal{
+				Alert: "hold", Operator: s.Operator, Level: LevelShed, Fingerprint: s.Fingerprint, Summary: s.Summary,
+				StartsAt: s.StartsAt, Received: s.Received, LastSeen: s.LastSeen,
+			}
+		}
+	}
 	for i, d := range r.Decisions {
-		if d.Operator != "" {
-			r.Decisions[i] = OrderedHold(r.Key, d.Operator, d.At)
+		if byOperator(d) {
+			ordered := OrderedHold(r.Key, d.Operator, d.At)
+			ordered.Waits, ordered.RecheckAt = d.Waits, d.RecheckAt
+			r.Decisions[i] = ordered
 		}
 	}
 	if r.Shed == nil || r.Shed.Operator == "" {
@@ -217,10 +216,22 @@ func (r *Record) restrictOperator() {
 	r.Shed = &Step{Operator: r.Shed.Operator, Started: r.Shed.Started, Done: r.Shed.Done}
 }
 
+// Adopt begins to work on a record in which backout has signed nothing: what other clients
+// have written about its identity is replaced by that of the suspect, and what is left of
+// earlier work is removed.
+func (r *Record) Adopt(suspect Revision, now time.Time) {
+	if !r.Unsigned {
+		return
+	}
+	r.Closed = time.Time{}
+	r.dropWork()
+	r.Revision, r.UID, r.Content, r.Opened, r.Unsigned = suspect.Number, suspect.UID, suspect.Content, now, false
+}
+
 // OrderedHold is the decision that an operator's command writes: to hold the weight, which
 // the command itself has set to zero.
 func OrderedHold(k Key, operator string, at time.Time) Decision {
-	operator = Clip(Printable(operator), MaxName)
+	operator = cmp.Or(Clip(Printable(operator), MaxName), "an operator")
 	return Decision{
 		Verdict: Act, Hold: true, Operator: operator, At: at, Command: k.UnholdCommand(),
 		Reason: fmt.Sprintf("%s asks to hold the canary at zero", operator),

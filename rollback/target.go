@@ -2,6 +2,7 @@ package rollback
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -57,6 +58,15 @@ func (r Revision) good() bool {
 // `Upgrade "shop" failed: ...` and `Release "shop" failed: ...`.
 func reportsFailure(description string) bool {
 	return strings.Contains(strings.ToLower(description), "failed")
+}
+
+// knownBadSigned is KnownBad for what backout itself has signed: other clients may have
+// written the rest, and so could choose the target.
+func knownBadSigned(records []Record) map[string]bool {
+	return KnownBad(slices.DeleteFunc(slices.Clone(records), func(r Record) bool {
+		decided := slices.ContainsFunc(r.Decisions, func(d Decision) bool { return d.Hold && !byOperator(d) })
+		return r.Unsigned || r.Rollback == nil && !decided
+	}))
 }
 
 // KnownBad returns the digests of the content that is known bad according to the

@@ -19,9 +19,14 @@ func (c Case) trace(name, format string, args ...any) {
 }
 
 // target returns the target of a rollback of the newest revision, and adds the candidates
-// to the trace.
+// to the trace. A record that backout has not signed can take the target away, and cannot
+// replace it by another one.
 func (c Case) target() (Revision, bool) {
-	target, candidates, ok := Target(c.History, KnownBad(c.Records))
+	target, candidates, ok := Target(c.History, knownBadSigned(c.Records))
+	if ok && KnownBad(c.Records)[target.Content] {
+		ok = false
+		candidates[len(candidates)-1].Reason = "a record that backout has not signed says that its content is bad"
+	}
 	if c.traceTo != nil {
 		c.traceTo.Candidates = candidates[:min(len(candidates), maxCandidates)]
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/engine"
 	"github.com/upcommerce/backout/rollback/report"
 	"github.com/upcommerce/backout/rollback/rollbacktest"
 )
@@ -101,7 +102,7 @@ func TestAClaimedRollbackIsDecidedAgain(t *testing.T) {
 			c.preflightResult.Dangers = []rollback.Danger{{Kind: rollback.DangerPVC, What: "it deletes PersistentVolumeClaim orders"}}
 		}, "it deletes PersistentVolumeClaim orders"},
 		{"another tool owns the release", func(_ *testing.T, c *cluster, _ *rollback.Policy) {
-			c.preflightResult.Owner = rollback.Owner{Tool: "Flux", Object: "HelmRelease shop/web"}
+			c.preflightResult.Owner = rollback.Owner{Tool: "Flux", Object: "HelmRelease shop/web", Command: rollbacktest.Shop().HelmHistoryCommand()}
 		}, "managed"},
 		{"the suspect is older than the bake window", func(_ *testing.T, c *cluster, _ *rollback.Policy) {
 			c.newest().Deployed = time.Now().Add(-48 * time.Hour)
@@ -119,11 +120,109 @@ func TestAClaimedRollbackIsDecidedAgain(t *testing.T) {
 				run(t, newEngine(t, c, p))
 				wait(time.Hour)
 				r := c.shopRecord(2)
-				if c.rollbacks != 0 || !r.Rollback.Failed || !strings.Contains(r.Rollback.Error, tt.why) || c.weight != "0" {
-					t.Errorf("%d rollbacks, weight %s, rollback %+v; want none, and the reason %q", c.rollbacks, c.weight, r.Rollback, tt.why)
+				if c.rollbacks != 0 || r.Rollback != nil || !r.Hold.Active() || c.weight != "0" {
+					t.Errorf("%d rollbacks, weight %s, rollback %+v, hold %+v; want none, and the zero held", c.rollbacks, c.weight, r.Rollback, r.Hold)
 				}
-				if !report.NeedsHelp(&r) {
-					t.Error("want the team called")
+				if d := r.Decision(); !report.NeedsHelp(&r) || !strings.Contains(string(d.Verdict)+": "+d.Reason, tt.why) || d.Command.String() == "" {
+					t.Errorf("decision %+v; want help asked for, with the reason %q and a command", d, tt.why)
+				}
+			})
+		})
+	}
+}
+
+// Changes since the claim that do not make the rollback wrong.
+func TestAClaimedRollbackGoesOn(t *testing.T) {
+	for name, change := range map[string]func(c *cluster, r *rollback.Record){
+		"its alert was resolved meanwhile, which was older than the content": func(c *cluster, r *rollback.Record) {
+			c.newest().Deployed = time.Now().Add(-8 * time.Minute)
+			r.Signals[0].Version, r.Signals[0].StartsAt = "", time.Now().Add(-20*time.Minute)
+			r.Rollback.Started = time.Now().Add(-10 * time.Second)
+			r.Signals[0].Resolved = time.Now().Add(-5 * time.Second)
+		},
+		"the bake window ended meanwhile": func(c *cluster, r *rollback.Record) {
+			c.newest().Deployed = time.Now().Add(-24*time.Hour - time.Minute)
+			r.Rollback.Started = time.Now().Add(-2 * time.Minute)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster()
+				c.weight = "0"
+				storeRecord(t, c, rollbackToV2(), claimRollback, func(r *rollback.Record) {
+					r.Shed, r.Weights = doneStep(), []rollback.Weight{{Kind: "Ingress", Name: "shop", From: "20", To: "0"}}
+					r.Preflight, r.PreflightTarget = doneStep(), 1
+					change(c, r)
+				})
+				run(t, newEngine(t, c, rollbacktest.Policy()))
+				wait(time.Minute)
+				if r := c.shopRecord(2); c.rollbacks != 1 || !r.Rollback.Succeeded() {
+					t.Errorf("%d rollbacks, %s; want the claimed one", c.rollbacks, report.Summary(&r))
+				}
+			})
+		})
+	}
+}
+
+// Another client removes a step from the record while it is being taken.
+func TestAStepThatIsGoneFromItsRecordEndsNothing(t *testing.T) {
+	simulate(t, func(t *testing.T, c *cluster, e *engine.Engine) {
+		deliver(t, e, alert("rollback"))
+		wait(time.Hour)
+		if r := c.shopRecord(2); c.newest().Number != 3 || c.newest().Status != rollback.StatusDeployed || c.weight != "20" {
+			t.Errorf("revision %d %s, weight %s, %s; want the rollback done, and its weight restored", c.newest().Number, c.newest().Status, c.weight, report.Summary(&r))
+		}
+	}, func(c *cluster) {
+		c.duringRollback = func() {
+			c.change(func() {
+				r := &c.records[rollbacktest.Shop()][0]
+				r.Rollback, r.Target, r.Version = nil, 0, r.Version+"x"
+			})
+		}
+	})
+}
+
+// A record of another revision with the UID of the newest one, which another client has written.
+func TestARecordOfAnotherRevisionWithTheSameUIDGetsNoAlert(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		forged := rollback.Record{Key: rollbacktest.Shop(), Revision: 1, UID: "uid-2", Content: "x", Opened: time.Now(), Closed: time.Now()}
+		if _, err := c.Save(t.Context(), forged); err != nil {
+			t.Fatal(err)
+		}
+		e := newEngine(t, c, rollbacktest.Policy())
+		run(t, e)
+		deliver(t, e, alert("rollback"))
+		wait(time.Minute)
+		if r := c.shopRecord(2); c.rollbacks != 1 || !r.Rollback.Succeeded() {
+			t.Errorf("%d rollbacks, %s; want the alert in the record of revision 2, and one rollback", c.rollbacks, report.Summary(&r))
+		}
+	})
+}
+
+// A hold that only the record claims: no route carries the mark of a shed.
+func TestAHoldWithoutAMarkOnARouteWritesNoRoute(t *testing.T) {
+	for name, change := range map[string]func(c *cluster){
+		"a revision with other content": func(c *cluster) { c.upgrade("v4", "Upgrade complete") },
+		"a revision with the same content": func(c *cluster) {
+			c.upgrade("v3", "Upgrade complete")
+			c.newest().Content = "c3"
+		},
+		"a revision that does not exist": func(c *cluster) {
+			r := &c.records[rollbacktest.Shop()][0]
+			r.UID = "uid-none"
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster()
+				c.unmarked, c.weight = true, "5"
+				storeRecord(t, c, ordered(), func(r *rollback.Record) { r.Signals, r.Hold = nil, &rollback.Hold{Since: time.Now()} })
+				change(c)
+				run(t, newEngine(t, c, rollbacktest.Policy()))
+				wait(time.Hour)
+				if len(c.weightsWritten) != 0 {
+					t.Errorf("weights written %v, want none", c.weightsWritten)
 				}
 			})
 		})

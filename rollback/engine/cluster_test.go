@@ -23,6 +23,8 @@ type cluster struct {
 	paused   string
 
 	// weight is the canary's; weightsWritten has every value that was ever written.
+	// unmarked says that the route carries no mark of a shed.
+	unmarked       bool
 	weight         string
 	weightsWritten []string
 	routing        rollback.Routing

@@ -68,6 +68,19 @@ func (c *cluster) Restore(ctx context.Context, _ rollback.Key, _ rollback.Manife
 	return []rollback.Weight{{Kind: "Ingress", Name: "shop-canary", From: "0", To: "20"}}, nil
 }
 
+func (c *cluster) RestoreHeld(ctx context.Context, k rollback.Key, m rollback.Manifest, p rollback.Precondition) ([]rollback.Weight, error) {
+	if held, err := c.Held(ctx, k, m); err != nil || !held {
+		return nil, err
+	}
+	return c.Restore(ctx, k, m, p)
+}
+
+func (c *cluster) Held(ctx context.Context, _ rollback.Key, _ rollback.Manifest) (bool, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.unmarked, ctx.Err()
+}
+
 // setWeight writes the canary's weight; mu is locked.
 func (c *cluster) setWeight(weight string) {
 	c.weight = weight

@@ -64,7 +64,7 @@ func refused(k rollback.Key, v rollback.Verdict, why string) rollback.DryRunResu
 // dryRun is DryRun for one release.
 func (e *executor) dryRun(ctx context.Context, b batch, now time.Time) (rollback.DryRunResult, error) {
 	newest := b.history.Newest()
-	r, known := rollback.FindRecord(b.records, newest.UID)
+	r, known := rollback.FindRecord(b.records, newest)
 	if !known {
 		r = rollback.NewRecord(b.key, newest, b.records, now)
 	}

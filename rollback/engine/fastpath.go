@@ -169,7 +169,7 @@ func (f *fastPath) confirm(stored, decided rollback.Record, facts rollback.Case,
 		if err != nil {
 			return err
 		}
-		own, ok := rollback.FindRecord(records, stored.UID)
+		own, ok := rollback.FindRecord(records, stored.Suspect())
 		if !ok || !own.Closed.IsZero() || own.Shed.Tried() {
 			return fmt.Errorf("the record of revision %d is closed, or its shed was done: %w", stored.Revision, rollback.ErrRevisionChanged)
 		}

@@ -40,9 +40,15 @@ func (e *executor) watchHold(ctx context.Context, r rollback.Record) (progress, 
 		return progress{record: r}, err
 	}
 	newest := history.Newest()
+	held, known := history.Named(r.Revision)
 	switch {
 	case newest.Status == rollback.StatusUninstalled:
 		return e.endHold(ctx, r, "the release is uninstalled")
+	case !known || held.UID != r.UID:
+		return e.endHold(ctx, r, fmt.Sprintf("the release has no such revision %d", r.Revision))
+	case newest.Claim == r.UID && newest.Status.Pending():
+		// An interrupted rollback of this very record, whose claim is gone.
+		return progress{record: r, again: recheckInterval}, e.recoverOwn(ctx, r)
 	case newest.UID == r.UID && e.inFlight(newest):
 		// Helm itself may write the weight that its chart declares.
 		e.keepZero(ctx, r, r.Suspect())
@@ -83,7 +89,19 @@ func (e *executor) carryHold(ctx context.Context, r rollback.Record, newest roll
 	if err != nil {
 		return progress{record: r}, err
 	}
-	next, known := rollback.FindRecord(records, newest.UID)
+	manifest, err := e.releases.Manifest(ctx, r.Key, newest.Number)
+	if err != nil {
+		return progress{record: r}, err
+	}
+	// Without the mark, the record alone says that the canary was held.
+	held, err := e.traffic.Held(ctx, r.Key, manifest)
+	if err != nil {
+		return progress{record: r}, err
+	}
+	if !held {
+		return e.endHold(ctx, r, fmt.Sprintf("revision %d has the same content, and none of its routes is held", newest.Number))
+	}
+	next, known := rollback.FindRecord(records, newest)
 	if !known || !next.Claimed() && next.Hold == nil {
 		now := time.Now().UTC()
 		if !known {
@@ -111,7 +129,7 @@ func (e *executor) endHoldForNewContent(ctx context.Context, r rollback.Record, 
 		return progress{record: r, again: holdInterval}, err
 	}
 	why := fmt.Sprintf("revision %d has different content", newest.Number)
-	switch err := e.ensureNoSignal(ctx, r.Key, newest.UID); {
+	switch err := e.ensureNoSignal(ctx, r.Key, newest); {
 	case errors.Is(err, errHasSignal):
 		return e.endHold(ctx, r, why+"; an alert fires for it as well")
 	case err != nil:
@@ -122,11 +140,11 @@ func (e *executor) endHoldForNewContent(ctx context.Context, r rollback.Record, 
 		return progress{record: r}, err
 	}
 	isNewest := e.ensureNewest(r.Key, newest)
-	weights, err := e.traffic.Restore(ctx, r.Key, manifest, func(ctx context.Context) error {
+	weights, err := e.traffic.RestoreHeld(ctx, r.Key, manifest, func(ctx context.Context) error {
 		if err := isNewest(ctx); err != nil {
 			return err
 		}
-		return e.ensureNoSignal(ctx, r.Key, newest.UID)
+		return e.ensureNoSignal(ctx, r.Key, newest)
 	})
 	if errors.Is(err, rollback.ErrRevisionChanged) || errors.Is(err, errHasSignal) {
 		return progress{record: r, again: recheckInterval}, nil
@@ -146,12 +164,12 @@ var errHasSignal = errors.New("an alert fires for the revision as well")
 
 // ensureNoSignal returns errHasSignal if the revision's canary was, or is about to be,
 // taken out of rotation for a signal of its own.
-func (e *executor) ensureNoSignal(ctx context.Context, k rollback.Key, uid string) error {
+func (e *executor) ensureNoSignal(ctx context.Context, k rollback.Key, revision rollback.Revision) error {
 	records, err := e.ledger.Records(ctx, k, rollback.Stored)
 	if err != nil {
 		return err
 	}
-	if own, ok := rollback.FindRecord(records, uid); ok && (own.Claimed() || own.Hold.Active()) {
+	if own, ok := rollback.FindRecord(records, revision); ok && (own.Claimed() || own.Hold.Active()) {
 		return errHasSignal
 	}
 	return nil

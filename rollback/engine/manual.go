@@ -174,7 +174,7 @@ func (m Manual) update(ctx context.Context, k rollback.Key, about rollback.Revis
 		if err != nil {
 			return rollback.Record{}, false, err
 		}
-		r, known := rollback.FindRecord(records, about.UID)
+		r, known := rollback.FindRecord(records, about)
 		if !known {
 			r = rollback.NewRecord(k, about, records, time.Now().UTC())
 		}

@@ -28,9 +28,6 @@ func (e *executor) plan(ctx context.Context, r rollback.Record, history rollback
 func (e *executor) preflight(ctx context.Context, r rollback.Record, p rollback.Plan) (progress, error) {
 	started := time.Now().UTC()
 	result, preflightErr := e.releases.Preflight(ctx, p)
-	for i := range result.Dangers {
-		result.Dangers[i].What = rollback.Clip(result.Dangers[i].What, rollback.MaxSummary)
-	}
 	stored, err := e.update(ctx, r, func(r *rollback.Record) bool {
 		if r.Rollback != nil {
 			return false
@@ -41,8 +38,8 @@ func (e *executor) preflight(ctx context.Context, r rollback.Record, p rollback.
 		if r.Preflight.Finish(time.Now().UTC(), preflightErr, maxAttempts); preflightErr != nil {
 			return true
 		}
-		r.PreflightTarget, r.Owner = p.Target, result.Owner
-		r.Dangers = result.Dangers[:min(len(result.Dangers), rollback.MaxDangers)]
+		r.PreflightTarget = p.Target
+		r.NotePreflight(result)
 		return true
 	})
 	if err != nil {

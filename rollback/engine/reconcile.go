@@ -152,7 +152,12 @@ func (rc *reconciler) decideAgain(ctx context.Context, r rollback.Record) (rollb
 	if trial := r.Clone(); !decideWith(&trial, c, in, now) {
 		return r, nil
 	}
-	return rc.update(ctx, r, func(r *rollback.Record) bool { return r.Rollback == nil && decideWith(r, c, in, now) })
+	return rc.update(ctx, r, func(r *rollback.Record) bool {
+		if r.Adopt(c.History.Newest(), now); r.Rollback != nil {
+			return false
+		}
+		return decideWith(r, c, in, now)
+	})
 }
 
 // writesStopped reports whether nothing may be written about a rollback or hold that was
@@ -199,12 +204,15 @@ func (rc *reconciler) close(ctx context.Context, r rollback.Record) (progress, e
 		return progress{record: r, again: recheckInterval}, nil
 	case r.Shed != nil && !r.Shed.Tried() && !d.Shed:
 		return rc.resolveClaim(ctx, r)
-	case r.LeftAtZero() && d.Verdict == rollback.Unconfirmed:
+	case r.LeftAtZero() && d.Verdict == rollback.Unconfirmed && r.Shed.Operator == "":
 		return rc.undoShed(ctx, r, "Prometheus denies the alert")
-	case r.LeftAtZero() && d.Verdict == rollback.Observe && rc.policy.Mode == rollback.ModeAct:
+	case r.LeftAtZero() && d.Verdict == rollback.Observe && rc.policy.Mode == rollback.ModeAct && r.Shed.Operator == "":
 		return rc.undoShed(ctx, r, "in Prometheus the alert only observes")
 	case r.LeftAtZero():
 		return rc.beginHold(ctx, r)
+	}
+	if err := rc.recoverOwn(ctx, r); err != nil {
+		return progress{record: r}, err
 	}
 	closed, err := rc.update(ctx, r, func(r *rollback.Record) bool {
 		if !r.Closed.IsZero() || !r.Decision().Same(d) {

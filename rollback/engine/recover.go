@@ -52,10 +52,10 @@ func (e *executor) overtaken(ctx context.Context, r rollback.Record, history rol
 	return e.abandonRollback(ctx, r, fmt.Sprintf("another client made revision %d meanwhile (%s); backout leaves it alone", newest.Number, newest.Description))
 }
 
-// recoverOwn marks as failed a pending revision that an unfinished rollback of the
-// record left behind.
+// recoverOwn marks as failed a pending revision that an unfinished rollback of the record
+// left behind. The revision says so itself: the record may have lost its claim.
 func (e *executor) recoverOwn(ctx context.Context, r rollback.Record) error {
-	if r.Rollback == nil || r.Rollback.Finished() {
+	if r.Rollback.Finished() {
 		return nil
 	}
 	history, err := e.releases.History(ctx, r.Key, rollback.Stored)

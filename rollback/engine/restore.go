@@ -121,7 +121,7 @@ func (e *executor) restoreBlockedBy(ctx context.Context, r rollback.Record) (str
 	if err != nil {
 		return "", err
 	}
-	held, ok := rollback.FindRecord(records, newest.UID)
+	held, ok := rollback.FindRecord(records, newest)
 	switch {
 	case !ok:
 		return "", nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/upcommerce/backout/rollback"
@@ -41,46 +42,85 @@ func (e *executor) checkedRollback(ctx context.Context, r rollback.Record, p rol
 	if r.Rollback == nil && r.PreflightTarget != p.Target {
 		return e.preflight(ctx, r, p)
 	}
-	if r.Rollback != nil {
-		why, err := e.withdrawn(ctx, r, p)
-		switch {
-		case errors.Is(err, errPreflight):
-			return e.rollbackError(ctx, r, err)
-		case err != nil:
-			return progress{record: r}, err
-		case why != "":
-			return e.abandonRollback(ctx, r, why)
-		}
+	if r.Rollback == nil {
+		return e.executeRollback(ctx, r, p)
 	}
-	return e.executeRollback(ctx, r, p)
+	check, err := e.checkClaim(ctx, r, p)
+	switch {
+	case errors.Is(err, errPreflight):
+		return e.rollbackError(ctx, r, err)
+	case err != nil:
+		return progress{record: r}, err
+	case check.paused:
+		return progress{record: r, again: sweepInterval}, nil
+	case check.why == "":
+		return e.executeRollback(ctx, r, p)
+	case p.Newest.UID != r.UID:
+		return e.abandonRollback(ctx, r, check.why)
+	default:
+		return e.withdraw(ctx, r, check)
+	}
 }
 
 // errPreflight is a failed preflight of a rollback that was begun before: it counts as an
 // attempt at the rollback.
 var errPreflight = errors.New("the preflight failed")
 
-// withdrawn says why a claimed rollback would not be begun now, by the release's own facts
-// and a new preflight; "" if it would. Neither a storm nor a canary route that is missing
-// meanwhile takes it back.
-func (e *executor) withdrawn(ctx context.Context, r rollback.Record, p rollback.Plan) (string, error) {
+// claimCheck says whether a claimed rollback would be begun now.
+type claimCheck struct {
+	// why says why it would not; "" if it would.
+	why       string
+	paused    bool
+	preflight rollback.PreflightResult
+}
+
+// checkClaim decides about a claimed rollback again, on the release's own facts of now, with a
+// new preflight, and as of the time of the claim: neither an alert that has ended since, nor
+// the time that has passed, nor a storm takes it back.
+func (e *executor) checkClaim(ctx context.Context, r rollback.Record, p rollback.Plan) (claimCheck, error) {
+	var check claimCheck
 	c, err := e.facts(ctx, r)
 	if errors.Is(err, rollback.ErrRevisionChanged) {
-		return "", nil // RollBack finds out
+		return check, nil // RollBack finds out
 	}
 	if err != nil {
-		return "", err
+		return check, err
 	}
-	result, err := e.releases.Preflight(ctx, p)
-	if err != nil {
-		return "", fmt.Errorf("%w: %w", errPreflight, err)
+	if c.Paused != "" {
+		return claimCheck{paused: true}, nil
 	}
-	r.Preflight, r.PreflightTarget, r.Dangers, r.Owner = nil, p.Target, result.Dangers, result.Owner
+	if check.preflight, err = e.releases.Preflight(ctx, p); err != nil {
+		return check, fmt.Errorf("%w: %w", errPreflight, err)
+	}
+	began := r.Rollback.Started
+	r.Preflight, r.PreflightTarget, r.Dangers, r.Owner = nil, p.Target, check.preflight.Dangers, check.preflight.Owner
+	r.Signals = slices.Clone(r.Signals)
+	for i, s := range r.Signals {
+		if !s.Resolved.Before(began) {
+			r.Signals[i].Resolved = time.Time{}
+		}
+	}
 	c = c.With(r)
-	c.Storm, c.Routing = rollback.Storm{}, nil
+	c.Now, c.Storm, c.Routing = began, rollback.Storm{}, nil
 	if d, _ := safely(c); !d.Rollback || d.Target != p.Target {
-		return fmt.Sprintf("the rollback to revision %d was begun, and is not what backout would decide now (%s): %s", p.Target, d.Verdict, d.Reason), nil
+		check.why = fmt.Sprintf("the rollback to revision %d was begun, and is not what backout would decide now (%s): %s", p.Target, d.Verdict, d.Reason)
 	}
-	return "", nil
+	return check, nil
+}
+
+// withdraw takes back a claim of which nothing was written. The next decision says what
+// remains to be done.
+func (e *executor) withdraw(ctx context.Context, r rollback.Record, check claimCheck) (progress, error) {
+	e.log.WarnContext(ctx, "claimed rollback withdrawn", "namespace", r.Namespace, "release", r.Release, "revision", r.Revision, "reason", check.why)
+	stored, err := e.update(ctx, r, func(r *rollback.Record) bool {
+		now := time.Now().UTC()
+		r.Preflight, r.PreflightTarget = &rollback.Step{Started: now}, r.Target
+		r.Preflight.Finish(now, nil, maxAttempts)
+		r.Rollback, r.Target = nil, 0
+		r.NotePreflight(check.preflight)
+		return true
+	})
+	return progress{record: stored}, err
 }
 
 // executeRollback claims the rollback, and rolls back with Helm.

@@ -9,6 +9,10 @@ import (
 	"github.com/upcommerce/backout/rollback"
 )
 
+// changedInterval is how soon a record is decided again whose release has changed before a
+// write.
+const changedInterval = 100 * time.Millisecond
+
 // noRoute is the note of a shed that found nothing to set to zero.
 const noRoute = "the release has no canary route of a known kind"
 
@@ -18,7 +22,7 @@ func (e *executor) shed(ctx context.Context, r rollback.Record, in inputs) (prog
 	started := time.Now().UTC()
 	weights, err := e.zero(ctx, r, in.routing, allOf(e.ensureSuspect(r), in.precondition))
 	if errors.Is(err, rollback.ErrRevisionChanged) {
-		return progress{record: r}, nil // decided again, on the current state
+		return progress{record: r, again: changedInterval}, nil // decided again, on the current state
 	}
 	stored, saveErr := e.update(ctx, r, func(r *rollback.Record) bool {
 		if r.Confirm(in.answers) {
@@ -120,7 +124,7 @@ func (e *executor) keepZero(ctx context.Context, r rollback.Record, newest rollb
 		if err != nil {
 			return err
 		}
-		if now, ok := rollback.FindRecord(records, r.UID); !ok || !now.Closed.IsZero() {
+		if now, ok := rollback.FindRecord(records, r.Suspect()); !ok || !now.Closed.IsZero() {
 			return rollback.ErrRevisionChanged
 		}
 		return isNewest(ctx)

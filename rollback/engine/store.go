@@ -54,10 +54,11 @@ func (in *intake) storeLocked(ctx context.Context, b batch) error {
 // means that another client wrote since they were read.
 func (in *intake) storeOnce(ctx context.Context, b batch) error {
 	newest := b.history.Newest()
-	record, known := rollback.FindRecord(b.records, newest.UID)
+	record, known := rollback.FindRecord(b.records, newest)
 	if !known {
 		record = rollback.NewRecord(b.key, newest, b.records, b.signals[0].Received)
 	}
+	record.Adopt(newest, b.signals[0].Received)
 	changed, here, err := in.addSignals(ctx, &record, b)
 	if err != nil {
 		return err
@@ -121,7 +122,7 @@ func (in *intake) refreshOlder(ctx context.Context, b batch, s rollback.Signal) 
 		return true, errCacheInsufficient
 	}
 	revision, _ := b.history.Named(number)
-	older, _ := rollback.FindRecord(b.records, revision.UID)
+	older, _ := rollback.FindRecord(b.records, revision)
 	if older.AddSignal(s) {
 		if _, err := in.ledger.Save(ctx, older); err != nil {
 			return true, err

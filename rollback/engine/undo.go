@@ -21,7 +21,7 @@ func (e *executor) resolveClaim(ctx context.Context, r rollback.Record) (progres
 	}
 	stored, err := e.update(ctx, r, func(r *rollback.Record) bool {
 		switch {
-		case r.Shed.Tried() || r.Decision().Shed:
+		case r.Shed == nil || r.Shed.Tried() || r.Decision().Shed:
 			return false
 		case len(routing.Weights) == 0 || routing.Open():
 			r.Shed = nil
@@ -47,13 +47,16 @@ func (e *executor) undoShed(ctx context.Context, r rollback.Record, why string) 
 	}
 	weights, err := e.traffic.Restore(ctx, r.Key, manifest, e.ensureNewest(r.Key, r.Suspect()))
 	if errors.Is(err, rollback.ErrRevisionChanged) {
-		return progress{record: r}, nil
+		return progress{record: r, again: recheckInterval}, nil
 	}
 	if err != nil {
 		return progress{record: r}, err
 	}
 	now := time.Now().UTC()
 	stored, err := e.update(ctx, r, func(r *rollback.Record) bool {
+		if r.Shed == nil {
+			return false
+		}
 		r.Hold = &rollback.Hold{Since: r.Shed.Done, Ended: now, Reason: why + "; " + rollback.FormatWeights(weights)}
 		r.Shed, r.Weights = nil, nil
 		return true

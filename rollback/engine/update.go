@@ -32,6 +32,9 @@ func (e *executor) update(ctx context.Context, r rollback.Record, change func(*r
 		if !ok || stored.UID != r.UID || !stored.Opened.Equal(r.Opened) {
 			return r, false, errGone
 		}
+		if r.Rollback != nil && stored.Rollback == nil || r.Restore != nil && stored.Restore == nil || r.Verify != nil && stored.Verify == nil {
+			return stored, false, errStepGone
+		}
 		changed := change(&stored)
 		return stored, changed, nil
 	})
@@ -51,6 +54,10 @@ func saveChanged(ctx context.Context, ledger rollback.Ledger, read func() (rollb
 		}
 	}
 }
+
+// errStepGone says that a step that was begun is no longer in the stored record, or is not
+// signed there: another client has changed the record. It is decided again on what is left.
+var errStepGone = errors.New("a step that was begun is gone from the record: another client has changed it")
 
 // errGone says that the record was deleted while it was worked on. One that was opened
 // since about the same revision is another record.

@@ -167,7 +167,9 @@ func (l *Ledger) cachedRecords(ctx context.Context, k rollback.Key) ([]rollback.
 		if err != nil {
 			return nil, errors.Join(rollback.ErrNotCached, err) // a Stored read reports it
 		}
-		records = append(records, r)
+		if r.Key == k {
+			records = append(records, r)
+		}
 	}
 	slices.SortFunc(records, byRevision)
 	return records, nil

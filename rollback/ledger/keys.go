@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/rand"
@@ -28,17 +29,17 @@ const (
 	currentKey = "current"
 	// minKey is the least length of a key, in bytes, and that of the one that backout makes.
 	minKey = 32
-	// maxKeys bounds how many keys are accepted.
-	maxKeys = 8
+	// maxKeys bounds how many keys are accepted, maxMissing how many others are remembered.
+	maxKeys, maxMissing = 8, 100
 )
 
 // Times of reading the Secret.
 const (
 	keysInterval = time.Minute
-	// keysEarlier is how long after one read the next may follow, for a signature whose key
+	// keysEarliest is how long after one read the next may follow, for a signature whose key
 	// is not known.
-	keysEarlier = 5 * time.Second
-	keysLimit   = 3 * time.Second
+	keysEarliest = time.Second
+	keysLimit    = 3 * time.Second
 )
 
 // Keys are the keys with which the replicas sign what they write into records. They are the
@@ -54,7 +55,9 @@ type Keys struct {
 	mu      sync.Mutex
 	current string            // its ID; "" before the first read
 	byID    map[string][]byte // by ID
+	// read is when the Secret was read last, missing the IDs that it did not have then.
 	read    time.Time
+	missing map[string]bool
 }
 
 // NewKeys returns the keys in the Secret. It sends no request. log is slog.Default if nil.
@@ -76,6 +79,9 @@ func (k *Keys) Load(ctx context.Context) error {
 func (k *Keys) load(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, keysLimit)
 	defer cancel()
+	k.mu.Lock()
+	k.read = time.Now()
+	k.mu.Unlock()
 	secrets := k.client.CoreV1().Secrets(k.namespace)
 	secret, err := secrets.Get(ctx, k.name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
@@ -95,17 +101,32 @@ func (k *Keys) load(ctx context.Context) error {
 	if k.current != "" && k.current != current {
 		k.log.InfoContext(ctx, "records are signed with another key now", "secret", k.namespace+"/"+k.name, "key", current)
 	}
-	k.current, k.byID, k.read = current, byID, time.Now()
+	if !maps.EqualFunc(k.byID, byID, bytes.Equal) {
+		k.missing = nil
+	}
+	k.current, k.byID = current, byID
 	return nil
 }
 
-// fresh returns a Secret with a random key.
+// fresh returns a Secret with the keys that are known, or else with a random one.
 func (k *Keys) fresh() *corev1.Secret {
-	key := make([]byte, minKey)
-	_, _ = rand.Read(key) // never fails
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	data := make(map[string][]byte, len(k.byID))
+	for id, key := range k.byID {
+		entry := "key-" + id
+		if id == k.current {
+			entry = currentKey
+		}
+		data[entry] = key
+	}
+	if len(data) == 0 {
+		key := make([]byte, minKey)
+		_, _ = rand.Read(key) // never fails
+		data[currentKey] = key
+	}
 	return &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Name: k.name, Namespace: k.namespace, Labels: map[string]string{managedLabel: managedValue}},
-		Data:       map[string][]byte{currentKey: key},
+		ObjectMeta: metav1.ObjectMeta{Name: k.name, Namespace: k.namespace, Labels: map[string]string{managedLabel: managedValue}}, Data: data,
 	}
 }
 
@@ -188,28 +209,58 @@ func (k *Keys) verify(text []byte, signatures []string) bool {
 }
 
 // learn reads the keys if a signature is by one that is not known: another replica may have
-// read a new key first. It reads at most every few seconds.
+// read a new key first. An ID that the Secret does not have is not looked for again for
+// keysInterval. It reads at most once a second, and waits for that if it must.
 func (k *Keys) learn(ctx context.Context, signatures []string) error {
-	if k.knows(signatures) {
+	if len(k.unknown(signatures)) == 0 {
 		return nil
 	}
 	k.reading.Lock()
 	defer k.reading.Unlock()
-	k.mu.Lock()
-	recent := time.Since(k.read) < keysEarlier
-	k.mu.Unlock()
-	if recent || k.knows(signatures) {
+	if len(k.unknown(signatures)) == 0 {
 		return nil
 	}
-	return k.load(ctx)
-}
-
-// knows reports whether the key of every signature is known.
-func (k *Keys) knows(signatures []string) bool {
+	k.mu.Lock()
+	wait := keysEarliest - time.Since(k.read)
+	k.mu.Unlock()
+	if wait > 0 {
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	if err := k.load(ctx); err != nil {
+		return err
+	}
+	missing := k.unknown(signatures)
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.current != "" && !slices.ContainsFunc(signatures, func(s string) bool {
-		id, _, _ := strings.Cut(s, ":")
-		return k.byID[id] == nil
-	})
+	if k.missing == nil || len(k.missing) > maxMissing {
+		k.missing = make(map[string]bool)
+	}
+	for _, id := range missing {
+		k.missing[id] = true
+	}
+	return nil
+}
+
+// unknown returns the IDs of the signatures whose keys are neither known nor known to be
+// missing, and that of no key at all before the first read.
+func (k *Keys) unknown(signatures []string) []string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if time.Since(k.read) > keysInterval {
+		k.missing = nil
+	}
+	var unknown []string
+	if k.current == "" {
+		unknown = append(unknown, "")
+	}
+	for _, s := range signatures {
+		if id, _, _ := strings.Cut(s, ":"); k.byID[id] == nil && !k.missing[id] {
+			unknown = append(unknown, id)
+		}
+	}
+	return unknown
 }

@@ -124,6 +124,8 @@ func (l *Ledger) listRelease(ctx context.Context, k rollback.Key, version string
 	if err != nil {
 		return nil, fmt.Errorf("read the records of %s: %w", k, err)
 	}
+	// The label, by which they were listed, need not be that of the record.
+	records = slices.DeleteFunc(records, func(r rollback.Record) bool { return r.Key != k })
 	slices.SortFunc(records, byRevision)
 	return records, nil
 }

@@ -120,7 +120,7 @@ func TestEveryFieldIsStored(t *testing.T) {
 	var want rollback.Record
 	var n int
 	fill(reflect.ValueOf(&want).Elem(), &n)
-	want.Key, want.Version = rollback.Key{Namespace: "shop", Release: "web"}, ""
+	want.Key, want.Version, want.Unsigned = rollback.Key{Namespace: "shop", Release: "web"}, "", false
 	for i := range want.Signals {
 		want.Signals[i].Link = fmt.Sprintf("https://prometheus.example/%d", i)
 	}

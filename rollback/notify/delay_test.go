@@ -119,6 +119,12 @@ func (s *shop) Restore(ctx context.Context, _ rollback.Key, _ rollback.Manifest,
 	return s.set("20"), nil
 }
 
+func (s *shop) RestoreHeld(ctx context.Context, k rollback.Key, m rollback.Manifest, p rollback.Precondition) ([]rollback.Weight, error) {
+	return s.Restore(ctx, k, m, p)
+}
+
+func (s *shop) Held(context.Context, rollback.Key, rollback.Manifest) (bool, error) { return true, nil }
+
 func (s *shop) Records(ctx context.Context, k rollback.Key, c rollback.Consistency) ([]rollback.Record, error) {
 	if c == rollback.Cached {
 		return nil, rollback.ErrNotCached

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -22,12 +23,44 @@ const nothingOwned = `{"f:metadata":{"f:annotations":{"f:` + heldAnnotation + `"
 // objects meets no conflict. It does not check whether the canary's pods are ready: the
 // caller does. It writes nothing if the fence or the precondition refuses.
 func (r *Router) Restore(ctx context.Context, k rollback.Key, m rollback.Manifest, p rollback.Precondition) ([]rollback.Weight, error) {
-	c := change{
-		edit: func(o route, live *unstructured.Unstructured) (edit, error) {
-			return o.kind.router.restore(live, o.declared, o.canary.on(live))
-		},
-		fence: r.fence, then: disown,
-	}.requiring(ctx, p)
+	return r.restore(ctx, k, m, p, restored)
+}
+
+// RestoreHeld is Restore for those live objects alone that carry the mark of a shed.
+func (r *Router) RestoreHeld(ctx context.Context, k rollback.Key, m rollback.Manifest, p rollback.Precondition) ([]rollback.Weight, error) {
+	return r.restore(ctx, k, m, p, func(o route, live *unstructured.Unstructured) (edit, error) {
+		if !marked(live) {
+			return edit{}, nil
+		}
+		return restored(o, live)
+	})
+}
+
+// Held reports whether any live object that leads to the canary carries the mark of a shed.
+func (r *Router) Held(ctx context.Context, k rollback.Key, m rollback.Manifest) (bool, error) {
+	var held atomic.Bool
+	routes, err := r.routes(ctx, k, m)
+	_, readErr := r.changeAll(ctx, k, unread(routes), change{edit: func(_ route, live *unstructured.Unstructured) (edit, error) {
+		if marked(live) {
+			held.Store(true)
+		}
+		return edit{}, nil // nothing is written
+	}})
+	return held.Load(), errors.Join(readErr, err)
+}
+
+func restored(o route, live *unstructured.Unstructured) (edit, error) {
+	return o.kind.router.restore(live, o.declared, o.canary.on(live))
+}
+
+// marked reports whether a canary's weight is held at zero on the object.
+func marked(live *unstructured.Unstructured) bool {
+	_, held := live.GetAnnotations()[heldAnnotation]
+	return held
+}
+
+func (r *Router) restore(ctx context.Context, k rollback.Key, m rollback.Manifest, p rollback.Precondition, edit func(route, *unstructured.Unstructured) (edit, error)) ([]rollback.Weight, error) {
+	c := change{edit: edit, fence: r.fence, then: disown}.requiring(ctx, p)
 	routes, err := r.routes(ctx, k, m)
 	changed, changeErr := r.changeAll(ctx, k, unread(routes), c)
 	return changed, errors.Join(changeErr, err)
@@ -39,7 +72,7 @@ func (r *Router) Restore(ctx context.Context, k rollback.Key, m rollback.Manifes
 // https://kubernetes.io/docs/reference/using-api/server-side-apply/#conflicts
 func disown(_ route, live *unstructured.Unstructured) (edit, error) {
 	var e edit
-	if _, held := live.GetAnnotations()[heldAnnotation]; held {
+	if marked(live) {
 		return e, nil // Another canary is still held on the object.
 	}
 	fields := live.GetManagedFields()

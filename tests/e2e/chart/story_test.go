@@ -129,7 +129,7 @@ func (c *cluster) checkLeftovers(t *testing.T) {
 	}
 	want := []string{
 		"backout: leases backout", "backout: rolebindings admin", "backout: rolebindings operators", "backout: roles operators",
-		"canary-demo: configmaps backout.v1", "canary-demo: configmaps backout.v1.canary-demo.v2", "canary-demo: rolebindings admin",
+		"backout: secrets backout-record-keys", "canary-demo: configmaps backout.v1", "canary-demo: configmaps backout.v1.canary-demo.v2", "canary-demo: rolebindings admin",
 		"canary-demo: rolebindings operators", "canary-demo: roles operators",
 	}
 	var left []string
