@@ -171,7 +171,8 @@ func earlier(a, b time.Time) time.Time {
 // replica counts it for a storm, and the notifier and the board get it.
 // It never blocks.
 func (e *Engine) OnRecord(r rollback.Record) {
-	if e.notifier != nil {
+	// Another client may have written it.
+	if e.notifier != nil && (e.policy.Allows(r.Key) || !r.Unsigned) {
 		e.notifier.Notify(r)
 	}
 	e.board.SetRecord(r)

@@ -42,6 +42,10 @@ func alertFacts(r *rollback.Record) []Fact {
 			facts = append(facts, fact(r, s.Resolved, "", "Alertmanager says that it is over"))
 		}
 	}
+	if len(r.Ignored) > 0 {
+		facts = append(facts, Fact{Text: "backout has not signed, and ignores: " + strings.Join(r.Ignored, "; ") +
+			". Another client has changed the record, or the key is gone", Bad: true})
+	}
 	if r.DroppedSignals > 0 {
 		facts = append(facts, Fact{Text: fmt.Sprintf("%d more signals came; the record does not list them", r.DroppedSignals)})
 	}

@@ -15,6 +15,7 @@ import (
 	"helm.sh/helm/v3/pkg/release"
 	"helm.sh/helm/v3/pkg/storage/driver"
 	helmtime "helm.sh/helm/v3/pkg/time"
+	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -127,6 +128,24 @@ func TestATargetsEditorStaysInItsNamespace(t *testing.T) {
 			t.Errorf("/readyz of the second installation says %q, %v; want %q", text, err, want)
 		}
 	})
+	t.Run("readers of the ops listener need a right", func(t *testing.T) {
+		b, err := c.Backout(limited(t), 1, map[string]string{"BACKOUT_RELEASES": "", "BACKOUT_OPS_AUTH": "kubernetes", "BACKOUT_NAMESPACE": "elsewhere"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		reader := c.reader(t, "elsewhere")
+		for _, q := range []struct {
+			path, token string
+			want        int
+		}{
+			{"/healthz", "", http.StatusOK}, {"/metrics", "", http.StatusUnauthorized}, {"/metrics", "invented", http.StatusUnauthorized},
+			{"/metrics", reader, http.StatusOK}, {"/", reader, http.StatusForbidden}, {"/api/v1/records", reader, http.StatusForbidden},
+		} {
+			if code, text := c.get(t, b.OpsURL()+q.path, q.token); code != q.want {
+				t.Errorf("%s: %d, want %d: %.300s", q.path, code, q.want, text)
+			}
+		}
+	})
 	t.Run("the editor cannot become the account", func(t *testing.T) {
 		for _, a := range []authorizationv1.ResourceAttributes{
 			{Verb: "impersonate", Resource: "serviceaccounts"},
@@ -143,6 +162,53 @@ func TestATargetsEditorStaysInItsNamespace(t *testing.T) {
 			}
 		}
 	})
+}
+
+// reader returns a token of the namespace's default service account, which may get /metrics and no other path.
+func (c *cluster) reader(t *testing.T, namespace string) string {
+	t.Helper()
+	ctx := limited(t)
+	meta := metav1.ObjectMeta{Name: "metrics-reader"}
+	_, err := c.Client.RbacV1().ClusterRoles().Create(ctx, &rbacv1.ClusterRole{
+		ObjectMeta: meta, Rules: []rbacv1.PolicyRule{{Verbs: []string{"get"}, NonResourceURLs: []string{"/metrics"}}},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.Client.RbacV1().ClusterRoleBindings().Create(ctx, &rbacv1.ClusterRoleBinding{
+		ObjectMeta: meta, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: meta.Name},
+		Subjects: []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Name: "default", Namespace: namespace}},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := c.Client.CoreV1().ServiceAccounts(namespace).CreateToken(ctx, "default", &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token.Status.Token
+}
+
+// get returns the answer to a request with a bearer token, "" for none.
+func (c *cluster) get(t *testing.T, url, token string) (int, string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(limited(t), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if token != "" {
+		request.Header.Set("Authorization", "Bearer "+token)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response.StatusCode, string(text)
 }
 
 // bindEditor gives the editor its rights.
@@ -280,18 +346,8 @@ func (c *cluster) post(t *testing.T, token string, labels map[string]string) {
 // metric checks that backout's metrics contain that line.
 func (c *cluster) metric(t *testing.T, line string) {
 	t.Helper()
-	request, err := http.NewRequestWithContext(limited(t), http.MethodGet, c.url(t, own+"-ops")+"/metrics", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = response.Body.Close() }()
-	text, err := io.ReadAll(response.Body)
-	if err != nil || !strings.Contains(string(text), line+"\n") {
-		t.Errorf("backout's metrics lack %q: %v", line, err)
+	if code, text := c.get(t, c.url(t, own+"-ops")+"/metrics", ""); code != http.StatusOK || !strings.Contains(text, line+"\n") {
+		t.Errorf("backout's metrics lack %q: %d", line, code)
 	}
 }
 
