@@ -114,6 +114,11 @@ func newBearer(files map[string]string, log *slog.Logger) (*bearer, error) {
 		previous := &watchedFile[digest]{path: directory + previousName + name, parse: parseToken}
 		b.tokens = append(b.tokens, token{[]string{namespace}, file, previous})
 	}
+	for _, t := range b.tokens {
+		if slices.ContainsFunc(b.tokens, func(other token) bool { return other.file.path == t.previous.path }) {
+			return nil, fmt.Errorf("%s is where the token before that in %s would be: give it another name", t.previous.path, t.file.path)
+		}
+	}
 	return b, nil
 }
 

@@ -230,6 +230,9 @@ func TestNewRefusesAWrongConfiguration(t *testing.T) {
 		{"a short token", func(c *handler.Config) {
 			c.Auth, c.Tokens = handler.AuthBearer, map[string]string{"*": token, "shop": file("short", "fifteen-bytes-x\n")}
 		}, "the token in it has 15 bytes, want at least 16"},
+		{"a token where another's token before would be", func(c *handler.Config) {
+			c.Auth, c.Tokens = handler.AuthBearer, map[string]string{"*": token, "shop": file("previous-token", "another token of 22 by")}
+		}, "is where the token before that in"},
 		{"a token for a glob", func(c *handler.Config) {
 			c.Auth, c.Tokens = handler.AuthBearer, map[string]string{"shop-*": token}
 		}, `BACKOUT_TOKENS: "shop-*:`},

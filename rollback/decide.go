@@ -3,6 +3,7 @@ package rollback
 import (
 	"cmp"
 	"fmt"
+	"slices"
 )
 
 // Decide says what backout does about the newest revision of the history. It is pure:
@@ -75,7 +76,8 @@ func (c Case) decidedByHold() (Decision, bool) {
 func (c Case) decidedByOperator(a Assessment) (Decision, bool) {
 	r := c.record()
 	d := r.Decision()
-	if d.Operator == "" || r.Hold != nil && !r.Hold.Active() {
+	ordered := d.Operator != "" || d.Hold && r.Hold.Active() && slices.ContainsFunc(r.Signals, ofOperator)
+	if !ordered || r.Hold != nil && !r.Hold.Active() {
 		return Decision{}, false
 	}
 	d.RecheckAt, d.Waits = a.recheckAt, !a.recheckAt.IsZero()

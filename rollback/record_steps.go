@@ -56,6 +56,9 @@ func (r *Record) claimedAt() time.Time {
 	return first
 }
 
+// OwnShed reports whether backout itself has set the weight to zero for this record.
+func (r *Record) OwnShed() bool { return r.Shed.Succeeded() && r.Shed.Operator == "" }
+
 // LeftAtZero reports whether there is a shed that nothing in the record ends: neither a
 // rollback nor a hold. A hold that ended before the shed does not count.
 func (r *Record) LeftAtZero() bool {

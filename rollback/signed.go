@@ -133,15 +133,24 @@ func (r *Record) Parts() []Part {
 // KeepSigned removes from a record that was read what could start a step and is not signed,
 // and notes it in Ignored. It returns the names of the parts that it removed.
 //
-// Of a closed record it leaves that its content was backed out of. A weight that an unsigned
-// shed has left at zero stays there, in a hold.
+// Of a closed record it leaves that its content was backed out of; of one without a signature
+// it does so in silence. A weight that an unsigned shed has left at zero stays there, in a
+// hold.
 func (r *Record) KeepSigned(signed func(Part) bool) []string {
 	r.restrictOperator()
 	var removed []string
 	// Both are verified before one is removed.
 	work, shed := r.work(), r.shed()
 	noWork, noShed := r.hasWork() && !signed(work), r.hasOwnShed() && !signed(shed)
-	r.Unsigned = noWork || !r.hasWork()
+	if r.Unsigned = noWork || !r.hasWork(); r.Unsigned {
+		// A channel does not repeat what it has sent, and begins with a message of its own.
+		for channel, n := range r.Notified {
+			n.MessageID = ""
+			r.Notified[channel] = n
+		}
+	}
+	// A version before that signed nothing has closed it.
+	silent := !r.Closed.IsZero() && len(r.Signatures) == 0
 	if noWork {
 		removed = append(removed, work.Name)
 		r.dropWork()
@@ -149,6 +158,9 @@ func (r *Record) KeepSigned(signed func(Part) bool) []string {
 	if noShed {
 		removed = append(removed, shed.Name)
 		r.dropShed()
+	}
+	if silent {
+		return nil
 	}
 	for _, name := range removed {
 		if !slices.Contains(r.Ignored, name) {
@@ -158,29 +170,33 @@ func (r *Record) KeepSigned(signed func(Part) bool) []string {
 	return removed
 }
 
-// dropWork removes the alerts, decisions and steps. A closed record keeps one step that
-// failed, if its content was rolled back, and no text: it starts nothing.
+// dropWork removes the alerts, decisions and steps. A closed record keeps the results of its
+// steps, without a text and without a failure: they make its content known bad, and start
+// nothing.
 func (r *Record) dropWork() {
-	last, rolledBack := r.Decision(), r.Rollback
+	last := r.Decision()
 	r.Signals = slices.DeleteFunc(r.Signals, func(s Signal) bool { return !ofOperator(s) })
 	r.Decisions = slices.DeleteFunc(r.Decisions, func(d Decision) bool { return !byOperator(d) })
 	r.Preflight, r.PreflightTarget, r.Dangers, r.Owner = nil, 0, nil, Owner{}
-	r.Rollback, r.Restore, r.Verify, r.Outcome, r.Target, r.Made = nil, nil, nil, "", 0, 0
-	// A channel does not repeat what it has sent, and begins with a message of its own.
-	for channel, n := range r.Notified {
-		n.MessageID = ""
-		r.Notified[channel] = n
-	}
 	if r.Closed.IsZero() {
+		r.Rollback, r.Restore, r.Verify, r.Outcome, r.Target, r.Made = nil, nil, nil, "", 0, 0
 		return
 	}
-	const unsigned = "backout has not signed this record"
-	if rolledBack != nil {
-		r.Rollback = &Step{Started: rolledBack.Started, Failed: true, Error: unsigned}
+	r.Rollback, r.Restore, r.Verify = r.Rollback.ended(), r.Restore.ended(), r.Verify.ended()
+	if r.Outcome == OutcomeNotRecovered {
+		r.Outcome = ""
 	}
 	if last.Verdict != "" && last.Operator == "" {
-		r.Decisions = append(r.Decisions, Decision{Verdict: last.Verdict, Reason: unsigned, At: last.At})
+		r.Decisions = append(r.Decisions, Decision{Verdict: last.Verdict, Reason: "backout has not signed this record", At: last.At})
 	}
+}
+
+// ended returns a step without a text that has ended, at the latest when it began.
+func (s *Step) ended() *Step {
+	if s == nil {
+		return nil
+	}
+	return &Step{Started: s.Started, Done: Later(s.Done, s.Started)}
 }
 
 // dropShed removes a shed that is not signed. In an open record, one that has ended means
@@ -223,7 +239,7 @@ func (r *Record) Adopt(suspect Revision, now time.Time) {
 	if !r.Unsigned {
 		return
 	}
-	r.Closed = time.Time{}
+	r.Closed, r.Notified = time.Time{}, nil
 	r.dropWork()
 	r.Revision, r.UID, r.Content, r.Opened, r.Unsigned = suspect.Number, suspect.UID, suspect.Content, now, false
 }

@@ -57,7 +57,7 @@ func TestAnUnsignedRecordIsAdoptedWithoutWhatItSays(t *testing.T) {
 	r := rollback.Record{
 		Key: rollbacktest.Shop(), Revision: 9, UID: "forged", Content: "forged", Opened: now.Add(time.Hour), Closed: now,
 		Signals:  []rollback.Signal{{Alert: "A", Level: rollback.LevelRollback}},
-		Rollback: &rollback.Step{Started: now, Done: now}, Target: 1, Made: 9, Panics: 1, Version: "7",
+		Rollback: &rollback.Step{Started: now, Done: now}, Target: 1, Made: 9, Panics: 1, Version: "7", Signatures: []string{"x:y"},
 		Hold: &rollback.Hold{Since: now, Ended: now, Lifted: true},
 	}
 	r.KeepSigned(func(rollback.Part) bool { return false })
@@ -67,5 +67,32 @@ func TestAnUnsignedRecordIsAdoptedWithoutWhatItSays(t *testing.T) {
 	}
 	if r.Version != "7" || r.Hold == nil || len(r.Ignored) == 0 {
 		t.Errorf("%+v; want the operator's hold, the note of what was ignored, and the version to replace", r)
+	}
+}
+
+// A record that a version before has closed, which signed nothing.
+func TestAClosedRecordWithoutSignaturesStaysWhatItShows(t *testing.T) {
+	now := rollbacktest.Now()
+	r := rollback.Record{
+		Key: rollbacktest.Shop(), Revision: 2, UID: "u2", Content: "c2", Opened: now, Closed: now.Add(time.Minute),
+		Signals:   []rollback.Signal{{Alert: "A", Level: rollback.LevelRollback}},
+		Decisions: []rollback.Decision{{Verdict: rollback.Act, Reason: "text", Rollback: true, Target: 1, At: now}},
+		Rollback:  &rollback.Step{Started: now, Error: "text", Failed: true}, Target: 1,
+		Notified: map[string]rollback.Notified{"slack": {Entries: []string{"a"}, MessageID: "C1:1"}},
+	}
+	if removed := r.KeepSigned(func(rollback.Part) bool { return false }); len(removed) != 0 || len(r.Ignored) != 0 {
+		t.Errorf("removed %q, ignored %q; want silence about what no version has signed", removed, r.Ignored)
+	}
+	if r.Rollback == nil || r.Rollback.Failed || r.Rollback.Error != "" || !rollback.KnownBad([]rollback.Record{r})["c2"] {
+		t.Errorf("rollback %+v; want its content known bad, without a failure or a text", r.Rollback)
+	}
+	if d := r.Decision(); d.Verdict != rollback.Act || d.Rollback || d.Target != 0 || len(r.Signals) != 0 {
+		t.Errorf("decision %+v, %d signals; want the verdict alone", d, len(r.Signals))
+	}
+	if n := r.Notified["slack"]; n.MessageID != "" || len(n.Entries) != 1 {
+		t.Errorf("notified %+v; want nothing sent again, and no message that a record names", n)
+	}
+	if parts := r.Parts(); len(parts) != 0 {
+		t.Errorf("%d parts would be signed, want none", len(parts))
 	}
 }

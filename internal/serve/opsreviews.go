@@ -35,8 +35,9 @@ type reviews struct {
 	asking singleflight.Group
 	room   chan struct{}
 
-	mu   sync.Mutex
-	kept map[question]review
+	mu sync.Mutex
+	// allowed and denied are apart: tokens that are guessed push out no reader's.
+	allowed, denied map[question]review
 }
 
 // question is about a token, as its SHA-256, and a path.
@@ -52,7 +53,7 @@ type review struct {
 }
 
 func newReviews(client kubernetes.Interface) *reviews {
-	return &reviews{client: client, room: make(chan struct{}, maxReviewing), kept: make(map[question]review)}
+	return &reviews{client: client, room: make(chan struct{}, maxReviewing), allowed: make(map[question]review), denied: make(map[question]review)}
 }
 
 // may is handler.Options.OpsAccess. An answer counts for up to a minute.
@@ -86,25 +87,29 @@ func (r *reviews) may(ctx context.Context, token, path string) error {
 func (r *reviews) keptAnswer(q question) (error, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	kept, ok := r.kept[q]
+	kept, ok := r.allowed[q]
+	if !ok {
+		kept, ok = r.denied[q]
+	}
 	return kept.err, ok && time.Now().Before(kept.until)
 }
 
 // keep keeps an answer of the API server. Another error is not kept.
 func (r *reviews) keep(q question, err error) {
-	duration := deniedFor
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	answers, duration := r.denied, deniedFor
+	delete(r.allowed, q)
 	switch {
 	case err == nil:
-		duration = allowedFor
+		answers, duration = r.allowed, allowedFor
 	case !errors.Is(err, handler.ErrUnauthenticated) && !errors.Is(err, handler.ErrForbidden):
 		return
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.kept) >= maxReviews {
-		clear(r.kept)
+	if len(answers) >= maxReviews {
+		clear(answers)
 	}
-	r.kept[q] = review{err, time.Now().Add(duration)}
+	answers[q] = review{err, time.Now().Add(duration)}
 }
 
 // ask sends a TokenReview and a SubjectAccessReview.

@@ -77,7 +77,7 @@ func TestAnswersAboutTokensAreBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if len(r.kept) > maxReviews {
-		t.Errorf("%d answers are kept, want at most %d", len(r.kept), maxReviews)
+	if len(r.denied) > maxReviews || len(r.allowed) != 0 {
+		t.Errorf("%d refusals are kept, want at most %d", len(r.denied), maxReviews)
 	}
 }

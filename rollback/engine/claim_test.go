@@ -259,3 +259,48 @@ func TestARecordThatIsSetAsideIsLeftAlone(t *testing.T) {
 		}
 	})
 }
+
+// An operator's hold counts as that of an alert, once a route shows that a client with rights on the route has set it.
+func TestAnOperatorsHoldIsSignedOnceARouteProvesIt(t *testing.T) {
+	for name, proven := range map[string]bool{"with the mark on the route": true, "without": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster()
+				c.weight, c.unmarked = "0", !proven
+				storeRecord(t, c, ordered(), announced, func(r *rollback.Record) { r.Unsigned, r.Hold = true, &rollback.Hold{Since: time.Now()} })
+				run(t, newEngine(t, c, rollbacktest.Policy()))
+				wait(time.Minute)
+				if r := c.shopRecord(2); r.Unsigned == proven || !r.Hold.Active() || (r.Decision().Operator == "") != proven {
+					t.Errorf("unsigned %t, hold %+v, decision %+v; want it signed: %t", r.Unsigned, r.Hold, r.Decision(), proven)
+				}
+			})
+		})
+	}
+}
+
+// An alert about a revision that a failed attempt left behind does not end the rollback.
+func TestAHoldOfWhatBackoutLeftBehindDoesNotEndTheRollback(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		c.weight = "0"
+		storeRecord(t, c, rollbackToV2(), claimRollback, func(r *rollback.Record) {
+			r.Shed, r.Weights = doneStep(), []rollback.Weight{{Kind: "Ingress", Name: "shop", From: "20", To: "0"}}
+			r.Preflight, r.PreflightTarget = doneStep(), 1
+		})
+		c.addRevision("v2", "Rollback to 1", "uid-2")
+		c.newest().Status, c.newest().Content = rollback.StatusFailed, "c2"
+		c.history[rollbacktest.Shop()][1].Status = rollback.StatusDeployed
+		left := rollback.Record{
+			Key: rollbacktest.Shop(), Revision: 3, UID: "uid-3", Content: "c2", Opened: time.Now(), Closed: time.Now(),
+			Decisions: []rollback.Decision{{Verdict: rollback.Own, Shed: true, Hold: true}}, Hold: &rollback.Hold{Since: time.Now()},
+		}
+		if _, err := c.Save(t.Context(), left); err != nil {
+			t.Fatal(err)
+		}
+		run(t, newEngine(t, c, rollbacktest.Policy()))
+		wait(time.Minute)
+		if r := c.shopRecord(2); c.rollbacks != 1 || !r.Rollback.Succeeded() {
+			t.Errorf("%d rollbacks, %s; want the claimed one", c.rollbacks, report.Summary(&r))
+		}
+	})
+}

@@ -171,8 +171,8 @@ func earlier(a, b time.Time) time.Time {
 // replica counts it for a storm, and the notifier and the board get it.
 // It never blocks.
 func (e *Engine) OnRecord(r rollback.Record) {
-	// Another client may have written it.
-	if e.notifier != nil && (e.policy.Allows(r.Key) || !r.Unsigned) {
+	// Another client may have written it, or a version before that signed nothing.
+	if e.notifier != nil && (!r.Unsigned || r.Closed.IsZero() && e.policy.Allows(r.Key)) {
 		e.notifier.Notify(r)
 	}
 	e.board.SetRecord(r)

@@ -79,7 +79,51 @@ func (e *executor) watchWeight(ctx context.Context, r rollback.Record) (progress
 		w := routing.Weights[i]
 		return e.liftHold(ctx, r, fmt.Sprintf("another client gave the canary a weight of %s on %s/%s", w.To, w.Kind, w.Name))
 	}
+	if r.Unsigned {
+		return e.adoptHold(ctx, r, manifest)
+	}
 	return progress{record: r, again: holdInterval}, nil
+}
+
+// adoptHold signs the hold that an operator has ordered, once a route proves it: its content
+// is known bad then, as that of every hold.
+func (e *executor) adoptHold(ctx context.Context, r rollback.Record, m rollback.Manifest) (progress, error) {
+	proven, err := e.proven(ctx, r, m)
+	if err != nil || !proven {
+		return progress{record: r, again: holdInterval}, err
+	}
+	history, err := e.releases.History(ctx, r.Key, rollback.Stored)
+	if err != nil {
+		return progress{record: r}, err
+	}
+	newest := history.Newest()
+	if newest.UID != r.UID {
+		return progress{record: r}, nil
+	}
+	stored, err := e.update(ctx, r, func(r *rollback.Record) bool {
+		if !r.Unsigned || !r.Hold.Active() {
+			return false
+		}
+		now := time.Now().UTC()
+		d := r.Decision()
+		d.At, d.Hold, d.Operator, d.Command = now, true, "", r.UnholdCommand()
+		if d.Verdict == "" {
+			d.Verdict, d.Reason = rollback.Act, "the canary is held at zero"
+		}
+		r.Adopt(newest, now)
+		r.Decide(d)
+		return true
+	})
+	return progress{record: stored, again: holdInterval}, err
+}
+
+// proven reports whether a canary was held: backout's own shed says so, or the mark on a route
+// that only a client with rights on the route can set. A hold in a record is not signed.
+func (e *executor) proven(ctx context.Context, r rollback.Record, m rollback.Manifest) (bool, error) {
+	if r.OwnShed() {
+		return true, nil
+	}
+	return e.traffic.Held(ctx, r.Key, m)
 }
 
 // carryHold continues the hold at a newer revision with the same content, such as the
@@ -93,12 +137,11 @@ func (e *executor) carryHold(ctx context.Context, r rollback.Record, newest roll
 	if err != nil {
 		return progress{record: r}, err
 	}
-	// Without the mark, the record alone says that the canary was held.
-	held, err := e.traffic.Held(ctx, r.Key, manifest)
+	proven, err := e.proven(ctx, r, manifest)
 	if err != nil {
 		return progress{record: r}, err
 	}
-	if !held {
+	if !proven {
 		return e.endHold(ctx, r, fmt.Sprintf("revision %d has the same content, and none of its routes is held", newest.Number))
 	}
 	next, known := rollback.FindRecord(records, newest)
@@ -140,7 +183,11 @@ func (e *executor) endHoldForNewContent(ctx context.Context, r rollback.Record, 
 		return progress{record: r}, err
 	}
 	isNewest := e.ensureNewest(r.Key, newest)
-	weights, err := e.traffic.RestoreHeld(ctx, r.Key, manifest, func(ctx context.Context) error {
+	restore := e.traffic.Restore
+	if !r.OwnShed() {
+		restore = e.traffic.RestoreHeld
+	}
+	weights, err := restore(ctx, r.Key, manifest, func(ctx context.Context) error {
 		if err := isNewest(ctx); err != nil {
 			return err
 		}

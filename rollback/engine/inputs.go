@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -38,6 +39,11 @@ func (e *executor) facts(ctx context.Context, r rollback.Record) (rollback.Case,
 	if err != nil {
 		return rollback.Case{}, err
 	}
+	// Records about revisions that backout has made of the suspect say nothing about the suspect.
+	b.records = slices.DeleteFunc(b.records, func(other rollback.Record) bool {
+		made, ok := b.history.Named(other.Revision)
+		return ok && made.UID == other.UID && made.Claim == r.UID
+	})
 	b.history = b.history.WithoutLeftovers(r.UID)
 	now := time.Now().UTC()
 	c := b.facts(e.policy, e.storms.others(r.Key, e.policy, now))

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"sync"
 	"time"
@@ -69,7 +70,7 @@ func (l *Ledger) follow(ctx context.Context, namespace string, changed func(roll
 		},
 	}, l.client)
 	sink := &sink{namespace: namespace, cache: &l.cache, delivered: make(map[string]delivery), gone: l.gone, changed: func(cm *corev1.ConfigMap) {
-		r, unsigned, err := l.decode(ctx, cm)
+		r, unsigned, err := l.decodeFollowed(ctx, cm)
 		if err != nil {
 			log.WarnContext(ctx, "a record cannot be followed", "error", err)
 			l.unreadable.WithLabelValues(unreadableReason(err)).Inc()
@@ -89,6 +90,27 @@ func (l *Ledger) follow(ctx context.Context, namespace string, changed func(roll
 		_ = records.ListAndWatchWithContext(ctx)
 		return false, nil
 	})
+}
+
+// Retries of a record whose key cannot be read: the watch does not deliver it again.
+const (
+	keyRetry    = time.Second
+	keyAttempts = 5
+)
+
+// decodeFollowed is decode, tried again for some seconds if the keys cannot be read.
+func (l *Ledger) decodeFollowed(ctx context.Context, cm *corev1.ConfigMap) (rollback.Record, []string, error) {
+	for attempt := 1; ; attempt++ {
+		r, unsigned, err := l.decode(ctx, cm)
+		if !errors.Is(err, errKeys) || attempt == keyAttempts {
+			return r, unsigned, err
+		}
+		select {
+		case <-time.After(keyRetry):
+		case <-ctx.Done():
+			return r, unsigned, err
+		}
+	}
 }
 
 // sink receives what a Reflector reads of one namespace. It passes ConfigMaps on and

@@ -30,7 +30,7 @@ const (
 	// minKey is the least length of a key, in bytes, and that of the one that backout makes.
 	minKey = 32
 	// maxKeys bounds how many keys are accepted, maxMissing how many others are remembered.
-	maxKeys, maxMissing = 8, 100
+	maxKeys, maxMissing = 8, 1000
 )
 
 // Times of reading the Secret.
@@ -221,6 +221,12 @@ func (k *Keys) learn(ctx context.Context, signatures []string) error {
 		return nil
 	}
 	k.mu.Lock()
+	full := len(k.missing) >= maxMissing
+	k.mu.Unlock()
+	if full {
+		return errors.New("too many records are signed with keys that do not exist")
+	}
+	k.mu.Lock()
 	wait := keysEarliest - time.Since(k.read)
 	k.mu.Unlock()
 	if wait > 0 {
@@ -236,8 +242,11 @@ func (k *Keys) learn(ctx context.Context, signatures []string) error {
 	missing := k.unknown(signatures)
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.missing == nil || len(k.missing) > maxMissing {
+	if k.missing == nil {
 		k.missing = make(map[string]bool)
+	}
+	if len(k.missing)+len(missing) > maxMissing {
+		return errors.New("too many records are signed with keys that do not exist")
 	}
 	for _, id := range missing {
 		k.missing[id] = true

@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -10,8 +11,11 @@ import (
 	"github.com/upcommerce/backout/rollback"
 )
 
+// errKeys says that the keys could not be read that a record was signed with.
+var errKeys = errors.New("read the key of a signature")
+
 // maxSignatures bounds the signatures that are read of one record; backout writes fewer.
-const maxSignatures = 100
+const maxSignatures = 4
 
 // sign replaces the signatures of a printable record by those of its parts. Without keys, as in commands,
 // it leaves those that were read: they stay valid for the parts that did not change.
@@ -44,7 +48,7 @@ func (l *Ledger) keepSigned(ctx context.Context, r *rollback.Record) ([]string, 
 	}
 	signatures := r.Signatures[:min(len(r.Signatures), maxSignatures)]
 	if err := l.keys.learn(ctx, signatures); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", errKeys, err)
 	}
 	return r.KeepSigned(func(p rollback.Part) bool {
 		text, err := signedText(p)

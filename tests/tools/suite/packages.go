@@ -11,13 +11,13 @@ import (
 	"strings"
 )
 
-// measured are the packages that measure seconds. They run one after the other, and the others next to them have less of the processors.
-func measured() []string { return []string{"e2e/rules", "e2e/upcommerce", "chaos"} }
+// alone are the packages that measure seconds: no other package runs in parallel. With two processors, requests take seconds next to another
+// sandbox, also next to one of a lower priority. They come first.
+func alone() []string { return []string{"e2e/rules", "e2e/upcommerce", "chaos"} }
 
-// order is the order in which packages begin; all that it does not name come last. Next to those that are measured come packages that mostly
-// wait.
+// order is the order in which the others begin: those that take long come first, and those that mostly wait are spread.
 func order() []string {
-	return append(measured(), "e2e/chart", "e2e/sandbox", "e2e/prom", "e2e/ledger", "e2e/guide", "e2e/helm", "e2e/scenarios", "e2e/traffic", "e2e/demo", "e2e/router")
+	return append(alone(), "e2e/scenarios", "e2e/traffic", "e2e/demo", "e2e/sandbox", "e2e/chart", "e2e/guide", "e2e/helm", "e2e/prom", "e2e/ledger", "e2e/router")
 }
 
 // packages returns the packages with tests to run.

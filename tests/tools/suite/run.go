@@ -47,8 +47,6 @@ func (p testPackage) name() string {
 	return p.path
 }
 
-func (p testPackage) measured() bool { return slices.Contains(measured(), p.name()) }
-
 // result is what a package's tests did.
 type result struct {
 	testPackage
@@ -77,30 +75,25 @@ type event struct {
 	Elapsed              float64
 }
 
-// runAll runs the packages in their order, jobs of them at the same time. The first of these workers begins with those that are measured.
+// runAll runs the packages in their order: those that measure seconds one by one, then the others, jobs of them at the same time.
 func (s *suite) runAll(ctx context.Context, all []testPackage) []result {
 	results := make([]result, len(all))
-	first, others := make(chan int, len(all)), make(chan int, len(all))
+	others := make(chan int, len(all))
 	for i, p := range all {
-		if p.measured() {
-			first <- i
-		} else {
+		if !slices.Contains(alone(), p.name()) {
 			others <- i
+			continue
 		}
+		results[i] = s.runNext(ctx, p)
 	}
-	close(first)
 	close(others)
-	work := func(queues ...<-chan int) {
-		for _, queue := range queues {
-			for i := range queue {
+	var working sync.WaitGroup
+	for range min(s.jobs, len(others)) {
+		working.Go(func() {
+			for i := range others {
 				results[i] = s.runNext(ctx, all[i])
 			}
-		}
-	}
-	var working sync.WaitGroup
-	working.Go(func() { work(first, others) })
-	for range s.jobs - 1 {
-		working.Go(func() { work(others) })
+		})
 	}
 	working.Wait()
 	return results
@@ -163,11 +156,6 @@ func (s *suite) follow(ctx context.Context, r *result) (err error) {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	if !r.measured() && s.run == "" {
-		if err := syscall.Setpriority(syscall.PRIO_PGRP, cmd.Process.Pid, lessUrgent); err != nil {
-			s.printf("%s gets as much of the processors as those that are measured: %v", r.name(), err)
-		}
-	}
 	s.read(pipe, log, r)
 	err = cmd.Wait()
 	r.used = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
@@ -189,9 +177,6 @@ func (s *suite) read(from io.Reader, log io.Writer, r *result) {
 		}
 	}
 }
-
-// lessUrgent is the nice value of packages that are not measured: next to one that is, they get a third of what it gets, or all that it leaves.
-const lessUrgent = 5
 
 // words are what a test has printed.
 type words struct {
