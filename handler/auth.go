@@ -140,7 +140,7 @@ func (b *bearer) sender(r *http.Request) *rollback.Sender {
 	}
 	if len(paths) > 1 && b.shared.changed(paths[0], fmt.Errorf("%v", paths)) {
 		b.log.WarnContext(r.Context(), "the same token is in several files: each of its senders speaks for the namespaces of all; give them tokens of their own",
-			"files", paths, "namespaces", namespaces)
+			"reason", strings.Join(paths, ", ")+" for "+strings.Join(namespaces, ", "))
 	}
 	if !strings.EqualFold(scheme, "Bearer") || len(namespaces) == 0 {
 		return nil

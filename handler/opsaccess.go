@@ -57,7 +57,9 @@ func (a opsAccess) check(c *gin.Context) {
 	case errors.Is(err, ErrForbidden):
 		c.AbortWithStatusJSON(http.StatusForbidden, problem{err.Error(), "bind the user to a ClusterRole with nonResourceURLs for this path"})
 	default:
-		c.AbortWithStatusJSON(http.StatusServiceUnavailable, problem{"the API server did not say whether the token may read: " + err.Error(),
-			"give backout the ClusterRole system:auth-delegator, or try again"})
+		c.AbortWithStatusJSON(http.StatusServiceUnavailable, problem{
+			"the API server did not say whether the token may read: " + err.Error(),
+			"give backout the ClusterRole system:auth-delegator, or try again",
+		})
 	}
 }

@@ -10,14 +10,6 @@ type Danger struct {
 }
 
 // DangerKind is the kind of a danger, a closed set. BACKOUT_ALLOW accepts those that
-// NotePreflight stores what a preflight found, within the bounds of a record.
-func (r *Record) NotePreflight(result PreflightResult) {
-	r.Owner, r.Dangers = result.Owner, slices.Clone(result.Dangers[:min(len(result.Dangers), MaxDangers)])
-	for i := range r.Dangers {
-		r.Dangers[i].What = Clip(r.Dangers[i].What, MaxSummary)
-	}
-}
-
 // AllowableDangers returns.
 type DangerKind string
 
@@ -45,4 +37,12 @@ const (
 // AllowableDangers returns the kinds that an operator may allow.
 func AllowableDangers() []DangerKind {
 	return []DangerKind{DangerPVC, DangerSecret, DangerHook, DangerStable, DangerReplicas}
+}
+
+// NotePreflight stores what a preflight found, within the bounds of a record.
+func (r *Record) NotePreflight(result PreflightResult) {
+	r.Owner, r.Dangers = result.Owner, slices.Clone(result.Dangers[:min(len(result.Dangers), MaxDangers)])
+	for i := range r.Dangers {
+		r.Dangers[i].What = Clip(r.Dangers[i].What, MaxSummary)
+	}
 }

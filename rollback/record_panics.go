@@ -12,15 +12,17 @@ const maxPanics = 2
 // more steps for it: an operator has to look.
 func (r *Record) SetAside() bool { return r.Panics >= maxPanics }
 
-// NotePanic counts a panic over the record, with its cause. One of the decision sets the
-// record aside at once: the same case gives the same panic.
-func (r *Record) NotePanic(cause any, decision bool, now time.Time) {
-	if r.Panics++; decision {
-		r.Panics = max(r.Panics, maxPanics)
+// NotePanic counts a panic of a step, with its cause.
+func (r *Record) NotePanic(cause any, now time.Time) {
+	if r.Panics++; r.SetAside() {
+		r.NoteDecisionPanic(cause, now)
 	}
-	if !r.SetAside() {
-		return
-	}
+}
+
+// NoteDecisionPanic sets the record aside after a panic of the decision: the same case gives
+// the same panic.
+func (r *Record) NoteDecisionPanic(cause any, now time.Time) {
+	r.Panics = max(r.Panics, maxPanics)
 	d := Decision{
 		Verdict: Unsafe, NeedsHelp: true, At: now, Command: r.Key.HelmHistoryCommand(),
 		Reason: Clip(fmt.Sprintf("an error in backout: %v; it takes no more steps for this record. Report the error with the log; delete ConfigMap %s in %s to have backout begin again",

@@ -59,8 +59,8 @@ func newReviews(client kubernetes.Interface) *reviews {
 // may is handler.Options.OpsAccess. An answer counts for up to a minute.
 func (r *reviews) may(ctx context.Context, token, path string) error {
 	q := question{sha256.Sum256([]byte(token)), path}
-	if kept, ok := r.keptAnswer(q); ok {
-		return kept
+	if kept, ok := r.kept(q); ok {
+		return kept.err
 	}
 	// Several requests with the same question wait for one answer, whichever of them ends first.
 	answer := r.asking.DoChan(string(q.token[:])+path, func() (any, error) {
@@ -84,14 +84,15 @@ func (r *reviews) may(ctx context.Context, token, path string) error {
 	}
 }
 
-func (r *reviews) keptAnswer(q question) (error, bool) {
+// kept returns the answer to a question, and whether it still counts.
+func (r *reviews) kept(q question) (review, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	kept, ok := r.allowed[q]
 	if !ok {
 		kept, ok = r.denied[q]
 	}
-	return kept.err, ok && time.Now().Before(kept.until)
+	return kept, ok && time.Now().Before(kept.until)
 }
 
 // keep keeps an answer of the API server. Another error is not kept.

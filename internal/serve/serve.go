@@ -129,18 +129,16 @@ const retryInterval = time.Second
 func (s *service) awaitAPIServer(ctx context.Context) {
 	for {
 		err := s.releases.Warm(ctx)
-		hint := "the API server does not answer; is it up, and is it the right one?"
-		if err == nil {
-			err, hint = s.keys.Load(ctx), "records cannot be signed: backout does nothing until they can"
-		}
-		if err == nil {
+		if err != nil {
+			err = fmt.Errorf("%w; is the API server up, and is it the right one?", err)
+		} else if err = s.keys.Load(ctx); err == nil {
 			close(s.answered)
 			return
 		}
 		if ctx.Err() != nil {
 			return
 		}
-		s.log.ErrorContext(ctx, hint, "address", s.cluster.Config.Host, "error", err)
+		s.log.ErrorContext(ctx, "not ready; trying again", "address", s.cluster.Config.Host, "error", err)
 		select {
 		case <-ctx.Done():
 			return

@@ -44,22 +44,24 @@ func (e *executor) contain(ctx context.Context, r rollback.Record, work func()) 
 		if !pure {
 			p = decisionPanic{cause, debug.Stack()}
 		}
-		e.notePanic(ctx, r, p, pure)
-		if !pure {
-			panic(cause)
+		if pure {
+			e.notePanic(ctx, r, p, (*rollback.Record).NoteDecisionPanic)
+			return
 		}
+		e.notePanic(ctx, r, p, (*rollback.Record).NotePanic)
+		panic(cause)
 	}()
 	work()
 }
 
 // notePanic stores a panic in the record that was worked on.
-func (e *executor) notePanic(ctx context.Context, r rollback.Record, p decisionPanic, pure bool) {
+func (e *executor) notePanic(ctx context.Context, r rollback.Record, p decisionPanic, note func(*rollback.Record, any, time.Time)) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepTimeout)
 	defer cancel()
 	e.log.ErrorContext(ctx, "panic", "namespace", r.Namespace, "release", r.Release, "revision", r.Revision,
-		"cause", fmt.Sprint(p.cause), "stack", string(p.stack))
+		"error", fmt.Sprintf("%v\n%s", p.cause, p.stack))
 	stored, err := e.update(ctx, r, func(r *rollback.Record) bool {
-		r.NotePanic(p.cause, pure, time.Now().UTC())
+		note(r, p.cause, time.Now().UTC())
 		return true
 	})
 	if err != nil {

@@ -162,7 +162,7 @@ func decide(r *rollback.Record, c rollback.Case) (decided bool, err error) {
 		switch cause := recover().(type) {
 		case nil:
 		case decisionPanic:
-			r.NotePanic(cause.cause, true, c.Now)
+			r.NoteDecisionPanic(cause.cause, c.Now)
 			decided, err = true, nil
 		default:
 			panic(cause)

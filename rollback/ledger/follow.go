@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -78,7 +79,7 @@ func (l *Ledger) follow(ctx context.Context, namespace string, changed func(roll
 		}
 		if len(unsigned) > 0 {
 			log.WarnContext(ctx, "parts of a record are not signed by backout, and are ignored: another client changed them, or their key is gone",
-				"configmap", cm.Name, "parts", unsigned)
+				"release", r.Release, "revision", r.Revision, "reason", strings.Join(unsigned, "; "))
 			l.unsigned.Add(float64(len(unsigned)))
 		}
 		changed(r)

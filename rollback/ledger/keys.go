@@ -99,7 +99,7 @@ func (k *Keys) load(ctx context.Context) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.current != "" && k.current != current {
-		k.log.InfoContext(ctx, "records are signed with another key now", "secret", k.namespace+"/"+k.name, "key", current)
+		k.log.InfoContext(ctx, "records are signed with another key now", "namespace", k.namespace, "reason", "Secret "+k.name+" has another current key, with the ID "+current)
 	}
 	if !maps.EqualFunc(k.byID, byID, bytes.Equal) {
 		k.missing = nil
