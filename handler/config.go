@@ -24,7 +24,7 @@ type Config struct {
 	Listen    string `env:"LISTEN, default=:8080" desc:"Address of the webhook listener (POST /api/v1/alerts)."`
 	OpsListen string `env:"OPS_LISTEN, default=:9090" desc:"Address of the ops listener, which is read-only: status page, records, health, metrics. Keep it behind a NetworkPolicy."`
 	Auth      string `env:"AUTH, default=bearer" desc:"How senders authenticate: bearer, or none (with a client CA, or behind an authenticating proxy)."`
-	OpsAuth   string `env:"OPS_AUTH, default=none" desc:"How readers authenticate at the ops listener, apart from /healthz and /readyz: none, or kubernetes, which asks the API server about the bearer token and whether its user may get the path as a nonResourceURL. That needs the ClusterRole system:auth-delegator."`
+	OpsAuth   string `env:"OPS_AUTH, default=none" desc:"How readers authenticate at the ops listener, apart from /healthz and /readyz: none, or kubernetes, which asks the API server about the bearer token and whether its user may get the path as a nonResourceURL: /metrics, or /backout and the path. That needs the ClusterRole system:auth-delegator."`
 	// Tokens are the files of bearer tokens, by the namespace that a token is for.
 	Tokens       map[string]string `env:"TOKENS" desc:"Bearer tokens, as NAMESPACE:FILE, separated by commas: a token is for alerts about its namespaces alone. Several namespaces may have the same file; * is all namespaces. A token has 16 bytes or more. The files are re-read when they change."`
 	TLSCertFile  string            `env:"TLS_CERT_FILE" desc:"File with the webhook listener's certificate chain (PEM). Re-read when it changes. Without it, the listener serves plain HTTP."`
