@@ -138,8 +138,12 @@ func TestATargetsEditorStaysInItsNamespace(t *testing.T) {
 			path, token string
 			want        int
 		}{
-			{"/healthz", "", http.StatusOK}, {"/metrics", "", http.StatusUnauthorized}, {"/metrics", "invented", http.StatusUnauthorized},
-			{"/metrics", reader, http.StatusOK}, {"/", reader, http.StatusForbidden}, {"/api/v1/records", reader, http.StatusForbidden},
+			{"/healthz", "", http.StatusOK},
+			{"/metrics", "", http.StatusUnauthorized},
+			{"/metrics", "invented", http.StatusUnauthorized},
+			{"/metrics", reader, http.StatusOK},
+			{"/", reader, http.StatusForbidden},
+			{"/api/v1/records", reader, http.StatusForbidden},
 		} {
 			if code, text := c.get(t, b.OpsURL()+q.path, q.token); code != q.want {
 				t.Errorf("%s: %d, want %d: %.300s", q.path, code, q.want, text)
