@@ -86,7 +86,7 @@ func TestARecordDoesNotChooseTheChannel(t *testing.T) {
 		n := newTestNotifier(t, botOnly(t), slackHosts(slack), &memoryLedger{})
 		n.start(t)
 		r := actingSince(time.Now(), reporttest.RolledBack)
-		r.Notified = map[string]rollback.Notified{"slack": {MessageID: "CANOTHER:1700000000.000100"}}
+		r.Notified = map[string]rollback.Notified{"slack-bot": {MessageID: "CANOTHER:1700000000.000100"}}
 		n.ledger.put(t, r)
 		time.Sleep(10 * time.Second)
 		all := slack.Messages()
