@@ -3,6 +3,7 @@ package rollback
 import (
 	"cmp"
 	"fmt"
+	"reflect"
 	"slices"
 	"time"
 )
@@ -59,9 +60,9 @@ func ofOperator(s Signal) bool { return s.Operator != "" }
 
 func byOperator(d Decision) bool { return d.Operator != "" }
 
-// work returns the part with the alerts, the decisions and the steps but the shed. Lists
-// without an entry are absent in it, as when they are read.
-func (r *Record) work() Part {
+// work returns what backout has done about the record but the shed. Lists without an entry
+// are absent in it, as when they are read.
+func (r *Record) work() workPart {
 	w := workPart{
 		Signals: slices.DeleteFunc(slices.Clone(r.Signals), ofOperator), Decisions: slices.DeleteFunc(slices.Clone(r.Decisions), byOperator),
 		Preflight: r.Preflight, PreflightTarget: r.PreflightTarget, Dangers: r.Dangers, Owner: r.Owner,
@@ -76,6 +77,16 @@ func (r *Record) work() Part {
 	if len(w.Dangers) == 0 {
 		w.Dangers = nil
 	}
+	return w
+}
+
+// hasWork reports whether anything in the record says that backout has worked on it.
+func (r *Record) hasWork() bool { return !reflect.ValueOf(r.work()).IsZero() }
+
+// workPart returns the part with the alerts, the decisions, the steps but the shed, and what
+// the team was sent about them.
+func (r *Record) workPart() Part {
+	w := r.work()
 	if len(r.Notified) > 0 {
 		w.Notified = make(map[string]Notified, len(r.Notified))
 		for channel, n := range r.Notified {
@@ -88,7 +99,7 @@ func (r *Record) work() Part {
 	return r.part("its alerts, decisions and steps", w)
 }
 
-func (r *Record) shed() Part {
+func (r *Record) shedPart() Part {
 	s := shedPart{Step: r.Shed}
 	if len(r.Weights) > 0 {
 		s.Weights = r.Weights
@@ -103,15 +114,6 @@ func (r *Record) part(name string, content any) Part {
 	}
 }
 
-// hasWork reports whether anything in the record says that backout has worked on it.
-func (r *Record) hasWork() bool {
-	steps := r.Preflight != nil || r.Rollback != nil || r.Restore != nil || r.Verify != nil
-	results := r.PreflightTarget != 0 || len(r.Dangers) > 0 || r.Owner != (Owner{}) || r.Outcome != "" || r.Target != 0 || r.Made != 0
-	lists := slices.ContainsFunc(r.Signals, func(s Signal) bool { return !ofOperator(s) }) ||
-		slices.ContainsFunc(r.Decisions, func(d Decision) bool { return !byOperator(d) })
-	return steps || results || lists
-}
-
 // hasOwnShed reports whether the record has a shed that no operator claims.
 func (r *Record) hasOwnShed() bool {
 	return r.Shed != nil && r.Shed.Operator == "" || r.Shed == nil && len(r.Weights) > 0
@@ -122,10 +124,10 @@ func (r *Record) hasOwnShed() bool {
 func (r *Record) Parts() []Part {
 	var parts []Part
 	if r.hasWork() && !r.Unsigned {
-		parts = append(parts, r.work())
+		parts = append(parts, r.workPart())
 	}
 	if r.hasOwnShed() {
-		parts = append(parts, r.shed())
+		parts = append(parts, r.shedPart())
 	}
 	return parts
 }
@@ -140,7 +142,7 @@ func (r *Record) KeepSigned(signed func(Part) bool) []string {
 	r.restrictOperator()
 	var removed []string
 	// Both are verified before one is removed.
-	work, shed := r.work(), r.shed()
+	work, shed := r.workPart(), r.shedPart()
 	noWork, noShed := r.hasWork() && !signed(work), r.hasOwnShed() && !signed(shed)
 	if r.Unsigned = noWork || !r.hasWork(); r.Unsigned {
 		// A channel does not repeat what it has sent, and begins with a message of its own.

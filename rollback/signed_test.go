@@ -96,3 +96,26 @@ func TestAClosedRecordWithoutSignaturesStaysWhatItShows(t *testing.T) {
 		t.Errorf("%d parts would be signed, want none", len(parts))
 	}
 }
+
+// An operator's shed in a record proves nothing, and so does not spare the check that another backend could take over.
+func TestAnOrderDoesNotSpareTheCheckOfStablePods(t *testing.T) {
+	now := rollbacktest.Now()
+	history := rollback.History{{Number: 2, UID: "u2", Status: rollback.StatusDeployed, Deployed: now.Add(-time.Minute), Content: "c2", Chart: "shop"}}
+	r := rollback.Record{
+		Key: rollbacktest.Shop(), Revision: 2, UID: "u2", Opened: now, Shed: &rollback.Step{Operator: "ann", Started: now, Done: now},
+		Signals: []rollback.Signal{{Alert: "A", Level: rollback.LevelShed, Fingerprint: "f", StartsAt: now.Add(-time.Second), Received: now, LastSeen: now}},
+	}
+	decide := func(r rollback.Record) rollback.Decision {
+		return rollback.Decide(rollback.Case{
+			Key: rollbacktest.Shop(), History: history, Records: []rollback.Record{r}, Signals: r.Signals, Policy: rollbacktest.Policy(), Now: now,
+			Routing: &rollback.Routing{Weights: []rollback.Weight{{Kind: "Ingress", Name: "shop", From: "100", To: "100"}}, NoStable: "no other backend is ready"},
+		})
+	}
+	if d := decide(r); d.Verdict != rollback.NoStable || d.Shed {
+		t.Errorf("%+v; want the weight left alone", d)
+	}
+	r.Shed.Operator = ""
+	if d := decide(r); !d.Shed {
+		t.Errorf("%+v; want backout's own shed, which was checked then, kept", d)
+	}
+}

@@ -170,6 +170,9 @@ func (k *Keys) Run(ctx context.Context) error {
 	}
 }
 
+// errTooManyMissing says that no more keys are looked for, for a while.
+var errTooManyMissing = errors.New("too many records are signed with keys that do not exist")
+
 // errNoKey says that nothing can be signed yet.
 var errNoKey = errors.New("the key that signs records has not been read yet")
 
@@ -221,14 +224,11 @@ func (k *Keys) learn(ctx context.Context, signatures []string) error {
 		return nil
 	}
 	k.mu.Lock()
-	full := len(k.missing) >= maxMissing
+	full, wait := len(k.missing) >= maxMissing, keysEarliest-time.Since(k.read)
 	k.mu.Unlock()
 	if full {
-		return errors.New("too many records are signed with keys that do not exist")
+		return errTooManyMissing
 	}
-	k.mu.Lock()
-	wait := keysEarliest - time.Since(k.read)
-	k.mu.Unlock()
 	if wait > 0 {
 		select {
 		case <-time.After(wait):
@@ -246,7 +246,7 @@ func (k *Keys) learn(ctx context.Context, signatures []string) error {
 		k.missing = make(map[string]bool)
 	}
 	if len(k.missing)+len(missing) > maxMissing {
-		return errors.New("too many records are signed with keys that do not exist")
+		return errTooManyMissing
 	}
 	for _, id := range missing {
 		k.missing[id] = true

@@ -29,7 +29,7 @@ func FuzzRoute(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		object := &unstructured.Unstructured{}
 		if err := json.Unmarshal(text, &object.Object); err != nil || object.Object == nil {
-			t.Skip("no object")
+			return // the API server stores objects only
 		}
 		all := newRegistry()
 		all.canaryOf(rollback.Manifest{object.Object})
