@@ -16,12 +16,13 @@ import (
 // ErrBusy says that too many webhooks are being stored at the moment.
 var ErrBusy = errors.New("too many webhooks at once: repeat this one")
 
-// ErrTooManyReleases says that a webhook is about too many releases of which the watches
-// have delivered nothing: reading them would flood the API server.
-var ErrTooManyReleases = errors.New("too many releases in one webhook that are not known: group alerts by namespace and release")
+// ErrTooManyReleases says that a webhook is about too many releases that the watches do not
+// cover: reading them would flood the API server.
+var ErrTooManyReleases = errors.New("too many releases in one webhook that are not cached: group alerts by namespace and release")
 
 // maxReleasesRead bounds how many releases are read from the API server for one webhook;
-// each takes some requests. Those that the watches have delivered take none.
+// each takes some requests. Those that the watches have delivered take none. Beyond the
+// bound, a release of which the watches have no revision does not exist.
 const maxReleasesRead = 100
 
 // maxWebhooks bounds how many webhooks are stored at a time.
@@ -96,15 +97,20 @@ func (in *intake) readReleases(ctx context.Context, signals map[rollback.Key][]r
 
 // readRelease returns the state on which the signals of a release are decided. The cached
 // state is enough where it makes them signals about the newest revision. Otherwise it
-// counts a read, or returns ErrTooManyReleases.
+// counts a read; beyond maxReleasesRead it returns what the cache says of an unknown
+// release, else ErrTooManyReleases.
 func (in *intake) readRelease(ctx context.Context, k rollback.Key, signals []rollback.Signal, reads *atomic.Int32) (batch, error) {
-	if b, ok := in.readCached(ctx, k); ok {
-		b.signals = signals
-		if in.countForStorm(b) {
-			return b, nil
+	cached, err := in.readCached(ctx, k)
+	if err == nil {
+		cached.signals = signals
+		if in.countForStorm(cached) {
+			return cached, nil
 		}
 	}
 	if reads.Add(1) > maxReleasesRead {
+		if errors.Is(err, rollback.ErrUnknownRelease) {
+			return batch{}, err
+		}
 		return batch{}, ErrTooManyReleases
 	}
 	b, err := in.read(ctx, k, rollback.Recent)
@@ -117,12 +123,12 @@ func (in *intake) readRelease(ctx context.Context, k rollback.Key, signals []rol
 }
 
 // readCached returns the state of a release that this process's watches have delivered,
-// without a request, and whether it is complete.
-func (in *intake) readCached(ctx context.Context, k rollback.Key) (batch, bool) {
+// without a request. It fails as Releases.History and Ledger.Records do.
+func (in *intake) readCached(ctx context.Context, k rollback.Key) (batch, error) {
 	history, err := in.releases.History(ctx, k, rollback.Cached)
 	if err != nil {
-		return batch{}, false
+		return batch{}, err
 	}
 	records, err := in.ledger.Records(ctx, k, rollback.Cached)
-	return batch{key: k, history: history, records: records, cached: true}, err == nil
+	return batch{key: k, history: history, records: records, cached: true}, err
 }

@@ -81,35 +81,52 @@ type readCounter struct {
 	rollback.Releases
 
 	reads atomic.Int32
+	// uncovered makes the cache say of an unknown release that no watch covers it.
+	uncovered bool
 }
 
 func (r *readCounter) History(ctx context.Context, k rollback.Key, c rollback.Consistency) (rollback.History, error) {
 	if c != rollback.Cached {
 		r.reads.Add(1)
 	}
-	return r.Releases.History(ctx, k, c)
+	h, err := r.Releases.History(ctx, k, c)
+	if c == rollback.Cached && r.uncovered && errors.Is(err, rollback.ErrUnknownRelease) {
+		return nil, rollback.ErrNotCached
+	}
+	return h, err
 }
 
 // A webhook about thousands of releases that do not exist neither floods the API server
-// nor hides the one that does.
+// nor hides the one that does. What the watches do not cover has to be repeated; what they
+// cover and do not have is refused.
 func TestOneWebhookCausesABoundedNumberOfReads(t *testing.T) {
-	c := newCluster()
-	counter := &readCounter{Releases: c}
-	e := newEngine(t, c, rollbacktest.Policy(), func(o *engine.Options) { o.Releases = counter })
-	alerts := []rollback.Alert{alert("shed")}
-	for i := range 6500 {
-		a := alert("shed")
-		a.Labels["release"] = fmt.Sprintf("none-%d", i)
-		alerts = append(alerts, a)
-	}
-	err := e.Accept(t.Context(), alerts)
-	if !errors.Is(err, engine.ErrTooManyReleases) || len(err.Error()) > 1000 {
-		t.Errorf("the sender has to repeat what was not read: got %v", err)
-	}
-	if n := counter.reads.Load(); n > 101 {
-		t.Errorf("%d releases were read for one webhook, want at most 100", n)
-	}
-	if _, ok := c.record(rollbacktest.Shop(), 2); !ok {
-		t.Error("the alert about the release that exists is not stored")
+	for name, tc := range map[string]struct {
+		uncovered bool
+		want      error
+	}{
+		"the watches cover the releases":        {false, nil},
+		"the watches do not cover the releases": {true, engine.ErrTooManyReleases},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCluster()
+			counter := &readCounter{Releases: c, uncovered: tc.uncovered}
+			e := newEngine(t, c, rollbacktest.Policy(), func(o *engine.Options) { o.Releases = counter })
+			alerts := []rollback.Alert{alert("shed")}
+			for i := range 6500 {
+				a := alert("shed")
+				a.Labels["release"] = fmt.Sprintf("none-%d", i)
+				alerts = append(alerts, a)
+			}
+			err := e.Accept(t.Context(), alerts)
+			if !errors.Is(err, tc.want) || err != nil && len(err.Error()) > 1000 {
+				t.Errorf("the sender is answered %v, want %v", err, tc.want)
+			}
+			if n := counter.reads.Load(); n > 101 {
+				t.Errorf("%d releases were read for one webhook, want at most 100", n)
+			}
+			if _, ok := c.record(rollbacktest.Shop(), 2); !ok {
+				t.Error("the alert about the release that exists is not stored")
+			}
+		})
 	}
 }

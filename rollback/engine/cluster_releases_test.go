@@ -33,8 +33,11 @@ func (c *cluster) cachedHistory(k rollback.Key) (rollback.History, error) {
 	if c.cache != nil {
 		return c.cache.cachedHistory(k)
 	}
-	if c.notCached || len(c.history[k]) == 0 {
+	if c.notCached {
 		return nil, rollback.ErrNotCached
+	}
+	if len(c.history[k]) == 0 {
+		return nil, rollback.ErrUnknownRelease
 	}
 	return slices.Clone(c.history[k]), nil
 }

@@ -30,18 +30,19 @@ type followed struct {
 	indexes map[string]cache.SharedIndexInformer // by namespace
 }
 
-// metas returns a release's revisions as the watch has delivered them, newest first;
-// none if the namespace is not followed or the watch has not delivered its first list.
-func (f *followed) metas(k rollback.Key) []revisionMeta {
+// metas returns a release's revisions as the watch has delivered them, newest first, and
+// whether it covers the release: it does not where the namespace is not followed, or the
+// watch has not delivered its first list.
+func (f *followed) metas(k rollback.Key) ([]revisionMeta, bool) {
 	f.mu.Lock()
 	informer := f.indexes[k.Namespace]
 	f.mu.Unlock()
 	if informer == nil || !informer.HasSynced() {
-		return nil
+		return nil, false
 	}
 	found, err := informer.GetIndexer().ByIndex(byRelease, k.String())
 	if err != nil {
-		return nil
+		return nil, false
 	}
 	items := make([]metav1.PartialObjectMetadata, 0, len(found))
 	for _, item := range found {
@@ -49,7 +50,7 @@ func (f *followed) metas(k rollback.Key) []revisionMeta {
 			items = append(items, *o)
 		}
 	}
-	return metasOf(items)
+	return metasOf(items), true
 }
 
 // Follow watches which revisions the releases of the namespaces have, and reads each
@@ -189,7 +190,7 @@ func (c *Client) readAhead(ctx context.Context, changed workqueue.TypedInterface
 			return
 		}
 		limited, cancel := context.WithTimeout(ctx, requestTimeout)
-		if metas := c.followed.metas(k); len(metas) > 0 {
+		if metas, _ := c.followed.metas(k); len(metas) > 0 {
 			// A revision that cannot be read now is read when an alert comes.
 			_, _ = c.readHistory(limited, k, metas)
 		}

@@ -2,6 +2,7 @@ package helm_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -70,8 +71,11 @@ func TestFollow(t *testing.T) {
 		}
 	}
 	expectCached(4, "a followed release is cached")
-	if got, err := c.History(t.Context(), rollback.Key{Namespace: "pay", Release: "web"}, rollback.Cached); err == nil {
-		t.Errorf("a release that is not followed is not cached: got %v", got)
+	if got, err := c.History(t.Context(), rollback.Key{Namespace: "pay", Release: "web"}, rollback.Cached); !errors.Is(err, rollback.ErrNotCached) {
+		t.Errorf("a release that is not followed is not cached: got %v, %v", got, err)
+	}
+	if got, err := c.History(t.Context(), rollback.Key{Namespace: "shop", Release: "none"}, rollback.Cached); !errors.Is(err, rollback.ErrUnknownRelease) {
+		t.Errorf("a followed namespace has no release none: got %v, %v", got, err)
 	}
 
 	// The watch has not delivered this one yet.

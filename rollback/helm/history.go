@@ -25,7 +25,8 @@ const maxReads = 4
 // With rollback.Stored, the newest revision is the stored one, as revisionMetas says.
 // With rollback.Cached, the revisions are those that Follow's watch has delivered,
 // without a request; they are as old as that if Follow does not run or cannot watch.
-// Then ErrNotCached says that a revision is unknown or was never read.
+// Then rollback.ErrNotCached says that a revision was never read or that the watch does not
+// cover the release, and rollback.ErrUnknownRelease that it has no revision of it.
 func (c *Client) History(ctx context.Context, k rollback.Key, consistency rollback.Consistency) (rollback.History, error) {
 	if consistency == rollback.Cached {
 		return c.cachedHistory(k)
@@ -49,7 +50,13 @@ func (c *Client) History(ctx context.Context, k rollback.Key, consistency rollba
 // cachedHistory returns the revisions that Follow's watch has delivered, if every one of
 // them was read before.
 func (c *Client) cachedHistory(k rollback.Key) (rollback.History, error) {
-	metas := c.followed.metas(k)
+	metas, covered := c.followed.metas(k)
+	if !covered {
+		return nil, fmt.Errorf("history of %s: %w", k, rollback.ErrNotCached)
+	}
+	if len(metas) == 0 {
+		return nil, fmt.Errorf("%s: %w: the watch has no revision of it", k, rollback.ErrUnknownRelease)
+	}
 	history := make(rollback.History, 0, len(metas))
 	for _, m := range metas {
 		known, ok := c.digests.Get(m.cacheKey())
@@ -59,9 +66,6 @@ func (c *Client) cachedHistory(k rollback.Key) (rollback.History, error) {
 		history = append(history, known.(rollback.Revision))
 	}
 	c.cacheSecrets(k, metas)
-	if len(history) == 0 {
-		return nil, fmt.Errorf("history of %s: %w", k, rollback.ErrNotCached)
-	}
 	return history, nil
 }
 

@@ -48,7 +48,7 @@ func (c *Client) revisionMetas(ctx context.Context, k rollback.Key) ([]revisionM
 // cachedMetas returns the release's revisions, newest first, as Follow has cached them,
 // else as the API server has. It returns none if neither has, or if they cannot be read.
 func (c *Client) cachedMetas(ctx context.Context, k rollback.Key) []revisionMeta {
-	metas := c.followed.metas(k)
+	metas, _ := c.followed.metas(k)
 	if len(metas) == 0 {
 		metas, _ = c.listMetas(ctx, k, fromCache) // callers then list the store, and return its error
 	}
