@@ -97,8 +97,8 @@ func (r *readCounter) History(ctx context.Context, k rollback.Key, c rollback.Co
 }
 
 // A webhook about thousands of releases that do not exist neither floods the API server
-// nor hides the one that does. What the watches do not cover has to be repeated; what they
-// cover and do not have is refused.
+// nor hides the one that does. Alerts about releases that no watch covers have to be
+// repeated; a release that a watch covers and does not have is refused.
 func TestOneWebhookCausesABoundedNumberOfReads(t *testing.T) {
 	for name, tc := range map[string]struct {
 		uncovered bool
