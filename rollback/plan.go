@@ -20,6 +20,9 @@ type Plan struct {
 	// Hold is called with every object that Helm is about to write, as decoded JSON, and
 	// sets the canary's weight in it to zero. Nil changes nothing.
 	Hold func(object Object)
+	// Unheld says which live routes could not be read for Hold, which then knows no more than
+	// the manifest; "" if all could.
+	Unheld string
 }
 
 // PreflightResult is what Releases.Preflight found.
@@ -27,4 +30,6 @@ type PreflightResult struct {
 	Dangers []Danger
 	// Owner is the tool that manages the live objects; the zero Owner if no tool does.
 	Owner Owner
+	// Note says what the preflight went on without; "" if it could read everything.
+	Note string
 }

@@ -61,6 +61,11 @@ type Record struct {
 	// Closed is when backout stopped working on the record; zero while it is open.
 	Closed time.Time `json:"closed,omitzero"`
 
+	// Obstacle is an error outside of the steps that keeps backout from going on, such as a
+	// pause or a readiness that cannot be read. Started is when it began; Done when backout
+	// could go on. It is not signed: it starts nothing.
+	Obstacle *Step `json:"obstacle,omitempty"`
+
 	// Panics is how often backout has panicked over the record; see SetAside.
 	Panics int `json:"panics,omitempty"`
 

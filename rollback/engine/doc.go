@@ -22,6 +22,7 @@
 //	inputs.go     reads the facts, asks Prometheus and observes the routes
 //	update.go     changes a stored record that other clients may write too
 //	attempt.go    logs and measures an attempt
+//	obstacle.go   stores an error outside of a step in the record, so that the team learns of it
 //	storm.go      counts the releases that have alerts at the same time
 //	metrics.go    the metrics
 //

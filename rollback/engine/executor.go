@@ -10,14 +10,15 @@ import (
 	"github.com/upcommerce/backout/rollback"
 )
 
-// Bounds of the steps. A shed that fails gives way to the rollback after some 3
-// seconds, which holds the weight at zero too; the other steps outlast an API server
-// that does not answer for some minutes.
+// Bounds of the steps. A shed that fails gives way to the rollback after shedLimit; the
+// other steps outlast an API server that does not answer for some minutes.
 const (
 	maxShedAttempts = 5
 	maxAttempts     = 20
 	// stepTimeout limits one step, Helm's part of a rollback apart.
 	stepTimeout = 30 * time.Second
+	// callTimeout limits what a step asks of others, so that its result can still be stored.
+	callTimeout = 20 * time.Second
 	// recheckInterval is how often a waiting step reads the cluster.
 	recheckInterval = time.Second
 )
@@ -35,6 +36,7 @@ type executor struct {
 	metrics    *metrics
 	log        *slog.Logger
 	storms     storms
+	obstacles  obstacles
 
 	// enqueue schedules the release's open records. It never blocks.
 	enqueue func(rollback.Key)

@@ -17,6 +17,10 @@ const (
 	queryLong    = 2 * time.Second
 )
 
+// observeBriefly limits the observation of the routes before the shed. A route or an
+// endpoint that is not read by then is left out; the shed reads its routes itself.
+const observeBriefly = time.Second
+
 // read reads a release's history, its records with that consistency, and whether it is
 // paused, in parallel.
 func (e *executor) read(ctx context.Context, k rollback.Key, records rollback.Consistency) (batch, error) {
@@ -100,7 +104,9 @@ func (e *executor) observeRouting(ctx context.Context, r rollback.Record, c roll
 	manifest, err := e.releases.Manifest(ctx, r.Key, r.Revision)
 	var routing rollback.Routing
 	if err == nil {
-		routing, err = e.traffic.Observe(ctx, r.Key, manifest, routes)
+		limited, cancel := context.WithTimeout(ctx, observeBriefly)
+		routing, err = e.traffic.Observe(limited, r.Key, manifest, routes)
+		cancel()
 	}
 	if err != nil {
 		e.log.WarnContext(ctx, "live route not readable before the shed", "namespace", r.Namespace,

@@ -2,7 +2,9 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/upcommerce/backout/rollback"
@@ -37,7 +39,11 @@ func (m Manual) Hold(ctx context.Context, k rollback.Key, why string) (rollback.
 		return rollback.Record{}, err
 	}
 	now := time.Now().UTC()
-	if _, err := m.notRollingBack(ctx, k, "hold"); err != nil {
+	records, err := m.notRollingBack(ctx, k, "hold")
+	if r, ok := unshed(records); ok && errors.Is(err, errRollingBack) {
+		return m.shedFor(ctx, r, manifest)
+	}
+	if err != nil {
 		return rollback.Record{}, err
 	}
 	decision := rollback.OrderedHold(k, m.Operator, now)
@@ -68,12 +74,40 @@ func (m Manual) Hold(ctx context.Context, k rollback.Key, why string) (rollback.
 	})
 }
 
+// unshed returns the record whose rollback is in progress although the shed was given up.
+func unshed(records []rollback.Record) (rollback.Record, bool) {
+	i := slices.IndexFunc(records, func(r rollback.Record) bool {
+		return r.Closed.IsZero() && r.Rollback != nil && !r.Rollback.Finished() && r.Shed != nil && r.Shed.Failed
+	})
+	if i < 0 {
+		return rollback.Record{}, false
+	}
+	return records[i], true
+}
+
+// shedFor does the shed that backout could not do before the rollback that it is doing, which
+// ends it as it ends any other.
+func (m Manual) shedFor(ctx context.Context, r rollback.Record, manifest rollback.Manifest) (rollback.Record, error) {
+	now := time.Now().UTC()
+	weights, err := m.Traffic.Shed(ctx, r.Key, manifest, nil, nil)
+	if err != nil {
+		return r, fmt.Errorf("take the canary of %s out of rotation: %w", r.Key, err)
+	}
+	return m.update(ctx, r.Key, r.Suspect(), func(r *rollback.Record) {
+		r.Shed = m.ordered(now)
+		r.Shed.Done, r.Weights = time.Now().UTC(), weights
+	})
+}
+
 // ordered returns a step of the operator.
 func (m Manual) ordered(now time.Time) *rollback.Step {
 	return &rollback.Step{Operator: rollback.Clip(m.Operator, rollback.MaxName), Started: now}
 }
 
-// notRollingBack returns the release's records, or an error if backout is rolling it
+// errRollingBack says that an order has to wait for a rollback.
+var errRollingBack = errors.New("backout is rolling it back at the moment")
+
+// notRollingBack returns the release's records, with errRollingBack if backout is rolling it
 // back.
 func (m Manual) notRollingBack(ctx context.Context, k rollback.Key, order string) ([]rollback.Record, error) {
 	records, err := m.Ledger.Records(ctx, k, rollback.Stored)
@@ -82,7 +116,7 @@ func (m Manual) notRollingBack(ctx context.Context, k rollback.Key, order string
 	}
 	for _, r := range records {
 		if r.Rollback != nil && !r.Rollback.Finished() && r.Closed.IsZero() {
-			return nil, fmt.Errorf("%s %s: backout is rolling it back at the moment; look with: %s", order, k, r.ShowCommand())
+			return records, fmt.Errorf("%s %s: %w; look with: %s", order, k, errRollingBack, r.ShowCommand())
 		}
 	}
 	return records, nil

@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -87,4 +88,23 @@ func TestManualOrdersAreRefusedDuringARollback(t *testing.T) {
 			t.Errorf("weights written %v during a rollback", c.weightsWritten)
 		}
 	})
+}
+
+// The command is what the report of a shed that was given up shows.
+func TestAHoldDuringARollbackDoesTheShedThatWasGivenUp(t *testing.T) {
+	simulate(t, func(t *testing.T, c *cluster, e *engine.Engine) {
+		c.rollbackTime, c.duringRollback = time.Minute, func() {
+			if _, err := manual(c).Hold(t.Context(), rollbacktest.Shop(), ""); err != nil {
+				t.Error(err)
+			}
+			if c.weight != "0" {
+				t.Errorf("weight %s after the command; want zero", c.weight)
+			}
+		}
+		deliver(t, e, alert("rollback"))
+		wait(3 * time.Minute)
+		if r := c.shopRecord(2); c.weight != "20" || !r.Rollback.Succeeded() || !r.Restore.Succeeded() || r.Shed.Operator != "ann" {
+			t.Errorf("weight %s, %s; want the rollback to go on, and the weight restored", c.weight, report.Summary(&r))
+		}
+	}, func(c *cluster) { c.shedErrors = slices.Repeat([]error{errForbidden}, 5) })
 }

@@ -17,17 +17,53 @@ func (e *executor) plan(ctx context.Context, r rollback.Record, history rollback
 		return p, nil
 	}
 	manifest, err := e.releases.Manifest(ctx, r.Key, target)
-	if err == nil {
-		p.Hold, err = e.traffic.Hold(ctx, r.Key, manifest)
+	if err != nil {
+		return p, err
 	}
-	return p, err
+	p.Hold, err = e.holdWrites(ctx, r, manifest)
+	switch {
+	case err == nil:
+	case p.Hold == nil && r.Shed.Succeeded():
+		return p, err // Without it, Helm would give the canary traffic again.
+	default:
+		p.Unheld = rollback.Clip(err.Error(), rollback.MaxSummary)
+		e.log.WarnContext(ctx, "live routes not readable for the rollback; it goes on without", "namespace", r.Namespace,
+			"release", r.Release, "revision", r.Revision, "error", err)
+	}
+	return p, nil
+}
+
+// holdWrites returns the function that keeps the canary's weight at zero in what Helm writes.
+// It tries to read the live routes for shedLimit, and once, for lateShed, if their weight could
+// not be set either. With an error, the function knows the manifest alone; it may be nil.
+func (e *executor) holdWrites(ctx context.Context, r rollback.Record, m rollback.Manifest) (func(rollback.Object), error) {
+	given := r.Shed != nil && r.Shed.Failed
+	limit := shedLimit
+	if given {
+		limit = lateShed
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	for {
+		hold, err := e.traffic.Hold(ctx, r.Key, m)
+		if err == nil || given {
+			return hold, err
+		}
+		select {
+		case <-ctx.Done():
+			return hold, err
+		case <-time.After(queryBriefly):
+		}
+	}
 }
 
 // preflight finds out what the rollback would do, before it is claimed; the next
 // decision is taken on the result.
 func (e *executor) preflight(ctx context.Context, r rollback.Record, p rollback.Plan) (progress, error) {
 	started := time.Now().UTC()
-	result, preflightErr := e.releases.Preflight(ctx, p)
+	limited, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	result, preflightErr := e.releases.Preflight(limited, p)
 	stored, err := e.update(ctx, r, func(r *rollback.Record) bool {
 		if r.Rollback != nil {
 			return false
@@ -38,7 +74,7 @@ func (e *executor) preflight(ctx context.Context, r rollback.Record, p rollback.
 		if r.Preflight.Finish(time.Now().UTC(), preflightErr, maxAttempts); preflightErr != nil {
 			return true
 		}
-		r.PreflightTarget = p.Target
+		r.PreflightTarget, r.Preflight.Note = p.Target, rollback.Clip(result.Note, rollback.MaxSummary)
 		r.NotePreflight(result)
 		return true
 	})

@@ -41,7 +41,9 @@ func (rc *reconciler) reconcile(ctx context.Context, k rollback.Key) time.Durati
 		var err error
 		rc.contain(ctx, r, func() { again, err = rc.reconcileRecord(ctx, r) })
 		if err != nil {
-			again = rc.logAndRetry(ctx, k, "take the steps", err)
+			again = max(rc.logAndRetry(ctx, k, "take the steps", err), rc.noteObstacle(ctx, r, err))
+		} else {
+			rc.endObstacle(ctx, r)
 		}
 		if again > 0 && (soonest == 0 || again < soonest) {
 			soonest = again

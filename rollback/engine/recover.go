@@ -21,7 +21,7 @@ func (e *executor) resume(ctx context.Context, r rollback.Record, history rollba
 	case !ours:
 		return e.overtaken(ctx, r, history)
 	case newest.Status == rollback.StatusDeployed:
-		return e.rolledBack(ctx, r, newest.Number)
+		return e.rolledBack(ctx, r, newest.Number, p.Unheld)
 	case newest.Status.Pending():
 		// Only the leader gets here, and it has no other rollback of this release under
 		// way: the process that wrote this revision is dead or no longer the leader.
@@ -45,7 +45,7 @@ func (e *executor) resume(ctx context.Context, r rollback.Record, history rollba
 func (e *executor) overtaken(ctx context.Context, r rollback.Record, history rollback.History) (progress, error) {
 	for _, made := range history {
 		if made.Claim == r.UID && (made.Status == rollback.StatusDeployed || made.Status == rollback.StatusSuperseded) {
-			return e.rolledBack(ctx, r, made.Number)
+			return e.rolledBack(ctx, r, made.Number, "")
 		}
 	}
 	newest := history.Newest()

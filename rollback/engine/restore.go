@@ -42,7 +42,9 @@ func (e *executor) restoreWeight(ctx context.Context, r rollback.Record) (progre
 	manifest, err := e.releases.Manifest(ctx, r.Key, r.Made)
 	var weights []rollback.Weight
 	if err == nil {
-		weights, err = e.traffic.Restore(ctx, r.Key, manifest, func(ctx context.Context) error {
+		limited, cancel := context.WithTimeout(ctx, callTimeout)
+		defer cancel()
+		weights, err = e.traffic.Restore(limited, r.Key, manifest, func(ctx context.Context) error {
 			why, err := e.restoreBlockedBy(ctx, r)
 			if err == nil && why != "" {
 				err = fmt.Errorf("%s: %w", why, rollback.ErrRevisionChanged)
@@ -55,6 +57,11 @@ func (e *executor) restoreWeight(ctx context.Context, r rollback.Record) (progre
 	}
 	stored, saveErr := e.update(ctx, r, func(r *rollback.Record) bool {
 		beginRestore(r)
+		if err != nil && neverAtZero(r) && r.Restore.Attempts+1 >= maxShedAttempts {
+			r.Restore.Finish(time.Now().UTC(), nil, maxAttempts)
+			r.Restore.Note = rollback.Clip("backout could not write the canary's weight, and leaves it as it is: "+err.Error(), rollback.MaxSummary)
+			return true
+		}
 		r.Restore.Finish(time.Now().UTC(), err, maxAttempts)
 		return true
 	})
@@ -63,6 +70,12 @@ func (e *executor) restoreWeight(ctx context.Context, r rollback.Record) (progre
 	}
 	e.reportAttempt(ctx, stored, rollback.StepRestore, stored.Restore, rollback.FormatWeights(weights))
 	return progress{record: stored, again: stored.Restore.Wait(time.Now())}, nil
+}
+
+// neverAtZero reports whether the shed was given up without setting any weight to zero: then
+// there is nothing that only a restore could end.
+func neverAtZero(r *rollback.Record) bool {
+	return r.Shed != nil && r.Shed.Failed && len(r.Weights) == 0
 }
 
 // awaitPods stores the reason why the target's workloads are not ready.

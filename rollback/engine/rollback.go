@@ -153,12 +153,16 @@ func (e *executor) executeRollback(ctx context.Context, r rollback.Record, p rol
 	if err != nil {
 		return e.rollbackError(ctx, r, err)
 	}
-	return e.rolledBack(ctx, r, made)
+	return e.rolledBack(ctx, r, made, p.Unheld)
 }
 
-func (e *executor) rolledBack(ctx context.Context, r rollback.Record, made int) (progress, error) {
+// rolledBack stores that Helm made that revision. unheld is that of the plan.
+func (e *executor) rolledBack(ctx context.Context, r rollback.Record, made int, unheld string) (progress, error) {
 	stored, err := e.update(ctx, r, func(r *rollback.Record) bool {
 		r.Made = made
+		if unheld != "" {
+			r.Rollback.Note = "live routes could not be read while Helm wrote the objects: " + unheld
+		}
 		r.Rollback.Finish(time.Now().UTC(), nil, maxAttempts)
 		r.Hold.End(r.Rollback.Done, "the release was rolled back")
 		return true

@@ -20,7 +20,9 @@ const noRoute = "the release has no canary route of a known kind"
 // if there is one. A shed that fails does not stop the rollback.
 func (e *executor) shed(ctx context.Context, r rollback.Record, in inputs) (progress, error) {
 	started := time.Now().UTC()
-	weights, err := e.zero(ctx, r, in.routing, allOf(e.ensureSuspect(r), in.precondition))
+	attempt, cancel := shedContext(ctx, r)
+	weights, err := e.zero(attempt, r, in.routing, allOf(e.ensureSuspect(r), in.precondition))
+	cancel()
 	if errors.Is(err, rollback.ErrRevisionChanged) {
 		return progress{record: r, again: changedInterval}, nil // decided again, on the current state
 	}
@@ -34,7 +36,11 @@ func (e *executor) shed(ctx context.Context, r rollback.Record, in inputs) (prog
 		if len(weights) > 0 {
 			r.Weights = weights
 		}
-		r.Shed.Finish(time.Now().UTC(), err, shedAttempts(r))
+		now := time.Now().UTC()
+		r.Shed.Finish(now, err, shedAttempts(r, now))
+		if last := r.Shed.Started.Add(shedLimit); r.Decision().Rollback && r.Shed.Next.After(last) {
+			r.Shed.Next = last
+		}
 		if err == nil && len(weights) == 0 {
 			r.Shed.Note = noRoute
 		}
@@ -47,13 +53,37 @@ func (e *executor) shed(ctx context.Context, r rollback.Record, in inputs) (prog
 	return progress{record: stored, again: stored.Shed.Wait(time.Now())}, nil
 }
 
+// Bounds of a shed that a rollback follows, which begins within 3 seconds: shedLimit counts
+// from the claim of the shed, and lateShed is what an attempt gets that begins then or later,
+// for instance after a change of leader.
+const (
+	shedLimit = 2500 * time.Millisecond
+	lateShed  = 250 * time.Millisecond
+)
+
+// shedContext limits an attempt at a shed, and much more so if a rollback follows.
+func shedContext(ctx context.Context, r rollback.Record) (context.Context, context.CancelFunc) {
+	if !r.Decision().Rollback {
+		return context.WithTimeout(ctx, callTimeout)
+	}
+	now := time.Now()
+	began := now
+	if r.Shed != nil {
+		began = r.Shed.Started
+	}
+	return context.WithDeadline(ctx, rollback.Later(began.Add(shedLimit), now.Add(lateShed)))
+}
+
 // shedAttempts returns how often a shed is tried: it gives way to a rollback, if the
 // decision asks for one.
-func shedAttempts(r *rollback.Record) int {
-	if r.Decision().Rollback {
-		return maxShedAttempts
+func shedAttempts(r *rollback.Record, now time.Time) int {
+	switch {
+	case !r.Decision().Rollback:
+		return math.MaxInt
+	case now.Sub(r.Shed.Started) >= shedLimit:
+		return 1
 	}
-	return math.MaxInt
+	return maxShedAttempts
 }
 
 // zero sets the weights of the suspect's routes to zero; an object whose weight is zero

@@ -22,8 +22,7 @@ import (
 // The stable track is all workloads but the canary, which rollback.Manifest recognizes.
 // The owner is the tool that the objects name, live or declared, or Flagger or Argo
 // Rollouts if their objects in the namespace control a workload of the release. Where
-// these kinds are served, backout has to be allowed to list them; the error says what
-// to grant.
+// these cannot be listed, the result's note says what to grant.
 //
 // Preflight returns an error if the API server does not answer or may answer something
 // else later; a refusal is a danger. If one of the manifests cannot be built, there is
@@ -47,14 +46,12 @@ func (c *Client) Preflight(ctx context.Context, p rollback.Plan) (rollback.Prefl
 		}
 	}
 	t.addDangers(replicasDangers(p.Key, t.target, t.live)...)
-	others, err := c.weightSetters(ctx, p.Key.Namespace)
-	if err != nil {
-		return rollback.PreflightResult{}, err
-	}
+	others, note := c.weightSettersBriefly(ctx, p.Key.Namespace)
 	live := slices.Collect(maps.Values(t.live))
 	return rollback.PreflightResult{
 		Dangers: limitDangers(t.dangers),
 		Owner:   rollback.ReleaseOwner(p.Key, p.Target, slices.Concat(live, t.suspect, others)),
+		Note:    note,
 	}, nil
 }
 

@@ -2,7 +2,9 @@ package helm
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -11,12 +13,28 @@ import (
 	"github.com/upcommerce/backout/rollback"
 )
 
+// ownerLimit limits the search for objects of other controllers, which a rollback can do
+// without.
+const ownerLimit = 3 * time.Second
+
+// weightSettersBriefly returns what weightSetters finds within ownerLimit, and a note about
+// what it could not read; "" if it could read everything.
+func (c *Client) weightSettersBriefly(ctx context.Context, namespace string) (rollback.Manifest, string) {
+	ctx, cancel := context.WithTimeout(ctx, ownerLimit)
+	defer cancel()
+	found, err := c.weightSetters(ctx, namespace)
+	if err != nil {
+		return found, "it is not known whether another controller sets the weights: " + err.Error()
+	}
+	return found, ""
+}
+
 // weightSetters reads the namespace's Canaries (Flagger) and Rollouts (Argo Rollouts);
-// kinds that the API server does not serve have no objects. It returns an error if
-// backout may not list a kind that is served: backout and that tool could overwrite
-// each other's weights.
+// kinds that the API server does not serve have no objects. It returns what it could read
+// with an error for each kind that is served and that backout may not list.
 func (c *Client) weightSetters(ctx context.Context, namespace string) (rollback.Manifest, error) {
 	var found rollback.Manifest
+	var errs []error
 	for _, kind := range []schema.GroupVersionResource{
 		{Group: "flagger.app", Version: "v1beta1", Resource: "canaries"},
 		{Group: "argoproj.io", Version: "v1alpha1", Resource: "rollouts"},
@@ -29,13 +47,14 @@ func (c *Client) weightSetters(ctx context.Context, namespace string) (rollback.
 			continue
 		}
 		if err != nil {
-			return nil, fmt.Errorf("list %s in %s: %w", kind.GroupResource(), namespace, err)
+			errs = append(errs, fmt.Errorf("list %s in %s: %w", kind.GroupResource(), namespace, err))
+			continue
 		}
 		for i := range list.Items {
 			found = append(found, list.Items[i].Object)
 		}
 	}
-	return found, nil
+	return found, errors.Join(errs...)
 }
 
 // forbiddenOrAbsent returns forbidden with a hint if the kind is served, and a NotFound

@@ -34,7 +34,7 @@ func Commands(r *rollback.Record) []Command {
 	case StateFailed:
 		return distinct(finishCommand(r), historyCommand(r), show)
 	case StateStuck:
-		return distinct(finishCommand(r), show)
+		return distinct(append(stuckCommands(r), show)...)
 	case StatePaused:
 		return distinct(Command{Why: "to end a pause of the release", Line: r.ResumeCommand()}, show)
 	case StateActing, StateShedUndone, StateHoldEnded, StateObserved:
@@ -42,6 +42,23 @@ func Commands(r *rollback.Record) []Command {
 	case StateNoAction:
 	}
 	return nil
+}
+
+// stuckCommands are for a step that keeps failing: where the canary still gets traffic, the
+// one that takes it out of rotation comes first.
+func stuckCommands(r *rollback.Record) []Command {
+	s, _ := stuckStep(r)
+	switch {
+	case s.name == rollback.StepShed || notShed(r) && !r.Rollback.Succeeded():
+		return []Command{holdCommand(r), finishCommand(r)}
+	case s.name == stepNone && r.Hold.Active():
+		return []Command{unholdCommand(r)}
+	}
+	return []Command{finishCommand(r)}
+}
+
+func holdCommand(r *rollback.Record) Command {
+	return Command{Why: "to take the canary out of rotation", Line: r.HoldCommand()}
 }
 
 func historyCommand(r *rollback.Record) Command {
@@ -104,7 +121,7 @@ func finishCommand(r *rollback.Record) Command {
 	case !r.Rollback.Succeeded() && target > 0:
 		return Command{Why: "to finish manually", Line: r.HelmRollbackCommand(target)}
 	case r.Rollback == nil:
-		return Command{Why: "to take the canary out of rotation", Line: r.HoldCommand()}
+		return holdCommand(r)
 	default:
 		return historyCommand(r)
 	}

@@ -63,7 +63,24 @@ func decisionEntries(r *rollback.Record) []Entry {
 
 // stepEntries returns the steps that are done, that failed, or that keep failing.
 func stepEntries(r *rollback.Record) []Entry {
-	return slices.Concat(preflightEntries(r), shedEntries(r), rollbackEntries(r), restoreEntries(r))
+	return slices.Concat(obstacleEntries(r), preflightEntries(r), shedEntries(r), rollbackEntries(r), restoreEntries(r))
+}
+
+// obstacleEntries returns the newest error outside of the steps.
+func obstacleEntries(r *rollback.Record) []Entry {
+	o := r.Obstacle
+	if o == nil {
+		return nil
+	}
+	e := failedEntry(stepNone, o, "backout cannot go on, and keeps trying")
+	e.Key = "failing/" + timedKey(stepNone, o.Started)
+	if obstructed(r) {
+		return []Entry{e}
+	}
+	e.Text, e.NeedsHelp = "backout could not go on: "+o.Error, false
+	over := doneEntry(EntryFailed, o.Done, "that is over, and backout goes on")
+	over.Key = "over/" + timedKey(stepNone, o.Started)
+	return []Entry{e, over}
 }
 
 func preflightEntries(r *rollback.Record) []Entry {
@@ -105,6 +122,9 @@ func restoreEntries(r *rollback.Record) []Entry {
 		text := fmt.Sprintf("the pods of revision %d are ready", r.Made)
 		if atZero(r) {
 			text += "; the canary has its weight back"
+		}
+		if s.Note != "" {
+			text += "; " + s.Note
 		}
 		return []Entry{doneEntry(EntryWeightRestored, s.Done, text)}
 	case s.Finished():

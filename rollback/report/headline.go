@@ -6,8 +6,27 @@ import (
 	"github.com/upcommerce/backout/rollback"
 )
 
-// headline says what happened in one sentence.
+// headline says what happened in one sentence. A shed that was given up comes before it.
 func headline(r *rollback.Record) string {
+	s, stuck := stuckStep(r)
+	if !notShed(r) || stuck && s.name == rollback.StepShed {
+		return headlineOfState(r)
+	}
+	return notShedText(r) + ". " + headlineOfState(r)
+}
+
+// notShed reports whether the shed was given up.
+func notShed(r *rollback.Record) bool { return r.Shed != nil && r.Shed.Failed }
+
+// notShedText says what the shed did not do, and why.
+func notShedText(r *rollback.Record) string {
+	if len(r.Weights) > 0 {
+		return "Not every weight of the canary could be set to zero (" + rollback.FormatWeights(r.Weights) + ")" + colon(r.Shed.Error)
+	}
+	return "The canary's weight could not be set to zero" + colon(r.Shed.Error)
+}
+
+func headlineOfState(r *rollback.Record) string {
 	reason := r.Decision().Reason
 	switch StateOf(r) {
 	case StateRecovered:
@@ -57,6 +76,8 @@ func failedHeadline(r *rollback.Record) string {
 func stuckHeadline(r *rollback.Record) string {
 	s, _ := stuckStep(r)
 	switch {
+	case s.name == stepNone:
+		return "backout cannot go on, and keeps trying" + canaryTraffic(r) + colon(s.Error) + "."
 	case s.name == rollback.StepShed && s.Failed:
 		return "The shed failed, and the canary gets traffic until the rollback is done" + colon(s.Error) + "."
 	case s.name == rollback.StepShed:

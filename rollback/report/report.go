@@ -150,10 +150,14 @@ func alerts(r *rollback.Record) []Alert {
 	return all
 }
 
-// done describes each step that is done: from, to and the time it took.
+// done describes each step that is done: from, to and the time it took. It begins with the
+// shed if that was given up.
 func done(r *rollback.Record) []string {
 	var lines []string
 	received := receivedAt(r)
+	if notShed(r) {
+		lines = append(lines, notShedText(r))
+	}
 	if r.Shed.Succeeded() {
 		for _, w := range r.Weights {
 			lines = append(lines, fmt.Sprintf("weight of %s, %s after backout received the alert", w, HumanDuration(r.Shed.Done.Sub(received))))

@@ -5,8 +5,12 @@ import "github.com/upcommerce/backout/rollback"
 // Patience is how many attempts of a step fail before backout asks for help.
 const Patience = 5
 
-// stepPreflight names the preflight among the steps.
-const stepPreflight = "preflight"
+// stepPreflight names the preflight among the steps, and stepNone an obstacle outside of
+// them.
+const (
+	stepPreflight = "preflight"
+	stepNone      = "obstacle"
+)
 
 // namedStep is a step with its name.
 type namedStep struct {
@@ -15,13 +19,15 @@ type namedStep struct {
 }
 
 // stuckStep returns the step that an open record is stuck on, and whether it is stuck: on
-// a step that is retried after Patience failures, or on a shed that was given up, so that
-// the canary gets traffic until the rollback is done.
+// an error outside of the steps, on a step that is retried after Patience failures, or on a
+// shed that was given up, so that the canary gets traffic until the rollback is done.
 func stuckStep(r *rollback.Record) (namedStep, bool) {
 	rollbackDue := r.Decision().Rollback || r.Rollback != nil
 	shedDue := (r.Decision().Shed || r.Rollback != nil) && !r.Rollback.Finished()
 	switch {
 	case !r.Closed.IsZero():
+	case obstructed(r):
+		return namedStep{stepNone, r.Obstacle}, true
 	case keepsFailing(r.Rollback):
 		return namedStep{rollback.StepRollback, r.Rollback}, true
 	case keepsFailing(r.Restore):
@@ -33,6 +39,9 @@ func stuckStep(r *rollback.Record) (namedStep, bool) {
 	}
 	return namedStep{}, false
 }
+
+// obstructed reports whether an error outside of the steps keeps backout from going on.
+func obstructed(r *rollback.Record) bool { return r.Obstacle != nil && !r.Obstacle.Finished() }
 
 // keepsFailing reports whether s is retried after Patience failures.
 func keepsFailing(s *rollback.Step) bool {

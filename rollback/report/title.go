@@ -11,6 +11,9 @@ import (
 func title(r *rollback.Record) string {
 	revision := fmt.Sprintf("revision %d of %s", r.Revision, r.Key)
 	back := fmt.Sprintf("%s rolled back from revision %d to %d", r.Key, r.Revision, r.Target)
+	if notShed(r) {
+		back = "the weight was not zero: " + back
+	}
 	switch StateOf(r) {
 	case StateVerifying, StateUnverified:
 		return back
@@ -73,6 +76,8 @@ func whereTheCanaryIs(r *rollback.Record) string {
 func stuckTitle(r *rollback.Record) string {
 	s, _ := stuckStep(r)
 	switch {
+	case s.name == stepNone:
+		return "backout cannot go on; it keeps trying"
 	case s.name == rollback.StepShed:
 		return "the canary still gets traffic; backout cannot set its weight to zero"
 	case s.name == rollback.StepRestore:

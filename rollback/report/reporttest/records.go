@@ -89,6 +89,23 @@ func stuck() map[string]rollback.Record {
 		"act_shed_given_up_rolled_back": Record(Act(), RolledBack, func(r *rollback.Record) {
 			r.Shed, r.Weights = FailedStep(8, "ingresses.networking.k8s.io is forbidden"), nil
 		}),
+		"act_shed_given_up_recovered": Record(Act(), Verified(rollback.OutcomeRecovered, "the alert is quiet, and the canary gets 10.0 requests a second"), func(r *rollback.Record) {
+			r.Shed, r.Weights = FailedStep(5, "ingresses.networking.k8s.io is forbidden"), nil
+			r.Restore.Note = "backout could not write the canary's weight, and leaves it as it is: ingresses.networking.k8s.io is forbidden"
+		}),
+		"act_shed_given_up_halfway": Record(Act(), RolledBack, func(r *rollback.Record) {
+			r.Shed = FailedStep(5, "httproutes.gateway.networking.k8s.io is forbidden")
+		}),
+		"act_obstacle": Record(Act(), RolledBack, func(r *rollback.Record) {
+			r.Obstacle = FailingStep(12, "read the pods: statefulsets.apps is forbidden")
+		}),
+		"act_obstacle_over": Record(Act(), RolledBack, func(r *rollback.Record) {
+			r.Obstacle = Step(50*time.Millisecond, 40*time.Second)
+			r.Obstacle.Error = "read the pods: statefulsets.apps is forbidden"
+		}),
+		"baked_obstacle": Record(Hold(rollback.Baked, bakedReason), Held, func(r *rollback.Record) {
+			r.Obstacle = FailingStep(12, "read the pause of the namespace: configmaps is forbidden")
+		}),
 		"act_preflight_fails": Record(Act(), Shed, func(r *rollback.Record) {
 			r.Preflight = FailingStep(6, "the API server does not answer")
 		}),
