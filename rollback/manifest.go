@@ -1,20 +1,10 @@
 package rollback
 
-import "strings"
-
 // Object is a Kubernetes object as decoded from JSON or YAML.
 type Object = map[string]any
 
 // Manifest is what a revision of a release declares.
 type Manifest []Object
-
-// How the canary's workloads are recognized: their pods carry the track label, or,
-// where no workload has a canary track, their names end in CanarySuffix.
-const (
-	TrackLabel   = "track"
-	TrackCanary  = "canary"
-	CanarySuffix = "-canary"
-)
 
 // Workload is an object that makes pods.
 type Workload struct {
@@ -26,49 +16,22 @@ type Workload struct {
 	Template Object
 	// PodLabels are the labels of the template.
 	PodLabels map[string]string
-	// Canary says that its pods are the canary's.
+	// Canary says that its pods are the canary's, and Why says why.
 	Canary bool
+	Why    string
 	// Serves says that Serving returns it.
 	Serves bool
 	Object Object
 }
 
-// Workloads returns every object that makes pods, of whatever kind, in the manifest's
-// order: objects with a pod template (Deployments, StatefulSets, DaemonSets, Rollouts,
-// Jobs ...), CronJobs, whose template is in their job template, and Pods.
-//
-// Workloads whose pods carry the track label of a canary are the canary's; without
-// such pods, those whose names end in CanarySuffix.
-func (m Manifest) Workloads() []Workload {
-	return m.workloads(func(Workload) bool { return true })
-}
+// Workloads returns the workloads by the default Track.
+func (m Manifest) Workloads() []Workload { return Track{}.Workloads(m) }
 
-// Serving returns the workloads that may be behind a Service: those with a pod template
-// of their own that do not end by themselves, so no Jobs, CronJobs or Pods. Whether one
-// is the canary's is decided among them, as Workloads does among all.
-func (m Manifest) Serving() []Workload {
-	return m.workloads(func(w Workload) bool { return w.Serves })
-}
+// Serving returns the workloads that may be behind a Service, by the default Track.
+func (m Manifest) Serving() []Workload { return Track{}.Serving(m) }
 
-func (m Manifest) workloads(counts func(Workload) bool) []Workload {
-	var found []Workload
-	tracked := false
-	for _, o := range m {
-		if w, ok := WorkloadOf(o); ok && counts(w) {
-			tracked = tracked || w.Canary
-			found = append(found, w)
-		}
-	}
-	for i, w := range found {
-		if !tracked {
-			found[i].Canary = strings.HasSuffix(w.Name, CanarySuffix)
-		}
-	}
-	return found
-}
-
-// WorkloadOf returns a single object as a workload; false if it makes no pods. Its
-// Canary says only what the track label says.
+// WorkloadOf returns a single object as a workload; false if it makes no pods. It
+// does not say whether the workload is the canary's: that depends on the others.
 func WorkloadOf(o Object) (Workload, bool) {
 	w := Workload{Kind: text(o, "kind"), Namespace: text(o, "metadata", "namespace"), Name: text(o, "metadata", "name"), Object: o}
 	own, ofJobs := field(o, "spec", "template"), field(o, "spec", "jobTemplate", "spec", "template")
@@ -83,7 +46,6 @@ func WorkloadOf(o Object) (Workload, bool) {
 		return Workload{}, false
 	}
 	w.PodLabels = texts(field(w.Template, "metadata", "labels"))
-	w.Canary = w.PodLabels[TrackLabel] == TrackCanary
 	return w, true
 }
 

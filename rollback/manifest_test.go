@@ -49,47 +49,6 @@ func TestWorkloads(t *testing.T) {
 	}
 }
 
-func TestWorkloadsOfTheCanary(t *testing.T) {
-	for rule, c := range map[string]struct {
-		manifest     string
-		all, serving []string
-	}{
-		"the track label makes a canary": {
-			declared("Deployment", "web", podTemplate("track: stable")) + declared("Deployment", "new", podTemplate("track: canary")),
-			[]string{"web", "new*"},
-			[]string{"web", "new*"},
-		},
-		"where labels tell tracks apart, names do not count": {
-			declared("Deployment", "web-canary", podTemplate("track: stable")) + declared("Deployment", "web", podTemplate("track: canary")),
-			[]string{"web-canary", "web*"},
-			[]string{"web-canary", "web*"},
-		},
-		"without a canary track, names count": {
-			declared("Deployment", "web", podTemplate("track: stable")) + declared("Deployment", "web-canary", podTemplate("a: b")),
-			[]string{"web", "web-canary*"},
-			[]string{"web", "web-canary*"},
-		},
-		"a Job of the canary track says nothing about what serves": {
-			declared("Job", "migrate", podTemplate("track: canary")) + declared("Deployment", "web-canary", podTemplate("a: b")),
-			[]string{"migrate*", "web-canary"},
-			[]string{"web-canary*"},
-		},
-		"a Pod has the labels itself": {
-			"kind: Pod\nmetadata: {name: web, labels: {track: canary}}\n",
-			[]string{"web*"},
-			nil,
-		},
-	} {
-		m := decode(t, c.manifest)
-		if got := namesOf(m.Workloads()); !slices.Equal(got, c.all) {
-			t.Errorf("%s: got workloads %q, want %q", rule, got, c.all)
-		}
-		if got := namesOf(m.Serving()); !slices.Equal(got, c.serving) {
-			t.Errorf("%s: got serving workloads %q, want %q", rule, got, c.serving)
-		}
-	}
-}
-
 func TestWorkloadOf(t *testing.T) {
 	m := decode(t, "kind: Deployment\nmetadata: {name: web, namespace: side}\nspec: {template: {metadata: {labels: {a: b, n: 1}}, spec: {nodeName: x}}}\n")
 	w, ok := rollback.WorkloadOf(m[0])

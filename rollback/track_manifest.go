@@ -1,0 +1,205 @@
+package rollback
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Bounds of what canaries looks at, beyond which only labels count: a manifest is not
+// believed without bounds.
+const (
+	maxWorkloads  = 500
+	maxServices   = 500
+	maxLookalikes = 20
+	maxChoices    = 20
+	maxSubsets    = 100
+)
+
+// canaries finds the canary's workloads among all of a manifest.
+type canaries struct {
+	all      []Workload
+	services []service
+	choices  []choice
+	subsets  []subset
+	// routes are what divides requests between a Service and others, and ingresses the canary
+	// Ingresses that lead to it, by the Service's name.
+	routes, ingresses map[string]string
+	tooLarge          bool
+}
+
+// choice is what an operator's annotations on one object choose.
+type choice struct {
+	object   string
+	pods     map[string]string
+	backends []string
+}
+
+// subset is a subset of a DestinationRule.
+type subset struct {
+	object, service, name string
+	labels                map[string]string
+	// part says that there are pods that serve and are not in it.
+	part bool
+}
+
+// service is a Service of a manifest.
+type service struct {
+	name     string
+	selector map[string]string
+	// ports are the numbers on which it serves, in order.
+	ports string
+	// headless says that it has no address of its own; routed that it names its route.
+	headless, routed bool
+}
+
+func newCanaries(m Manifest, all []Workload) canaries {
+	c := canaries{all: all, routes: make(map[string]string), ingresses: make(map[string]string)}
+	for _, o := range m {
+		c.choose(o)
+		switch kind := text(o, "kind"); {
+		case kind == "Service" && !strings.Contains(text(o, "apiVersion"), "/"):
+			c.services = append(c.services, serviceOf(o))
+		case kind == "DestinationRule":
+			c.addSubsets(o)
+		}
+		if _, ok := WorkloadOf(o); !ok {
+			c.route(o)
+		}
+	}
+	lookalikes := 0
+	for _, w := range all {
+		if candidate(w) != "" {
+			lookalikes++
+		}
+	}
+	c.tooLarge = len(all) > maxWorkloads || len(c.services) > maxServices || lookalikes > maxLookalikes
+	return c
+}
+
+// choose adds what the object's annotations choose.
+func (c *canaries) choose(o Object) {
+	annotations := field(o, "metadata", "annotations")
+	chosen := choice{object: nameOf(o), pods: parseLabels(text(annotations, CanaryPodsAnnotation))}
+	for name := range strings.SplitSeq(text(annotations, CanaryAnnotation), ",") {
+		if name = strings.TrimSpace(name); name != "" && len(chosen.backends) < maxChoices {
+			chosen.backends = append(chosen.backends, name)
+		}
+	}
+	if len(chosen.pods)+len(chosen.backends) > 0 && len(c.choices) < maxChoices {
+		c.choices = append(c.choices, chosen)
+	}
+}
+
+func serviceOf(o Object) service {
+	s := service{
+		name: text(o, "metadata", "name"), selector: texts(field(o, "spec", "selector")),
+		headless: text(o, "spec", "clusterIP") == "None", routed: text(o, "metadata", "annotations", RouteAnnotation) != "",
+	}
+	var ports []string
+	all, _ := field(o, "spec")["ports"].([]any)
+	for _, p := range all {
+		port, _ := p.(map[string]any)
+		ports = append(ports, fmt.Sprint(port["port"]))
+	}
+	slices.Sort(ports)
+	s.ports = strings.Join(ports, ",")
+	return s
+}
+
+func (c *canaries) addSubsets(o Object) {
+	all, _ := field(o, "spec")["subsets"].([]any)
+	for _, entry := range all {
+		declared, _ := entry.(map[string]any)
+		s := subset{object: nameOf(o), service: hostOf(text(o, "spec", "host")), name: text(declared, "name"), labels: texts(field(declared, "labels"))}
+		if len(c.subsets) == maxSubsets {
+			return
+		}
+		s.part = slices.ContainsFunc(c.all, func(w Workload) bool { return w.Serves && !selects(s.labels, w.PodLabels) })
+		c.subsets = append(c.subsets, s)
+	}
+}
+
+// route adds the Services between which the object divides requests.
+func (c *canaries) route(o Object) {
+	c.divide(o["spec"], nameOf(o)+" divides requests between it and others")
+	if text(o, "metadata", "annotations", "nginx.ingress.kubernetes.io/canary") == "true" {
+		c.lead(o["spec"], nameOf(o))
+	}
+}
+
+// divide finds the lists of backends below the node.
+func (c *canaries) divide(node any, why string) {
+	switch n := node.(type) {
+	case map[string]any:
+		for key, value := range n {
+			list, ok := value.([]any)
+			if ok && isBackendList(key) {
+				c.divideList(list, why)
+			}
+			c.divide(value, why)
+		}
+	case []any:
+		for _, entry := range n {
+			c.divide(entry, why)
+		}
+	}
+}
+
+// isBackendList reports whether routers call a list of weighted backends so: the Gateway
+// API, Istio, Traefik and Contour, and SMI.
+func isBackendList(key string) bool {
+	return slices.Contains([]string{"backendRefs", "route", "services", "backends"}, key)
+}
+
+func (c *canaries) divideList(list []any, why string) {
+	var names []string
+	for _, entry := range list {
+		backend, _ := entry.(map[string]any)
+		if name := backendName(backend); name != "" {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	if names = slices.Compact(names); len(names) < 2 {
+		return
+	}
+	for _, name := range names {
+		c.routes[name] = why
+	}
+}
+
+// backendName returns the Service that an entry of a list of backends names.
+func backendName(entry Object) string {
+	for _, key := range []string{"name", "service", "serviceName"} {
+		if name := text(entry, key); name != "" {
+			return name
+		}
+	}
+	return hostOf(text(entry, "destination", "host"))
+}
+
+// lead adds every name below the node of a canary Ingress.
+func (c *canaries) lead(node any, ingress string) {
+	switch n := node.(type) {
+	case map[string]any:
+		for _, value := range n {
+			c.lead(value, ingress)
+		}
+	case []any:
+		for _, entry := range n {
+			c.lead(entry, ingress)
+		}
+	case string:
+		c.ingresses[n] = ingress
+	}
+}
+
+// nameOf returns an object's kind and name.
+func nameOf(o Object) string { return text(o, "kind") + " " + text(o, "metadata", "name") }
+
+// hostOf returns the Service of a host, shop.team.svc.cluster.local.
+func hostOf(host string) string {
+	name, _, _ := strings.Cut(host, ".")
+	return name
+}
