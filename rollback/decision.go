@@ -25,6 +25,8 @@ type Decision struct {
 	Command Command `json:"command,omitzero"`
 	// Target is the revision to roll back to, 0 if there is no rollback.
 	Target int `json:"target,omitempty"`
+	// SameImages says that the target runs the same images as the suspect revision.
+	SameImages bool `json:"sameImages,omitempty"`
 	// Waits says that backout decides again without a new alert: at RecheckAt at the
 	// latest; if that is zero, as soon as the cluster has changed.
 	Waits     bool      `json:"waits,omitempty"`

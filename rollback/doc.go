@@ -34,7 +34,10 @@
 //	plan.go          one rollback with its revisions, and the result of its preflight
 //	danger.go        the reasons not to roll back automatically
 //	owner.go         another tool that manages the release; owner_detect.go finds it
-//	manifest.go      the objects of a revision, and the canary's workloads among them
+//	manifest.go      the objects of a revision, and the workloads among them
+//	track.go         which workloads are the canary's, and why
+//	  track_manifest.go   what a manifest says about that
+//	  track_confirmed.go  names and labels that a route or a pair of Services confirms
 //	routing.go       the canary's live traffic
 //	command.go       commands for operators
 //	  command_forms.go   every form that one can have, and which names

@@ -53,13 +53,20 @@ type Revision struct {
 	Chart       string
 	// Deployed is when Helm wrote this revision, by the clock of the client that ran it.
 	Deployed time.Time
-	// Content is the digest of the pod templates and of the ConfigMaps and
-	// Secrets they use; "" if the manifest has no workload.
+	// Content is the digest of what the canary's requests meet, and for a plain release, one
+	// without a canary, of what all requests meet; "" if the manifest has no workload.
 	Content string
+	// Canary says what is taken for the canary and why; "" for a plain release.
+	Canary string
 	// Versions are the names that metrics may have for the version of the canary's pods:
-	// version labels and image tags. Without a canary track they are those of all
-	// workloads.
+	// version labels and image tags. For a plain release they are those of all workloads,
+	// and so are Images and Pods.
 	Versions []string
+	// Images are those of the canary's pods, in order.
+	Images []string
+	// Pods are the digests of the canary's pods as they run, whatever their track calls
+	// them.
+	Pods []string
 	// Hooks are the names of its pre-upgrade and post-upgrade hooks: Helm ran them if an
 	// upgrade made the revision, and no rollback undoes them.
 	Hooks []string

@@ -12,6 +12,9 @@ import (
 func (c Case) limit(a Assessment) Decision {
 	newest := c.History.Newest()
 	owner := c.managedBy()
+	if newest.Canary != "" {
+		c.trace("canary", "%s", newest.Canary)
+	}
 	c.trace("owner", "%s", cmp.Or(owner.Describe(), "no other tool manages the release, as far as backout knows"))
 	switch {
 	case owner.SetsWeights:
@@ -78,7 +81,7 @@ func (c Case) chooseTarget(newest Revision) Decision {
 		c.trace("target", "none of the older revisions")
 		return c.hold(NoTarget, "no older revision is good and has different content")
 	}
-	c.trace("target", "revision %d, the newest good one with different content", target.Number)
+	c.trace("target", "revision %d, the newest good one with different content%s", target.Number, sameImages(target, newest))
 	if r, ok := c.History.unreadableSince(target); ok {
 		return c.hold(Unsafe, fmt.Sprintf("revision %d, which is newer than revision %d, cannot be read: it may be the last good one, and the hooks of its upgrade are unknown; %s", r.Number, target.Number, r.Unreadable))
 	}
@@ -93,8 +96,9 @@ func (c Case) chooseTarget(newest Revision) Decision {
 		return c.hold(Unsafe, fmt.Sprintf("a rollback to revision %d is not safe: %s", target.Number, strings.Join(dangers, "; ")))
 	}
 	return Decision{
-		Verdict: Act, Shed: true, Rollback: true, Target: target.Number,
-		Reason: fmt.Sprintf("an alert fires for revision %d; revision %d is the newest good one with different content", newest.Number, target.Number),
+		Verdict: Act, Shed: true, Rollback: true, Target: target.Number, SameImages: target.runsTheSame(newest),
+		Reason: fmt.Sprintf("an alert fires for revision %d; revision %d is the newest good one with different content", newest.Number, target.Number) +
+			sameImages(target, newest),
 	}
 }
 
@@ -189,6 +193,9 @@ func (c Case) busy(newest Revision) Decision {
 
 // hold takes the canary out of rotation and leaves the rest to an operator.
 func (c Case) hold(v Verdict, reason string) Decision {
+	if target, ok := c.target(); ok {
+		reason += sameImages(target, c.History.Newest())
+	}
 	return Decision{Verdict: v, Shed: true, Hold: true, NeedsHelp: true, Reason: reason, Command: c.manualCommand()}
 }
 

@@ -24,6 +24,9 @@ type Record struct {
 	// started, or a hold that no operator lifted has begun.
 	Content string    `json:"content,omitempty"`
 	Opened  time.Time `json:"opened"`
+	// Canary says what backout takes for the revision's canary, and why; "" for a plain
+	// release.
+	Canary string `json:"canary,omitempty"`
 
 	Signals []Signal `json:"signals"`
 	// DroppedSignals is how many episodes came after the record was full.
@@ -154,7 +157,7 @@ func Later(a, b time.Time) time.Time {
 func NewRecord(k Key, suspect Revision, records []Record, now time.Time) Record {
 	r := Record{
 		Key: k, Revision: suspect.Number, UID: suspect.UID, Content: suspect.Content,
-		Opened: now,
+		Canary: suspect.Canary, Opened: now,
 	}
 	for _, other := range records {
 		if other.Revision == suspect.Number {

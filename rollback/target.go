@@ -11,10 +11,13 @@ import (
 // result is false if no revision qualifies. The candidates are the revisions that were
 // considered, newest first, down to the target.
 //
-// A revision was good if Helm calls it deployed or superseded and its description does
-// not report a failure: Helm also marks a failed revision superseded when a later
-// rollback fails. "Rollback to N" needs no case of its own, because content is compared,
-// never numbers.
+// A revision was good if Helm calls it deployed or superseded and its description is not
+// one that Helm gives a failed operation: Helm also marks a failed revision superseded when
+// a later rollback fails. "Rollback to N" needs no case of its own, because content is
+// compared, never numbers.
+//
+// A revision before the promotion of a canary is no way back from it: for a suspect
+// without a canary, a revision whose canary runs the suspect's pods does not qualify.
 func Target(h History, knownBad map[string]bool) (Revision, []Candidate, bool) {
 	candidates := make([]Candidate, 0, len(h.Older()))
 	for _, r := range h.Older() {
@@ -44,6 +47,8 @@ func (r Revision) unfitFor(suspect Revision, knownBad map[string]bool) string {
 		return fmt.Sprintf("its content is that of revision %d", suspect.Number)
 	case knownBad[r.Content]:
 		return "its content is known bad: backout rolled it back or held it before"
+	case suspect.Canary == "" && r.Canary != "" && intersects(suspect.Pods, r.Pods):
+		return fmt.Sprintf("its canary runs the pods of revision %d", suspect.Number)
 	default:
 		return ""
 	}
@@ -54,10 +59,40 @@ func (r Revision) good() bool {
 	return (r.Status == StatusDeployed || r.Status == StatusSuperseded) && !reportsFailure(r.Description)
 }
 
-// reportsFailure recognizes Helm's descriptions of failed operations, such as
-// `Upgrade "shop" failed: ...` and `Release "shop" failed: ...`.
+// reportsFailure recognizes the descriptions that Helm gives an operation that failed, such
+// as `Upgrade "shop" failed: ...`, or that has not ended. Any other text may be one that a
+// user gave: `helm upgrade --description`.
 func reportsFailure(description string) bool {
-	return strings.Contains(strings.ToLower(description), "failed")
+	for _, operation := range []string{"Release", "Upgrade", "Rollback"} {
+		if rest, ok := strings.CutPrefix(description, operation+` "`); ok {
+			name, _, ended := strings.Cut(rest, `" failed: `)
+			return ended && !strings.ContainsAny(name, `" `)
+		}
+	}
+	return slices.Contains([]string{"Initial install underway", "Preparing upgrade"}, description)
+}
+
+// runsTheSame reports whether the canaries of both revisions run the same images, or, if
+// neither has one, their workloads.
+func (r Revision) runsTheSame(other Revision) bool {
+	return len(r.Images) > 0 && slices.Equal(r.Images, other.Images)
+}
+
+// sameImages says that the target runs the same images as the suspect; "" if it does not.
+// It begins with a semicolon.
+func sameImages(target, suspect Revision) string {
+	switch {
+	case !target.runsTheSame(suspect):
+		return ""
+	case target.Canary == "":
+		return fmt.Sprintf("; revision %d runs the same images", target.Number)
+	default:
+		return fmt.Sprintf("; the canary of revision %d runs the same images", target.Number)
+	}
+}
+
+func intersects(a, b []string) bool {
+	return slices.ContainsFunc(a, func(s string) bool { return slices.Contains(b, s) })
 }
 
 // knownBadSigned is KnownBad for what backout itself has signed: other clients may have

@@ -70,7 +70,12 @@ func namesRevision(value any, names []string) bool {
 // namesOf returns the texts that name a revision: its number, the versions of its chart,
 // and the tags of its images.
 func namesOf(r *release.Release) []string {
-	names := append([]string{strconv.Itoa(r.Version)}, imageTags(r)...)
+	return slices.Concat([]string{strconv.Itoa(r.Version)}, imageTags(r), chartNames(r))
+}
+
+// chartNames returns the versions of a revision's chart as labels have them.
+func chartNames(r *release.Release) []string {
+	var names []string
 	if r.Chart == nil || r.Chart.Metadata == nil {
 		return names
 	}

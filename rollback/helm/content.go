@@ -15,14 +15,6 @@ import (
 	"github.com/upcommerce/backout/rollback"
 )
 
-// revisionLabels are pod labels that charts change with every chart version, though
-// the pods run the same.
-func revisionLabels() []string {
-	return []string{
-		"helm.sh/chart", "app.kubernetes.io/version", "app.kubernetes.io/managed-by", "chart", "heritage",
-	}
-}
-
 // The labels that name the version of a pod.
 const (
 	versionLabel = "app.kubernetes.io/version"
@@ -37,36 +29,89 @@ type workload struct {
 	pod corev1.PodTemplateSpec
 }
 
-// contentDigest returns the digest of a manifest's content, and the versions its canary
-// is known by. The content is the workloads' pod templates and the ConfigMaps and
-// Secrets they use; weights, replicas and labels of the revision are not part of it. It
-// is "" for a manifest without workloads. Objects that name no namespace are in the
-// given one.
-func contentDigest(namespace string, all rollback.Manifest) (content string, versions []string) {
-	workloads := workloadsOf(namespace, all)
-	if len(workloads) == 0 {
-		return "", nil
+// declaration is what a revision declares, and what its parts may be named after.
+type declaration struct {
+	namespace string
+	objects   rollback.Manifest
+	// number is the revision's, and names are the versions of its chart, as labels have them.
+	number string
+	names  []string
+}
+
+// content is what users' requests meet of a revision.
+type content struct {
+	// digest is that of the whole content; "" if the manifest has no workload.
+	digest string
+	// canary says what is taken for the canary and why; "" if nothing is. versions, images
+	// and pods are the canary's, or those of all workloads: its versions as metrics may call
+	// them, the images it runs, and the digest of each pod as it runs.
+	canary                 string
+	versions, images, pods []string
+}
+
+// contentOf returns the content of a revision: of all objects of its manifest what the
+// canary's requests meet, and for a plain release what all requests meet. It leaves out
+// what a ramp changes in every step:
+//   - workloads of the stable track, and the configuration that only they use
+//   - Jobs
+//   - routing weights and replica counts
+//   - annotations of pod templates, such as checksums and random texts
+//   - labels and annotations that name the revision, the chart's version or a time
+//
+// Objects that name no namespace are in the release's.
+func contentOf(d declaration) content {
+	all := workloadsOf(d.namespace, d.objects)
+	canary := slices.DeleteFunc(slices.Clone(all), func(w workload) bool { return !w.Canary })
+	c := content{canary: rollback.DescribeCanary(declaredOf(all))}
+	if len(canary) == 0 {
+		canary = slices.DeleteFunc(slices.Clone(all), workload.isJob)
 	}
-	used := make(map[string]bool)
-	parts := make(map[string]any)
-	for _, w := range workloads {
-		parts[w.id] = w.content()
-		for _, id := range references(w.Namespace, w.pod.Spec) {
-			used[id] = true
+	if len(canary) == 0 {
+		return content{}
+	}
+	u := usesOf(d, all, canary)
+	c.digest, c.versions = digestOf(d.met(all, canary, u)), canaryVersions(canary)
+	byID := make(map[string]rollback.Object, len(d.objects))
+	for _, o := range d.objects {
+		byID[identity(d.namespace, o)] = o
+	}
+	for _, w := range canary {
+		c.images = append(c.images, imagesOf(w)...)
+		c.pods = append(c.pods, digestOf(podAsItRuns(w, byID)))
+	}
+	slices.Sort(c.images)
+	slices.Sort(c.pods)
+	c.images, c.pods = slices.Compact(c.images), slices.Compact(c.pods)
+	return c
+}
+
+// met returns the parts of the content by the objects' identity.
+func (d declaration) met(all, canary []workload, u uses) map[string]any {
+	parts, templates := make(map[string]any), make(map[string]bool)
+	for _, w := range all {
+		templates[w.id] = true
+	}
+	for _, w := range canary {
+		parts[w.id] = d.template(w)
+	}
+	for _, object := range d.objects {
+		id := identity(d.namespace, object)
+		if !templates[id] && !u.onlyOther(id) && !u.scalesOther(object) {
+			parts[id] = d.object(object)
 		}
 	}
-	for _, object := range all {
-		if id := identity(namespace, object); used[id] {
-			parts[id] = []any{object["data"], object["stringData"], object["binaryData"]}
-		}
-	}
-	// Maps are encoded in the order of their keys.
-	text, err := json.Marshal(parts)
+	return parts
+}
+
+// digestOf returns the digest of a JSON value; "" if it cannot be encoded. Maps are
+// encoded in the order of their keys.
+func digestOf(value any) string {
+	text, err := json.Marshal(value)
 	if err != nil {
-		return "", nil
+		return ""
 	}
 	sum := sha256.Sum256(text)
-	return hex.EncodeToString(sum[:]), canaryVersions(workloads)
+	return hex.EncodeToString(sum[:])
 }
 
 // identity names an object of a manifest uniquely, whatever the version of its API:
@@ -93,70 +138,30 @@ func workloadsOf(namespace string, all rollback.Manifest) []workload {
 
 func (w workload) ofCanary() bool { return w.Canary }
 
-// content returns the pod template without the labels of its revision.
-func (w workload) content() map[string]any {
-	content := runtime.DeepCopyJSON(w.Template)
-	for _, label := range revisionLabels() {
-		unstructured.RemoveNestedField(content, "metadata", "labels", label)
+// isJob reports whether the workload ends by itself, and no schedule starts it again.
+func (w workload) isJob() bool { return w.Kind == "Job" }
+
+func declaredOf(all []workload) []rollback.Workload {
+	found := make([]rollback.Workload, len(all))
+	for i, w := range all {
+		found[i] = w.Workload
 	}
-	return content
+	return found
 }
 
-// references returns the identities of the ConfigMaps and Secrets that a pod reads.
-func references(namespace string, spec corev1.PodSpec) []string {
-	var names []string
-	add := func(kind, name string) { names = append(names, kind+"/"+namespace+"/"+name) }
-	for _, v := range spec.Volumes {
-		if v.ConfigMap != nil {
-			add("ConfigMap", v.ConfigMap.Name)
-		}
-		if v.Secret != nil {
-			add("Secret", v.Secret.SecretName)
-		}
-		if v.Projected == nil {
-			continue
-		}
-		for _, s := range v.Projected.Sources {
-			if s.ConfigMap != nil {
-				add("ConfigMap", s.ConfigMap.Name)
-			}
-			if s.Secret != nil {
-				add("Secret", s.Secret.Name)
-			}
+func imagesOf(w workload) []string {
+	var found []string
+	for _, c := range slices.Concat(w.pod.Spec.InitContainers, w.pod.Spec.Containers) {
+		if c.Image != "" {
+			found = append(found, c.Image)
 		}
 	}
-	for _, container := range slices.Concat(spec.InitContainers, spec.Containers) {
-		for _, from := range container.EnvFrom {
-			if from.ConfigMapRef != nil {
-				add("ConfigMap", from.ConfigMapRef.Name)
-			}
-			if from.SecretRef != nil {
-				add("Secret", from.SecretRef.Name)
-			}
-		}
-		for _, env := range container.Env {
-			if env.ValueFrom == nil {
-				continue
-			}
-			if ref := env.ValueFrom.ConfigMapKeyRef; ref != nil {
-				add("ConfigMap", ref.Name)
-			}
-			if ref := env.ValueFrom.SecretKeyRef; ref != nil {
-				add("Secret", ref.Name)
-			}
-		}
-	}
-	return names
+	return found
 }
 
-// canaryVersions returns the version labels and image tags of the canary's pods; of all
-// pods if there is no canary track. Some charts label pods with their appVersion while
-// the image tag says something else, so both count.
-func canaryVersions(workloads []workload) []string {
-	canary := slices.DeleteFunc(slices.Clone(workloads), func(w workload) bool { return !w.Canary })
-	if len(canary) == 0 {
-		canary = workloads
-	}
+// canaryVersions returns the version labels and image tags of the pods. Some charts label
+// pods with their appVersion while the image tag says something else, so both count.
+func canaryVersions(canary []workload) []string {
 	var versions []string
 	for _, w := range canary {
 		versions = append(versions, w.pod.Labels[versionLabel], w.pod.Labels[shortVersion])

@@ -51,17 +51,23 @@ metadata:
   annotations: {nginx.ingress.kubernetes.io/canary: "true", nginx.ingress.kubernetes.io/canary-weight: "20"}
 `
 
-// digestOf is the digest of a manifest of a release in shop; "" if it cannot be decoded.
-func digestOf(manifest string) (content string, versions []string) {
+// digest is that of the content of a release in shop, at revision 3 of the chart web-1.0.0;
+// "" if the manifest cannot be decoded.
+func digest(manifest string) (digest string, versions []string) {
+	c := contentAt(manifest, "3", "web-1.0.0")
+	return c.digest, c.versions
+}
+
+func contentAt(manifest, number string, names ...string) content {
 	all, err := decodeManifest(manifest)
 	if err != nil {
-		return "", nil
+		return content{}
 	}
-	return contentDigest("shop", all)
+	return contentOf(declaration{namespace: "shop", objects: all, number: number, names: names})
 }
 
 func TestContent(t *testing.T) {
-	before, _ := digestOf(base)
+	before, _ := digest(base)
 	if before == "" {
 		t.Fatal("a manifest with workloads has a content")
 	}
@@ -74,7 +80,7 @@ func TestContent(t *testing.T) {
 		{"the chart's label", "helm.sh/chart: web-1.0.0", "helm.sh/chart: web-2.0.0", false},
 		{"the version label", "app.kubernetes.io/version: v1", "app.kubernetes.io/version: v2", false},
 		{"a label of the workload itself", "labels: {helm.sh/chart", "labels: {team: a, helm.sh/chart", false},
-		{"a ConfigMap that no pod uses", `panels: "4"`, `panels: "5"`, false},
+		{"a ConfigMap that no pod of the stable track uses alone", `panels: "4"`, `panels: "5"`, true},
 		{"a comment", "# Source: web/templates/unused.yaml", "# Source: web/templates/other.yaml", false},
 		{"an empty document", "---\napiVersion: apps/v1", "---\n---\n# nothing\n---\napiVersion: apps/v1", false},
 		{"the order of fields", "{name: COLOR, value: blue}", "{value: blue, name: COLOR}", false},
@@ -84,13 +90,13 @@ func TestContent(t *testing.T) {
 		{"data of a ConfigMap in use", "greeting: hello", "greeting: bye", true},
 		{"data of a Secret in use", "c2VjcmV0", "b3RoZXI=", true},
 		{"a pod's own label", "labels: {track: canary", "labels: {tier: a, track: canary", true},
-		{"another workload", "---\napiVersion: networking", "---\napiVersion: apps/v1\nkind: DaemonSet\nmetadata: {name: agent}\nspec: {template: {spec: {containers: [{name: a, image: a}]}}}\n---\napiVersion: networking", true},
+		{"a workload of the stable track", "---\napiVersion: networking", "---\napiVersion: apps/v1\nkind: DaemonSet\nmetadata: {name: agent}\nspec: {template: {spec: {containers: [{name: a, image: a}]}}}\n---\napiVersion: networking", false},
 	} {
 		changed := strings.ReplaceAll(base, c.old, c.new)
 		if changed == base {
 			t.Fatalf("%s: the manifest has no %q", c.what, c.old)
 		}
-		if after, _ := digestOf(changed); after == "" || (after != before) != c.counts {
+		if after, _ := digest(changed); after == "" || (after != before) != c.counts {
 			t.Errorf("%s is part of the content: want %t, got %t", c.what, c.counts, after != before)
 		}
 	}
@@ -115,7 +121,7 @@ func TestContentUses(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			contents := make([]string, 2)
 			for i, value := range []string{"b25l", "dHdv"} {
-				contents[i], _ = digestOf(strings.NewReplacer("%KIND%", c.kind, "%FIELD%", c.field, "%VALUE%", value).Replace(pod(c.spec)))
+				contents[i], _ = digest(strings.NewReplacer("%KIND%", c.kind, "%FIELD%", c.field, "%VALUE%", value).Replace(pod(c.spec)))
 			}
 			if contents[0] == "" || contents[0] == contents[1] {
 				t.Error("the data that a pod reads is part of the content")
@@ -130,16 +136,19 @@ func TestContentNamespaces(t *testing.T) {
 		"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: used, namespace: shop}\ndata: {a: here}\n---\n" +
 		"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: used, namespace: other}\ndata: {a: there}\n"
 	at := func(namespace string) string { return strings.Replace(manifest, "%s", namespace, 1) }
-	here, _ := digestOf(at(""))
-	named, _ := digestOf(at(", namespace: shop"))
-	other, _ := digestOf(at(", namespace: other"))
+	here, _ := digest(at(""))
+	named, _ := digest(at(", namespace: shop"))
+	other, _ := digest(at(", namespace: other"))
 	if here != named || here == other {
 		t.Error("an object without a namespace is in the release's, and one in another namespace is another object")
 	}
-	if changed, _ := digestOf(strings.Replace(at(""), "here", "changed", 1)); changed == here {
+	// The stable track uses shop/used alone.
+	canary := "---\nkind: Pod\nmetadata: {name: new, labels: {track: canary}}\nspec: {containers: [{name: c, image: a}]}\n"
+	before, _ := digest(at("") + canary)
+	if changed, _ := digest(strings.Replace(at(""), "here", "changed", 1) + canary); changed != before {
 		t.Error("a pod uses objects of its own namespace")
 	}
-	if changed, _ := digestOf(strings.Replace(at(""), "there", "changed", 1)); changed != here {
+	if changed, _ := digest(strings.Replace(at(""), "there", "changed", 1) + canary); changed == before {
 		t.Error("a pod uses no object of another namespace")
 	}
 }
@@ -148,13 +157,13 @@ func TestContentNamespaces(t *testing.T) {
 func TestContentKinds(t *testing.T) {
 	template := "template: {metadata: {labels: {a: b}}, spec: {containers: [{name: c, image: 'web:v1'}]}}"
 	for kind, spec := range map[string]string{
-		"Deployment": template, "StatefulSet": template, "DaemonSet": template, "ReplicaSet": template, "Job": template,
+		"Deployment": template, "StatefulSet": template, "DaemonSet": template, "ReplicaSet": template,
 		"Rollout": template, "CronJob": "schedule: '* * * * *', jobTemplate: {spec: {" + template + "}}",
 		"Pod": "containers: [{name: c, image: 'web:v1'}]",
 	} {
 		manifest := "apiVersion: x/v1\nkind: " + kind + "\nmetadata: {name: web}\nspec: {" + spec + "}\n"
-		before, versions := digestOf(manifest)
-		after, _ := digestOf(strings.Replace(manifest, "web:v1", "web:v2", 1))
+		before, versions := digest(manifest)
+		after, _ := digest(strings.Replace(manifest, "web:v1", "web:v2", 1))
 		if before == "" || before == after {
 			t.Errorf("%s: its image is part of the content", kind)
 		}
@@ -169,7 +178,7 @@ func TestManifestsWithoutContent(t *testing.T) {
 		"empty": "", "comments": "---\n# Source: x\n---\n# nothing\n", "no workload": "kind: ConfigMap\napiVersion: v1\nmetadata: {name: a}\n",
 		"no YAML": "kind: [", "no object": "- a\n- b\n", "text": "hello", "cut off": base + "---\nkind: {",
 	} {
-		if content, versions := digestOf(manifest); content != "" || versions != nil {
+		if content, versions := digest(manifest); content != "" || versions != nil {
 			t.Errorf("%s: a manifest without workloads, or that cannot be decoded, has no content: got %s, %q", what, content, versions)
 		}
 	}
@@ -178,11 +187,11 @@ func TestManifestsWithoutContent(t *testing.T) {
 // TestContentIsLarge: one line of a ConfigMap can be longer than any buffer.
 func TestContentIsLarge(t *testing.T) {
 	large := strings.Replace(base, "greeting: hello", "greeting: "+strings.Repeat("x", 900_000), 1)
-	before, _ := digestOf(large)
+	before, _ := digest(large)
 	if before == "" {
 		t.Error("a large object is read like a small one")
 	}
-	if changed, _ := digestOf(strings.Replace(large, "xx}", "xy}", 1)); changed == before {
+	if changed, _ := digest(strings.Replace(large, "xx}", "xy}", 1)); changed == before {
 		t.Error("a large object is read to its end")
 	}
 }
@@ -197,12 +206,12 @@ func TestVersions(t *testing.T) {
 		want           []string
 	}{
 		{"the canary's versions count, not the stable track's", workload("web", "track: stable, version: v1", "web:v1") + workload("canary", "track: canary, version: v2", "web:v2"), []string{"v2"}},
-		{"without a track label, the name makes the canary", workload("web", "version: v1", "web:v1") + workload("web-canary", "version: v2", "web:v2"), []string{"v2"}},
+		{"a name alone makes no canary", workload("web", "version: v1", "web:v1") + workload("web-canary", "version: v2", "web:v2"), []string{"v1", "v2"}},
 		{"a chart's appVersion and its image's tag may disagree: both count", workload("web", "track: canary, app.kubernetes.io/version: 1.16.0", "web:v3"), []string{"1.16.0", "v3"}},
 		{"without a canary track all pods count", workload("a", "version: v1", "web:v1") + workload("b", "version: v2", "web:v3"), []string{"v1", "v2", "v3"}},
 		{"an image without a tag has no version", workload("web", "track: canary", "registry:5000/web"), nil},
 	} {
-		if _, got := digestOf(c.manifest); !slices.Equal(got, c.want) {
+		if _, got := digest(c.manifest); !slices.Equal(got, c.want) {
 			t.Errorf("%s: got %q, want %q", c.rule, got, c.want)
 		}
 	}

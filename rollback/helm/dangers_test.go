@@ -14,20 +14,21 @@ import (
 
 func TestStableDangers(t *testing.T) {
 	unlabelled := func(name, image string) string {
-		return "---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: " + name + "}\nspec: {template: {spec: {containers: [{name: c, image: '" + image + "'}]}}}\n"
+		return "---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: " + name + "}\nspec: {template: {metadata: {labels: {app: " + name + "}}, spec: {containers: [{name: c, image: 'web:" + image + "'}]}}}\n" +
+			"---\napiVersion: v1\nkind: Service\nmetadata: {name: " + name + "}\nspec: {selector: {app: " + name + "}}\n"
 	}
 	workload := func(name, track, image string) string {
 		return "---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: " + name + "}\nspec: {replicas: 2, template: {metadata: {labels: {track: " + track + "}}, spec: {containers: [{name: c, image: '" + image + "'}]}}}\n"
 	}
 	for what, c := range map[string]struct{ suspect, target, want string }{
-		"the canary changes alone":                               {workload("web", "stable", "a") + workload("canary", "canary", "b"), workload("web", "stable", "a") + workload("canary", "canary", "a"), ""},
-		"the stable track changes":                               {workload("web", "stable", "b") + workload("canary", "canary", "b"), workload("web", "stable", "a") + workload("canary", "canary", "a"), "replace the pods of Deployment web"},
-		"the stable track is deleted":                            {workload("web", "stable", "a") + workload("canary", "canary", "b"), workload("canary", "canary", "a"), "delete Deployment web"},
-		"without labels, names decide: the canary changes alone": {unlabelled("web", "a") + unlabelled("web-canary", "b"), unlabelled("web", "a") + unlabelled("web-canary", "a"), ""},
-		"without labels, names decide: the stable track changes": {unlabelled("web", "b") + unlabelled("web-canary", "b"), unlabelled("web", "a") + unlabelled("web-canary", "a"), "replace the pods of Deployment web,"},
-		"with labels, names do not count":                        {workload("web-canary", "stable", "b") + workload("web", "canary", "b"), workload("web-canary", "stable", "a") + workload("web", "canary", "a"), "Deployment web-canary"},
-		"there is no canary":                                     {workload("web", "stable", "b"), workload("web", "stable", "a"), ""},
-		"only replicas change":                                   {workload("web", "stable", "a") + workload("canary", "canary", "b"), strings.Replace(workload("web", "stable", "a"), "replicas: 2", "replicas: 3", 1) + workload("canary", "canary", "a"), ""},
+		"the canary changes alone":    {workload("web", "stable", "a") + workload("canary", "canary", "b"), workload("web", "stable", "a") + workload("canary", "canary", "a"), ""},
+		"the stable track changes":    {workload("web", "stable", "b") + workload("canary", "canary", "b"), workload("web", "stable", "a") + workload("canary", "canary", "a"), "replace the pods of Deployment web"},
+		"the stable track is deleted": {workload("web", "stable", "a") + workload("canary", "canary", "b"), workload("canary", "canary", "a"), "delete Deployment web"},
+		"without labels, a pair of Services decides: the canary changes alone": {unlabelled("web", "a") + unlabelled("web-canary", "b"), unlabelled("web", "a") + unlabelled("web-canary", "a"), ""},
+		"without labels, a pair of Services decides: the stable track changes": {unlabelled("web", "b") + unlabelled("web-canary", "b"), unlabelled("web", "a") + unlabelled("web-canary", "a"), "replace the pods of Deployment web,"},
+		"with labels, names do not count":                                      {workload("web-canary", "stable", "b") + workload("web", "canary", "b"), workload("web-canary", "stable", "a") + workload("web", "canary", "a"), "Deployment web-canary"},
+		"there is no canary":                                                   {workload("web", "stable", "b"), workload("web", "stable", "a"), ""},
+		"only replicas change":                                                 {workload("web", "stable", "a") + workload("canary", "canary", "b"), strings.Replace(workload("web", "stable", "a"), "replicas: 2", "replicas: 3", 1) + workload("canary", "canary", "a"), ""},
 	} {
 		suspect, _ := decodeManifest(c.suspect)
 		target, _ := decodeManifest(c.target)

@@ -28,8 +28,10 @@ func TestHistory(t *testing.T) {
 			Status: map[int]rollback.Status{1: "superseded", 2: "superseded", 3: "deployed"}[number], Description: "Upgrade complete",
 			Chart: "web-chart", Deployed: time.Date(2026, 11, 27, 12, number, 0, 0, time.UTC),
 			Content: r.Content, Versions: []string{fmt.Sprintf("v%d", number)},
+			Canary: "Deployment web-canary: its pods have the label track=canary",
+			Images: []string{fmt.Sprintf("registry:5000/web:v%d", number)}, Pods: r.Pods,
 		}
-		if diff := cmp.Diff(want, r); diff != "" || r.Content == "" {
+		if diff := cmp.Diff(want, r); diff != "" || r.Content == "" || len(r.Pods) != 1 {
 			t.Errorf("the history has the revisions as Helm stored them, the newest first (-want +got):\n%s", diff)
 		}
 	}
@@ -48,6 +50,25 @@ func TestHistory(t *testing.T) {
 	}
 	if got[0].Content != got[1].Content {
 		t.Error("the revisions of a ramp have one content")
+	}
+}
+
+// TestTargetIsAnotherCanary: revision 5 is the bad v3 of revision 4, with another text that
+// only the stable track reads.
+func TestTargetIsAnotherCanary(t *testing.T) {
+	const cm = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: web-stable}\ndata: {banner: %s}\n"
+	const stable = "---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec: {selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: b}}, spec: {containers: [{name: w, image: 'web:v1', envFrom: [{configMapRef: {name: web-stable}}]}]}}}\n"
+	with := func(v, text string) string { return manifest(v, "20") + stable + strings.Replace(cm, "%s", text, 1) }
+	c := newCluster(t)
+	c.revision(t, 4, release.StatusSuperseded, with("v3", "hello"))
+	c.revision(t, 5, release.StatusDeployed, with("v3", "bye"))
+	history, err := c.History(t.Context(), web(), rollback.Stored)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Revision 3 is v3 as well.
+	if target, candidates, ok := rollback.Target(history, nil); !ok || target.Number != 2 {
+		t.Errorf("the way back from a canary is to another canary: got revision %d, %+v", target.Number, candidates)
 	}
 }
 

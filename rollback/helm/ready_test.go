@@ -48,8 +48,8 @@ func TestReadyOnDelete(t *testing.T) {
 		t.Run(rule, func(t *testing.T) {
 			cluster := newCluster(t)
 			status := "{" + strings.Trim(c.status, "{}") + "}"
-			m := fmt.Sprintf("---\napiVersion: apps/v1\nkind: %s\nmetadata: {name: %s, generation: 2}\nspec: {replicas: 3, updateStrategy: {%s}, template: {spec: {containers: [{name: c, image: x}]}}}\nstatus: %s\n",
-				c.kind, c.name, c.strategy, status)
+			m := fmt.Sprintf("---\napiVersion: apps/v1\nkind: %s\nmetadata: {name: %s, generation: 2}\nspec: {replicas: 3, updateStrategy: {%s}, template: {metadata: {labels: {track: %s}}, spec: {containers: [{name: c, image: x}]}}}\nstatus: %s\n",
+				c.kind, c.name, c.strategy, strings.TrimPrefix(c.name, "vault-"), status)
 			cluster.revision(t, 4, release.StatusDeployed, m)
 			cluster.live(t, m)
 			ready, waiting, err := cluster.Ready(t.Context(), web(), 4)

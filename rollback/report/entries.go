@@ -105,7 +105,7 @@ func shedEntries(r *rollback.Record) []Entry {
 func rollbackEntries(r *rollback.Record) []Entry {
 	switch s := r.Rollback; {
 	case s.Succeeded():
-		e := doneEntry(EntryRolledBack, s.Done, fmt.Sprintf("rolled back from revision %d to %d, as revision %d", r.Revision, r.Target, r.Made))
+		e := doneEntry(EntryRolledBack, s.Done, fmt.Sprintf("rolled back from revision %d to %d, as revision %d", r.Revision, r.Target, r.Made)+sameImages(r))
 		e.Outcome = true
 		return []Entry{e}
 	case s.Finished():

@@ -30,16 +30,16 @@ func headlineOfState(r *rollback.Record) string {
 	reason := r.Decision().Reason
 	switch StateOf(r) {
 	case StateRecovered:
-		return fmt.Sprintf("Rolled back to revision %d, and that helped%s.", r.Target, verifyNote(r))
+		return fmt.Sprintf("%s, and that helped%s.", rolledBack(r), verifyNote(r))
 	case StateRestored:
-		return fmt.Sprintf("Rolled back to revision %d. The alert is quiet, but the canary gets too little traffic to prove that it helped.", r.Target)
+		return rolledBack(r) + ". The alert is quiet, but the canary gets too little traffic to prove that it helped."
 	case StateNotRecovered:
 		if podsLate(r) {
-			return fmt.Sprintf("Rolled back to revision %d, but its pods are not ready, long after the rollback%s.", r.Target, colon(r.Restore.Error))
+			return fmt.Sprintf("%s, but its pods are not ready, long after the rollback%s.", rolledBack(r), colon(r.Restore.Error))
 		}
-		return fmt.Sprintf("Rolled back to revision %d, and that did not help%s.", r.Target, verifyNote(r))
+		return fmt.Sprintf("%s, and that did not help%s.", rolledBack(r), verifyNote(r))
 	case StateUnverified:
-		return fmt.Sprintf("Rolled back to revision %d; the release moved on before backout knew whether that helped.", r.Target)
+		return rolledBack(r) + "; the release moved on before backout knew whether that helped."
 	case StateFailed:
 		return failedHeadline(r)
 	case StateStuck:
@@ -66,11 +66,26 @@ func headlineOfState(r *rollback.Record) string {
 	}
 }
 
+// rolledBack begins a sentence about the rollback.
+func rolledBack(r *rollback.Record) string {
+	return fmt.Sprintf("Rolled back to revision %d", r.Target) + sameImages(r)
+}
+
+// sameImages says that the target of the rollback runs the same images; "" if it does not.
+func sameImages(r *rollback.Record) string {
+	for _, d := range r.Decisions {
+		if d.SameImages && d.Target == r.Target && r.Target != 0 {
+			return fmt.Sprintf(", which runs the same images as revision %d", r.Revision)
+		}
+	}
+	return ""
+}
+
 func failedHeadline(r *rollback.Record) string {
 	if r.Rollback != nil && r.Rollback.Failed {
 		return fmt.Sprintf("The rollback to revision %d failed, and backout does not retry it%s.", r.Target, colon(r.Rollback.Error))
 	}
-	return fmt.Sprintf("Rolled back to revision %d, but the canary did not get its weight back%s.", r.Target, colon(r.Restore.Error))
+	return fmt.Sprintf("%s, but the canary did not get its weight back%s.", rolledBack(r), colon(r.Restore.Error))
 }
 
 func stuckHeadline(r *rollback.Record) string {
@@ -103,9 +118,9 @@ func stepNoun(r *rollback.Record, step string) string {
 
 func verifyingHeadline(r *rollback.Record) string {
 	if !r.Restore.Succeeded() {
-		return fmt.Sprintf("Rolled back to revision %d. backout waits until its pods are ready%s.", r.Target, colon(restoreError(r)))
+		return fmt.Sprintf("%s. backout waits until its pods are ready%s.", rolledBack(r), colon(restoreError(r)))
 	}
-	return fmt.Sprintf("Rolled back to revision %d. backout is checking whether that helps.", r.Target)
+	return rolledBack(r) + ". backout is checking whether that helps."
 }
 
 // restoreError is why the weight is not restored yet; "" if backout does not know.

@@ -11,8 +11,8 @@ import (
 )
 
 // canaryAnnotation is set by operators on a routing object: the backends that are the
-// canary, separated by commas. It wins over anything that backout finds.
-const canaryAnnotation = "backout.dev/canary"
+// canary. It wins over anything that backout finds.
+const canaryAnnotation = rollback.CanaryAnnotation
 
 // canary is the canary's side of a release, according to its manifest: its Services are
 // those that select only the canary's pods, or else those whose names end in
@@ -93,7 +93,7 @@ func (c canary) share(s service, workloads []workload) {
 // is nothing but a canary does not show which other pods a Service selects, unless the
 // Service selects by the track.
 func onlyCanary(s service, workloads []workload) bool {
-	if s.selector[rollback.TrackLabel] == rollback.TrackCanary {
+	if (rollback.Track{}).Of(s.selector) {
 		return true
 	}
 	var canary, others bool

@@ -16,7 +16,7 @@ import (
 
 // routeAnnotation is set by operators on one of the release's Services: a routing object
 // that is not part of the release, "HTTPRoute/shop"; several are separated by commas.
-const routeAnnotation = "backout.dev/route"
+const routeAnnotation = rollback.RouteAnnotation
 
 // canaryOf finds the canary's side in a manifest.
 func (r registry) canaryOf(m rollback.Manifest) canary {

@@ -65,7 +65,7 @@ func workloadsOf(m rollback.Manifest) []workload {
 // carry the track label.
 func workloadOf(o *unstructured.Unstructured) workload {
 	w, _ := rollback.WorkloadOf(o.Object)
-	return workload{kind: o.GetKind(), name: o.GetName(), labels: w.PodLabels, canary: w.Canary}
+	return workload{kind: o.GetKind(), name: o.GetName(), labels: w.PodLabels, canary: rollback.Track{}.Of(w.PodLabels)}
 }
 
 // servicesOf returns the Services of the manifest.
