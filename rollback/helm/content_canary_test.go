@@ -123,7 +123,7 @@ func TestContentOfACanary(t *testing.T) {
 		{"a ConfigMap that only a Job reads", `sql: "one"`, `sql: "two"`, false},
 		{"a CronJob", "report:v1", "report:v2", false},
 		{"a ConfigMap that only the stable track reads", "banner: hello", "banner: bye", false},
-		{"what makes a Secret that only the stable track reads", "refreshInterval: 1h", "refreshInterval: 2h", false},
+		{"the source of a Secret that only the stable track reads", "refreshInterval: 1h", "refreshInterval: 2h", false},
 		{"the ServiceAccount of the stable track", "role.example/arn: one", "role.example/arn: two", false},
 		{"a claim of the stable track", "storage: 1Gi", "storage: 2Gi", false},
 		{"the stable track's image", "shop:v2", "shop:v2.1", false},
@@ -146,7 +146,7 @@ func TestContentOfACanary(t *testing.T) {
 		{"a Service's selector", "selector: {track: canary}", "selector: {track: canary, app: shop}", true},
 		{"a route's rule", "{path: {value: /}}", "{path: {value: /new}}", true},
 		{"a route's backend", "{name: shop-canary, port: 80,", "{name: shop-canary, port: 81,", true},
-		{"what an Ingress's annotation says", `proxy-read-timeout: "60"`, `proxy-read-timeout: "1"`, true},
+		{"an Ingress's annotation", `proxy-read-timeout: "60"`, `proxy-read-timeout: "1"`, true},
 		{"a backend within an annotation", `"ServiceName": "shop"`, `"ServiceName": "old"`, true},
 	} {
 		changed := strings.ReplaceAll(twoTracks, c.old, c.new)
