@@ -97,22 +97,15 @@ func (l *lastErrors) changed(path string, err error) bool {
 	return true
 }
 
-// newBearer reads the tokens: files by namespace. Namespaces may share a file.
-func newBearer(files map[string]string, log *slog.Logger) (*bearer, error) {
+// newBearer reads the tokens. Namespaces may share a file.
+func newBearer(tokens Tokens, log *slog.Logger) (*bearer, error) {
 	b := &bearer{log: log}
-	for _, namespace := range slices.Sorted(maps.Keys(files)) {
-		path := files[namespace]
-		if i := slices.IndexFunc(b.tokens, func(t token) bool { return t.file.path == path }); i >= 0 {
-			b.tokens[i].namespaces = append(b.tokens[i].namespaces, namespace)
-			continue
+	for _, namespace := range slices.Sorted(maps.Keys(tokens)) {
+		for _, path := range tokens[namespace] {
+			if err := b.add(namespace, path); err != nil {
+				return nil, err
+			}
 		}
-		file, err := newWatchedFile(path, parseToken)
-		if err != nil {
-			return nil, err
-		}
-		directory, name := filepath.Split(path)
-		previous := &watchedFile[digest]{path: directory + previousName + name, parse: parseToken}
-		b.tokens = append(b.tokens, token{[]string{namespace}, file, previous})
 	}
 	for _, t := range b.tokens {
 		if slices.ContainsFunc(b.tokens, func(other token) bool { return other.file.path == t.previous.path }) {
@@ -120,6 +113,22 @@ func newBearer(files map[string]string, log *slog.Logger) (*bearer, error) {
 		}
 	}
 	return b, nil
+}
+
+// add reads the token in a file, if it is a new one, which is for that namespace as well.
+func (b *bearer) add(namespace, path string) error {
+	if i := slices.IndexFunc(b.tokens, func(t token) bool { return t.file.path == path }); i >= 0 {
+		b.tokens[i].namespaces = append(b.tokens[i].namespaces, namespace)
+		return nil
+	}
+	file, err := newWatchedFile(path, parseToken)
+	if err != nil {
+		return err
+	}
+	directory, name := filepath.Split(path)
+	previous := &watchedFile[digest]{path: directory + previousName + name, parse: parseToken}
+	b.tokens = append(b.tokens, token{[]string{namespace}, file, previous})
+	return nil
 }
 
 // sender returns the sender whose token the request presents; nil if it presents none that

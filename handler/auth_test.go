@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -19,7 +20,7 @@ import (
 // withToken makes the server require the token in the file.
 func withToken(path string) func(*handler.Options) {
 	return func(o *handler.Options) {
-		o.Config.Auth, o.Config.Tokens = handler.AuthBearer, map[string]string{"*": path}
+		o.Config.Auth, o.Config.Tokens = handler.AuthBearer, handler.Tokens{"*": {path}}
 	}
 }
 
@@ -195,7 +196,7 @@ func TestATokenInSeveralFilesIsReported(t *testing.T) {
 	}
 	var log strings.Builder
 	s, in := newServer(t, func(o *handler.Options) {
-		o.Config.Auth, o.Config.Tokens = handler.AuthBearer, map[string]string{"shop": file("shop"), "payments": file("payments")}
+		o.Config.Auth, o.Config.Tokens = handler.AuthBearer, handler.Tokens{"shop": {file("shop")}, "payments": {file("payments")}}
 		o.Log = slog.New(slog.NewTextHandler(&log, nil))
 	})
 	for range 2 {
@@ -226,22 +227,22 @@ func TestNewRefusesAWrongConfiguration(t *testing.T) {
 		want   string
 	}{
 		{"bearer without a file", func(c *handler.Config) { c.Auth = handler.AuthBearer }, "BACKOUT_TOKENS is not set"},
-		{"an empty token file", func(c *handler.Config) { c.Auth, c.Tokens = handler.AuthBearer, map[string]string{"*": empty} }, "BACKOUT_TOKENS: read " + empty},
+		{"an empty token file", func(c *handler.Config) { c.Auth, c.Tokens = handler.AuthBearer, handler.Tokens{"*": {empty}} }, "BACKOUT_TOKENS: read " + empty},
 		{"a short token", func(c *handler.Config) {
-			c.Auth, c.Tokens = handler.AuthBearer, map[string]string{"*": token, "shop": file("short", "fifteen-bytes-x\n")}
+			c.Auth, c.Tokens = handler.AuthBearer, handler.Tokens{"*": {token}, "shop": {file("short", "fifteen-bytes-x\n")}}
 		}, "the token in it has 15 bytes, want at least 16"},
 		{"a token where another's token before would be", func(c *handler.Config) {
-			c.Auth, c.Tokens = handler.AuthBearer, map[string]string{"*": token, "shop": file("previous-token", "another token of 22 by")}
+			c.Auth, c.Tokens = handler.AuthBearer, handler.Tokens{"*": {token}, "shop": {file("previous-token", "another token of 22 by")}}
 		}, "is where the token before that in"},
 		{"a token for a glob", func(c *handler.Config) {
-			c.Auth, c.Tokens = handler.AuthBearer, map[string]string{"shop-*": token}
+			c.Auth, c.Tokens = handler.AuthBearer, handler.Tokens{"shop-*": {token}}
 		}, `BACKOUT_TOKENS: "shop-*:`},
 		{"names without client CAs", func(c *handler.Config) { c.ClientNames = []string{"alertmanager"} }, "BACKOUT_TLS_CLIENT_NAMES needs BACKOUT_TLS_CLIENT_CA_FILE"},
 		{"no such token file", func(c *handler.Config) {
-			c.Auth, c.Tokens = handler.AuthBearer, map[string]string{"*": folder + "/none"}
+			c.Auth, c.Tokens = handler.AuthBearer, handler.Tokens{"*": {folder + "/none"}}
 		}, "BACKOUT_TOKENS: find " + folder},
-		{"a folder as token file", func(c *handler.Config) { c.Auth, c.Tokens = handler.AuthBearer, map[string]string{"*": folder} }, "BACKOUT_TOKENS: read " + folder},
-		{"none with a token", func(c *handler.Config) { c.Tokens = map[string]string{"*": token} }, "BACKOUT_AUTH=none contradicts BACKOUT_TOKENS"},
+		{"a folder as token file", func(c *handler.Config) { c.Auth, c.Tokens = handler.AuthBearer, handler.Tokens{"*": {folder}} }, "BACKOUT_TOKENS: read " + folder},
+		{"none with a token", func(c *handler.Config) { c.Tokens = handler.Tokens{"*": {token}} }, "BACKOUT_AUTH=none contradicts BACKOUT_TOKENS"},
 		{"an unknown value", func(c *handler.Config) { c.Auth = "basic" }, `BACKOUT_AUTH="basic"`},
 		{"an unknown authentication of readers", func(c *handler.Config) { c.OpsAuth = "basic" }, `BACKOUT_OPS_AUTH="basic"`},
 		{"no value", func(c *handler.Config) { c.Auth = "" }, `BACKOUT_AUTH=""`},
@@ -288,10 +289,10 @@ func TestATokenNamesItsNamespaces(t *testing.T) {
 	both := file("both")
 	s, in := newServer(t, func(o *handler.Options) {
 		o.Config.Auth = handler.AuthBearer
-		o.Config.Tokens = map[string]string{"*": file("all"), "shop": file("shop"), "payments": both, "ledger": both}
+		o.Config.Tokens = handler.Tokens{"*": {file("all")}, "shop": {file("shop"), file("monitoring")}, "payments": {both}, "ledger": {both}}
 	})
 	for _, c := range []struct{ token, name, namespaces string }{
-		{"all", "token of *", "*"}, {"shop", "token of shop", "shop"}, {"both", "token of ledger, payments", "ledger payments"},
+		{"all", "token of *", "*"}, {"shop", "token of shop", "shop"}, {"monitoring", "token of shop", "shop"}, {"both", "token of ledger, payments", "ledger payments"},
 	} {
 		if w := post(s.Handler(), payload(), "Authorization", "Bearer the-token-of-"+c.token); w.Code != http.StatusOK {
 			t.Fatalf("token %s: got %d", c.token, w.Code)
@@ -304,5 +305,21 @@ func TestATokenNamesItsNamespaces(t *testing.T) {
 	}
 	if w := post(s.Handler(), payload(), "Authorization", "Bearer the-token-of-none"); w.Code != http.StatusUnauthorized {
 		t.Errorf("a token of no file: got %d", w.Code)
+	}
+}
+
+// A namespace that is named twice has two senders, and neither token is lost.
+func TestTokensAreReadFromTheEnvironment(t *testing.T) {
+	for value, want := range map[string]handler.Tokens{
+		"":                               nil,
+		"*:/all, shop:/a,shop:/b,pay:/a": {"*": {"/all"}, "shop": {"/a", "/b"}, "pay": {"/a"}},
+		"shop:/a,shop:/a,":               {"shop": {"/a"}},
+		"shop":                           {"shop": {""}},
+		"shop:/a:b":                      {"shop": {"/a:b"}},
+	} {
+		var got handler.Tokens
+		if err := got.EnvDecode(value); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%q: got %v, %v; want %v", value, got, err, want)
+		}
 	}
 }

@@ -1,14 +1,18 @@
 package handler
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"runtime"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gin-gonic/gin"
 )
 
 // maxTaken bounds what decoding one payload may allocate, in bytes: up to four are decoded
@@ -115,20 +119,22 @@ func TestConnectionsAreBounded(t *testing.T) {
 	for i := range conns {
 		conns[i] = &closeCounter{closed: make(chan struct{})}
 		s.changed(conns[i], http.StateNew)
+		s.changed(conns[i], http.StateActive)
 		if i != 7 && i != 9 {
-			s.changed(conns[i], http.StateActive)
+			s.admitted(conns[i])
 		}
 	}
-	s.changed(conns[9], http.StateActive)
-	s.changed(conns[9], http.StateIdle) // later than 7, which never sent a request
+	s.admitted(conns[9])
+	s.changed(conns[9], http.StateIdle) // later than 7, which has sent a part of a request
 	for _, victim := range []int{7, 9} {
 		fresh := &closeCounter{closed: make(chan struct{})}
 		s.changed(fresh, http.StateNew)
 		s.changed(fresh, http.StateActive)
+		s.admitted(fresh)
 		select {
 		case <-conns[victim].closed:
 		case <-time.After(5 * time.Second):
-			t.Fatalf("for a new connection, the one is closed that had no request for the longest time: %d is open", victim)
+			t.Fatalf("for a new connection, the one is closed that had no admitted request for the longest time: %d is open", victim)
 		}
 	}
 	last := &closeCounter{closed: make(chan struct{})}
@@ -136,11 +142,17 @@ func TestConnectionsAreBounded(t *testing.T) {
 	select {
 	case <-last.closed:
 	case <-time.After(5 * time.Second):
-		t.Fatal("if all have a request, the new connection is closed")
+		t.Fatal("if all have an admitted request, the new connection is closed")
 	}
 	if len(s.open) != maxConnections {
 		t.Errorf("%d connections are open, want %d", len(s.open), maxConnections)
 	}
+}
+
+// admitted is admit for a test without requests.
+func (s *connections) admitted(conn net.Conn) {
+	request := httptest.NewRequestWithContext(s.context(context.Background(), conn), http.MethodPost, "/", nil)
+	s.admit(&gin.Context{Request: request})
 }
 
 // closeCounter is a connection of which a test sees that it was closed.

@@ -4,12 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net"
-	"slices"
 	"time"
-
-	"github.com/upcommerce/backout/rollback"
 )
 
 // How senders authenticate at the webhook listener.
@@ -21,19 +17,18 @@ const (
 // Config says where and how backout listens. go-envconfig reads its tags under the prefix
 // BACKOUT_.
 type Config struct {
-	Listen    string `env:"LISTEN, default=:8080" desc:"Address of the webhook listener (POST /api/v1/alerts)."`
-	OpsListen string `env:"OPS_LISTEN, default=:9090" desc:"Address of the ops listener, which is read-only: status page, records, health, metrics. Keep it behind a NetworkPolicy."`
-	Auth      string `env:"AUTH, default=bearer" desc:"How senders authenticate: bearer, or none (with a client CA, or behind an authenticating proxy)."`
-	OpsAuth   string `env:"OPS_AUTH, default=none" desc:"How readers authenticate at the ops listener, apart from /healthz and /readyz: none, or kubernetes, which asks the API server about the bearer token and whether its user may get the path as a nonResourceURL: /metrics, or /backout and the path. That needs the ClusterRole system:auth-delegator."`
-	// Tokens are the files of bearer tokens, by the namespace that a token is for.
-	Tokens       map[string]string `env:"TOKENS" desc:"Bearer tokens, as NAMESPACE:FILE, separated by commas: a token is for alerts about its namespaces alone. Several namespaces may have the same file; * is all namespaces. A token has 16 bytes or more. The files are re-read when they change."`
-	TLSCertFile  string            `env:"TLS_CERT_FILE" desc:"File with the webhook listener's certificate chain (PEM). Re-read when it changes. Without it, the listener serves plain HTTP."`
-	TLSKeyFile   string            `env:"TLS_KEY_FILE" desc:"File with the private key of that certificate (PEM)."`
-	ClientCAFile string            `env:"TLS_CLIENT_CA_FILE" desc:"File with the CAs of client certificates (PEM). If set, senders must present such a certificate."`
-	ClientNames  []string          `env:"TLS_CLIENT_NAMES" desc:"Names of which a client certificate must have one, as its common name or a subject alternative name, separated by commas. Empty: any name."`
-	MaxBody      int64             `env:"MAX_BODY_BYTES, default=1048576" desc:"Largest webhook body, in bytes. Larger ones are answered 413."`
-	ReadTimeout  time.Duration     `env:"READ_TIMEOUT, default=5s" desc:"Limit on reading one request, and on reading its headers."`
-	StoreTimeout time.Duration     `env:"STORE_TIMEOUT, default=8s" desc:"Limit on storing the alerts of one request. Keep it below Alertmanager's webhook timeout."`
+	Listen       string        `env:"LISTEN, default=:8080" desc:"Address of the webhook listener (POST /api/v1/alerts)."`
+	OpsListen    string        `env:"OPS_LISTEN, default=:9090" desc:"Address of the ops listener, which is read-only: status page, records, health, metrics. Keep it behind a NetworkPolicy."`
+	Auth         string        `env:"AUTH, default=bearer" desc:"How senders authenticate: bearer, or none (with a client CA, or behind an authenticating proxy)."`
+	OpsAuth      string        `env:"OPS_AUTH, default=none" desc:"How readers authenticate at the ops listener, apart from /healthz and /readyz: none, or kubernetes, which asks the API server about the bearer token and whether its user may get the path as a nonResourceURL: /metrics, or /backout and the path. That needs the ClusterRole system:auth-delegator."`
+	Tokens       Tokens        `env:"TOKENS" desc:"Bearer tokens, as NAMESPACE:FILE, separated by commas: a token is for alerts about its namespaces alone. Several namespaces may have the same file, and a namespace several files; * is all namespaces. A token has 16 bytes or more. The files are re-read when they change."`
+	TLSCertFile  string        `env:"TLS_CERT_FILE" desc:"File with the webhook listener's certificate chain (PEM). Re-read when it changes. Without it, the listener serves plain HTTP."`
+	TLSKeyFile   string        `env:"TLS_KEY_FILE" desc:"File with the private key of that certificate (PEM)."`
+	ClientCAFile string        `env:"TLS_CLIENT_CA_FILE" desc:"File with the CAs of client certificates (PEM). If set, senders must present such a certificate."`
+	ClientNames  []string      `env:"TLS_CLIENT_NAMES" desc:"Names of which a client certificate must have one, as its common name or a subject alternative name, separated by commas. Empty: any name."`
+	MaxBody      int64         `env:"MAX_BODY_BYTES, default=1048576" desc:"Largest webhook body, in bytes. Larger ones are answered 413."`
+	ReadTimeout  time.Duration `env:"READ_TIMEOUT, default=5s" desc:"Limit on reading one request, and on reading its headers."`
+	StoreTimeout time.Duration `env:"STORE_TIMEOUT, default=8s" desc:"Limit on storing the alerts of one request. Keep it below Alertmanager's webhook timeout."`
 }
 
 // Validate returns every mistake. Each error names its variable.
@@ -50,11 +45,7 @@ func (c Config) Validate() error {
 	if c.OpsAuth != OpsAuthNone && c.OpsAuth != OpsAuthKubernetes {
 		errs = append(errs, fmt.Errorf("BACKOUT_OPS_AUTH=%q: want none or kubernetes", c.OpsAuth))
 	}
-	for _, namespace := range slices.Sorted(maps.Keys(c.Tokens)) {
-		if namespace != rollback.AllNamespaces && !rollback.IsNamespace(namespace) || c.Tokens[namespace] == "" {
-			errs = append(errs, fmt.Errorf("BACKOUT_TOKENS: %q: want NAMESPACE:FILE, or *:FILE for all namespaces", namespace+":"+c.Tokens[namespace]))
-		}
-	}
+	errs = append(errs, c.Tokens.validate())
 	if len(c.ClientNames) > 0 && c.ClientCAFile == "" {
 		errs = append(errs, errors.New("BACKOUT_TLS_CLIENT_NAMES needs BACKOUT_TLS_CLIENT_CA_FILE: without it, no certificate is verified"))
 	}

@@ -38,8 +38,14 @@ type ops struct {
 	ready *sharedCheck
 	// problems are what backout cannot do although it is ready.
 	problems func() []string
-	log      *slog.Logger
+	// lists has room for the lists of all records that are written at a time: an answer may
+	// take megabytes for as long as a slow reader takes.
+	lists chan struct{}
+	log   *slog.Logger
 }
+
+// maxLists bounds the lists of all records that are written at a time.
+const maxLists = 8
 
 func (o *ops) register(r *gin.Engine) {
 	r.GET("/metrics", gin.WrapH(promhttp.HandlerFor(o.gatherer, promhttp.HandlerOpts{})))
@@ -67,6 +73,14 @@ func (o *ops) serveReady(c *gin.Context) {
 }
 
 func (o *ops) serveRecords(c *gin.Context) {
+	select {
+	case o.lists <- struct{}{}:
+		defer func() { <-o.lists }()
+	default:
+		c.Header("Retry-After", "1")
+		c.JSON(http.StatusServiceUnavailable, problem{"too many lists of all records are read at once", "try again, or read those of one release"})
+		return
+	}
 	records, err := o.reader.All(c.Request.Context())
 	f := newFilter(c.Request.URL.Query())
 	selected := make([]rollback.Record, 0, len(records))

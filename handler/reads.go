@@ -21,7 +21,7 @@ const (
 // errTooManyReads says that too many records are being read.
 var errTooManyReads = errors.New("too many records are read at once: try again")
 
-// recordReader is a Reader of opted-in releases only. It answers requests about the same
+// recordReader is a Reader of opted-in releases, and in lists of signed records. It answers requests about the same
 // release or record that arrive within some seconds from one read.
 type recordReader struct {
 	Reader
@@ -41,6 +41,19 @@ type recordID struct {
 
 func newRecordReader(r Reader, allows func(rollback.Key) bool) *recordReader {
 	return &recordReader{Reader: r, allows: allows, lists: make(map[recordID]*recordList)}
+}
+
+// All returns every record of an opted-in release, and those of others that backout itself
+// has signed: a release may have been opted in when its canary was set to zero.
+func (r *recordReader) All(ctx context.Context) ([]rollback.Record, error) {
+	all, err := r.Reader.All(ctx)
+	shown := make([]rollback.Record, 0, len(all))
+	for _, record := range all {
+		if !record.Unsigned || r.allows(record.Key) {
+			shown = append(shown, record)
+		}
+	}
+	return shown, err
 }
 
 // Records returns the records of a release, as they were some seconds ago at most; none

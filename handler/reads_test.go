@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -85,6 +86,20 @@ func TestTheOpsListenerReadsOnlyOptedInReleases(t *testing.T) {
 	})
 }
 
+// Of a release that is not opted in, lists show what backout has signed, and nothing that
+// another client wrote.
+func TestListsShowNoForgedRecordOfAReleaseThatIsNotOptedIn(t *testing.T) {
+	signed, forged := rolledBack("web", 2, time.Hour), rolledBack("forged", 2, time.Hour)
+	forged.Unsigned = true
+	s, _ := newServer(t, func(o *handler.Options) {
+		o.Reader, o.Allows = records{all: []rollback.Record{signed, forged}}, func(rollback.Key) bool { return false }
+	})
+	w := get(s.OpsHandler(), "/api/v1/records")
+	if text := w.Body.String(); !strings.Contains(text, signed.Release) || strings.Contains(text, forged.Release) {
+		t.Errorf("the list has the signed record alone: %s", text)
+	}
+}
+
 func TestReadinessIsCheckedOnceASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var checks atomic.Int32
@@ -107,4 +122,40 @@ func TestReadinessIsCheckedOnceASecond(t *testing.T) {
 			t.Errorf("a second later it is checked again: got %d, after %d checks", w.Code, checks.Load())
 		}
 	})
+}
+
+// A list of all records may be long, and its reader slow: only some are written at a time.
+func TestListsOfAllRecordsAreWrittenAFewAtATime(t *testing.T) {
+	s, _ := newServer(t, func(o *handler.Options) { o.Reader = records{all: []rollback.Record{rolledBack("web", 2, time.Hour)}} })
+	var writing sync.WaitGroup
+	unblock, blocked := make(chan struct{}), make(chan struct{}, 8)
+	for range 8 {
+		writing.Go(func() {
+			s.OpsHandler().ServeHTTP(&slowWriter{httptest.NewRecorder(), blocked, unblock}, httptest.NewRequest(http.MethodGet, "/api/v1/records", nil))
+		})
+	}
+	for range 8 {
+		<-blocked
+	}
+	if w := get(s.OpsHandler(), "/api/v1/records"); w.Code != http.StatusServiceUnavailable {
+		t.Errorf("the ninth list at a time is answered 503: got %d", w.Code)
+	}
+	close(unblock)
+	writing.Wait()
+	if w := get(s.OpsHandler(), "/api/v1/records"); w.Code != http.StatusOK {
+		t.Errorf("the next one is answered: got %d", w.Code)
+	}
+}
+
+// slowWriter is a reader of an answer who takes nothing until unblock.
+type slowWriter struct {
+	*httptest.ResponseRecorder
+
+	blocked, unblock chan struct{}
+}
+
+func (w *slowWriter) Write(b []byte) (int, error) {
+	w.blocked <- struct{}{}
+	<-w.unblock
+	return len(b), nil
 }

@@ -3,33 +3,56 @@ package handler
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/gin-gonic/gin"
 )
 
-// Bounds of the log lines about refused webhooks.
+// Bounds of the log lines that any client can cause.
 const (
-	// refusedLines is how many lines are logged in each refusedWindow.
-	refusedLines  = 20
-	refusedWindow = 10 * time.Second
+	// maxLines is how many lines are logged in each linesWindow.
+	maxLines    = 20
+	linesWindow = 10 * time.Second
 )
 
-// refused logs webhooks that were not stored, with their peer; of a flood of them the
-// first ones, and how many more there were. It is safe for concurrent use.
-type refused struct {
-	log *slog.Logger
-
+// lineLimit bounds log lines: of a flood of them, the first ones are logged, and how many
+// more there were. It is safe for concurrent use; its zero value is ready.
+type lineLimit struct {
 	mu sync.Mutex
 	// began is when the window began in which so many lines were logged and left out.
 	began         time.Time
 	logged, other int
 }
 
+// count counts a line, and reports whether it is logged. The second result is how many were
+// not logged in the window that has just ended.
+func (l *lineLimit) count(now time.Time) (say bool, others int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if now.Sub(l.began) >= linesWindow {
+		others = l.other
+		l.began, l.logged, l.other = now, 0, 0
+	}
+	if l.logged == maxLines {
+		l.other++
+		return false, others
+	}
+	l.logged++
+	return true, others
+}
+
+// refused logs webhooks that were not stored, with their peer. It is safe for concurrent
+// use.
+type refused struct {
+	log   *slog.Logger
+	lines lineLimit
+}
+
 // say logs one refused webhook.
 func (r *refused) say(ctx context.Context, peer string, code int, reason string) {
-	say, others := r.count(time.Now())
+	say, others := r.lines.count(time.Now())
 	if others > 0 {
 		r.log.WarnContext(ctx, "more webhooks were refused", "count", others)
 	}
@@ -38,21 +61,23 @@ func (r *refused) say(ctx context.Context, peer string, code int, reason string)
 	}
 }
 
-// count counts a refused webhook, and reports whether it is logged. The second result is
-// how many were not logged in the window that has just ended.
-func (r *refused) count(now time.Time) (say bool, others int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if now.Sub(r.began) >= refusedWindow {
-		others = r.other
-		r.began, r.logged, r.other = now, 0, 0
+// connectionErrors logs what net/http writes to a server's ErrorLog, such as TLS handshakes
+// that fail. It is safe for concurrent use.
+type connectionErrors struct {
+	log   *slog.Logger
+	lines lineLimit
+}
+
+// Write logs one line.
+func (e *connectionErrors) Write(line []byte) (int, error) {
+	say, others := e.lines.count(time.Now())
+	if others > 0 {
+		e.log.Warn("more errors of connections", "count", others)
 	}
-	if r.logged == refusedLines {
-		r.other++
-		return false, others
+	if say {
+		e.log.Warn("error of a connection", "error", strings.TrimSpace(string(line)))
 	}
-	r.logged++
-	return true, others
+	return len(line), nil
 }
 
 // refuse answers a webhook with a problem and logs it. The cause is only in the log; nil
@@ -64,4 +89,10 @@ func (r *refused) refuse(c *gin.Context, code int, p problem, cause error) {
 	}
 	r.say(c, c.Request.RemoteAddr, code, reason)
 	c.AbortWithStatusJSON(code, p)
+}
+
+// refuseUnread is refuse for a webhook whose body has not been read.
+func (r *refused) refuseUnread(c *gin.Context, code int, p problem) {
+	leaveBody(c)
+	r.refuse(c, code, p, nil)
 }

@@ -47,7 +47,7 @@ func TestRefusedWebhooksAreLoggedWithTheirPeer(t *testing.T) {
 	} {
 		log := &lockedBuffer{}
 		s, _ := newServer(t, func(o *handler.Options) {
-			o.Config.Auth, o.Config.Tokens, o.Log = handler.AuthBearer, map[string]string{"*": token}, slog.New(slog.NewTextHandler(log, nil))
+			o.Config.Auth, o.Config.Tokens, o.Log = handler.AuthBearer, handler.Tokens{"*": {token}}, slog.New(slog.NewTextHandler(log, nil))
 		})
 		w := post(s.Handler(), c.body, "Authorization", "Bearer "+c.token)
 		if got := log.String(); w.Code != c.code || strings.Count(got, "\n") != 1 || !strings.Contains(got, "peer=192.0.2.1:1234") || !strings.Contains(got, c.want) {
@@ -105,4 +105,24 @@ func TestTooManyWebhooksAtOnceAreAnswered503(t *testing.T) {
 			t.Errorf("16 webhooks of the largest size are stored at a time: got %d stored, %d answered 503", stored.Load(), busy.Load())
 		}
 	})
+}
+
+// A TLS handshake that fails is one line, up to a bound: any client can make it fail.
+func TestAFloodOfFailedHandshakesIsCountedInTheLog(t *testing.T) {
+	folder, log := t.TempDir(), &lockedBuffer{}
+	files := tlsFiles{folder + "/tls.crt", folder + "/tls.key", ""}
+	files.issue(t, newAuthority(t, "server"))
+	s, _ := newServer(t, func(o *handler.Options) {
+		o.Config.TLSCertFile, o.Config.TLSKeyFile, o.Log = files.cert, files.key, slog.New(slog.NewTextHandler(log, nil))
+	})
+	webhook, _ := serve(t, s)
+	for range 100 {
+		answer, err := http.Get("http://" + webhook + "/") //nolint:noctx // the server closes the connection
+		if err == nil {
+			_ = answer.Body.Close()
+		}
+	}
+	if lines := strings.Count(log.String(), "\n"); lines != 20 {
+		t.Errorf("%d lines are logged for 100 connections without TLS, want 20", lines)
+	}
 }

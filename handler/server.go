@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -88,17 +89,21 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("BACKOUT_TLS_CERT_FILE, BACKOUT_TLS_KEY_FILE, BACKOUT_TLS_CLIENT_CA_FILE: %w", err)
 	}
+	hookConnections, readConnections := newConnections(), newConnections()
 	hooks := newRouter(o.Log, w.metrics.measure)
 	hooks.NoRoute(func(c *gin.Context) {
-		w.refused.refuse(c, http.StatusNotFound, problem{"there is nothing here", "alerts are posted to /api/v1/alerts"}, nil)
+		w.refused.refuseUnread(c, http.StatusNotFound, problem{"there is nothing here", "alerts are posted to /api/v1/alerts"})
 	})
-	hooks.POST("/api/v1/alerts", w.authenticate, w.enter, w.serveAlerts)
-	reads := newRouter(o.Log)
+	hooks.POST("/api/v1/alerts", w.authenticate, hookConnections.admit, w.enter, w.serveAlerts)
+	// No request of a reader keeps its connection from being closed for a new one, which may
+	// be that of a probe.
+	reads := newRouter(o.Log, leaveBody)
 	if o.Config.OpsAuth == OpsAuthKubernetes {
 		reads.Use(opsAccess{o.OpsAccess}.check)
 	}
 	(&ops{
-		reader: o.Reader, board: o.Board, gatherer: o.Registry, ready: &sharedCheck{check: o.Ready}, problems: o.Problems, log: o.Log,
+		reader: o.Reader, board: o.Board, gatherer: o.Registry, ready: &sharedCheck{check: o.Ready}, problems: o.Problems,
+		lists: make(chan struct{}, maxLists), log: o.Log,
 	}).register(reads)
 	pages, err := newPages(o)
 	if err != nil {
@@ -107,18 +112,19 @@ func New(o Options) (*Server, error) {
 	pages.register(reads)
 
 	s := &Server{log: o.Log}
-	s.webhook = s.newServer(o.Config, hooks)
+	s.webhook = s.newServer(o.Config, hooks, hookConnections)
 	s.webhook.TLSConfig = tlsConfig
-	s.ops = s.newServer(o.Config, reads)
+	s.ops = s.newServer(o.Config, reads, readConnections)
 	s.ops.RegisterOnShutdown(sync.OnceFunc(func() { close(pages.stream.closing) }))
 	return s, nil
 }
 
-func (s *Server) newServer(c Config, h http.Handler) *http.Server {
+func (s *Server) newServer(c Config, h http.Handler, open *connections) *http.Server {
 	return &http.Server{
 		Handler: h, ReadTimeout: c.ReadTimeout, ReadHeaderTimeout: c.ReadTimeout,
 		WriteTimeout: c.ReadTimeout + c.StoreTimeout + 5*time.Second, IdleTimeout: 2 * time.Minute,
-		MaxHeaderBytes: 16 << 10, ConnState: newConnections().changed, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
+		MaxHeaderBytes: 16 << 10, ConnState: open.changed, ConnContext: open.context,
+		ErrorLog: log.New(&connectionErrors{log: s.log}, "", 0),
 	}
 }
 

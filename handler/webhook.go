@@ -61,19 +61,19 @@ const senderKey = "sender"
 func (w *webhook) authenticate(c *gin.Context) {
 	sender, allowed := certificateSender(c.Request, w.config.ClientNames)
 	if !allowed {
-		w.refused.refuse(c, http.StatusUnauthorized, problem{
+		w.refused.refuseUnread(c, http.StatusUnauthorized, problem{
 			"the client certificate has none of the names that are allowed",
 			"present another certificate, or add one of its names to BACKOUT_TLS_CLIENT_NAMES",
-		}, nil)
+		})
 		return
 	}
 	if w.bearer != nil {
 		if sender = w.bearer.sender(c.Request); sender == nil {
 			c.Header("WWW-Authenticate", `Bearer realm="backout"`)
-			w.refused.refuse(c, http.StatusUnauthorized, problem{
+			w.refused.refuseUnread(c, http.StatusUnauthorized, problem{
 				"the bearer token is missing or wrong",
 				"set http_config.authorization.credentials_file of the Alertmanager receiver to a file with a token of backout's",
-			}, nil)
+			})
 			return
 		}
 	}
@@ -103,9 +103,9 @@ func (w *webhook) enter(c *gin.Context) {
 		c.Next()
 	case c.Request.Context().Err() == nil:
 		c.Header("Retry-After", "1")
-		w.refused.refuse(c, http.StatusServiceUnavailable, problem{
+		w.refused.refuseUnread(c, http.StatusServiceUnavailable, problem{
 			"too many webhooks at once", "post it again; if that is frequent, group alerts by release and look for a sender that floods backout",
-		}, nil)
+		})
 	default:
 		c.Abort()
 	}

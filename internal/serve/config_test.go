@@ -39,7 +39,7 @@ func TestTheDefaultsOfTheConfiguration(t *testing.T) {
 		},
 		Lease: ledger.LeaseConfig{Duration: 6 * time.Second, Renew: 4 * time.Second, Retry: 500 * time.Millisecond},
 		HTTP: handler.Config{
-			Listen: ":8080", OpsListen: ":9090", Auth: handler.AuthBearer, OpsAuth: handler.OpsAuthNone, Tokens: map[string]string{"*": "/run/token"},
+			Listen: ":8080", OpsListen: ":9090", Auth: handler.AuthBearer, OpsAuth: handler.OpsAuthNone, Tokens: handler.Tokens{"*": {"/run/token"}},
 			MaxBody: 1 << 20, ReadTimeout: 5 * time.Second, StoreTimeout: 8 * time.Second,
 		},
 		Notify: notify.Config{SlackAPIURL: "https://slack.com/api/", Events: true},

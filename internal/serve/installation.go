@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/kubernetes"
 
@@ -59,20 +60,57 @@ func markTargets(ctx context.Context, in Cluster, as accounts, namespaces []stri
 	return others, errors.Join(errs...)
 }
 
-// markTargets marks the targets that the start could not mark.
-func (s *service) markTargets(ctx context.Context) error {
+// markInterval is the time between two attempts to mark the targets that the start could not
+// mark.
+const markInterval = time.Minute
+
+// markAgain marks the targets if the start could not mark all of them. It returns
+// errServedElsewhere if another installation serves one.
+func (s *service) markAgain(ctx context.Context) error {
 	if !s.unmarked {
 		return nil
 	}
 	others, err := markTargets(ctx, s.cluster, s.accounts, s.config.Policy.Namespaces())
+	if len(others) > 0 {
+		others.log(ctx, s.log)
+		return errServedElsewhere
+	}
 	if err != nil {
 		s.log.ErrorContext(ctx, "targets are not marked as served by this backout; another installation may serve them, too", "error", err)
 	}
-	others.log(ctx, s.log)
-	if len(others) > 0 {
-		return errServedElsewhere
+	s.unmarked = err != nil
+	return nil
+}
+
+// keepMarking calls markAgain until all targets are marked, it fails, or ctx ends.
+func (s *service) keepMarking(ctx context.Context) error {
+	for s.unmarked {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(markInterval):
+		}
+		if err := s.markAgain(ctx); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// newLeftOut returns a gauge of the targets that are left out.
+func newLeftOut() *prometheus.GaugeVec {
+	return prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "backout_target_left_out",
+		Help: "Whether backout leaves a target alone because another installation serves its namespace: 1 for each such namespace, else no series.",
+	}, []string{"namespace"})
+}
+
+// leave makes the service report the targets that are left out.
+func (s *service) leave(others elsewhere) {
+	s.elsewhere = others
+	for namespace := range others {
+		s.leftOut.WithLabelValues(namespace).Set(1)
+	}
 }
 
 // leaveOut removes the releases of the namespaces from the configuration.

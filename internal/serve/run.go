@@ -31,7 +31,8 @@ func Run(ctx context.Context, env envconfig.Lookuper, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	s.elsewhere, s.unmarked = others, unmarked != nil
+	s.leave(others)
+	s.unmarked = unmarked != nil
 	return s.serve(ctx)
 }
 

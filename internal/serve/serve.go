@@ -7,6 +7,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // serve listens and works until ctx ends. It then stops listening first, so that every
@@ -105,20 +107,26 @@ func (s *service) work(ctx context.Context) error {
 	return errors.Join(err, errors.Join(errs[:]...))
 }
 
-// lead competes for the lease, and starts the leader's work once it has it.
+// lead competes for the lease, and starts the leader's work once it has it. It marks targets
+// that the start could not mark.
 func (s *service) lead(ctx context.Context) error {
 	select {
 	case <-s.answered:
 	case <-ctx.Done():
 		return nil
 	}
-	if err := s.markTargets(ctx); err != nil {
+	if err := s.markAgain(ctx); err != nil {
 		return err
 	}
-	return s.lease.Run(ctx, func(ctx context.Context) {
-		s.engine.StartLeading()
-		<-ctx.Done()
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return s.keepMarking(ctx) })
+	group.Go(func() error {
+		return s.lease.Run(ctx, func(ctx context.Context) {
+			s.engine.StartLeading()
+			<-ctx.Done()
+		})
 	})
+	return group.Wait()
 }
 
 // retryInterval is the time between two requests to an API server that does not answer.

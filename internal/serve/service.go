@@ -30,6 +30,7 @@ type service struct {
 	// elsewhere are the targets that other installations serve. unmarked says that it was
 	// not possible to find out about all of them yet.
 	elsewhere elsewhere
+	leftOut   *prometheus.GaugeVec
 	unmarked  bool
 	client    kubernetes.Interface
 	// itself is a client that never works as the account of a target.
@@ -74,7 +75,8 @@ func newService(c config, in Cluster, log *slog.Logger) (*service, error) {
 		board: report.NewBoard(), log: log, answered: make(chan struct{}),
 		itself: own, keys: ledger.NewKeys(own, in.Namespace, c.RecordKeys, log),
 	}
-	registry.MustRegister(report.NewCollector(s.board))
+	s.leftOut = newLeftOut()
+	registry.MustRegister(report.NewCollector(s.board), s.leftOut)
 	for _, connect := range []func() error{
 		s.connectLedger, s.connectHelm, s.connectRoutes, s.connectNotifier, s.connectEngine, s.connectServer,
 	} {
