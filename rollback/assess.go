@@ -119,7 +119,7 @@ func (c Case) Assess(s Signal) Assessment {
 	switch {
 	case !c.afterContent(s) && c.Now.Before(c.settledAt()):
 		a.Verdict, a.recheckAt = Settling, c.settledAt()
-		a.reason = fmt.Sprintf("the alert started before revision %d was deployed", newest.Number)
+		a.reason = fmt.Sprintf("the alert %s before revision %d was deployed", c.mayHaveStarted(), newest.Number)
 	case !s.Resolved.IsZero() && !c.actedOn(s):
 		a.Verdict, a.reason = Stale, "the alert was resolved before backout acted on it"
 	case a.level == LevelObserve:
@@ -168,8 +168,27 @@ func (c Case) actedOn(s Signal) bool {
 
 // afterContent reports whether the newest revision can have caused the alert: the alert
 // names it, or its content was deployed when the alert started.
+//
+// After a Helm rollback, as of `helm upgrade --atomic`, an alert about the replaced revision may
+// fire later than the new one is deployed, and one about the same content earlier: unless the
+// alert names the revision itself, its condition must be known to have become true since.
 func (c Case) afterContent(s Signal) bool {
-	return s.Revision == c.History.Newest().Number || c.identifies(s.Version) || !s.ActiveSince().Before(c.contentSince())
+	if s.Revision == c.History.Newest().Number {
+		return true
+	}
+	since := !s.ActiveSince().Before(c.contentSince())
+	if c.History.madeByRollback() {
+		return since && (c.identifies(s.Version) || s.activeSinceKnown())
+	}
+	return since || c.identifies(s.Version)
+}
+
+// mayHaveStarted says how certain it is that an alert is older than the newest revision.
+func (c Case) mayHaveStarted() string {
+	if c.History.madeByRollback() {
+		return "may have started"
+	}
+	return "started"
 }
 
 // identifies reports whether version distinguishes the canary of the newest revision from

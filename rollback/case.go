@@ -1,6 +1,7 @@
 package rollback
 
 import (
+	"slices"
 	"time"
 )
 
@@ -9,8 +10,11 @@ type Case struct {
 	Key Key
 	// Signals are those of the newest revision's record, the new one included.
 	Signals []Signal
-	// History is that of the release, as just read.
-	History History
+	// History is that of the release, as just read, down from the suspect revision; Unfinished
+	// are the newer revisions, newest first, if the suspect still runs under them. AtSuspect
+	// divides the two.
+	History    History
+	Unfinished []Revision
 	// Records are those of the release, of every installation. That of the newest revision
 	// is among them once it exists.
 	Records []Record
@@ -33,6 +37,38 @@ type Storm struct {
 	Others int
 	// Over is when they are too few for a storm, if no more releases get one.
 	Over time.Time
+}
+
+// AtSuspect returns the case with the history from the revision on that the signals are about:
+// the newest one or, if that is pending or failed, the deployed one below it, which may still
+// run. It is the deployed one if Helm changed nothing since, or if a signal names it and none
+// names a newer one.
+func (c Case) AtSuspect() Case {
+	if len(c.History) == 0 {
+		return c
+	}
+	for _, deployed := range c.History.Older() {
+		if deployed.Status != StatusDeployed {
+			continue
+		}
+		from, newer := c.History.From(deployed.UID)
+		if len(newer) > 0 && (!slices.ContainsFunc(newer, c.maySuspect) || c.names(deployed, newer)) {
+			c.History, c.Unfinished = from, newer
+		}
+		return c
+	}
+	return c
+}
+
+// maySuspect reports whether Helm may have written objects of the revision.
+func (c Case) maySuspect(r Revision) bool { return !r.changedNothing(c.Key.Release) }
+
+// names reports whether a signal names the deployed revision, and none of the newer ones.
+func (c Case) names(deployed Revision, newer []Revision) bool {
+	named := func(r Revision) bool {
+		return slices.ContainsFunc(c.Signals, func(s Signal) bool { return s.Revision == r.Number || r.HasVersion(s.Version) })
+	}
+	return named(deployed) && !slices.ContainsFunc(newer, named)
 }
 
 // record returns the record of the newest revision; an empty one if it does not exist.

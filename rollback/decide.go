@@ -6,12 +6,14 @@ import (
 	"slices"
 )
 
-// Decide says what backout does about the newest revision of the history. It is pure:
-// the same case always gives the same decision.
+// Decide says what backout does about the suspect, which is the newest revision of the
+// history or the deployed one under it: see Case.AtSuspect. It is pure: the same case always
+// gives the same decision.
 //
 // Decide does not know whether a step was already started; the engine never takes back a
 // step that was started.
 func Decide(c Case) Decision {
+	c = c.AtSuspect()
 	d := c.applyMode(c.requireStable(c.decide()))
 	d.At, d.Reason = c.Now, Clip(d.Reason, maxRecordText)
 	return d
@@ -23,6 +25,9 @@ func Decide(c Case) Decision {
 func (c Case) decide() Decision {
 	newest := c.History.Newest()
 	c.trace("release", "%s is at revision %d (Helm status %s)", c.Key, newest.Number, newest.Status)
+	for _, r := range c.Unfinished {
+		c.trace("unfinished", "revision %d is %s; revision %d may still run", r.Number, r.Status, newest.Number)
+	}
 	if newest.Status == StatusUninstalled || newest.Status == StatusUninstalling {
 		return Decision{Verdict: UnknownRelease, Reason: "the release is " + string(newest.Status)}
 	}

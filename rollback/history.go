@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -100,16 +102,55 @@ func (h History) Named(number int) (Revision, bool) {
 	return h[i], true
 }
 
-// WithoutLeftovers returns the history without the newest revisions that an interrupted
-// rollback of the suspect revision, by its UID, has left behind pending or failed: what runs
-// is still the suspect.
-func (h History) WithoutLeftovers(suspect string) History {
-	for len(h) > 1 && h[0].Claim == suspect && suspect != "" && (h[0].Status.Pending() || h[0].Status == StatusFailed) {
-		h = h[1:]
+// From returns the history from the suspect revision, by its UID, on, and the newer revisions,
+// newest first. It leaves out those that an interrupted rollback of the suspect has left behind
+// pending or failed, and those that another client has, if Helm calls the suspect deployed: the
+// suspect still runs. It leaves out none if there is any other newer revision.
+func (h History) From(suspect string) (from, newer History) {
+	i := slices.IndexFunc(h, func(r Revision) bool { return r.UID == suspect })
+	if suspect == "" || i < 0 {
+		return h, nil
 	}
-	return h
+	for _, r := range h[:i] {
+		if !r.unfinished() || r.Claim != suspect && h[i].Status != StatusDeployed {
+			return h, nil
+		}
+	}
+	return h[i:], h[:i]
+}
+
+// unfinished reports whether a Helm operation has written the revision and not ended well: the
+// pods of the one before may still run.
+func (r Revision) unfinished() bool {
+	return r.Status == StatusFailed || r.Status == StatusPendingUpgrade || r.Status == StatusPendingRollback
+}
+
+// changedNothing reports whether Helm gave the revision up before it wrote an object of its
+// manifest. Helm itself writes the description of a failed revision.
+func (r Revision) changedNothing(release string) bool {
+	return r.Status == StatusFailed && strings.HasPrefix(r.Description, fmt.Sprintf("Upgrade %q failed: pre-upgrade hooks failed", release))
 }
 
 // HelmDescription returns the description that Helm gives a revision made by rolling
 // back to the target.
 func HelmDescription(target int) string { return fmt.Sprintf("Rollback to %d", target) }
+
+// rolledBackTo returns the revision that the newest one goes back to, and whether a Helm
+// rollback made the newest: it has Helm's description of one, which `helm upgrade --description`
+// can also write, and the content of the revision that this names, unless that is no longer in
+// the history.
+func (h History) rolledBackTo() (int, bool) {
+	number, found := strings.CutPrefix(h.Newest().Description, "Rollback to ")
+	target, err := strconv.Atoi(number)
+	if !found || err != nil || h.Newest().Description != HelmDescription(target) {
+		return 0, false
+	}
+	named, known := h.Named(target)
+	return target, !known || named.Content == h.Newest().Content
+}
+
+// madeByRollback reports whether a Helm rollback made the newest revision.
+func (h History) madeByRollback() bool {
+	_, made := h.rolledBackTo()
+	return made
+}

@@ -39,6 +39,8 @@ func (c Case) limit(a Assessment) Decision {
 		return c.holdUnreadable(newest)
 	case newest.Status.Pending():
 		return c.busy(newest)
+	case len(c.Unfinished) > 0 && c.Unfinished[0].Status.Pending() && c.Unfinished[0].Claim != newest.UID:
+		return c.busyAbove(c.Unfinished[0])
 	case newest.Deployed.IsZero():
 		return c.hold(NoTarget, fmt.Sprintf("the data that Helm stores about revision %d cannot be read, so no revision can be compared with it", newest.Number))
 	}
@@ -95,11 +97,16 @@ func (c Case) chooseTarget(newest Revision) Decision {
 	if dangers := r.disallowedDangers(target.Number, c.Policy); len(dangers) > 0 {
 		return c.hold(Unsafe, fmt.Sprintf("a rollback to revision %d is not safe: %s", target.Number, strings.Join(dangers, "; ")))
 	}
-	return Decision{
+	d := Decision{
 		Verdict: Act, Shed: true, Rollback: true, Target: target.Number, SameImages: target.runsTheSame(newest),
 		Reason: fmt.Sprintf("an alert fires for revision %d; revision %d is the newest good one with different content", newest.Number, target.Number) +
 			sameImages(target, newest),
 	}
+	if len(c.Unfinished) > 0 && c.Unfinished[0].Claim != newest.UID {
+		d.NeedsHelp, d.Command = true, c.manualCommand()
+		d.Reason = fmt.Sprintf("revision %d failed, and revision %d may still run; %s", c.Unfinished[0].Number, newest.Number, d.Reason)
+	}
+	return d
 }
 
 // holdUnreadable holds a revision of which backout cannot read what it runs.
@@ -188,6 +195,16 @@ func (c Case) busy(newest Revision) Decision {
 		d.Reason = fmt.Sprintf("revision %d has been %s for more than %s: the Helm operation looks stuck", newest.Number, newest.Status, c.Policy.OperationLimit)
 		d.NeedsHelp, d.Command = true, c.manualCommand()
 	}
+	return d
+}
+
+// busyAbove is busy for a suspect that still runs while a Helm operation replaces it. It calls
+// for help at once: the client that runs the operation may not know that what it replaces
+// fails, and backout goes no further back until the operation has ended.
+func (c Case) busyAbove(pending Revision) Decision {
+	d := c.busy(pending)
+	d.Reason = fmt.Sprintf("an alert fires for revision %d, which may still run; %s", c.History.Newest().Number, d.Reason)
+	d.NeedsHelp, d.Command = true, c.manualCommand()
 	return d
 }
 

@@ -11,8 +11,11 @@ type Plan struct {
 	// interrupted attempt, partly those of the target.
 	Suspect Revision
 	// Newest is the newest revision of the release, after which Helm creates its own: the
-	// suspect, or the revision that an interrupted attempt left behind.
+	// suspect, the revision that an interrupted attempt left behind, or the first of Failed.
 	Newest Revision
+	// Failed are the upgrades of other clients that failed above the suspect, newest first:
+	// objects that they declare may be live.
+	Failed []Revision
 	// Target is the number of the revision to go back to, never 0.
 	Target int
 	// HookTimeout is the timeout of each Helm hook.

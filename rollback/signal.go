@@ -80,10 +80,15 @@ func (s Signal) EffectiveLevel() Level {
 // ActiveSince returns when the condition of the alert became true, which may be before
 // the alert's `for` was over; if Prometheus does not say, it returns StartsAt.
 func (s Signal) ActiveSince() time.Time {
-	if s.Confirmation != nil && !s.Confirmation.ActiveSince.IsZero() {
+	if s.activeSinceKnown() {
 		return s.Confirmation.ActiveSince
 	}
 	return s.StartsAt
+}
+
+// activeSinceKnown reports whether Prometheus says since when the condition is true.
+func (s Signal) activeSinceKnown() bool {
+	return s.Confirmation != nil && !s.Confirmation.ActiveSince.IsZero()
 }
 
 // CountsForRecovery reports whether the end of the signal says anything about recovery:

@@ -22,6 +22,9 @@ func Target(h History, knownBad map[string]bool) (Revision, []Candidate, bool) {
 	candidates := make([]Candidate, 0, len(h.Older()))
 	for _, r := range h.Older() {
 		why := r.unfitFor(h.Newest(), knownBad)
+		if to, made := h.rolledBackTo(); why == "" && made && r.Number > to {
+			why = fmt.Sprintf("revision %d is a Helm rollback from it", h.Newest().Number)
+		}
 		candidates = append(candidates, Candidate{Revision: r.Number, Status: r.Status, Deployed: r.Deployed, Reason: why})
 		if why == "" {
 			return r, candidates, true

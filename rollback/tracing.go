@@ -40,7 +40,7 @@ func (c Case) attribution(s Signal) string {
 	switch {
 	case s.Revision == newest.Number:
 		return fmt.Sprintf("it names revision %d", newest.Number)
-	case c.identifies(s.Version):
+	case c.identifies(s.Version) && c.afterContent(s):
 		return fmt.Sprintf("it names version %s, which only revision %d runs", s.Version, newest.Number)
 	case c.contentSince().IsZero():
 		return fmt.Sprintf("the deployment time of the content of revision %d is unknown", newest.Number)

@@ -12,6 +12,8 @@ type batch struct {
 	key     rollback.Key
 	signals []rollback.Signal
 	history rollback.History
+	// unfinished are the revisions above those of the history: see rollback.Case.
+	unfinished []rollback.Revision
 	// paused says who paused backout; "" if it is not paused.
 	paused string
 	// records are those that were stored before the lock was taken.
@@ -26,11 +28,18 @@ type batch struct {
 
 // facts returns the case that the batch makes, at the receipt of its first signal.
 func (b batch) facts(p rollback.Policy, storm rollback.Storm) rollback.Case {
-	c := rollback.Case{Key: b.key, History: b.history, Records: b.records, Paused: b.paused, Storm: storm, Policy: p}
+	c := rollback.Case{Key: b.key, History: b.history, Unfinished: b.unfinished, Records: b.records, Paused: b.paused, Storm: storm, Policy: p}
 	if len(b.signals) > 0 {
 		c.Now = b.signals[0].Received
 	}
 	return c
+}
+
+// atSuspect returns the batch with the history from the revision on that its signals are about.
+func (b batch) atSuspect() batch {
+	c := rollback.Case{Key: b.key, History: b.history, Unfinished: b.unfinished, Signals: b.signals}.AtSuspect()
+	b.history, b.unfinished = c.History, c.Unfinished
+	return b
 }
 
 // maxStores bounds how many items each works on at a time.

@@ -63,6 +63,7 @@ func refused(k rollback.Key, v rollback.Verdict, why string) rollback.DryRunResu
 
 // dryRun is DryRun for one release.
 func (e *executor) dryRun(ctx context.Context, b batch, now time.Time) (rollback.DryRunResult, error) {
+	b = b.atSuspect()
 	newest := b.history.Newest()
 	r, known := rollback.FindRecord(b.records, newest)
 	if !known {

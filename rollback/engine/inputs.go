@@ -34,10 +34,10 @@ func (e *executor) read(ctx context.Context, k rollback.Key, records rollback.Co
 	return b, errors.Join(errs[:]...)
 }
 
-// facts reads what a decision about the record depends on, without the revisions that an
-// interrupted rollback of the record has left behind. It returns
+// facts reads what a decision about the record depends on, with the history from the record's
+// revision on, if that still runs under newer ones: History.From. It returns
 // ErrUnknownRelease if the release is gone, and ErrRevisionChanged, together with the
-// case, if its newest revision is not the record's.
+// case, if the suspect is another revision than the record's.
 func (e *executor) facts(ctx context.Context, r rollback.Record) (rollback.Case, error) {
 	b, err := e.read(ctx, r.Key, rollback.Stored)
 	if err != nil {
@@ -48,14 +48,15 @@ func (e *executor) facts(ctx context.Context, r rollback.Record) (rollback.Case,
 		made, ok := b.history.Named(other.Revision)
 		return ok && made.UID == other.UID && made.Claim == r.UID
 	})
-	b.history = b.history.WithoutLeftovers(r.UID)
+	b.history, b.unfinished = b.history.From(r.UID)
 	now := time.Now().UTC()
 	c := b.facts(e.policy, e.storms.others(r.Key, e.policy, now))
 	c.Now = now
-	if b.history.Newest().UID != r.UID {
+	c = c.With(r).AtSuspect()
+	if c.History.Newest().UID != r.UID {
 		return c, rollback.ErrRevisionChanged
 	}
-	return c.With(r), nil
+	return c, nil
 }
 
 // inputs are the answers of Prometheus and the live routes. Either may be missing.

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/upcommerce/backout/rollback"
@@ -13,6 +14,9 @@ func (e *executor) plan(ctx context.Context, r rollback.Record, history rollback
 	target := max(r.Target, r.Decision().Target)
 	p := rollback.Plan{Key: r.Key, Newest: history.Newest(), Target: target, HookTimeout: e.policy.RollbackTimeout}
 	p.Suspect, _ = history.Named(r.Revision)
+	if _, newer := history.From(r.UID); len(newer) > 0 {
+		p.Failed = slices.DeleteFunc(slices.Clone(newer), func(n rollback.Revision) bool { return n.Claim == r.UID })
+	}
 	if r.Decision().Verdict == rollback.NoStable {
 		return p, nil
 	}

@@ -14,7 +14,10 @@ import (
 func (e *executor) resume(ctx context.Context, r rollback.Record, history rollback.History, p rollback.Plan) (progress, error) {
 	newest := history.Newest()
 	ours := newest.Claim == r.UID && p.Suspect.UID == r.UID
+	from, newer := history.From(r.UID)
 	switch {
+	case r.Rollback == nil && !ours && len(newer) > 0 && from.Newest().UID == r.UID:
+		return progress{record: r, again: changedInterval}, nil // another client's operation has begun: decided again
 	case r.Rollback == nil && (!ours || newest.Status == rollback.StatusDeployed):
 		stored, err := e.update(ctx, r, func(r *rollback.Record) bool { return r.MoveOn(time.Now().UTC()) })
 		return progress{record: stored}, err

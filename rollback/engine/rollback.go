@@ -28,11 +28,18 @@ func (e *executor) rollBack(ctx context.Context, r rollback.Record) (progress, e
 	switch {
 	case err != nil:
 		return progress{record: r}, err
-	case history.Newest().UID != r.UID:
+	case history.Newest().UID != r.UID && !failedAbove(r, history):
 		return e.resume(ctx, r, history, plan)
 	default:
 		return e.checkedRollback(ctx, r, plan)
 	}
+}
+
+// failedAbove reports whether the record's revision still runs under one that failed, and
+// that another client made.
+func failedAbove(r rollback.Record, history rollback.History) bool {
+	_, newer := history.From(r.UID)
+	return len(newer) > 0 && newer[0].Claim != r.UID && newer[0].Status == rollback.StatusFailed
 }
 
 // checkedRollback runs the preflight, or rolls back if its result allows that. A rollback
@@ -55,7 +62,7 @@ func (e *executor) checkedRollback(ctx context.Context, r rollback.Record, p rol
 		return progress{record: r, again: sweepInterval}, nil
 	case check.why == "":
 		return e.executeRollback(ctx, r, p)
-	case p.Newest.UID != r.UID:
+	case p.Newest.Claim == r.UID:
 		return e.abandonRollback(ctx, r, check.why)
 	default:
 		return e.withdraw(ctx, r, check)
@@ -183,7 +190,7 @@ func (e *executor) rollbackError(ctx context.Context, r rollback.Record, cause e
 		return progress{record: r}, err
 	}
 	newest := history.Newest()
-	if newest.UID != r.UID && newest.Claim != r.UID {
+	if newest.UID != r.UID && newest.Claim != r.UID && !failedAbove(r, history) {
 		return e.overtaken(ctx, r, history)
 	}
 	return e.finishRollback(ctx, r, func(r *rollback.Record, now time.Time) {

@@ -106,8 +106,8 @@ func (e *executor) ensureNewest(k rollback.Key, newest rollback.Revision) rollba
 	return func(ctx context.Context) error { return e.releases.EnsureNewest(ctx, k, newest) }
 }
 
-// ensureSuspect returns the precondition that the record's revision is the newest one, apart
-// from those that an interrupted rollback of the record has left behind.
+// ensureSuspect returns the precondition that the record's revision is the newest one, or still
+// runs under newer ones: rollback.History.From.
 func (e *executor) ensureSuspect(r rollback.Record) rollback.Precondition {
 	isNewest := e.ensureNewest(r.Key, r.Suspect())
 	return func(ctx context.Context) error {
@@ -116,7 +116,8 @@ func (e *executor) ensureSuspect(r rollback.Record) rollback.Precondition {
 			return changed
 		}
 		history, err := e.releases.History(ctx, r.Key, rollback.Stored)
-		if err != nil || history.Newest().UID == r.UID || history.WithoutLeftovers(r.UID).Newest().UID != r.UID {
+		from, newer := history.From(r.UID)
+		if err != nil || len(newer) == 0 || from.Newest().UID != r.UID {
 			return changed
 		}
 		return nil

@@ -53,6 +53,7 @@ func (in *intake) storeLocked(ctx context.Context, b batch) error {
 // storeOnce changes the release's records by the signals and writes them. ErrConflict
 // means that another client wrote since they were read.
 func (in *intake) storeOnce(ctx context.Context, b batch) error {
+	b = b.atSuspect()
 	newest := b.history.Newest()
 	record, known := rollback.FindRecord(b.records, newest)
 	if !known {
@@ -190,9 +191,12 @@ func (in *intake) logDecision(ctx context.Context, r rollback.Record, alert stri
 
 // moveSignals stores with the newest revision those signals of an older one's record
 // that were received when the newest was deployed already: the cache did not have it
-// yet. Signals that were acted on stay where they are.
+// yet. Signals that were acted on stay where they are, unless the suspect is an older
+// revision than the record's.
 func (in *intake) moveSignals(ctx context.Context, r rollback.Record, c rollback.Case) error {
-	if r.Shed.Tried() || r.Rollback != nil || r.Hold != nil {
+	// A failed upgrade that changed nothing leaves the revision before it as the suspect.
+	live := c.History.Newest().Number < r.Revision
+	if r.Shed.Tried() && !live || r.Rollback != nil || r.Hold != nil {
 		return nil
 	}
 	var late []rollback.Signal

@@ -73,6 +73,7 @@ func (s *storms) others(k rollback.Key, p rollback.Policy, now time.Time) rollba
 // episode.
 func (e *executor) countForStorm(b batch) bool {
 	counted := false
+	b = b.atSuspect()
 	for _, s := range b.signals {
 		known := storedSignal(b.records, s)
 		if known.Denied() || known.EffectiveLevel() == rollback.LevelObserve {

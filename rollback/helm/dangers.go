@@ -67,7 +67,7 @@ func title(k rollback.Key, kind, namespace, name string) string {
 func hookDangers(history rollback.History, p rollback.Plan) []rollback.Danger {
 	var found []rollback.Danger
 	for _, r := range history {
-		if r.Number <= p.Target || r.Number > p.Suspect.Number || len(r.Hooks) == 0 || strings.HasPrefix(r.Description, "Rollback ") {
+		if r.Number <= p.Target || r.Number > p.Newest.Number || r.Claim == p.Suspect.UID && r.Number > p.Suspect.Number || len(r.Hooks) == 0 || strings.HasPrefix(r.Description, "Rollback ") {
 			continue
 		}
 		found = append(found, rollback.Danger{

@@ -38,7 +38,8 @@ type guard struct {
 var errPending = errors.New("a Helm operation is in progress: wait until it ends, or recover the release")
 
 // checkPlan returns rollback.ErrRevisionChanged unless the planned revision is the
-// newest, the suspect one exists, and all between them are backout's own attempts.
+// newest, the suspect one exists, and all newer than that are backout's own attempts or the
+// failed ones of the plan.
 func (g *guard) checkPlan() error {
 	metas, err := g.metas(g.ctx)
 	if err != nil {
@@ -49,7 +50,8 @@ func (g *guard) checkPlan() error {
 		return fmt.Errorf("%s is at revision %d, the rollback was planned at %d: %w", g.plan.Key, metas[0].number, newest.Number, rollback.ErrRevisionChanged)
 	}
 	for _, h := range metas {
-		if h.number > suspect.Number && h.claim != suspect.UID {
+		failed := slices.ContainsFunc(g.plan.Failed, func(r rollback.Revision) bool { return r.UID == h.uid && h.status == rollback.StatusFailed })
+		if h.number > suspect.Number && h.claim != suspect.UID && !failed {
 			return fmt.Errorf("another client wrote revision %d of %s: %w", h.number, g.plan.Key, rollback.ErrRevisionChanged)
 		}
 	}
@@ -149,7 +151,15 @@ func (g *guard) liveManifest() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return manifestAfterInterruption(g.plan.Key.Namespace, suspect.Manifest, attempt.Manifest, target.Manifest)
+	others := []string{attempt.Manifest, target.Manifest}
+	for _, r := range g.plan.Failed {
+		failed, err := g.revision(r.Number)
+		if err != nil {
+			return "", err
+		}
+		others = append(others, failed.Manifest)
+	}
+	return manifestAfterInterruption(g.plan.Key.Namespace, suspect.Manifest, others...)
 }
 
 // Create writes the planned revision, or returns rollback.ErrRevisionChanged. The name

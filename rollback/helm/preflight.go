@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"helm.sh/helm/v3/pkg/kube"
+	"helm.sh/helm/v3/pkg/release"
 	"helm.sh/helm/v3/pkg/storage/driver"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
@@ -63,7 +64,7 @@ func (c *Client) newDryRun(ctx context.Context, p rollback.Plan) (*dryRun, error
 		declared *rollback.Manifest
 		built    *kube.ResourceList
 	}{{p.Suspect.Number, &t.suspect, &t.suspectObjects}, {p.Target, &t.target, &t.targetObjects}} {
-		stored, err := read(c.store(p.Key.Namespace), secretName(p.Key.Release, side.number))
+		stored, err := c.readSide(p, side.number)
 		if errors.Is(err, errCorrupt) || errors.Is(err, driver.ErrReleaseNotFound) {
 			t.addUnbuildable(fmt.Sprintf("revision %d cannot be read: %s", side.number, errorText(err)))
 			continue
@@ -91,6 +92,26 @@ func (c *Client) newDryRun(ctx context.Context, p rollback.Plan) (*dryRun, error
 		t.addUnbuildable(fmt.Sprintf("the objects of revision %d cannot be built: %s", side.number, errorText(err)))
 	}
 	return t, nil
+}
+
+// readSide reads the suspect or the target revision of the plan. The suspect's manifest gets
+// the objects that only the failed upgrades of other clients declare: they may be live, and the
+// rollback deletes them.
+func (c *Client) readSide(p rollback.Plan, number int) (*release.Release, error) {
+	stored, err := read(c.store(p.Key.Namespace), secretName(p.Key.Release, number))
+	if err != nil || number != p.Suspect.Number || len(p.Failed) == 0 {
+		return stored, err
+	}
+	var manifests []string
+	for _, r := range p.Failed {
+		failed, err := read(c.store(p.Key.Namespace), secretName(p.Key.Release, r.Number))
+		if err != nil {
+			return nil, err
+		}
+		manifests = append(manifests, failed.Manifest)
+	}
+	stored.Manifest, err = manifestAfterInterruption(p.Key.Namespace, stored.Manifest, manifests...)
+	return stored, err
 }
 
 // refusalKind returns the kind of danger if err is the API server's refusal of a dry
