@@ -1,6 +1,7 @@
 // Package ledger stores the state that backout's replicas and operators share:
 //
 //	ledger.go   records, one ConfigMap per suspect revision
+//	list.go     lists of records, within bounds
 //	stored.go   the stored form of a record
 //	keys.go     the keys with which replicas sign records
 //	signatures.go  the signatures of a record's parts
@@ -28,6 +29,7 @@ import (
 	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -119,8 +121,7 @@ const (
 )
 
 func (l *Ledger) listRelease(ctx context.Context, k rollback.Key, version string) ([]rollback.Record, error) {
-	left := maxListed
-	records, err := l.list(ctx, k.Namespace, metav1.ListOptions{LabelSelector: recordSelector + "=" + k.Release, ResourceVersion: version}, &left)
+	records, err := l.list(ctx, k.Namespace, metav1.ListOptions{LabelSelector: recordSelector + "=" + k.Release, ResourceVersion: version}, maxListed)
 	if err != nil {
 		return nil, fmt.Errorf("read the records of %s: %w", k, err)
 	}
@@ -165,59 +166,27 @@ func (l *Ledger) Open(ctx context.Context) ([]rollback.Key, error) {
 	return keys, err
 }
 
+// listAll lists every namespace within bounds of its own: a target that is full of records
+// hides and delays those of no other.
 func (l *Ledger) listAll(ctx context.Context, selector string) ([]rollback.Record, error) {
-	var all []rollback.Record
-	var errs []error
-	left := maxListed
-	for _, namespace := range l.namespaces {
-		records, err := l.list(ctx, namespace, metav1.ListOptions{LabelSelector: selector}, &left)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("read the records in namespace %s: %w", namespace, err))
-		}
-		all = append(all, records...)
+	found, errs := make([][]rollback.Record, len(l.namespaces)), make([]error, len(l.namespaces))
+	var lists errgroup.Group
+	lists.SetLimit(listsAtOnce)
+	for i, namespace := range l.namespaces {
+		lists.Go(func() error {
+			ctx, cancel := context.WithTimeout(ctx, listLimit)
+			defer cancel()
+			var err error
+			if found[i], err = l.list(ctx, namespace, metav1.ListOptions{LabelSelector: selector}, maxListed); err != nil {
+				errs[i] = fmt.Errorf("read the records in namespace %s: %w", namespace, err)
+			}
+			return nil
+		})
 	}
+	_ = lists.Wait() // each has an error of its own
+	all := slices.Concat(found...)
 	slices.SortFunc(all, func(a, b rollback.Record) int { return b.Opened.Compare(a.Opened) })
 	return all, errors.Join(errs...)
-}
-
-// Bounds of a list, so that one answer of the API server and all records together fit
-// into memory.
-const (
-	// listPage is how many records one request lists, unless they come from the API
-	// server's cache, which has no pages.
-	listPage = 20
-	// maxListed bounds the text of the records that one call returns, in bytes.
-	maxListed = 32 << 20
-)
-
-// list returns the records that can be read, together with an error for each that
-// cannot, and for those beyond the bound: left is how much text they may still have.
-func (l *Ledger) list(ctx context.Context, namespace string, o metav1.ListOptions, left *int) ([]rollback.Record, error) {
-	if o.ResourceVersion == newestVersion {
-		o.Limit = listPage
-	}
-	var records []rollback.Record
-	var errs []error
-	for {
-		list, err := l.client.CoreV1().ConfigMaps(namespace).List(ctx, o)
-		if err != nil {
-			return records, errors.Join(append(errs, err)...)
-		}
-		for i := range list.Items {
-			if *left -= len(list.Items[i].Data[recordKey]); *left < 0 {
-				return records, errors.Join(append(errs, fmt.Errorf("%w: the records have more than %d MiB; the others are left out", errTooLarge, maxListed>>20))...)
-			}
-			r, _, err := l.decode(ctx, &list.Items[i])
-			if err != nil {
-				errs = append(errs, err)
-				continue
-			}
-			records = append(records, r)
-		}
-		if o.Continue = list.Continue; o.Continue == "" {
-			return records, errors.Join(errs...)
-		}
-	}
 }
 
 // Save creates a record without Version and replaces one with it. It returns
