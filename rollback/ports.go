@@ -67,8 +67,8 @@ type Traffic interface {
 	// Shed sets the canary's weight to zero on every live routing object that leads to
 	// it, and returns the weights before and after. It begins with what seen has read,
 	// and reads again only objects that changed since; with a nil seen it finds the
-	// objects by the manifest. It is idempotent: an object whose weight is zero is not
-	// written. A manifest without a canary route yields no weights and no error.
+	// objects by the manifest. It is idempotent: an object whose weight is zero is marked
+	// as held at zero, and not written again. A manifest without a canary route yields no weights and no error.
 	Shed(ctx context.Context, k Key, m Manifest, seen Observation, p Precondition) ([]Weight, error)
 	// Hold returns a function that sets the canary's weight to zero in one decoded
 	// object of the manifest; it leaves other objects alone. It reads the live objects
@@ -80,6 +80,9 @@ type Traffic interface {
 	// RestoreHeld is Restore for those live objects alone that carry the mark of a shed: only
 	// a client that may write the route can have set it.
 	RestoreHeld(ctx context.Context, k Key, m Manifest, p Precondition) ([]Weight, error)
+	// Unmark removes that mark from the live objects on which another client has given the
+	// canary a weight. It writes no weight.
+	Unmark(ctx context.Context, k Key, m Manifest) error
 	// Held reports whether any live object that leads to the canary carries that mark.
 	Held(ctx context.Context, k Key, m Manifest) (bool, error)
 }

@@ -69,6 +69,11 @@ type Record struct {
 	// could go on. It is not signed: it starts nothing.
 	Obstacle *Step `json:"obstacle,omitempty"`
 
+	// Leftover is a weight at zero on a marked route that no open record of the release
+	// accounts for: Started is when backout found it, Error names the routes, and Done is when
+	// it was gone. It is not signed: it starts nothing.
+	Leftover *Step `json:"leftover,omitempty"`
+
 	// Panics is how often backout has panicked over the record; see SetAside.
 	Panics int `json:"panics,omitempty"`
 

@@ -42,6 +42,15 @@ func (r *Record) MoveOn(now time.Time) bool {
 	return true
 }
 
+// AccountsForZero reports whether an open record says why its canary's weight is zero: it was
+// or may have been set to zero, and a step or a hold of the record is to end that.
+func (r *Record) AccountsForZero() bool {
+	return r.Closed.IsZero() && (r.Claimed() || r.Hold.Active())
+}
+
+// HasLeftover reports whether there is a zero now that no record accounts for.
+func (r *Record) HasLeftover() bool { return r.Leftover != nil && !r.Leftover.Finished() }
+
 // Claimed reports whether a step that changes the cluster was started.
 func (r *Record) Claimed() bool { return r.Shed != nil || r.Rollback != nil }
 
@@ -59,13 +68,21 @@ func (r *Record) claimedAt() time.Time {
 // OwnShed reports whether backout itself has set the weight to zero for this record.
 func (r *Record) OwnShed() bool { return r.Shed.Succeeded() && r.Shed.Operator == "" }
 
-// LeftAtZero reports whether there is a shed that nothing in the record ends: neither a
-// rollback nor a hold. A hold that ended before the shed does not count.
+// LeftAtZero reports whether a weight was set to zero and nothing in the record ends that:
+// neither a rollback, unless it failed, nor a hold. A hold that ended before the shed does not
+// count. A shed of which one route failed has set the weights of the others.
 func (r *Record) LeftAtZero() bool {
-	if !r.Shed.Succeeded() || len(r.Weights) == 0 || r.Rollback != nil {
+	if !r.Shed.Tried() || len(r.Weights) == 0 || r.Rollback != nil && !r.Rollback.Failed {
 		return false
 	}
 	return r.Hold == nil || !r.Hold.Active() && r.Shed.Started.After(r.Hold.Ended)
+}
+
+// HoldsAfterFailure reports whether the weight is held because the rollback failed for good,
+// or the restore after it did.
+func (r *Record) HoldsAfterFailure() bool {
+	failed := r.Rollback != nil && r.Rollback.Failed || r.Restore != nil && r.Restore.Failed
+	return r.Hold.Active() && failed
 }
 
 // ShedUndone reports whether backout took the record's only shed back, because Prometheus

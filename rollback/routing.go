@@ -35,11 +35,24 @@ type GuardedRelease struct {
 	ReadAt time.Time `json:"read"`
 }
 
+// HeldRoutes returns the routes that a shed has set to zero and marked.
+func (g GuardedRelease) HeldRoutes() []string {
+	var held []string
+	for _, r := range g.Routes {
+		if r.Held {
+			held = append(held, r.Route)
+		}
+	}
+	return held
+}
+
 // RouteShare is the canary's share of the traffic of one route.
 type RouteShare struct {
 	// Route is its kind and name, such as "Ingress/shop-canary".
 	Route   string  `json:"route"`
 	Percent float64 `json:"percent"`
+	// Held says that a shed has set the weight to zero and marked the route.
+	Held bool `json:"held,omitempty"`
 }
 
 // Observation contains the routes of a release as a Traffic read them. Only the Traffic

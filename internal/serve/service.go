@@ -13,6 +13,7 @@ import (
 
 	"github.com/upcommerce/backout/handler"
 	"github.com/upcommerce/backout/internal/version"
+	"github.com/upcommerce/backout/rollback"
 	"github.com/upcommerce/backout/rollback/engine"
 	"github.com/upcommerce/backout/rollback/helm"
 	"github.com/upcommerce/backout/rollback/ledger"
@@ -135,7 +136,11 @@ func (s *service) connectRoutes() (err error) {
 	}
 	s.weights, err = traffic.NewGauge(traffic.GaugeOptions{
 		Config: s.cluster.Config, Namespaces: s.config.Policy.Namespaces(), Allows: s.config.Policy.Allows,
-		Registerer: s.registry, Show: s.board.SetReleases, Log: s.log,
+		Registerer: s.registry, Log: s.log,
+		Show: func(namespace string, releases []rollback.GuardedRelease) {
+			s.board.SetReleases(namespace, releases)
+			s.engine.OnReleases(namespace, releases)
+		},
 	})
 	return err
 }

@@ -75,6 +75,13 @@ func (c *cluster) RestoreHeld(ctx context.Context, k rollback.Key, m rollback.Ma
 	return c.Restore(ctx, k, m, p)
 }
 
+func (c *cluster) Unmark(ctx context.Context, _ rollback.Key, _ rollback.Manifest) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.unmarked = c.unmarked || c.weight != "0"
+	return ctx.Err()
+}
+
 func (c *cluster) Held(ctx context.Context, _ rollback.Key, _ rollback.Manifest) (bool, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

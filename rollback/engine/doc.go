@@ -23,6 +23,7 @@
 //	update.go     changes a stored record that other clients may write too
 //	attempt.go    logs and measures an attempt
 //	obstacle.go   stores an error outside of a step in the record, so that the team learns of it
+//	leftovers.go  compares the marks on routes with the open records
 //	storm.go      counts the releases that have alerts at the same time
 //	metrics.go    the metrics
 //

@@ -43,6 +43,7 @@ type Engine struct {
 	fast       *fastPath
 	reconciler *reconciler
 	queue      *queue
+	leftovers  leftovers
 }
 
 // New returns an engine that does nothing before Run. Its error names every mistake in
@@ -157,6 +158,7 @@ func (e *Engine) sweep(ctx context.Context) {
 	for _, k := range keys {
 		e.queue.add(k)
 	}
+	e.leftovers.compare(ctx, e.executor)
 }
 
 // earlier returns the earlier of two times.

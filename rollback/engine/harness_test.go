@@ -37,6 +37,12 @@ func simulate(t *testing.T, test func(t *testing.T, c *cluster, e *engine.Engine
 	})
 }
 
+// synctestRun runs the test in a bubble, on a cluster without an engine.
+func synctestRun(t *testing.T, test func(t *testing.T, c *cluster)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) { test(t, newCluster()) })
+}
+
 // newEngine returns an engine that leads, unless an option says otherwise.
 func newEngine(t *testing.T, c *cluster, p rollback.Policy, options ...func(*engine.Options)) *engine.Engine {
 	t.Helper()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/upcommerce/backout/rollback"
@@ -16,7 +17,7 @@ const holdInterval = 5 * time.Second
 // beginHold stores that the weight stays zero.
 func (e *executor) beginHold(ctx context.Context, r rollback.Record) (progress, error) {
 	stored, err := e.update(ctx, r, func(r *rollback.Record) bool {
-		if r.Hold.Active() || r.Rollback != nil || !r.Shed.Succeeded() {
+		if !r.LeftAtZero() {
 			return false
 		}
 		r.Hold = &rollback.Hold{Since: time.Now().UTC()}
@@ -76,6 +77,9 @@ func (e *executor) watchWeight(ctx context.Context, r rollback.Record) (progress
 		return progress{record: r}, err
 	}
 	if i := slices.IndexFunc(routing.Weights, func(w rollback.Weight) bool { return w.To != "0" }); i >= 0 {
+		if err := e.traffic.Unmark(ctx, r.Key, manifest); err != nil {
+			return progress{record: r}, err
+		}
 		w := routing.Weights[i]
 		return e.liftHold(ctx, r, fmt.Sprintf("another client gave the canary a weight of %s on %s/%s", w.To, w.Kind, w.Name))
 	}
@@ -182,6 +186,16 @@ func (e *executor) endHoldForNewContent(ctx context.Context, r rollback.Record, 
 	if err != nil {
 		return progress{record: r}, err
 	}
+	routing, err := e.traffic.Observe(ctx, r.Key, manifest, rollback.Stored)
+	if err != nil {
+		return progress{record: r}, err
+	}
+	if len(routing.Weights) > 0 && !slices.ContainsFunc(routing.Weights, func(w rollback.Weight) bool { return w.To == "0" }) {
+		if err := e.traffic.Unmark(ctx, r.Key, manifest); err != nil {
+			return progress{record: r}, err
+		}
+		return e.endHold(ctx, r, why+"; another client has given its canary the weight "+liveWeights(routing.Weights))
+	}
 	isNewest := e.ensureNewest(r.Key, newest)
 	restore := e.traffic.Restore
 	if !r.OwnShed() {
@@ -203,6 +217,15 @@ func (e *executor) endHoldForNewContent(ctx context.Context, r rollback.Record, 
 		why += "; " + text
 	}
 	return e.endHold(ctx, r, why)
+}
+
+// liveWeights returns weights as they are now, such as "5 on Ingress/shop-canary".
+func liveWeights(weights []rollback.Weight) string {
+	texts := make([]string, len(weights))
+	for i, w := range weights {
+		texts[i] = fmt.Sprintf("%s on %s/%s", w.To, w.Kind, w.Name)
+	}
+	return strings.Join(texts, ", ")
 }
 
 // errHasSignal says that a revision has a record of its own that takes its canary out of

@@ -111,8 +111,10 @@ func (rc *reconciler) next(ctx context.Context, r rollback.Record) (progress, er
 func (rc *reconciler) step(ctx context.Context, r rollback.Record) (progress, error) {
 	d := r.Decision()
 	switch {
+	case r.HoldsAfterFailure():
+		return rc.watchHold(ctx, r)
 	case r.ShedDue():
-		return rc.shed(ctx, r, inputs{})
+		return rc.shed(ctx, r, inputs{precondition: rc.ensureOpen(r)})
 	case d.Rollback && !r.Rollback.Finished():
 		return rc.rollBack(ctx, r)
 	case r.Rollback.Succeeded() && !r.Restore.Finished():
@@ -141,6 +143,10 @@ func (rc *reconciler) decideAgain(ctx context.Context, r rollback.Record) (rollb
 		if err := rc.moveSignals(ctx, r, c); err != nil {
 			return r, err
 		}
+		if r, err = rc.findOwnShed(ctx, r, c.History.Newest()); err != nil {
+			return r, err
+		}
+		err = rollback.ErrRevisionChanged
 	}
 	if errors.Is(err, rollback.ErrRevisionChanged) || errors.Is(err, rollback.ErrUnknownRelease) {
 		now := time.Now().UTC()
@@ -178,7 +184,7 @@ func (rc *reconciler) writesStopped(ctx context.Context, r rollback.Record) (boo
 }
 
 // optOut closes the record of a release that is no longer opted in. It does nothing to
-// the release.
+// the release, and asks for help if it leaves a weight at zero.
 func (rc *reconciler) optOut(ctx context.Context, r rollback.Record) {
 	if err := rc.recoverOwn(ctx, r); err != nil {
 		rc.logAndRetry(ctx, r.Key, "recover the pending revision", err)
@@ -186,7 +192,12 @@ func (rc *reconciler) optOut(ctx context.Context, r rollback.Record) {
 	}
 	now := time.Now().UTC()
 	_, err := rc.update(ctx, r, func(r *rollback.Record) bool {
-		r.Decide(rollback.Decision{Verdict: rollback.NotAllowed, Reason: "the release is no longer opted in by BACKOUT_RELEASES", At: now})
+		d := rollback.Decision{Verdict: rollback.NotAllowed, Reason: "the release is no longer opted in by BACKOUT_RELEASES", At: now}
+		if len(r.Weights) > 0 && !r.Restore.Succeeded() {
+			d.NeedsHelp, d.Command = true, r.UnholdCommand()
+			d.Reason += "; the canary's weight is still zero, and backout does not restore it"
+		}
+		r.Decide(d)
 		r.Closed = now
 		r.Hold.End(now, "the release is no longer opted in")
 		return true

@@ -20,12 +20,7 @@ func (e *executor) restore(ctx context.Context, r rollback.Record) (progress, er
 		return progress{record: r}, err
 	}
 	if why != "" {
-		stored, err := e.update(ctx, r, func(r *rollback.Record) bool {
-			beginRestore(r)
-			r.Restore.Failed, r.Restore.Error = true, why
-			return true
-		})
-		return progress{record: stored}, err
+		return e.restoreByHold(ctx, r, why)
 	}
 	ready, missing, err := e.releases.Ready(ctx, r.Key, r.Made)
 	if err != nil {
@@ -62,7 +57,9 @@ func (e *executor) restoreWeight(ctx context.Context, r rollback.Record) (progre
 			r.Restore.Note = rollback.Clip("backout could not write the canary's weight, and leaves it as it is: "+err.Error(), rollback.MaxSummary)
 			return true
 		}
-		r.Restore.Finish(time.Now().UTC(), err, maxAttempts)
+		if r.Restore.Finish(time.Now().UTC(), err, maxAttempts); r.Restore.Failed {
+			holdAfterFailure(r)
+		}
 		return true
 	})
 	if saveErr != nil {
@@ -70,6 +67,33 @@ func (e *executor) restoreWeight(ctx context.Context, r rollback.Record) (progre
 	}
 	e.reportAttempt(ctx, stored, rollback.StepRestore, stored.Restore, rollback.FormatWeights(weights))
 	return progress{record: stored, again: stored.Restore.Wait(time.Now())}, nil
+}
+
+// restoreByHold ends a restore that is no longer the record's to do. Where another client has
+// changed the release, a hold gives the newest revision its weight: Helm leaves the zero as it
+// is on most routes.
+func (e *executor) restoreByHold(ctx context.Context, r rollback.Record, why string) (progress, error) {
+	history, err := e.releases.History(ctx, r.Key, rollback.Stored)
+	if err != nil && !errors.Is(err, rollback.ErrUnknownRelease) {
+		return progress{record: r}, err
+	}
+	movedOn := err == nil && history.Newest().Number != r.Made
+	stored, err := e.update(ctx, r, func(r *rollback.Record) bool {
+		beginRestore(r)
+		r.Restore.Failed, r.Restore.Error = true, why
+		if movedOn {
+			holdAfterFailure(r)
+		}
+		return true
+	})
+	return progress{record: stored}, err
+}
+
+// holdAfterFailure begins the hold of a weight that the restore has left at zero.
+func holdAfterFailure(r *rollback.Record) {
+	if len(r.Weights) > 0 {
+		r.Hold = &rollback.Hold{Since: time.Now().UTC()}
+	}
 }
 
 // neverAtZero reports whether the shed was given up without setting any weight to zero: then

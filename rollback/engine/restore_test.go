@@ -93,31 +93,40 @@ func TestADeniedAlertDoesNotPreventTheRestore(t *testing.T) {
 	})
 }
 
-func TestNoWeightIsRestoredOnARevisionOfAnotherClient(t *testing.T) {
-	for name, replace := range map[string]func(c *cluster){
-		"an upgrade": func(c *cluster) { c.upgrade("v4", "Upgrade complete") },
-		"uninstalled, and installed again up to the same number": func(c *cluster) {
-			c.change(func() {
-				for i := range c.history[rollbacktest.Shop()] {
-					c.history[rollbacktest.Shop()][i].UID += "-of-another-installation"
-				}
-			})
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			simulate(t, func(t *testing.T, c *cluster, e *engine.Engine) {
-				deliver(t, e, alert("rollback"))
-				wait(time.Minute)
-				replace(c)
-				c.change(func() { c.ready = true })
-				wait(time.Minute)
-				r := c.shopRecord(2)
-				if c.weight != "0" || !r.Restore.Failed || r.Closed.IsZero() {
-					t.Errorf("weight %s, %s; want it left to the other client, and the record closed", c.weight, report.Summary(&r))
-				}
-			}, func(c *cluster) { c.ready = false })
+func TestNoWeightIsRestoredInAnotherInstallation(t *testing.T) {
+	simulate(t, func(t *testing.T, c *cluster, e *engine.Engine) {
+		deliver(t, e, alert("rollback"))
+		wait(time.Minute)
+		c.change(func() {
+			for i := range c.history[rollbacktest.Shop()] {
+				c.history[rollbacktest.Shop()][i].UID += "-of-another-installation"
+			}
+			c.ready = true
 		})
-	}
+		wait(time.Minute)
+		r := c.shopRecord(2)
+		if c.weight != "0" || !r.Restore.Failed || r.Closed.IsZero() {
+			t.Errorf("weight %s, %s; want it left to the other client, and the record closed", c.weight, report.Summary(&r))
+		}
+	}, func(c *cluster) { c.ready = false })
+}
+
+// Helm leaves the zero on most routes as it is.
+func TestTheHoldOfAnOvertakenRestoreEndsWithTheNewPods(t *testing.T) {
+	simulate(t, func(t *testing.T, c *cluster, e *engine.Engine) {
+		deliver(t, e, alert("rollback"))
+		wait(time.Minute)
+		c.upgrade("v4", "Upgrade complete")
+		wait(time.Minute)
+		if r := c.shopRecord(2); c.weight != "0" || !r.Hold.Active() || !r.Closed.IsZero() {
+			t.Fatalf("weight %s, %s; want it held until v4's pods are ready", c.weight, report.Summary(&r))
+		}
+		c.change(func() { c.ready = true })
+		wait(time.Minute)
+		if r := c.shopRecord(2); c.weight != "20" || r.Closed.IsZero() {
+			t.Errorf("weight %s, %s; want v4's weight restored, and the record closed", c.weight, report.Summary(&r))
+		}
+	}, func(c *cluster) { c.ready = false })
 }
 
 func TestAnUpgradeRightBeforeTheRestoreIsLeftAlone(t *testing.T) {

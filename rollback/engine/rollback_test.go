@@ -53,8 +53,8 @@ func TestAFailedRollbackNamesTheCommandToRun(t *testing.T) {
 		deliver(t, e, alert("rollback"))
 		wait(time.Hour)
 		r := c.shopRecord(2)
-		if !r.Rollback.Failed || r.Closed.IsZero() || !suggests(&r, r.HelmRollbackCommand(1)) || !suggests(&r, r.HelmHistoryCommand()) {
-			t.Errorf("%s; want a failed step, and a report that says what to run", report.Summary(&r))
+		if !r.Rollback.Failed || !r.Hold.Active() || !suggests(&r, r.HelmRollbackCommand(1)) || !suggests(&r, r.HelmHistoryCommand()) {
+			t.Errorf("%s; want a failed step, the zero held, and a report that says what to run", report.Summary(&r))
 		}
 	}, func(c *cluster) {
 		c.rollbackErrors = slices.Repeat([]error{errors.New("no matches for kind Rocket")}, 1000)

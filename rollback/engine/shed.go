@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"time"
 
@@ -124,6 +125,21 @@ func (e *executor) ensureSuspect(r rollback.Record) rollback.Precondition {
 	}
 }
 
+// ensureOpen returns the precondition of a shed that is tried again: that nothing has closed
+// the record since, such as an operator who has unheld the canary.
+func (e *executor) ensureOpen(r rollback.Record) rollback.Precondition {
+	return func(ctx context.Context) error {
+		records, err := e.ledger.Records(ctx, r.Key, rollback.Stored)
+		if err != nil {
+			return err
+		}
+		if now, ok := rollback.FindRecord(records, r.Suspect()); !ok || !now.Closed.IsZero() {
+			return fmt.Errorf("the record of revision %d is closed: %w", r.Revision, rollback.ErrRevisionChanged)
+		}
+		return nil
+	}
+}
+
 // inFlight reports whether a Helm operation works on the revision, and not for so long
 // that it looks stuck: after that, an operator writes the weight.
 func (e *executor) inFlight(newest rollback.Revision) bool {
@@ -150,16 +166,7 @@ func (e *executor) keepZero(ctx context.Context, r rollback.Record, newest rollb
 		return
 	}
 	isNewest := e.ensureNewest(r.Key, newest)
-	_, err := e.zero(ctx, r, nil, func(ctx context.Context) error {
-		records, err := e.ledger.Records(ctx, r.Key, rollback.Stored)
-		if err != nil {
-			return err
-		}
-		if now, ok := rollback.FindRecord(records, r.Suspect()); !ok || !now.Closed.IsZero() {
-			return rollback.ErrRevisionChanged
-		}
-		return isNewest(ctx)
-	})
+	_, err := e.zero(ctx, r, nil, allOf(e.ensureOpen(r), isNewest))
 	if err != nil && !errors.Is(err, rollback.ErrRevisionChanged) {
 		e.log.ErrorContext(ctx, "weight not kept at zero; trying again", "namespace", r.Namespace,
 			"release", r.Release, "revision", r.Revision, "error", err)

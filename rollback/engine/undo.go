@@ -34,6 +34,35 @@ func (e *executor) resolveClaim(ctx context.Context, r rollback.Record) (progres
 	return progress{record: stored}, err
 }
 
+// findOwnShed finds out, by the mark on a route, whether a shed that was claimed was done
+// before the release moved on to another revision. If so, the record says it, and the weight
+// is held like any other.
+func (e *executor) findOwnShed(ctx context.Context, r rollback.Record, newest rollback.Revision) (rollback.Record, error) {
+	if r.Shed == nil || r.Shed.Tried() {
+		return r, nil
+	}
+	manifest, err := e.releases.Manifest(ctx, r.Key, newest.Number)
+	if err != nil {
+		return r, err
+	}
+	held, err := e.traffic.Held(ctx, r.Key, manifest)
+	if err != nil || !held {
+		return r, err
+	}
+	routing, err := e.traffic.Observe(ctx, r.Key, manifest, rollback.Stored)
+	if err != nil || len(routing.Weights) == 0 || routing.Open() {
+		return r, err
+	}
+	return e.update(ctx, r, func(r *rollback.Record) bool {
+		if r.Shed == nil || r.Shed.Tried() {
+			return false
+		}
+		r.Shed.Finish(time.Now().UTC(), nil, maxShedAttempts)
+		r.Weights = routing.Weights
+		return true
+	})
+}
+
 // undoShed gives the suspect its weight back: why says what is wrong with the alert for
 // which it was shed.
 func (e *executor) undoShed(ctx context.Context, r rollback.Record, why string) (progress, error) {

@@ -196,7 +196,9 @@ func TestAHiccupIsNotReported(t *testing.T) {
 	simulate(t, func(t *testing.T, c *cluster, e *engine.Engine) {
 		deliver(t, e, alert("rollback"))
 		wait(5 * time.Second)
-		c.change(func() { c.pauseErrors = []error{errAPIServer, errAPIServer, errAPIServer, errAPIServer, errAPIServer, errAPIServer} })
+		c.change(func() {
+			c.pauseErrors = []error{errAPIServer, errAPIServer, errAPIServer, errAPIServer, errAPIServer, errAPIServer}
+		})
 		wait(time.Minute)
 		if r := c.shopRecord(2); r.Obstacle != nil {
 			t.Errorf("obstacle %+v after six errors within seconds; want none", r.Obstacle)

@@ -27,6 +27,9 @@ func advice(r *rollback.Record) Advice {
 
 func adviceText(r *rollback.Record) string {
 	d := r.Decision()
+	if r.HasLeftover() {
+		return "Find out whether the canary should get traffic. No version of it gets any until an operator restores the weight."
+	}
 	switch StateOf(r) {
 	case StateFailed:
 		if r.Rollback.Succeeded() {

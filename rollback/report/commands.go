@@ -21,6 +21,9 @@ type Command struct {
 func Commands(r *rollback.Record) []Command {
 	show := Command{Why: "to see the whole record", Line: r.ShowCommand()}
 	undo := Command{Why: "to undo the rollback", Line: r.HelmRollbackCommand(r.Revision)}
+	if r.HasLeftover() {
+		return distinct(Command{Why: "to give the canary its weight back", Line: r.UnholdCommand()}, show)
+	}
 	switch StateOf(r) {
 	case StateHeld:
 		unhold := unholdCommand(r)
@@ -105,6 +108,8 @@ func purpose(r *rollback.Record, d rollback.Decision) string {
 	switch {
 	case d.Command == r.HelmHistoryCommand():
 		return "to see the release's history"
+	case d.Command == r.UnholdCommand():
+		return "to give the canary its weight back"
 	case d.Verdict == rollback.Unsafe:
 		return "to roll back in spite of the harm named above"
 	case d.Verdict == rollback.Managed, d.Verdict == rollback.Busy, d.Verdict == rollback.NoStable:

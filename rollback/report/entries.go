@@ -63,7 +63,7 @@ func decisionEntries(r *rollback.Record) []Entry {
 
 // stepEntries returns the steps that are done, that failed, or that keep failing.
 func stepEntries(r *rollback.Record) []Entry {
-	return slices.Concat(obstacleEntries(r), preflightEntries(r), shedEntries(r), rollbackEntries(r), restoreEntries(r))
+	return slices.Concat(obstacleEntries(r), leftoverEntries(r), preflightEntries(r), shedEntries(r), rollbackEntries(r), restoreEntries(r))
 }
 
 // obstacleEntries returns the newest error outside of the steps.
@@ -81,6 +81,23 @@ func obstacleEntries(r *rollback.Record) []Entry {
 	over := doneEntry(EntryFailed, o.Done, "that is over, and backout goes on")
 	over.Key = "over/" + timedKey(stepNone, o.Started)
 	return []Entry{e, over}
+}
+
+// leftoverEntries returns the newest zero that no record accounted for.
+func leftoverEntries(r *rollback.Record) []Entry {
+	l := r.Leftover
+	if l == nil {
+		return nil
+	}
+	found := Entry{
+		Key: timedKey("leftover", l.Started), At: l.Started, Kind: EntryNeedsHelp, Outcome: true, NeedsHelp: r.HasLeftover(),
+		Text: "no open record accounts for a weight that is held at zero: " + l.Error,
+	}
+	if r.HasLeftover() {
+		return []Entry{found}
+	}
+	over := Entry{Key: timedKey("leftover-over", l.Started), At: l.Done, Kind: EntryClosed, Outcome: true, Text: "no weight is held at zero any longer without a record"}
+	return []Entry{found, over}
 }
 
 func preflightEntries(r *rollback.Record) []Entry {

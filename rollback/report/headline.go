@@ -28,6 +28,9 @@ func notShedText(r *rollback.Record) string {
 
 func headlineOfState(r *rollback.Record) string {
 	reason := r.Decision().Reason
+	if r.HasLeftover() {
+		return "The canary's weight is held at zero, and nothing is going to end that" + colon(r.Leftover.Error) + "."
+	}
 	switch StateOf(r) {
 	case StateRecovered:
 		return fmt.Sprintf("%s, and that helped%s.", rolledBack(r), verifyNote(r))

@@ -12,13 +12,13 @@ import (
 const HelpGrace = 4 * time.Hour
 
 // NeedHelp returns the records that need an operator at now, in the order of v.Rows.
-// A closed one counts for HelpGrace, unless a later record of its release is about a
+// A closed one counts for HelpGrace or as long as it has a leftover, unless a later record of its release is about a
 // newer revision: a late alert about an older one ends nothing. Page and metric show this
 // answer.
 func (v View) NeedHelp(now time.Time) []Row {
 	var rows []Row
 	for _, r := range v.Rows {
-		if r.NeedsHelp && (r.Open() || now.Sub(r.Closed) < HelpGrace && !v.movedOn(r)) {
+		if r.NeedsHelp && (r.Open() || !r.Leftover.IsZero() || now.Sub(r.Closed) < HelpGrace && !v.movedOn(r)) {
 			rows = append(rows, r)
 		}
 	}

@@ -22,6 +22,9 @@ type Row struct {
 	// NeedsHelp says that an operator has to look; Advice says what to do.
 	NeedsHelp bool   `json:"needsHelp,omitempty"`
 	Advice    Advice `json:"advice"`
+	// Leftover is when backout found a weight at zero that no record accounts for; zero without
+	// one.
+	Leftover time.Time `json:"leftover,omitzero"`
 	// Alert and Summary are those of the first signal.
 	Alert   string `json:"alert,omitempty"`
 	Summary string `json:"summary,omitempty"`
@@ -42,6 +45,9 @@ func NewRow(r rollback.Record) Row {
 		Verdict: r.Decision().Verdict, Reason: r.Decision().Reason, Headline: headline(&r),
 		NeedsHelp: NeedsHelp(&r), Advice: advice(&r),
 		Action: Action(&r), Target: r.Target, Milestones: Milestones(&r),
+	}
+	if r.HasLeftover() {
+		row.Leftover = r.Leftover.Started
 	}
 	if len(r.Signals) > 0 {
 		row.Alert, row.Summary = r.Signals[0].Alert, r.Signals[0].Summary

@@ -92,7 +92,7 @@ func stateOfSteps(r *rollback.Record) (State, bool) {
 	outcome, isOutcome := stateOfOutcome(r.Outcome)
 	_, isStuck := stuckStep(r)
 	switch {
-	case r.SetAside():
+	case r.SetAside(), r.HasLeftover(), !open && r.Decision().Verdict == rollback.NotAllowed && r.Decision().NeedsHelp:
 		return StateNeedsHelp, true
 	case failedStep(r) != nil:
 		return StateFailed, true

@@ -55,6 +55,9 @@ func titleOfState(r *rollback.Record) string {
 	case StateStorm:
 		return "an alert fires in a storm; backout touched nothing"
 	case StateNeedsHelp:
+		if r.HasLeftover() {
+			return "the canary is at zero, and nothing is going to end that"
+		}
 		return "an alert fires; backout leaves it to you"
 	case StatePaused:
 		return "an alert fires; backout is paused"

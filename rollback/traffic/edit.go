@@ -21,7 +21,12 @@ type edit struct {
 	// weights are the canary's, before and after.
 	weights    []rollback.Weight
 	operations []operation
+	// marks says that the operations only mark a weight that is zero already.
+	marks bool
 }
+
+// atZero reports whether the edit of a shed finds the canary's weight at zero, and marked.
+func (e edit) atZero() bool { return len(e.weights) > 0 && len(e.operations) == 0 }
 
 // operation is one step of a JSON Patch (RFC 6902).
 type operation struct {

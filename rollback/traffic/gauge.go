@@ -59,7 +59,7 @@ type Gauge struct {
 // shown is what the metric shows of one namespace, when that was read, and whether a later
 // read failed.
 type shown struct {
-	series   map[series]float64
+	series   map[series]liveShare
 	releases []rollback.Key
 	at       time.Time
 	failing  bool
@@ -149,16 +149,16 @@ func (g *Gauge) show(namespace string, now shown) {
 			g.weight.DeleteLabelValues(s.namespace, s.release, s.route)
 		}
 	}
-	for s, percent := range now.series {
-		g.weight.WithLabelValues(s.namespace, s.release, s.route).Set(percent)
+	for s, live := range now.series {
+		g.weight.WithLabelValues(s.namespace, s.release, s.route).Set(live.percent)
 	}
 	g.shown[namespace] = now
 }
 
 // series returns the weights of the namespace's opted-in releases, and these releases. A
 // route whose canary is ambiguous has no weight.
-func (g *Gauge) series(ctx context.Context, namespace string, live snapshot) (map[series]float64, []rollback.Key) {
-	found := make(map[series]float64)
+func (g *Gauge) series(ctx context.Context, namespace string, live snapshot) (map[series]liveShare, []rollback.Key) {
+	found := make(map[series]liveShare)
 	var releases []rollback.Key
 	mentions := live.mentions()
 	for release, m := range live.releases(namespace) {
@@ -168,12 +168,12 @@ func (g *Gauge) series(ctx context.Context, namespace string, live snapshot) (ma
 		}
 		releases = append(releases, k)
 		r := &Router{objects: live.about(m, mentions), kinds: g.kinds}
-		percents, err := r.shares(ctx, k, m)
+		shares, err := r.shares(ctx, k, m)
 		if err != nil {
 			g.log.DebugContext(ctx, "a route is missing from the canary weights", "namespace", namespace, "release", release, "error", err)
 		}
-		for route, percent := range percents {
-			found[series{namespace: namespace, release: release, route: route}] = percent
+		for route, share := range shares {
+			found[series{namespace: namespace, release: release, route: route}] = share
 		}
 	}
 	return found, releases
@@ -182,9 +182,9 @@ func (g *Gauge) series(ctx context.Context, namespace string, live snapshot) (ma
 // guarded returns the releases by name, each with its routes by name.
 func (s shown) guarded() []rollback.GuardedRelease {
 	shares := make(map[rollback.Key][]rollback.RouteShare)
-	for label, percent := range s.series {
+	for label, live := range s.series {
 		k := rollback.Key{Namespace: label.namespace, Release: label.release}
-		shares[k] = append(shares[k], rollback.RouteShare{Route: label.route, Percent: percent})
+		shares[k] = append(shares[k], rollback.RouteShare{Route: label.route, Percent: live.percent, Held: live.held})
 	}
 	all := make([]rollback.GuardedRelease, 0, len(s.releases))
 	for _, k := range s.releases {

@@ -159,7 +159,7 @@ func (c change) verifyStored(o route, stored *unstructured.Unstructured) error {
 		return nil
 	}
 	again, err := c.edit(o, stored)
-	if err == nil && len(again.operations) > 0 {
+	if err == nil && len(again.operations) > 0 && !again.marks {
 		return errOverwritten
 	}
 	return err

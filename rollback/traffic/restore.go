@@ -49,6 +49,20 @@ func (r *Router) Held(ctx context.Context, k rollback.Key, m rollback.Manifest) 
 	return held.Load(), errors.Join(readErr, err)
 }
 
+// Unmark removes the marks of a shed from the live objects on which another client has given
+// the canary a weight, and backout's ownership of their fields. It writes no weight.
+func (r *Router) Unmark(ctx context.Context, k rollback.Key, m rollback.Manifest) error {
+	_, err := r.restore(ctx, k, m, nil, func(o route, live *unstructured.Unstructured) (edit, error) {
+		shed, err := o.kind.router.shed(live, o.canary.on(live))
+		if err != nil || shed.marks || shed.atZero() || !marked(live) {
+			return edit{}, nil //nolint:nilerr // A route that no shed can change is not marked for one.
+		}
+		operations, err := o.kind.router.unmark(live, o.canary.on(live))
+		return edit{operations: operations}, err
+	})
+	return err
+}
+
 func restored(o route, live *unstructured.Unstructured) (edit, error) {
 	return o.kind.router.restore(live, o.declared, o.canary.on(live))
 }

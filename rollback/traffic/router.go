@@ -21,12 +21,16 @@ type router interface {
 	observe(live *unstructured.Unstructured, c canary, neighbours []unstructured.Unstructured) ([]rollback.Weight, []load)
 	// shares returns the weights in percent, under the same names.
 	shares(live *unstructured.Unstructured, c canary, neighbours []unstructured.Unstructured) []share
-	// shed returns the edit that sets the canary's weight to zero; without operations if it
-	// is zero already.
+	// shed returns the edit that sets the canary's weight to zero and marks the object;
+	// without operations if it is zero and marked already.
 	shed(live *unstructured.Unstructured, c canary) (edit, error)
 	// restore returns the edit that sets the weights to the declared ones or, if declared is
 	// nil, to those that a shed found.
 	restore(live, declared *unstructured.Unstructured, c canary) (edit, error)
+	// unmark returns the operations that remove the mark of a shed from an object on which
+	// another client has given the canary a weight. It keeps what is noted about weights that
+	// are still zero.
+	unmark(live *unstructured.Unstructured, c canary) ([]operation, error)
 	// hold sets the canary's weight to zero in an object that is not written yet, and keeps
 	// other canaries at zero that are held on the live object; live may be nil. It leaves an
 	// object alone if it does not lead to the canary or may lead to one of several.

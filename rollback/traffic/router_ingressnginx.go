@@ -105,8 +105,9 @@ func (r ingressNGINX) shed(live *unstructured.Unstructured, c canary) (edit, err
 	if weight == zero && len(rules) == 0 {
 		if held, ok := live.GetAnnotations()[heldAnnotation]; ok {
 			change.From = held
+			return edit{weights: []rollback.Weight{change}}, nil
 		}
-		return edit{weights: []rollback.Weight{change}}, nil
+		return edit{weights: []rollback.Weight{change}, operations: annotate(live, heldAnnotation, zero), marks: true}, nil
 	}
 	wanted := map[string]string{weightAnnotation: zero, heldAnnotation: whole}
 	if len(rules) > 0 {
@@ -164,6 +165,10 @@ func (r ingressNGINX) beforeShed(live *unstructured.Unstructured) *unstructured.
 	}
 	was.SetAnnotations(annotations)
 	return was
+}
+
+func (ingressNGINX) unmark(live *unstructured.Unstructured, _ canary) ([]operation, error) {
+	return unannotate(live, heldAnnotation, heldRulesAnnotation), nil
 }
 
 func (r ingressNGINX) hold(object, _ *unstructured.Unstructured, c canary) {

@@ -39,8 +39,9 @@ func (p plainService) shed(live *unstructured.Unstructured, _ canary) (edit, err
 	if n == 0 {
 		if held, ok := live.GetAnnotations()[heldAnnotation]; ok {
 			weight.From = held
+			return edit{weights: []rollback.Weight{weight}}, nil
 		}
-		return edit{weights: []rollback.Weight{weight}}, nil
+		return edit{weights: []rollback.Weight{weight}, operations: annotate(live, heldAnnotation, zero), marks: true}, nil
 	}
 	return edit{
 		weights:    []rollback.Weight{weight},
@@ -74,6 +75,10 @@ func (p plainService) restore(live, declared *unstructured.Unstructured, c canar
 		e.operations = append(e.operations, operation{Op: "add", Path: "/spec/replicas", Value: to})
 	}
 	return e, nil
+}
+
+func (plainService) unmark(live *unstructured.Unstructured, _ canary) ([]operation, error) {
+	return unannotate(live, heldAnnotation), nil
 }
 
 // hold does nothing: one object contains the replicas and the pod template, so that Helm's

@@ -11,7 +11,8 @@ import (
 )
 
 // Shed sets the canary's weight to zero on every live routing object that leads to it in
-// the release's namespace, and returns the weights before and after. If one object fails, it
+// the release's namespace, marks the object, and returns the weights before and after. An
+// object whose weight is zero already gets the mark alone. If one object fails, it
 // goes on with the others and returns all errors joined. It leaves out objects that are
 // gone. It does not check whether another backend can take over the traffic: Observe does.
 //

@@ -45,13 +45,20 @@ func TestShed(t *testing.T) {
 			map[string]string{canary: "True", weight: "0", held: "20"},
 		},
 		{
-			"an absent weight is zero",
+			"an absent weight is zero, and is marked",
 			map[string]string{canary: "true"},
-			"0", nil,
+			"0",
+			map[string]string{canary: "true", held: "0"},
 		},
 		{
-			"a zero is not written again",
+			"a zero is marked",
 			map[string]string{canary: "true", weight: "0"},
+			"0",
+			map[string]string{canary: "true", weight: "0", held: "0"},
+		},
+		{
+			"a zero that is marked is not written again",
+			map[string]string{canary: "true", weight: "0", held: "0"},
 			"0", nil,
 		},
 		{

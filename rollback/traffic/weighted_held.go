@@ -109,6 +109,18 @@ func (h heldWeights) advance(live *unstructured.Unstructured) {
 	}
 }
 
+// settle gives new held weights the generation of an object whose spec does not change.
+func (h heldWeights) settle(live *unstructured.Unstructured) {
+	for _, list := range h {
+		for id, n := range list {
+			if n.Generation == 0 {
+				n.Generation = live.GetGeneration()
+				list[id] = n
+			}
+		}
+	}
+}
+
 // operations returns the operations that store the held weights on the object; none if it
 // has them already.
 func (h heldWeights) operations(live *unstructured.Unstructured) ([]operation, error) {

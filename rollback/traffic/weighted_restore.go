@@ -47,3 +47,9 @@ func (w weighted) restore(live, declared *unstructured.Unstructured, c canary) (
 	e.operations = append(e.operations, note...)
 	return e, err
 }
+
+func (w weighted) unmark(live *unstructured.Unstructured, c canary) ([]operation, error) {
+	held := heldOn(live)
+	held.forget(nil, w.all(live, c))
+	return held.operations(live)
+}

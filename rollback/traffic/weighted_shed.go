@@ -18,7 +18,7 @@ func (w weighted) shed(live *unstructured.Unstructured, c canary) (edit, error) 
 			if was, err := held.restored(s, live.GetGeneration()); err == nil {
 				weight.From = strconv.FormatInt(was.canaryWeight(), 10)
 			}
-			held.note(s, "") // Stored only together with that of another list.
+			held.note(s, "")
 			e.weights = append(e.weights, weight)
 			continue
 		}
@@ -31,10 +31,14 @@ func (w weighted) shed(live *unstructured.Unstructured, c canary) (edit, error) 
 		e.operations = append(e.operations, s.operationsTo(emptied)...)
 	}
 	e.weights = w.nameLeftAlone(live, c, e.weights)
-	if len(e.operations) == 0 {
+	switch e.marks = len(e.operations) == 0; {
+	case e.marks && len(e.weights) == 0:
 		return e, nil
+	case e.marks:
+		held.settle(live)
+	default:
+		held.advance(live)
 	}
-	held.advance(live)
 	note, err := held.operations(live)
 	e.operations = append(e.operations, note...)
 	return e, err

@@ -30,6 +30,9 @@ const (
 	RuleTraffic Rule = "no request to a pod that is not ready"
 	// RuleRecord: the record says what the cluster shows.
 	RuleRecord Rule = "the record is true"
+	// RuleZero: a weight at zero has an open record that accounts for it, and no mark of a
+	// shed is left without one; a hold has its zero.
+	RuleZero Rule = "no zero without a hold, no hold without a zero"
 	// RuleUpgrade: an operator can go on with helm upgrade.
 	RuleUpgrade Rule = "a helm upgrade works"
 )
@@ -45,7 +48,18 @@ const fewDifferences = 3
 // checks are all but RuleEnds and RuleUpgrade.
 func checks() []func(context.Context, *Run, Facts) {
 	return []func(context.Context, *Run, Facts){
-		checkRevision, checkPending, checkOnce, checkShoppers, checkWeight, checkRecord,
+		checkRevision, checkPending, checkOnce, checkShoppers, checkWeight, checkRecord, checkZero,
+	}
+}
+
+// checkZero compares the live route with the open records.
+func checkZero(_ context.Context, r *Run, f Facts) {
+	accounted := slices.ContainsFunc(f.Records, func(record rollback.Record) bool { return record.AccountsForZero() })
+	held := slices.ContainsFunc(f.Records, func(record rollback.Record) bool { return record.Hold.Active() })
+	if zero := f.Weight == "0" || f.Marked; zero && !accounted {
+		r.breaks(RuleZero, "the weight is %s, marked %t, and no open record accounts for it", f.Weight, f.Marked)
+	} else if held && f.Weight != "0" {
+		r.breaks(RuleZero, "a record holds the weight at zero, and it is %s", f.Weight)
 	}
 }
 

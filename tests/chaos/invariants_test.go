@@ -15,6 +15,7 @@ func good() (*Run, Facts) {
 	at := func(seconds float64) time.Time { return begin.Add(time.Duration(seconds * float64(time.Second))) }
 	step := &rollback.Step{Started: at(1), Done: at(2)}
 	return &Run{posted: begin}, Facts{
+		Weight: "20",
 		Revisions: []Revision{
 			{Number: 1, UID: "a", Status: "superseded", Description: "Install complete"},
 			{Number: 2, UID: "b", Status: "superseded", Description: "Upgrade complete"},
@@ -48,6 +49,11 @@ func TestRulesFindWhatBreaksThem(t *testing.T) {
 		spoil func(r *Run, f *Facts)
 	}{
 		{"nothing is wrong", "", func(*Run, *Facts) {}},
+		{"a zero without a record", RuleZero, func(_ *Run, f *Facts) { f.Weight, f.Marked = "0", true }},
+		{"a mark without a record", RuleZero, func(_ *Run, f *Facts) { f.Marked = true }},
+		{"a hold without a zero", RuleZero, func(_ *Run, f *Facts) {
+			f.Records[0].Closed, f.Records[0].Hold = time.Time{}, &rollback.Hold{}
+		}},
 		{"a revision is pending", RulePending, func(_ *Run, f *Facts) { f.Revisions[2].Status = "pending-rollback" }},
 		{"two rollbacks", RuleOnce, func(_ *Run, f *Facts) {
 			f.Revisions = append(f.Revisions, Revision{Number: 4, Status: "superseded", Description: "Rollback to 1"})

@@ -25,6 +25,9 @@ type Facts struct {
 	Texts   []string
 	Commits []Commit
 	Visits  []stage.Visit
+	// Weight is the canary's now. Marked says that the route carries the mark of a shed.
+	Weight string
+	Marked bool
 }
 
 // Newest returns the newest revision.
@@ -55,6 +58,9 @@ func (r *Run) breaks(rule Rule, format string, args ...any) {
 	r.broken = append(r.broken, Broken{Rule: rule, Err: fmt.Errorf(format, args...)})
 }
 
+// heldAnnotation is the mark of a shed on a route.
+const heldAnnotation = "backout.dev/held-weight"
+
 const (
 	// idleFor is how long the trial checks that backout does nothing more.
 	idleFor = 5 * time.Second
@@ -67,7 +73,13 @@ func (r *Run) checkOutcome(ctx context.Context) {
 	limit, cancel := context.WithTimeout(ctx, closeLimit)
 	defer cancel()
 	ended := closedRecord
-	if r.End == Waiting {
+	switch r.End {
+	case RolledBack, Upgraded:
+	case GivenUp:
+		ended = func(f Facts) bool {
+			return slices.ContainsFunc(f.Records, func(r rollback.Record) bool { return r.Revision == 2 && r.HoldsAfterFailure() })
+		}
+	case Waiting:
 		ended = func(f Facts) bool { return f.Newest().rollback() && f.Newest().Status == "deployed" }
 	}
 	if err := r.await(limit, ended); err != nil {
@@ -105,7 +117,14 @@ func (r *Run) upgradeWorks(ctx context.Context) {
 	ended := func(f Facts) bool { return f.Newest().Status == "deployed" && closedRecord(f) }
 	if err := r.await(limit, ended); err != nil {
 		r.breaks(RuleUpgrade, "after helm upgrade to v5: %w", err)
+		return
 	}
+	facts, err := r.observe(ctx)
+	if err != nil {
+		r.fail(err)
+		return
+	}
+	checkZero(ctx, r, facts)
 }
 
 // closedRecord reports whether the record about revision 2 is closed.
@@ -153,6 +172,12 @@ func (r *Run) observe(ctx context.Context) (Facts, error) {
 	if err != nil {
 		return f, fmt.Errorf("list the records: %w", err)
 	}
+	route, err := r.stage.Client.NetworkingV1().Ingresses(r.shop.Namespace).Get(ctx, stage.CanaryIngress, metav1.GetOptions{})
+	if err != nil {
+		return f, fmt.Errorf("read the route: %w", err)
+	}
+	f.Weight = route.Annotations[stage.WeightAnnotation]
+	_, f.Marked = route.Annotations[heldAnnotation]
 	for _, cm := range maps.Items {
 		record, ok, err := recordOf(&cm)
 		if err != nil {

@@ -109,7 +109,7 @@ func (w *row) add(r Result) {
 	for rules, count := range map[*int]bool{
 		&w.right:   r.keeps(RuleEnds, RuleRevision, RulePending, RuleOnce, RuleUpgrade),
 		&w.traffic: r.keeps(RuleTraffic),
-		&w.records: r.keeps(RuleRecord),
+		&w.records: r.keeps(RuleRecord, RuleZero),
 	} {
 		if count {
 			*rules++

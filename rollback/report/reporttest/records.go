@@ -96,6 +96,13 @@ func stuck() map[string]rollback.Record {
 		"act_shed_given_up_halfway": Record(Act(), RolledBack, func(r *rollback.Record) {
 			r.Shed = FailedStep(5, "httproutes.gateway.networking.k8s.io is forbidden")
 		}),
+		"act_leftover": Record(Act(), Verified(rollback.OutcomeRecovered, "the alert is quiet, and the canary gets 10.0 requests a second"), func(r *rollback.Record) {
+			r.Leftover = &rollback.Step{Started: At(3 * time.Hour), Attempts: 1, Error: "the weight is zero on Ingress/web-canary"}
+		}),
+		"act_leftover_over": Record(Act(), Verified(rollback.OutcomeRecovered, "the alert is quiet, and the canary gets 10.0 requests a second"), func(r *rollback.Record) {
+			r.Leftover = Step(3*time.Hour, 4*time.Hour)
+			r.Leftover.Error = "the weight is zero on Ingress/web-canary"
+		}),
 		"act_obstacle": Record(Act(), RolledBack, func(r *rollback.Record) {
 			r.Obstacle = FailingStep(12, "read the pods: statefulsets.apps is forbidden")
 		}),
