@@ -96,8 +96,10 @@ func (c Case) With(r Record) Case {
 }
 
 // current reports whether r is about this installation of the release: its revision is
-// still in the history with the same UID.
+// in the history with the same UID, or Helm has pruned it (`--history-max`).
 func (c Case) current(r *Record) bool {
-	rev, ok := c.History.Named(r.Revision)
-	return ok && rev.UID == r.UID
+	if rev, ok := c.History.Named(r.Revision); ok {
+		return rev.UID == r.UID
+	}
+	return r.Revision < c.History[len(c.History)-1].Number
 }

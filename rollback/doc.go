@@ -12,6 +12,7 @@
 //	refuse.go        alerts that lead to no decision, and why
 //	history.go       the release's revisions, as Helm stores them
 //	target.go        the revision to roll back to
+//	knownbad.go      the content that is not gone back to, and when that ends
 //	case.go          a Case is everything that a decision depends on
 //	decide.go        Decide turns a Case into a Decision
 //	  assess.go        whether a signal is about the newest revision

@@ -228,7 +228,7 @@ func (c Case) manualCommand() Command {
 // madeBy returns the suspect revision of the record whose rollback made r.
 func (c Case) madeBy(r Revision) (int, bool) {
 	for i := range c.Records {
-		if rec := &c.Records[i]; c.current(rec) && (rec.Made == r.Number || rec.UID == r.Claim) {
+		if rec := &c.Records[i]; c.current(rec) && (rec.UID == r.Claim || rec.Made == r.Number && r.Claim == "") {
 			return rec.Revision, true
 		}
 	}

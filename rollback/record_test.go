@@ -77,8 +77,16 @@ func TestContentIsKnownBadOnceItsRollbackBegan(t *testing.T) {
 		{Content: "hold lifted by an operator", Shed: started, Hold: &rollback.Hold{Since: rollbacktest.Now(), Ended: rollbacktest.Now(), Lifted: true}},
 		{Content: "shed undone", Hold: &rollback.Hold{Since: rollbacktest.Now(), Ended: rollbacktest.Now()}},
 		{Content: "", Rollback: started},
+		{Content: "denied", Shed: started, Hold: &rollback.Hold{Since: rollbacktest.Now()}, Signals: []rollback.Signal{
+			{Level: rollback.LevelShed, Confirmation: &rollback.Confirmation{Answer: rollback.AnswerQuiet}},
+			{Level: rollback.LevelRollback, Confirmation: &rollback.Confirmation{Answer: rollback.AnswerFiring, Level: rollback.LevelObserve}},
+			{Level: rollback.LevelObserve},
+		}},
+		{Content: "denied, and held by an operator", Hold: &rollback.Hold{Since: rollbacktest.Now()}, Signals: []rollback.Signal{
+			{Level: rollback.LevelShed, Confirmation: &rollback.Confirmation{Answer: rollback.AnswerQuiet}}, {Level: rollback.LevelShed, Operator: "ada"},
+		}},
 	})
-	want := map[string]bool{"rolled back": true, "started": true, "failed": true, "held": true, "hold ended by other content": true}
+	want := map[string]bool{"rolled back": true, "started": true, "failed": true, "held": true, "hold ended by other content": true, "denied, and held by an operator": true}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("content is known bad once its rollback was started, or while it was held and no operator or denial ended that (-want +got):\n%s", diff)
 	}

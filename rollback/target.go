@@ -106,18 +106,3 @@ func knownBadSigned(records []Record) map[string]bool {
 		return r.Unsigned || r.Rollback == nil && !decided
 	}))
 }
-
-// KnownBad returns the digests of the content that is known bad according to the
-// records: a rollback of it was started, or it was held and no operator lifted the hold.
-// A shed that was undone, because Prometheus did not confirm the alert, makes nothing
-// known bad.
-func KnownBad(records []Record) map[string]bool {
-	knownBad := make(map[string]bool)
-	for _, r := range records {
-		held := r.Hold != nil && !r.Hold.Lifted && !r.ShedUndone()
-		if r.Content != "" && (r.Rollback != nil || held) {
-			knownBad[r.Content] = true
-		}
-	}
-	return knownBad
-}

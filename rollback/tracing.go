@@ -22,8 +22,9 @@ func (c Case) trace(name, format string, args ...any) {
 // to the trace. A record that backout has not signed can take the target away, and cannot
 // replace it by another one.
 func (c Case) target() (Revision, bool) {
-	target, candidates, ok := Target(c.History, knownBadSigned(c.Records))
-	if ok && KnownBad(c.Records)[target.Content] {
+	blaming := c.blaming(c.Records)
+	target, candidates, ok := Target(c.History, knownBadSigned(blaming))
+	if ok && KnownBad(blaming)[target.Content] {
 		ok = false
 		candidates[len(candidates)-1].Reason = "a record that backout has not signed says that its content is bad"
 	}
