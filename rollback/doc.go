@@ -24,6 +24,7 @@
 //	  record_signals.go  its signals, a bounded number of episodes
 //	  record_steps.go    how far its steps are
 //	  record_text.go     how a stored one is read, and shown, without trust in its texts
+//	  record_reduced.go  what is left out of one that is too large
 //	step.go          one action on the cluster, with its attempts
 //	hold.go          the weight stays zero although nothing is rolled back
 //	weight.go        the canary's share on one route

@@ -2,6 +2,7 @@ package rollback_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -107,5 +108,21 @@ func TestAStepIsFinishedWhenItIsDoneOrGivenUp(t *testing.T) {
 		if c.step.Finished() != c.finished || c.step.Succeeded() != c.succeeded {
 			t.Errorf("%s: finished %t, succeeded %t", c.name, c.step.Finished(), c.step.Succeeded())
 		}
+	}
+}
+
+// TestAReducedRecordKeepsTheDecisionInForce: a new decision is compared with it.
+func TestAReducedRecordKeepsTheDecisionInForce(t *testing.T) {
+	long := strings.Repeat("x", 1000)
+	r := rollback.Record{
+		Decisions: []rollback.Decision{{Verdict: rollback.Busy, Reason: long}, {Verdict: rollback.Act, Reason: long}},
+		Shed:      &rollback.Step{Error: long},
+	}
+	reduced := r.Reduced(rollback.Reductions)
+	if reduced.Decision().Reason != long || len(reduced.Decisions[0].Reason) > 200 || len(reduced.Shed.Error) > 200 {
+		t.Errorf("texts of other decisions and of steps are shortened: got %+v", reduced)
+	}
+	if r.Decisions[0].Reason != long || r.Shed.Error != long {
+		t.Error("the record itself stays as it is")
 	}
 }

@@ -17,9 +17,36 @@ func harmless(s string) string {
 	}, strings.ToValidUTF8(s, "?"))
 }
 
+// escapedWeight is for how many runes one counts that a record's YAML has as an escape of
+// ten bytes, such as "\U0001F680". The others have three bytes at most.
+const escapedWeight = 4
+
 // Clip returns s on one line and bounded to n runes, without the characters that mislead
-// a terminal.
-func Clip(s string, n int) string { return Short(harmless(s), n) }
+// a terminal. One beyond U+FFFF, such as a picture, counts as four.
+func Clip(s string, n int) string {
+	s = harmless(s)
+	left := n
+	for _, r := range s {
+		left -= weightOf(r)
+	}
+	if left >= 0 {
+		return s
+	}
+	left = n - 1 // for the ellipsis
+	for i, r := range s {
+		if left -= weightOf(r); left < 0 {
+			return s[:i] + "…"
+		}
+	}
+	return s
+}
+
+func weightOf(r rune) int {
+	if r > '\uFFFF' {
+		return escapedWeight
+	}
+	return 1
+}
 
 // Printable returns s on one line, without the characters that mislead a terminal. Runs of
 // white space become one space.

@@ -17,6 +17,9 @@ const (
 	// maxRecord bounds the text of a record, in bytes. Most have less than 10 KiB; one
 	// that is full of the longest texts has 150 KiB.
 	maxRecord = 256 << 10
+	// maxWritten is the size beyond which details are left out of a record that backout
+	// writes. The rest is for what an operator's command adds.
+	maxWritten = maxRecord - 16<<10
 	// maxNodes bounds the keys, values and entries of a record. One that is full has about
 	// three thousand.
 	maxNodes = 10_000

@@ -193,11 +193,7 @@ func (l *Ledger) listAll(ctx context.Context, selector string) ([]rollback.Recor
 // rollback.ErrConflict, having written nothing, if another client wrote the record since
 // it was read, and rollback.ErrUnknownRelease if the namespace is gone or being deleted.
 func (l *Ledger) Save(ctx context.Context, r rollback.Record) (rollback.Record, error) {
-	stored := r.Printable() // as it will be read
-	if err := l.sign(&stored); err != nil {
-		return r, fmt.Errorf("store the record of %s revision %d: %w", r.Key, r.Revision, err)
-	}
-	cm, err := l.encode(stored)
+	stored, cm, err := l.fit(r)
 	if err != nil {
 		return r, err
 	}

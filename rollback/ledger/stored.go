@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -42,6 +43,24 @@ const fieldManager = "backout"
 func Name(release string, revision int) string {
 	r := rollback.Record{Key: rollback.Key{Release: release}, Revision: revision}
 	return r.Name()
+}
+
+// fit returns the record as it is stored, and its ConfigMap. It leaves details out of a record
+// that is too large with them.
+func (l *Ledger) fit(r rollback.Record) (rollback.Record, *corev1.ConfigMap, error) {
+	stored := r.Printable() // as it will be read
+	for reduction := 1; ; reduction++ {
+		if err := l.sign(&stored); err != nil {
+			return r, nil, fmt.Errorf("store the record of %s revision %d: %w", r.Key, r.Revision, err)
+		}
+		cm, err := l.encode(stored)
+		large := errors.Is(err, errTooLarge) || err == nil && len(cm.Data[recordKey]) > maxWritten
+		// Without keys, less text would leave a part without its signature.
+		if !large || reduction > rollback.Reductions || l.keys == nil && len(r.Signatures) > 0 {
+			return stored, cm, err
+		}
+		stored = stored.Reduced(reduction)
+	}
 }
 
 func (l *Ledger) encode(r rollback.Record) (*corev1.ConfigMap, error) {
