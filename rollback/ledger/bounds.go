@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.yaml.in/yaml/v3"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/upcommerce/backout/rollback"
 )
@@ -20,6 +21,9 @@ const (
 	// maxWritten is the size beyond which details are left out of a record that backout
 	// writes. The rest is for what an operator's command adds.
 	maxWritten = maxRecord - 16<<10
+	// maxNextToRecord bounds what a ConfigMap has next to the text of a record, in bytes:
+	// the summary, and what the API server adds.
+	maxNextToRecord = 64 << 10
 	// maxNodes bounds the keys, values and entries of a record. One that is full has about
 	// three thousand.
 	maxNodes = 10_000
@@ -30,7 +34,7 @@ var errTooLarge = errors.New("too large")
 
 // checkRecord returns errTooLarge if a record's text exceeds a bound.
 func checkRecord(text string) error {
-	if len(text) > maxRecord {
+	if len(text) > maxRecord || isMark(text) {
 		return fmt.Errorf("%w: it has more than %d KiB", errTooLarge, maxRecord>>10)
 	}
 	// Every node begins with one of these characters or follows one. Texts of alerts have
@@ -87,24 +91,35 @@ func unmarshalBounded(text string) (r rollback.Record, err error) {
 	return unmarshal(text)
 }
 
-// shorten leaves in a ConfigMap what a record needs. A text that is too long stays too
-// long to decode, and no more.
-func shorten(object any) (any, error) {
-	cm, ok := object.(*corev1.ConfigMap)
-	if !ok {
-		return object, nil
-	}
+// Texts in place of those of records that are not kept: no record begins like this.
+const (
+	// tooLargeMark is for a ConfigMap beyond the bounds. It cannot be decoded either.
+	tooLargeMark = "\x00too large"
+	// leftOutMark is for one that a list has no room for.
+	leftOutMark = "\x00left out"
+)
+
+// shorten leaves in a ConfigMap what a record needs. One that is too large stays too large
+// to decode, and no more.
+func shorten(cm *corev1.ConfigMap) {
 	text, found := cm.Data[recordKey]
-	if len(text) > maxRecord {
-		text = strings.Clone(text[:maxRecord+1])
+	if cm.Size() > maxRecord+maxNextToRecord {
+		text, found = tooLargeMark, true
 	}
-	cm.Data, cm.BinaryData = nil, nil
+	labels := make(map[string]string, 2)
+	for _, name := range []string{releaseLabel, revisionLabel} {
+		if value, ok := cm.Labels[name]; ok {
+			labels[name] = value
+		}
+	}
+	*cm = corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: cm.Namespace, Name: cm.Name, ResourceVersion: cm.ResourceVersion, Labels: labels}}
 	if found {
 		cm.Data = map[string]string{recordKey: text}
 	}
-	cm.ManagedFields, cm.OwnerReferences, cm.Finalizers, cm.Annotations = nil, nil, nil, nil
-	return cm, nil
 }
+
+// isMark reports whether a text is in place of that of a record.
+func isMark(text string) bool { return text == tooLargeMark || text == leftOutMark }
 
 // Reasons for which a record cannot be read.
 const (

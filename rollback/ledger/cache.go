@@ -28,6 +28,8 @@ type recordCache struct {
 	mu sync.Mutex
 	// size is that of all texts, in bytes.
 	size int
+	// used is how much of it each namespace has.
+	used map[string]int
 	// synced are the namespaces of which everything was delivered.
 	synced map[string]bool
 	// records are by release, and by the name of their ConfigMap.
@@ -42,6 +44,8 @@ type cachedRecord struct {
 	// text is the stored one, "" if it is too long or there was no room for it.
 	text string
 	fits bool
+	// size is that of the stored text, in bytes.
+	size int
 }
 
 // set takes a record that was created or changed, in the order in which it was stored.
@@ -85,10 +89,13 @@ func (c *recordCache) add(cm *corev1.ConfigMap) {
 	k := keyOf(cm)
 	c.remove(k, cm.Name)
 	text := cm.Data[recordKey]
-	r := cachedRecord{version: cm.ResourceVersion, fits: len(text) <= maxRecord && c.size+len(text) <= cacheSize}
-	if r.fits {
-		r.text = text
+	r := cachedRecord{version: cm.ResourceVersion, size: len(text)}
+	if isMark(text) || len(text) > maxRecord {
+		r.size = maxRecord
+	} else if c.makeRoom(k.Namespace, len(text)) {
+		r.text, r.fits = text, true
 		c.size += len(text)
+		c.use(k.Namespace, len(text))
 	}
 	if c.records == nil {
 		c.records = make(map[rollback.Key]map[string]cachedRecord)
@@ -99,14 +106,80 @@ func (c *recordCache) add(cm *corev1.ConfigMap) {
 	c.records[k][cm.Name] = r
 }
 
+func (c *recordCache) use(namespace string, size int) {
+	if c.used == nil {
+		c.used = make(map[string]int)
+	}
+	if c.used[namespace] += size; c.used[namespace] == 0 {
+		delete(c.used, namespace)
+	}
+}
+
+// makeRoom reports whether there is room for a text of a namespace. For one that takes less
+// than another, it drops texts of that one.
+func (c *recordCache) makeRoom(namespace string, size int) bool {
+	for c.size+size > cacheSize {
+		largest := namespace
+		for other, used := range c.used {
+			if used > c.used[largest] {
+				largest = other
+			}
+		}
+		if largest == namespace || c.used[namespace]+size > c.used[largest] {
+			return false
+		}
+		c.evict(largest)
+	}
+	return true
+}
+
+// evict drops the longest text of a namespace.
+func (c *recordCache) evict(namespace string) {
+	var longest rollback.Key
+	var name string
+	for k, records := range c.records {
+		for n, r := range records {
+			if k.Namespace == namespace && (name == "" || len(r.text) > len(c.records[longest][name].text)) {
+				longest, name = k, n
+			}
+		}
+	}
+	r := c.records[longest][name]
+	c.size -= len(r.text)
+	c.use(namespace, -len(r.text))
+	r.text, r.fits = "", false
+	c.records[longest][name] = r
+}
+
+// textSize returns the size of a release's texts, in bytes, and whether all are known.
+func (c *recordCache) textSize(k rollback.Key) (size int, known bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, r := range c.records[k] {
+		size += max(r.size, leastListed)
+	}
+	return size, c.synced[k.Namespace]
+}
+
 func (c *recordCache) remove(k rollback.Key, name string) {
 	if r, ok := c.records[k][name]; ok {
 		c.size -= len(r.text)
+		c.use(k.Namespace, -len(r.text))
 		delete(c.records[k], name)
 	}
 	if len(c.records[k]) == 0 {
 		delete(c.records, k)
 	}
+}
+
+// leaveOut notes that not all records of a namespace are delivered. It reports whether that
+// is new.
+func (c *recordCache) leaveOut(namespace string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	was := c.synced[namespace]
+	delete(c.synced, namespace)
+	return was
 }
 
 // wake wakes every waitFor.
@@ -156,9 +229,11 @@ func (c *recordCache) waitFor(ctx context.Context, r rollback.Record) bool {
 // not run, or cannot watch, they are outdated.
 func (l *Ledger) cachedRecords(ctx context.Context, k rollback.Key) ([]rollback.Record, error) {
 	all, complete := l.cache.get(k)
-	if !complete {
+	size, _ := l.cache.textSize(k)
+	if !complete || !l.decoding.TryAcquire(listWeight(size)) {
 		return nil, fmt.Errorf("records of %s: %w", k, rollback.ErrNotCached)
 	}
+	defer l.decoding.Release(listWeight(size))
 	records := make([]rollback.Record, 0, len(all))
 	for name, cached := range all {
 		cm := &corev1.ConfigMap{Data: map[string]string{recordKey: cached.text}}

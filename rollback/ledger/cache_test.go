@@ -2,6 +2,7 @@ package ledger_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -106,12 +107,16 @@ func TestCachedRecordsAreBounded(t *testing.T) {
 		more.Release = "more"
 		startFollowing(t, l)
 		const fit = 41
+		got := 0
 		for i := range fit {
-			large.Revision = i + 1
+			large.Release, large.Revision = fmt.Sprintf("large-%d", i), 1
 			save(t, l, large)
 		}
 		save(t, l, more, aRecord("shop", "web", 1))
-		if got := strings.Count(cached(l, "shop", "large"), "shop/large/"); got != fit {
+		for i := range fit {
+			got += strings.Count(cached(l, "shop", fmt.Sprintf("large-%d", i)), "shop/large-")
+		}
+		if got != fit {
 			t.Errorf("%d records are cached, want %d: there is room for 8 MiB", got, fit)
 		}
 		for release, want := range map[string]string{"more": "unknown", "web": "shop/web/1"} {
@@ -126,6 +131,28 @@ func TestCachedRecordsAreBounded(t *testing.T) {
 		save(t, l, func() rollback.Record { r := more; r.Revision = 2; return r }())
 		if got := cached(l, "shop", "more"); got != "unknown" {
 			t.Errorf("of a release of which one record did not fit, nothing is cached: got %q", got)
+		}
+	})
+}
+
+// TestATargetFullOfRecordsLeavesRoomInTheCache: those of another would be read from the API
+// server for each alert.
+func TestATargetFullOfRecordsLeavesRoomInTheCache(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLedger(numbered(fake.NewClientset()), "shop", "payments")
+		startFollowing(t, l)
+		large := aRecord("shop", "large", 1)
+		large.Ignored = slices.Repeat([]string{strings.Repeat("x", 3_990)}, 50)
+		for i := range 60 {
+			large.Release = fmt.Sprintf("large-%d", i)
+			save(t, l, large)
+		}
+		for i := range 20 {
+			large.Key = rollback.Key{Namespace: "payments", Release: fmt.Sprintf("web-%d", i)}
+			save(t, l, large)
+			if got := cached(l, "payments", large.Release); got == "unknown" {
+				t.Errorf("record %d of payments, which has less than shop, is not cached", i)
+			}
 		}
 	})
 }

@@ -3,7 +3,7 @@ package ledger
 import (
 	"context"
 	"errors"
-	"strconv"
+	"log/slog"
 	"strings"
 	"sync"
 	"time"
@@ -49,48 +49,78 @@ func (l *Ledger) Follow(ctx context.Context, changed func(rollback.Record)) erro
 }
 
 func (l *Ledger) follow(ctx context.Context, namespace string, changed func(rollback.Record)) {
-	maps := l.client.CoreV1().ConfigMaps(namespace)
 	log := l.log.With("namespace", namespace)
+	sink := &sink{
+		namespace: namespace, cache: &l.cache, list: firstList{all: &l.firstLists}, delivered: make(map[string]delivery), gone: l.gone,
+		changed: func(cm *corev1.ConfigMap) { l.followed(ctx, log, cm, changed) },
+		tooMany: func() {
+			log.WarnContext(ctx, "a namespace has too many records to follow them all; delete those that backout does not need", "count", maxFollowed)
+		},
+	}
+	retry := wait.Backoff{Duration: watchRetry, Cap: watchRetryMax, Factor: 2, Jitter: 0.5, Steps: 10}
+	records := cache.NewReflectorWithOptions(l.source(namespace, sink, log), &corev1.ConfigMap{}, sink, cache.ReflectorOptions{Name: "records", Backoff: &retry})
+	// The Reflector's own Run does the same, and logs every error once more.
+	_ = retry.DelayWithReset(clock.RealClock{}, watchRetryReset).Until(ctx, true, true, func(ctx context.Context) (bool, error) {
+		_ = records.ListAndWatchWithContext(ctx)
+		sink.list.begin()
+		return false, nil
+	})
+}
+
+// source lists and watches the records of a namespace. It logs the first of several failures.
+func (l *Ledger) source(namespace string, s *sink, log *slog.Logger) cache.ListerWatcher {
+	maps := l.client.CoreV1().ConfigMaps(namespace)
 	var last failure
-	source := cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
+	failed := func(ctx context.Context, err error) {
+		if ctx.Err() == nil && last.isNew(err) {
+			log.WarnContext(ctx, "records cannot be followed; trying again", "error", err)
+		}
+	}
+	return cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			o.LabelSelector = recordSelector
 			list, err := maps.List(ctx, o)
-			if err != nil && ctx.Err() == nil && last.isNew(err) {
-				log.WarnContext(ctx, "records cannot be followed; trying again", "error", err)
+			if err != nil {
+				failed(ctx, err)
+				return list, err
 			}
-			return list, err
+			s.take(list, o.Continue == "")
+			return list, nil
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 			o.LabelSelector = recordSelector
 			events, err := maps.Watch(ctx, o)
-			if ctx.Err() == nil && last.isNew(err) {
-				log.WarnContext(ctx, "records cannot be followed; trying again", "error", err)
-			}
+			failed(ctx, err)
 			return events, err
 		},
 	}, l.client)
-	sink := &sink{namespace: namespace, cache: &l.cache, delivered: make(map[string]delivery), gone: l.gone, changed: func(cm *corev1.ConfigMap) {
-		r, unsigned, err := l.decodeFollowed(ctx, cm)
+}
+
+// followed passes a record on that the watch has delivered. It reads one that a list had no
+// room for.
+func (l *Ledger) followed(ctx context.Context, log *slog.Logger, cm *corev1.ConfigMap, changed func(rollback.Record)) {
+	if cm.Data[recordKey] == leftOutMark {
+		read, err := l.client.CoreV1().ConfigMaps(cm.Namespace).Get(ctx, cm.Name, metav1.GetOptions{})
 		if err != nil {
 			log.WarnContext(ctx, "a record cannot be followed", "error", err)
-			l.unreadable.WithLabelValues(unreadableReason(err)).Inc()
 			return
 		}
-		if len(unsigned) > 0 {
-			log.WarnContext(ctx, "parts of a record are not signed by backout, and are ignored: another client changed them, or their key is gone",
-				"release", r.Release, "revision", r.Revision, "reason", strings.Join(unsigned, "; "))
-			l.unsigned.Add(float64(len(unsigned)))
-		}
-		changed(r)
-	}}
-	retry := wait.Backoff{Duration: watchRetry, Cap: watchRetryMax, Factor: 2, Jitter: 0.5, Steps: 10}
-	records := cache.NewReflectorWithOptions(source, &corev1.ConfigMap{}, sink, cache.ReflectorOptions{Name: "records", Backoff: &retry})
-	// The Reflector's own Run does the same, and logs every error once more.
-	_ = retry.DelayWithReset(clock.RealClock{}, watchRetryReset).Until(ctx, true, true, func(ctx context.Context) (bool, error) {
-		_ = records.ListAndWatchWithContext(ctx)
-		return false, nil
-	})
+		cm = read
+		shorten(cm)
+		l.cache.set(cm)
+	}
+	r, unsigned, err := l.decodeFollowed(ctx, cm)
+	if err != nil {
+		log.WarnContext(ctx, "a record cannot be followed", "error", err)
+		l.unreadable.WithLabelValues(unreadableReason(err)).Inc()
+		return
+	}
+	if len(unsigned) > 0 {
+		log.WarnContext(ctx, "parts of a record are not signed by backout, and are ignored: another client changed them, or their key is gone",
+			"release", r.Release, "revision", r.Revision, "reason", strings.Join(unsigned, "; "))
+		l.unsigned.Add(float64(len(unsigned)))
+	}
+	changed(r)
 }
 
 // Retries of a record whose key cannot be read: the watch does not deliver it again.
@@ -113,107 +143,3 @@ func (l *Ledger) decodeFollowed(ctx context.Context, cm *corev1.ConfigMap) (roll
 		}
 	}
 }
-
-// sink receives what a Reflector reads of one namespace. It passes ConfigMaps on and
-// keeps them only in the cache, which is bounded.
-type sink struct {
-	namespace string
-	cache     *recordCache
-	changed   func(*corev1.ConfigMap)
-	gone      func(k rollback.Key, revision int)
-	// delivered is what was passed on last, by ConfigMap: a watch that begins again
-	// delivers everything again.
-	delivered map[string]delivery
-}
-
-// delivery is one record as it was passed on: its version, and which record it is.
-type delivery struct {
-	version  string
-	key      rollback.Key
-	revision int
-}
-
-var _ cache.TransformingStore = (*sink)(nil)
-
-// Transformer returns what the Reflector does with each object of the first list as it
-// arrives.
-func (*sink) Transformer() cache.TransformFunc { return shorten }
-
-// Add caches a record that was created or changed, and passes it on.
-func (s *sink) Add(object any) error {
-	if cm, ok := object.(*corev1.ConfigMap); ok {
-		_, _ = shorten(cm)
-		s.cache.set(cm)
-		s.deliver(cm)
-	}
-	return nil
-}
-
-// deliver passes a record on, unless it was passed on in this version.
-func (s *sink) deliver(cm *corev1.ConfigMap) {
-	if name := fullName(cm); s.delivered[name].version != cm.ResourceVersion {
-		s.delivered[name] = newDelivery(cm)
-		s.changed(cm)
-	}
-}
-
-// fullName is unique over all namespaces.
-func fullName(cm *corev1.ConfigMap) string { return cm.Namespace + "/" + cm.Name }
-
-// newDelivery identifies the record in a ConfigMap by its labels, so that the record
-// itself need not be readable.
-func newDelivery(cm *corev1.ConfigMap) delivery {
-	revision, _ := strconv.Atoi(cm.Labels[revisionLabel])
-	return delivery{version: cm.ResourceVersion, key: keyOf(cm), revision: revision}
-}
-
-// keyOf returns the release that a ConfigMap's record is about, by its labels.
-func keyOf(cm *corev1.ConfigMap) rollback.Key {
-	return rollback.Key{Namespace: cm.Namespace, Release: cm.Labels[releaseLabel]}
-}
-
-// Update does the same as Add.
-func (s *sink) Update(object any) error { return s.Add(object) }
-
-// Delete drops a record that was deleted.
-func (s *sink) Delete(object any) error {
-	if cm, ok := object.(*corev1.ConfigMap); ok {
-		s.cache.delete(cm)
-		s.forget(fullName(cm))
-	}
-	return nil
-}
-
-func (s *sink) forget(name string) {
-	if last, ok := s.delivered[name]; ok {
-		delete(s.delivered, name)
-		s.gone(last.key, last.revision)
-	}
-}
-
-// Replace takes everything that is stored in the namespace: at the start, and when a
-// watch has missed changes.
-func (s *sink) Replace(objects []any, _ string) error {
-	present := make(map[string]bool, len(objects))
-	var all []*corev1.ConfigMap
-	for _, object := range objects {
-		if cm, ok := object.(*corev1.ConfigMap); ok {
-			_, _ = shorten(cm)
-			present[fullName(cm)] = true
-			all = append(all, cm)
-		}
-	}
-	s.cache.replace(s.namespace, all)
-	for _, cm := range all {
-		s.deliver(cm)
-	}
-	for name := range s.delivered {
-		if !present[name] {
-			s.forget(name)
-		}
-	}
-	return nil
-}
-
-// Resync does nothing: every change is passed on when it arrives.
-func (*sink) Resync() error { return nil }

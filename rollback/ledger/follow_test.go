@@ -250,3 +250,27 @@ func TestFollowMissesNothingWhenAWatchBreaks(t *testing.T) {
 		_ = <-f.ended
 	})
 }
+
+// TestFollowDeliversRecordsBeyondItsFirstList: those for which a list has no room are read one
+// by one.
+func TestFollowDeliversRecordsBeyondItsFirstList(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client := versioned(fake.NewClientset())
+		r := aRecord("shop", "large", 1)
+		r.Ignored = slices.Repeat([]string{strings.Repeat("x", 3_990)}, 50)
+		for i := range 60 {
+			r.Revision = i + 1
+			save(t, newLedger(client, "shop"), r)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		f := follow(ctx, client, "shop")
+		if got := strings.Count(f.next(), "shop/large/"); got != 60 {
+			t.Errorf("%d records of 12 MiB are delivered, want 60", got)
+		}
+		stop()
+		_ = <-f.ended
+		if f.log.Len() > 0 {
+			t.Errorf("nothing is logged: got %s", &f.log)
+		}
+	})
+}

@@ -8,6 +8,8 @@
 //	bounds.go   the bounds within which a record is read
 //	legacy.go   the form in which earlier versions stored it
 //	follow.go   the watch on records, for every change of one
+//	firstlist.go  bounds what is kept while everything in a namespace is read
+//	sink.go     what the watch delivers
 //	cache.go    the records that the watch has delivered, for readers that cannot wait
 //	failure.go  errors of requests that are retried, logged once
 //	pauses.go   which releases operators have paused
@@ -30,6 +32,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -72,6 +75,9 @@ type Ledger struct {
 	summary    func(r *rollback.Record) string
 	log        *slog.Logger
 	cache      recordCache
+	firstLists firstLists
+	// decoding limits how much is listed and decoded at a time, in bytes.
+	decoding *semaphore.Weighted
 	// unreadable counts the records that Follow could not read.
 	unreadable *prometheus.CounterVec
 	// unsigned counts the parts that Follow saw ignored.
@@ -91,6 +97,7 @@ func New(o Options) *Ledger {
 	}
 	return &Ledger{
 		client: o.Client, namespaces: o.Namespaces, own: o.Own, keys: o.Keys, gone: o.Gone, summary: o.Summary, log: o.Log,
+		decoding:   semaphore.NewWeighted(maxDecoding),
 		unreadable: newUnreadable(o.Registerer), unsigned: newUnsigned(o.Registerer),
 	}
 }
@@ -119,17 +126,6 @@ const (
 	anyVersion    = "0"
 	newestVersion = ""
 )
-
-func (l *Ledger) listRelease(ctx context.Context, k rollback.Key, version string) ([]rollback.Record, error) {
-	records, err := l.list(ctx, k.Namespace, metav1.ListOptions{LabelSelector: recordSelector + "=" + k.Release, ResourceVersion: version}, maxListed)
-	if err != nil {
-		return nil, fmt.Errorf("read the records of %s: %w", k, err)
-	}
-	// The label, by which they were listed, need not be that of the record.
-	records = slices.DeleteFunc(records, func(r rollback.Record) bool { return r.Key != k })
-	slices.SortFunc(records, byRevision)
-	return records, nil
-}
 
 func byRevision(a, b rollback.Record) int { return cmp.Compare(a.Revision, b.Revision) }
 
@@ -177,7 +173,7 @@ func (l *Ledger) listAll(ctx context.Context, selector string) ([]rollback.Recor
 			ctx, cancel := context.WithTimeout(ctx, listLimit)
 			defer cancel()
 			var err error
-			if found[i], err = l.list(ctx, namespace, metav1.ListOptions{LabelSelector: selector}, maxListed); err != nil {
+			if found[i], err = l.list(ctx, namespace, metav1.ListOptions{LabelSelector: selector}, bound{size: maxListed, weight: pageWeight}); err != nil {
 				errs[i] = fmt.Errorf("read the records in namespace %s: %w", namespace, err)
 			}
 			return nil

@@ -5,7 +5,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -78,7 +81,7 @@ func TestATargetThatDoesNotAnswerDelaysNoOther(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := newLedger(client, "slow-1", "slow-2", "slow-3", "payments").Open(t.Context()); err != nil {
+	if _, err := newLedger(client, "slow", "payments").Open(t.Context()); err != nil {
 		t.Error(err)
 	}
 }
@@ -103,6 +106,71 @@ func TestListsHavePages(t *testing.T) {
 			if o := a.(clienttesting.ListActionImpl).ListOptions; o.Limit != 20 {
 				t.Errorf("a list asks for 20 records at a time: got %+v", o)
 			}
+		}
+	}
+}
+
+// TestAReleaseHasABoundOfItsRecords: each webhook about it reads all of them.
+func TestAReleaseHasABoundOfItsRecords(t *testing.T) {
+	k := rollback.Key{Namespace: "shop", Release: "web"}
+	for name, data := range map[string]map[string]string{
+		"large": {"record.yaml": strings.Repeat("x", 250<<10)}, "with other data": {"more": strings.Repeat("x", 500<<10)},
+	} {
+		for _, followed := range []bool{true, false} {
+			t.Run(fmt.Sprint(name, " followed ", followed), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					client := numbered(fake.NewClientset())
+					forged(t, client, 100, k, data)
+					l := newLedger(client, "shop")
+					if followed {
+						startFollowing(t, l)
+					}
+					client.ClearActions()
+					for _, c := range []rollback.Consistency{rollback.Recent, rollback.Stored} {
+						if _, err := l.Records(t.Context(), k, c); err == nil || !strings.Contains(err.Error(), "more than 4 MiB") {
+							t.Errorf("a release with too many records is an error: got %v", err)
+						}
+					}
+					if n := len(client.Actions()); followed && n > 0 {
+						t.Errorf("they are not read at all once the watch has delivered their size: got %d requests", n)
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestListsInProgressAreBounded: in each of 32 webhooks in progress a release is read.
+func TestListsInProgressAreBounded(t *testing.T) {
+	var inProgress, most atomic.Int32
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if n := inProgress.Add(1); n > most.Load() {
+			most.Store(n)
+		}
+		time.Sleep(20 * time.Millisecond)
+		inProgress.Add(-1)
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write([]byte(`{"kind":"ConfigMapList","apiVersion":"v1","items":[]}`))
+	}))
+	defer server.Close()
+	client, err := kubernetes.NewForConfig(&rest.Config{Host: server.URL, QPS: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := newLedger(client, "shop")
+	for c, want := range map[rollback.Consistency]int32{rollback.Stored: 3, rollback.Recent: 2} {
+		most.Store(0)
+		var all sync.WaitGroup
+		for i := range 32 {
+			all.Go(func() {
+				if _, err := l.Records(t.Context(), rollback.Key{Namespace: "shop", Release: fmt.Sprint("web-", i)}, c); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		if n := most.Load(); n > want {
+			t.Errorf("%d answers of up to their bound are in memory at a time, want %d at most", n, want)
 		}
 	}
 }
