@@ -29,8 +29,11 @@ const (
 	currentKey = "current"
 	// minKey is the least length of a key, in bytes, and that of the one that backout makes.
 	minKey = 32
-	// maxKeys bounds how many keys are accepted, maxMissing how many others are remembered.
+	// maxKeys bounds how many keys are accepted, maxMissing how many IDs of others are
+	// remembered: other clients can write signatures, too.
 	maxKeys, maxMissing = 8, 1000
+	// keyIDBytes is the length of a key's ID, which has two digits for each byte.
+	keyIDBytes = 4
 )
 
 // Times of reading the Secret.
@@ -40,6 +43,9 @@ const (
 	// is not known.
 	keysEarliest = time.Second
 	keysLimit    = 3 * time.Second
+	// maxKeyWaits is how often in keysInterval a signature waits for the next read. The others
+	// are errors at once: else each invented one would cost a sweep a second.
+	maxKeyWaits = 5
 )
 
 // Keys are the keys with which the replicas sign what they write into records. They are the
@@ -55,9 +61,14 @@ type Keys struct {
 	mu      sync.Mutex
 	current string            // its ID; "" before the first read
 	byID    map[string][]byte // by ID
-	// read is when the Secret was read last, missing the IDs that it did not have then.
-	read    time.Time
-	missing map[string]bool
+	// read is when the Secret was read last.
+	read time.Time
+	// missing are the IDs that the Secret did not have since missingSince.
+	missing      map[string]bool
+	missingSince time.Time
+	// waits is how many signatures have waited for a read since waitsSince.
+	waits      int
+	waitsSince time.Time
 }
 
 // NewKeys returns the keys in the Secret. It sends no request. log is slog.Default if nil.
@@ -151,7 +162,7 @@ func parseKeys(data map[string][]byte) (current string, byID map[string][]byte, 
 // keyID names a key without revealing it.
 func keyID(key []byte) string {
 	sum := sha256.Sum256(append([]byte("backout record key\n"), key...))
-	return hex.EncodeToString(sum[:4])
+	return hex.EncodeToString(sum[:keyIDBytes])
 }
 
 // Run reads the keys once a minute, until ctx ends.
@@ -170,8 +181,8 @@ func (k *Keys) Run(ctx context.Context) error {
 	}
 }
 
-// errTooManyMissing says that no more keys are looked for, for a while.
-var errTooManyMissing = errors.New("too many records are signed with keys that do not exist")
+// errTooManyMissing says that a key was not looked for: others were, a moment ago.
+var errTooManyMissing = errors.New("many records are signed with keys that do not exist; trying again later")
 
 // errNoKey says that nothing can be signed yet.
 var errNoKey = errors.New("the key that signs records has not been read yet")
@@ -213,7 +224,8 @@ func (k *Keys) verify(text []byte, signatures []string) bool {
 
 // learn reads the keys if a signature is by one that is not known: another replica may have
 // read a new key first. An ID that the Secret does not have is not looked for again for
-// keysInterval. It reads at most once a second, and waits for that if it must.
+// keysInterval. It reads at most once a second. A few signatures wait for that; it returns
+// errTooManyMissing for further ones.
 func (k *Keys) learn(ctx context.Context, signatures []string) error {
 	if len(k.unknown(signatures)) == 0 {
 		return nil
@@ -223,18 +235,8 @@ func (k *Keys) learn(ctx context.Context, signatures []string) error {
 	if len(k.unknown(signatures)) == 0 {
 		return nil
 	}
-	k.mu.Lock()
-	full, wait := len(k.missing) >= maxMissing, keysEarliest-time.Since(k.read)
-	k.mu.Unlock()
-	if full {
-		return errTooManyMissing
-	}
-	if wait > 0 {
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+	if err := k.waitToRead(ctx); err != nil {
+		return err
 	}
 	if err := k.load(ctx); err != nil {
 		return err
@@ -242,11 +244,8 @@ func (k *Keys) learn(ctx context.Context, signatures []string) error {
 	missing := k.unknown(signatures)
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.missing == nil {
-		k.missing = make(map[string]bool)
-	}
-	if len(k.missing)+len(missing) > maxMissing {
-		return errTooManyMissing
+	if k.missing == nil || len(k.missing)+len(missing) > maxMissing {
+		k.missing, k.missingSince = make(map[string]bool), time.Now()
 	}
 	for _, id := range missing {
 		k.missing[id] = true
@@ -254,12 +253,39 @@ func (k *Keys) learn(ctx context.Context, signatures []string) error {
 	return nil
 }
 
+// waitToRead waits until the last read was keysEarliest ago.
+func (k *Keys) waitToRead(ctx context.Context) error {
+	k.mu.Lock()
+	wait := keysEarliest - time.Since(k.read)
+	if time.Since(k.waitsSince) > keysInterval {
+		k.waits, k.waitsSince = 0, time.Now()
+	}
+	if wait > 0 {
+		k.waits++
+	}
+	waits := k.waits
+	k.mu.Unlock()
+	if wait <= 0 {
+		return nil
+	}
+	if waits > maxKeyWaits {
+		return errTooManyMissing
+	}
+	select {
+	case <-time.After(wait):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // unknown returns the IDs of the signatures whose keys are neither known nor known to be
-// missing, and that of no key at all before the first read.
+// missing, and that of no key at all before the first read. A text that is no ID is none of
+// them.
 func (k *Keys) unknown(signatures []string) []string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if time.Since(k.read) > keysInterval {
+	if time.Since(k.missingSince) > keysInterval {
 		k.missing = nil
 	}
 	var unknown []string
@@ -267,9 +293,14 @@ func (k *Keys) unknown(signatures []string) []string {
 		unknown = append(unknown, "")
 	}
 	for _, s := range signatures {
-		if id, _, _ := strings.Cut(s, ":"); k.byID[id] == nil && !k.missing[id] {
+		if id, _, _ := strings.Cut(s, ":"); isKeyID(id) && k.byID[id] == nil && !k.missing[id] {
 			unknown = append(unknown, id)
 		}
 	}
 	return unknown
+}
+
+func isKeyID(text string) bool {
+	id, err := hex.DecodeString(text)
+	return err == nil && len(id) == keyIDBytes
 }

@@ -11,6 +11,7 @@
 //	firstlist.go  bounds what is kept while everything in a namespace is read
 //	sink.go     what the watch delivers
 //	cache.go    the records that the watch has delivered, for readers that cannot wait
+//	cacheroom.go  which records have room in it
 //	failure.go  errors of requests that are retried, logged once
 //	pauses.go   which releases operators have paused
 //	lease.go    which replica leads

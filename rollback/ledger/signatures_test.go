@@ -357,6 +357,21 @@ func TestNothingIsStoredWithoutAKey(t *testing.T) {
 	}
 }
 
+// A record may have any number of signatures, and each of them costs.
+func TestAFewSignaturesOfARecordAreRead(t *testing.T) {
+	client := versioned(fake.NewClientset())
+	l := signing(t, client)
+	save(t, l, worked())
+	forge(t, client, func(r *rollback.Record) { r.Signatures = append(slices.Repeat([]string{"x:y"}, 2), r.Signatures...) })
+	if got := readBy(t, l); len(got.Ignored) != 0 {
+		t.Errorf("ignored %q of a record with four signatures", got.Ignored)
+	}
+	forge(t, client, func(r *rollback.Record) { r.Signatures = append(slices.Repeat([]string{"x:y"}, 2), r.Signatures...) })
+	if got := readBy(t, l); len(got.Ignored) != 2 {
+		t.Errorf("ignored %q; want those parts ignored whose signatures are the fifth and the sixth", got.Ignored)
+	}
+}
+
 // FuzzSignedRecord stores alerts with arbitrary texts and reads them.
 func FuzzSignedRecord(f *testing.F) {
 	f.Add("CanaryErrorRatio", "12 percent", "7")

@@ -4,7 +4,6 @@ import (
 	"maps"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/upcommerce/backout/rollback"
 )
@@ -73,8 +72,8 @@ func (b *Board) snapshot() View {
 	return v
 }
 
-// SetRecord shows a record as it is stored now. Beyond the bound the oldest closed
-// record is dropped.
+// SetRecord shows a record as it is stored now. Beyond the bound the oldest record of the
+// namespace that has the most is dropped, a closed one if there is one.
 func (b *Board) SetRecord(r rollback.Record) {
 	row := NewRow(r)
 	b.update(func() {
@@ -119,12 +118,21 @@ func (b *Board) update(change func()) {
 	b.changed = make(chan struct{})
 }
 
+// dropOldest drops the oldest closed record of the namespace that has the most, or else its
+// oldest open one: one that is full of records takes no row of another.
 func (b *Board) dropOldest() {
+	rows := make(map[string]int)
+	most := ""
+	for k := range b.rows {
+		if rows[k.Namespace]++; rows[k.Namespace] > rows[most] {
+			most = k.Namespace
+		}
+	}
 	var oldest rowKey
-	var at time.Time
+	var dropped Row
 	for k, row := range b.rows {
-		if !row.Open() && (at.IsZero() || row.Opened.Before(at)) {
-			oldest, at = k, row.Opened
+		if k.Namespace == most && (oldest == rowKey{} || row.compare(dropped) > 0) {
+			oldest, dropped = k, row
 		}
 	}
 	delete(b.rows, oldest)

@@ -52,6 +52,28 @@ func TestBoardIsBounded(t *testing.T) {
 	}
 }
 
+// TestATargetFullOfRecordsTakesNoRowOfAnother: another client has stored 3,000 open ones.
+func TestATargetFullOfRecordsTakesNoRowOfAnother(t *testing.T) {
+	b := report.NewBoard()
+	for i := range 20 {
+		r := record("web", i+1, rollbacktest.Now().Add(-time.Hour), rollbacktest.Now())
+		r.Namespace = "payments"
+		b.SetRecord(r)
+	}
+	for i := range 3000 {
+		b.SetRecord(record("forged", i+1, rollbacktest.Now().Add(time.Duration(i)*time.Second), time.Time{}))
+	}
+	all, payments := b.View().Rows, 0
+	for _, r := range all {
+		if r.Namespace == "payments" {
+			payments++
+		}
+	}
+	if len(all) != 2000 || payments != 20 {
+		t.Errorf("the board has %d rows, %d of them of payments; want 2000, with all 20", len(all), payments)
+	}
+}
+
 func TestBoardAnnouncesChanges(t *testing.T) {
 	b := report.NewBoard()
 	announced := func(changed <-chan struct{}) bool {
