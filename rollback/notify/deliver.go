@@ -65,7 +65,7 @@ func (n *Notifier) next(c *channel, now time.Time) *delivery {
 	var first identity
 	var chosen *pending
 	for id, p := range n.pending {
-		if due(c, p, now) && (chosen == nil || p.report.LastChange().Before(chosen.report.LastChange())) {
+		if due(c, p, now) && (chosen == nil || sentBefore(id, p, first, chosen)) {
 			first, chosen = id, p
 		}
 	}
@@ -77,6 +77,19 @@ func (n *Notifier) next(c *channel, now time.Time) *delivery {
 	}
 	return &delivery{
 		ids: []identity{first}, report: chosen.report, entries: chosen.unsent[c], messageID: chosen.sent[c.name].MessageID,
+	}
+}
+
+// sentBefore orders deliveries: signed records first, by their last change. The times of the
+// others are those of another client; they are sent in the order of their receipt.
+func sentBefore(id identity, p *pending, other identity, q *pending) bool {
+	switch {
+	case id.unsigned != other.unsigned:
+		return other.unsigned
+	case id.unsigned:
+		return p.grewAt.Before(q.grewAt)
+	default:
+		return p.report.LastChange().Before(q.report.LastChange())
 	}
 }
 

@@ -12,20 +12,25 @@ import (
 const (
 	// maxPending bounds the records with something left to send.
 	maxPending = 1000
+	// maxUnsigned bounds those of one namespace that backout has not signed: other clients can
+	// store any number of them. Each is counted and logged by the ledger.
+	maxUnsigned = 10
 	// staleAfter is the time after its last change when a closed record is not sent any
 	// more.
 	staleAfter = time.Hour
 )
 
-// identity is one record of one installation of a release.
+// identity is one record of one installation of a release. What an unsigned record says was
+// sent counts for that state alone: with it, another client could silence the signed one.
 type identity struct {
-	key    rollback.Key
-	uid    string
-	opened int64 // Unix, in nanoseconds
+	key      rollback.Key
+	uid      string
+	opened   int64 // Unix, in nanoseconds
+	unsigned bool
 }
 
 func identityOf(r *rollback.Record) identity {
-	return identity{key: r.Key, uid: r.UID, opened: r.Opened.UnixNano()}
+	return identity{key: r.Key, uid: r.UID, opened: r.Opened.UnixNano(), unsigned: r.Unsigned}
 }
 
 // pending is a record with something to send.
@@ -96,6 +101,9 @@ func (n *Notifier) Notify(r rollback.Record) {
 	id, rep := identityOf(&r), report.Of(r, n.settings)
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if !id.unsigned {
+		delete(n.pending, identity{key: id.key, uid: id.uid, opened: id.opened, unsigned: true})
+	}
 	p, ok := n.pending[id]
 	if !ok {
 		p = newPending()
@@ -105,20 +113,24 @@ func (n *Notifier) Notify(r rollback.Record) {
 	}
 	p.report = rep
 	for name, sent := range r.Notified {
+		if sent.At.After(now) {
+			sent.At = now // a storm is not sent again for a while after it
+		}
 		p.sent[name] = sent.Add(p.sent[name])
 	}
 	for _, c := range n.channels {
 		p.updateUnsent(c)
 	}
-	if ok || n.admits(p, now) {
+	if ok || n.admits(id, p, now) {
 		n.pending[id] = p
 	}
 }
 
 // admits reports whether the record is to be kept: not if there is nothing to send, nor,
-// counted as dropped, if the memory is full of records with something left to send.
-func (n *Notifier) admits(p *pending, now time.Time) bool {
-	if p.forgettable(now) {
+// counted as dropped, if the memory is full of records with something left to send. An
+// unsigned record gives way to a signed one.
+func (n *Notifier) admits(id identity, p *pending, now time.Time) bool {
+	if p.forgettable(now) || id.unsigned && n.unsignedIn(id.key.Namespace) >= maxUnsigned {
 		return false
 	}
 	for id, other := range n.pending {
@@ -129,6 +141,9 @@ func (n *Notifier) admits(p *pending, now time.Time) bool {
 			delete(n.pending, id)
 		}
 	}
+	if !id.unsigned && len(n.pending) >= maxPending {
+		n.evictUnsigned()
+	}
 	if len(n.pending) < maxPending {
 		return true
 	}
@@ -138,6 +153,29 @@ func (n *Notifier) admits(p *pending, now time.Time) bool {
 		}
 	}
 	return false
+}
+
+// unsignedIn returns how many unsigned records of a namespace are kept.
+func (n *Notifier) unsignedIn(namespace string) (count int) {
+	for id := range n.pending {
+		if id.unsigned && id.key.Namespace == namespace {
+			count++
+		}
+	}
+	return count
+}
+
+// evictUnsigned drops an unsigned record.
+func (n *Notifier) evictUnsigned() {
+	for id, p := range n.pending {
+		if id.unsigned {
+			for _, c := range n.channels {
+				n.drop(c, p)
+			}
+			delete(n.pending, id)
+			return
+		}
+	}
 }
 
 // idle reports whether there is nothing to send, to refresh or to store about the record
