@@ -15,7 +15,31 @@ type Hold struct {
 	Reason string `json:"reason,omitempty"`
 	// Lifted says that an operator ended it, and vouches for the content.
 	Lifted bool `json:"lifted,omitempty"`
+
+	// Reopened is how often a client that is not an operator has given the canary a weight
+	// during the hold, ReopenedAt when that was last, and ReopenedBy who it was.
+	Reopened   int       `json:"reopened,omitempty"`
+	ReopenedAt time.Time `json:"reopenedAt,omitzero"`
+	ReopenedBy string    `json:"reopenedBy,omitempty"`
+	// Problem says why the weight could not be set to zero again; "" if it could.
+	Problem string `json:"problem,omitempty"`
 }
+
+// reopenedOften is how often a weight is set to zero again at once. After that, backout waits
+// longer each time: it would only fight with the other client.
+const reopenedOften = 3
+
+// ZeroAgainIn returns how long an open weight is left alone before it is set to zero again.
+func (h *Hold) ZeroAgainIn(now time.Time) time.Duration {
+	if h.Reopened < reopenedOften {
+		return 0
+	}
+	wait := min(time.Second<<min(h.Reopened-reopenedOften, 10), MaxRetryWait)
+	return max(h.ReopenedAt.Add(wait).Sub(now), 0)
+}
+
+// KeepsReopening reports whether another client gives the canary a weight again and again.
+func (h *Hold) KeepsReopening() bool { return h != nil && h.Reopened >= reopenedOften }
 
 // Active reports whether backout holds the weight now; a nil hold never began.
 func (h *Hold) Active() bool { return h != nil && h.Ended.IsZero() }

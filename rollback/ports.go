@@ -80,6 +80,10 @@ type Traffic interface {
 	// RestoreHeld is Restore for those live objects alone that carry the mark of a shed: only
 	// a client that may write the route can have set it.
 	RestoreHeld(ctx context.Context, k Key, m Manifest, p Precondition) ([]Weight, error)
+	// Watch calls changed soon after each change of a routing object of that kind in the
+	// namespace until ctx ends. It returns at once. covers reports whether it sees every
+	// change now.
+	Watch(ctx context.Context, namespace, kind string, changed func()) (covers func() bool)
 	// Unmark removes that mark from the live objects on which another client has given the
 	// canary a weight. It writes no weight.
 	Unmark(ctx context.Context, k Key, m Manifest) error

@@ -9,6 +9,9 @@ import (
 type Routing struct {
 	// Weights are the live ones of the canary; From and To are equal.
 	Weights []Weight
+	// Writers are the field managers that wrote those of the Weights that are not zero, in the
+	// same order; "" where that is not known, nil if it is not known of any.
+	Writers []string
 	// NoStable says why nothing else could serve the canary's traffic, such as "Service
 	// shop has no ready endpoint"; "" if the stable pods could.
 	NoStable string
@@ -24,6 +27,14 @@ type Routing struct {
 // Open reports whether the canary has a weight above zero on any route.
 func (r Routing) Open() bool {
 	return slices.ContainsFunc(r.Weights, func(w Weight) bool { return w.To != "0" })
+}
+
+// Writer returns the field manager that wrote the weight at that index; "" if it is not known.
+func (r Routing) Writer(i int) string {
+	if i < len(r.Writers) {
+		return r.Writers[i]
+	}
+	return ""
 }
 
 // GuardedRelease is an opted-in release with its canary's live traffic.

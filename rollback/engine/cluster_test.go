@@ -28,8 +28,15 @@ type cluster struct {
 	weight         string
 	weightsWritten []string
 	routing        rollback.Routing
-	ready          bool
-	readyCalls     int
+	// writer is the field manager that has written the weight.
+	writer string
+	// watchable says that the routes can be watched, by watchers. observations and
+	// watchesBegun count.
+	watchable                  bool
+	watchers                   []func()
+	observations, watchesBegun int
+	ready                      bool
+	readyCalls                 int
 
 	preflightResult rollback.PreflightResult
 	preflights      int

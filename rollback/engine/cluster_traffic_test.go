@@ -17,12 +17,14 @@ func (c *cluster) Observe(ctx context.Context, k rollback.Key, _ rollback.Manife
 	time.Sleep(c.observeTime)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.observations++
 	routing := c.routing
 	if routing.Load == 0 {
 		routing.Load = 1
 	}
 	routing.Observation = observation{k}
 	routing.Weights = []rollback.Weight{{Kind: "Ingress", Name: "shop-canary", From: c.weight, To: c.weight}}
+	routing.Writers = []string{c.writer}
 	return routing, ctx.Err()
 }
 
@@ -75,6 +77,19 @@ func (c *cluster) RestoreHeld(ctx context.Context, k rollback.Key, m rollback.Ma
 	return c.Restore(ctx, k, m, p)
 }
 
+// Watch sees what is written from then on, if the cluster is watchable.
+func (c *cluster) Watch(ctx context.Context, _, _ string, changed func()) func() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.watchesBegun++
+	c.watchers = append(c.watchers, func() {
+		if c.watchable && ctx.Err() == nil {
+			go changed()
+		}
+	})
+	return func() bool { return c.watchable }
+}
+
 func (c *cluster) Unmark(ctx context.Context, _ rollback.Key, _ rollback.Manifest) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -92,6 +107,9 @@ func (c *cluster) Held(ctx context.Context, _ rollback.Key, _ rollback.Manifest)
 func (c *cluster) setWeight(weight string) {
 	c.weight = weight
 	c.weightsWritten = append(c.weightsWritten, weight)
+	for _, changed := range c.watchers {
+		changed()
+	}
 }
 
 // check checks the precondition, which may be nil.

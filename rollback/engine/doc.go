@@ -23,6 +23,8 @@
 //	update.go     changes a stored record that other clients may write too
 //	attempt.go    logs and measures an attempt
 //	obstacle.go   stores an error outside of a step in the record, so that the team learns of it
+//	reopened.go   keeps a held weight at zero, and finds out who gave the canary a weight
+//	watches.go    watches the held routes
 //	leftovers.go  compares the marks on routes with the open records
 //	storm.go      counts the releases that have alerts at the same time
 //	metrics.go    the metrics

@@ -101,6 +101,7 @@ func (e *Engine) StartLeading() { wake(e.queue.led) }
 // step that was not begun stays in its record for the next Run.
 func (e *Engine) Run(ctx context.Context) error {
 	var working sync.WaitGroup
+	defer e.watches.stop()
 	defer working.Wait()
 	working.Go(func() { e.sweeps(ctx) })
 	for {
@@ -159,6 +160,7 @@ func (e *Engine) sweep(ctx context.Context) {
 		e.queue.add(k)
 	}
 	e.leftovers.compare(ctx, e.executor)
+	e.watches.prune()
 }
 
 // earlier returns the earlier of two times.

@@ -37,6 +37,7 @@ type executor struct {
 	log        *slog.Logger
 	storms     storms
 	obstacles  obstacles
+	watches    watches
 
 	// enqueue schedules the release's open records. It never blocks.
 	enqueue func(rollback.Key)

@@ -55,38 +55,16 @@ func (e *executor) watchHold(ctx context.Context, r rollback.Record) (progress, 
 		e.keepZero(ctx, r, r.Suspect())
 		return progress{record: r, again: recheckInterval}, nil
 	case newest.UID == r.UID:
-		return e.watchWeight(ctx, r)
+		return e.watchWeight(ctx, r, newest)
 	case newest.Status.Pending(), newest.Status == rollback.StatusFailed, newest.Unreadable != "":
-		// It is not known what runs. The weight stays as the other client leaves it.
-		return progress{record: r, again: holdInterval}, nil
+		// It is not known what runs. The weight stays zero until a revision is ready, or an
+		// operator ends the hold.
+		return e.watchWeight(ctx, r, newest)
 	case newest.Content != "" && newest.Content == r.Content:
 		return e.carryHold(ctx, r, newest)
 	default:
 		return e.endHoldForNewContent(ctx, r, newest)
 	}
-}
-
-// watchWeight ends the hold if another client gave the canary traffic.
-func (e *executor) watchWeight(ctx context.Context, r rollback.Record) (progress, error) {
-	manifest, err := e.releases.Manifest(ctx, r.Key, r.Revision)
-	if err != nil {
-		return progress{record: r}, err
-	}
-	routing, err := e.traffic.Observe(ctx, r.Key, manifest, rollback.Stored)
-	if err != nil {
-		return progress{record: r}, err
-	}
-	if i := slices.IndexFunc(routing.Weights, func(w rollback.Weight) bool { return w.To != "0" }); i >= 0 {
-		if err := e.traffic.Unmark(ctx, r.Key, manifest); err != nil {
-			return progress{record: r}, err
-		}
-		w := routing.Weights[i]
-		return e.liftHold(ctx, r, fmt.Sprintf("another client gave the canary a weight of %s on %s/%s", w.To, w.Kind, w.Name))
-	}
-	if r.Unsigned {
-		return e.adoptHold(ctx, r, manifest)
-	}
-	return progress{record: r, again: holdInterval}, nil
 }
 
 // adoptHold signs the hold that an operator has ordered, once a route proves it: its content
@@ -172,8 +150,11 @@ func (e *executor) carryHold(ctx context.Context, r rollback.Record, newest roll
 // part of Kubernetes itself, Helm leaves the zero as it is.
 func (e *executor) endHoldForNewContent(ctx context.Context, r rollback.Record, newest rollback.Revision) (progress, error) {
 	ready, _, err := e.releases.Ready(ctx, r.Key, newest.Number)
-	if err != nil || !ready {
-		return progress{record: r, again: holdInterval}, err
+	if err != nil {
+		return progress{record: r}, err
+	}
+	if !ready {
+		return e.watchWeight(ctx, r, newest)
 	}
 	why := fmt.Sprintf("revision %d has different content", newest.Number)
 	switch err := e.ensureNoSignal(ctx, r.Key, newest); {

@@ -119,6 +119,10 @@ func (s *shop) Restore(ctx context.Context, _ rollback.Key, _ rollback.Manifest,
 	return s.set("20"), nil
 }
 
+func (s *shop) Watch(context.Context, string, string, func()) func() bool {
+	return func() bool { return false }
+}
+
 func (s *shop) Unmark(context.Context, rollback.Key, rollback.Manifest) error { return nil }
 
 func (s *shop) RestoreHeld(ctx context.Context, k rollback.Key, m rollback.Manifest, p rollback.Precondition) ([]rollback.Weight, error) {

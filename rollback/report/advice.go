@@ -73,6 +73,9 @@ func adviceText(r *rollback.Record) string {
 }
 
 func heldAdvice(r *rollback.Record) string {
+	if r.Hold.Reopened > 0 {
+		return "Stop " + r.Hold.ReopenedBy + " for this release, or end the hold. Until then the canary gets traffic whenever it does."
+	}
 	if NeedsHelp(r) {
 		return "Deploy a revision with different content, roll back manually, or end the hold. Until then the canary gets no traffic."
 	}

@@ -185,12 +185,29 @@ func holdEntries(r *rollback.Record) []Entry {
 	d := holdDecision(r)
 	held := doneEntry(EntryHeld, h.Since, "the canary's weight stays zero: "+d.Reason)
 	held.Outcome, held.NeedsHelp = true, d.NeedsHelp
+	entries := append([]Entry{held}, reopenedEntries(h)...)
 	if h.Ended.IsZero() {
-		return []Entry{held}
+		return entries
 	}
 	ended := doneEntry(EntryHoldEnded, h.Ended, "the hold is over: "+h.Reason)
 	ended.Outcome = r.Rollback == nil
-	return []Entry{held, ended}
+	return append(entries, ended)
+}
+
+// reopenedEntries says that a client that is not an operator gave the canary a weight: once,
+// and once more if that goes on or cannot be ended.
+func reopenedEntries(h *rollback.Hold) []Entry {
+	if h.Reopened == 0 {
+		return nil
+	}
+	key := "reopened"
+	if h.Problem != "" || h.KeepsReopening() {
+		key = "reopening"
+	}
+	return []Entry{{
+		Key: timedKey(EntryKind(key), h.Since), At: h.ReopenedAt, Kind: EntryNeedsHelp, Text: reopenedText(h),
+		Outcome: true, NeedsHelp: h.Ended.IsZero(),
+	}}
 }
 
 func verificationEntries(r *rollback.Record) []Entry {

@@ -54,7 +54,7 @@ func headlineOfState(r *rollback.Record) string {
 	case StateWaiting, StateAwaitingRollback:
 		return "Waiting" + canaryTraffic(r) + colon(reason) + "."
 	case StateHeld:
-		return "Held at zero, not rolled back" + colon(holdDecision(r).Reason) + "."
+		return heldHeadline(r)
 	case StateHoldEnded:
 		return "The canary was held at zero; that is over" + colon(r.Hold.Reason) + "."
 	case StateShedUndone:
@@ -82,6 +82,26 @@ func sameImages(r *rollback.Record) string {
 		}
 	}
 	return ""
+}
+
+func heldHeadline(r *rollback.Record) string {
+	text := "Held at zero, not rolled back" + colon(holdDecision(r).Reason) + "."
+	if h := r.Hold; h.Reopened > 0 {
+		text += " " + reopenedText(h) + "."
+	}
+	return text
+}
+
+// reopenedText says who gave the canary a weight during a hold, and what backout did.
+func reopenedText(h *rollback.Hold) string {
+	switch {
+	case h.Problem != "":
+		return fmt.Sprintf("%s gave the canary a weight, and backout cannot set it to zero again: %s", h.ReopenedBy, h.Problem)
+	case h.KeepsReopening():
+		return fmt.Sprintf("%s gives the canary its weight back again and again, and backout sets it to zero up to every %s", h.ReopenedBy, rollback.MaxRetryWait)
+	default:
+		return fmt.Sprintf("%s gave the canary a weight, and backout set it to zero again", h.ReopenedBy)
+	}
 }
 
 func failedHeadline(r *rollback.Record) string {

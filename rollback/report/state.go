@@ -135,7 +135,7 @@ func NeedsHelp(r *rollback.Record) bool {
 	case StateFailed, StateStuck, StateNotRecovered, StateStorm, StateNeedsHelp, StatePaused:
 		return true
 	case StateHeld:
-		return holdDecision(r).NeedsHelp
+		return holdDecision(r).NeedsHelp || r.Hold.Reopened > 0
 	case StateAwaitingRollback:
 		return r.Decision().NeedsHelp
 	case StateActing, StateWaiting, StateVerifying, StateRecovered, StateRestored, StateUnverified, StateHoldEnded,

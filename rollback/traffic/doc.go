@@ -8,6 +8,8 @@
 //	find.go         the live routes, also those that no manifest declares
 //	list.go           how lists are requested
 //	observe.go      Observe: the weights, and the load that other backends would take over
+//	writer.go       who wrote a weight
+//	watch.go        Watch: which routing objects change
 //	endpoints.go      whether those have ready endpoints
 //	shed.go         Shed: the weight to zero
 //	restore.go      Restore: the weight back

@@ -23,6 +23,8 @@ type observedRoute struct {
 	weights []rollback.Weight
 	loads   []load
 	owner   rollback.Owner
+	// writer is who wrote the weights; "" if they are zero or that is not known.
+	writer string
 }
 
 // unread returns the routes without live objects.
@@ -68,10 +70,19 @@ func (r *Router) Observe(ctx context.Context, k rollback.Key, m rollback.Manifes
 		routing.Observation = observation{key: k, routes: observed}
 	}
 	var loads []load
+	var writers []string
+	known := false
 	for _, o := range observed {
+		for range o.weights {
+			writers = append(writers, o.writer)
+		}
+		known = known || o.writer != ""
 		routing.Weights = append(routing.Weights, o.weights...)
 		loads = append(loads, o.loads...)
 		routing.Owner = routing.Owner.Stronger(o.owner)
+	}
+	if known {
+		routing.Writers = writers
 	}
 	for _, l := range loads {
 		if l.canary >= l.total {
@@ -108,12 +119,25 @@ func (r *Router) readRoutes(ctx context.Context, k rollback.Key, routes []route,
 			case err == nil:
 				weights, loads := o.kind.router.observe(live, o.canary.on(live), neighbours)
 				observed[i] = observedRoute{route: o, live: live, weights: weights, loads: loads, owner: rollback.ObjectOwner(live.Object)}
+				observed[i].writer = weightWriter(weights, live, o)
 			}
 		})
 	}
 	all.Wait()
 	observed = slices.DeleteFunc(observed, func(o observedRoute) bool { return o.live == nil })
 	return observed, errors.Join(errs...)
+}
+
+// weightWriter returns who wrote the weights of an object; "" if they are zero.
+func weightWriter(weights []rollback.Weight, live *unstructured.Unstructured, o route) string {
+	if !slices.ContainsFunc(weights, func(w rollback.Weight) bool { return w.To != zero }) {
+		return ""
+	}
+	shed, err := o.kind.router.shed(live, o.canary.on(live))
+	if err != nil {
+		return ""
+	}
+	return writerOf(live, shed)
 }
 
 // stored reads the object as it is stored now.

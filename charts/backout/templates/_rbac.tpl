@@ -71,7 +71,7 @@ service:
 # The canary's weight.
 - apiGroups: [{{ .group }}]
   resources: {{ toJson .resources }}
-  verbs: [get, list, patch]
+  verbs: [get, list, watch, patch]
 {{- if eq .group "networking.istio.io" }}
 # The pods of a subset.
 - apiGroups: [{{ .group }}]

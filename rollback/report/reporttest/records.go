@@ -153,6 +153,12 @@ func waiting() map[string]rollback.Record {
 func held() map[string]rollback.Record {
 	return map[string]rollback.Record{
 		"act_held": Record(HoldAsOrdered("the alert asks to hold the canary at zero"), Held),
+		"act_held_reopened": Record(HoldAsOrdered("the alert asks to hold the canary at zero"), Held, func(r *rollback.Record) {
+			r.Hold.Reopened, r.Hold.ReopenedAt, r.Hold.ReopenedBy = 1, At(10*time.Second), "argocd-controller"
+		}),
+		"act_held_reopened_often": Record(HoldAsOrdered("the alert asks to hold the canary at zero"), Held, func(r *rollback.Record) {
+			r.Hold.Reopened, r.Hold.ReopenedAt, r.Hold.ReopenedBy = 9, At(time.Minute), "keda-operator"
+		}),
 		"act_held_applied": Record(HoldAsOrdered("the alert asks to hold the canary at zero"), Held, func(r *rollback.Record) {
 			r.Weights[0].FieldManager = "helm"
 		}),
