@@ -24,9 +24,14 @@ const (
 	DangerForeign DangerKind = "foreign"
 	// DangerPVC: the rollback would delete a PersistentVolumeClaim.
 	DangerPVC DangerKind = "pvc"
+	// DangerData: the rollback would delete an object of a kind that may hold data.
+	DangerData DangerKind = "data"
+	// DangerJob: the rollback would run a Job again.
+	DangerJob DangerKind = "job"
 	// DangerSecret: the rollback would give a Secret an old value.
 	DangerSecret DangerKind = "secret"
-	// DangerHook: an upgrade hook ran since the target, and the rollback does not undo it.
+	// DangerHook: an upgrade hook ran since the target, differs from the target's, and the
+	// rollback does not undo it.
 	DangerHook DangerKind = "hook"
 	// DangerStable: the rollback would replace the pods of the stable track.
 	DangerStable DangerKind = "stable"
@@ -36,7 +41,7 @@ const (
 
 // AllowableDangers returns the kinds that an operator may allow.
 func AllowableDangers() []DangerKind {
-	return []DangerKind{DangerPVC, DangerSecret, DangerHook, DangerStable, DangerReplicas}
+	return []DangerKind{DangerPVC, DangerData, DangerJob, DangerSecret, DangerHook, DangerStable, DangerReplicas}
 }
 
 // NotePreflight stores what a preflight found, within the bounds of a record.

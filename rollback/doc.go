@@ -34,6 +34,7 @@
 // The steps and the ports work with:
 //
 //	plan.go          one rollback with its revisions, and the result of its preflight
+//	hook.go          the upgrade hooks of a revision, and whether they ran
 //	danger.go        the reasons not to roll back automatically
 //	owner.go         another tool that manages the release; owner_detect.go finds it
 //	manifest.go      the objects of a revision, and the workloads among them

@@ -69,9 +69,9 @@ type Revision struct {
 	// Pods are the digests of the canary's pods as they run, whatever their track calls
 	// them.
 	Pods []string
-	// Hooks are the names of its pre-upgrade and post-upgrade hooks: Helm ran them if an
-	// upgrade made the revision, and no rollback undoes them.
-	Hooks []string
+	// Hooks are its pre-upgrade and post-upgrade hooks: Helm ran them if an upgrade made the
+	// revision, and no rollback undoes them.
+	Hooks []Hook
 	// Owner is the tool that manages the release, according to the manifest.
 	Owner Owner
 	// Claim is the UID of the suspect revision that backout rolled back by writing this

@@ -34,7 +34,7 @@ type Policy struct {
 	StormReleases   int           `env:"STORM_RELEASES, default=5" desc:"Number of releases with signals within BACKOUT_STORM_WINDOW that makes a storm: the canaries are not the cause, and backout changes nothing."`
 	StormWindow     time.Duration `env:"STORM_WINDOW, default=10m" desc:"Window of BACKOUT_STORM_RELEASES."`
 	MaxLoad         float64       `env:"MAX_LOAD, default=2" desc:"Limit on the load of a stable pod without the canary, as a multiple of its load with it; backout does not shed a canary if the load would exceed it."`
-	Allow           []DangerKind  `env:"ALLOW" desc:"Dangers that a rollback may take, separated by commas: pvc (it deletes a PersistentVolumeClaim), secret (it restores an old value), hook (it does not undo an upgrade hook), stable (it replaces the stable track's pods), replicas (it lowers an HPA's maxReplicas below the pods that run)."`
+	Allow           []DangerKind  `env:"ALLOW" desc:"Dangers that a rollback may take, separated by commas: pvc (it deletes a PersistentVolumeClaim), data (it deletes an object of a kind that may hold data), job (it runs a Job again), secret (it restores an old value), hook (it does not undo an upgrade hook), stable (it replaces the stable track's pods), replicas (it lowers an HPA's maxReplicas below the pods that run)."`
 	RollbackTimeout time.Duration `env:"ROLLBACK_TIMEOUT, default=5m" desc:"Timeout of each Helm hook of a rollback."`
 	Verify          time.Duration `env:"VERIFY, default=2m" desc:"Time after a rollback before backout begins to verify that it helped."`
 	VerifyLimit     time.Duration `env:"VERIFY_LIMIT, default=10m" desc:"Time after a rollback when the result is final: if the alert still fires then, the outcome is not-recovered."`

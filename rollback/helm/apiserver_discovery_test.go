@@ -8,6 +8,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -32,9 +33,11 @@ func kinds() map[string]kind {
 		"/apis/apps/v1/deployments":                     {"Deployment", appsv1.Deployment{}, false},
 		"/apis/apps/v1/statefulsets":                    {"StatefulSet", appsv1.StatefulSet{}, false},
 		"/apis/apps/v1/daemonsets":                      {"DaemonSet", appsv1.DaemonSet{}, false},
+		"/apis/batch/v1/jobs":                           {"Job", batchv1.Job{}, false},
 		"/apis/networking.k8s.io/v1/ingresses":          {"Ingress", networkingv1.Ingress{}, false},
 		"/apis/autoscaling/v2/horizontalpodautoscalers": {"HorizontalPodAutoscaler", autoscalingv2.HorizontalPodAutoscaler{}, false},
 		"/apis/shop.example/v1/scalers":                 {"Scaler", nil, false},
+		"/apis/shop.example/v1/topics":                  {"Topic", nil, false},
 		"/apis/flagger.app/v1beta1/canaries":            {"Canary", nil, false},
 	}
 }
@@ -70,6 +73,7 @@ func discover(w http.ResponseWriter, path string) {
 			{Group: "apps", Version: "v1"},
 			{Group: "networking.k8s.io", Version: "v1"},
 			{Group: "autoscaling", Version: "v2"},
+			{Group: "batch", Version: "v1"},
 			{Group: "shop.example", Version: "v1"},
 			{Group: "flagger.app", Version: "v1beta1"},
 		} {

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"reflect"
 	"slices"
-	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -62,22 +61,6 @@ func title(k rollback.Key, kind, namespace, name string) string {
 	return kind + " " + namespace + "/" + name
 }
 
-// hookDangers returns the upgrade hooks that ran since the target. A revision that a
-// rollback made has the hooks of an older one, but ran none of them.
-func hookDangers(history rollback.History, p rollback.Plan) []rollback.Danger {
-	var found []rollback.Danger
-	for _, r := range history {
-		if r.Number <= p.Target || r.Number > p.Newest.Number || r.Claim == p.Suspect.UID && r.Number > p.Suspect.Number || len(r.Hooks) == 0 || strings.HasPrefix(r.Description, "Rollback ") {
-			continue
-		}
-		found = append(found, rollback.Danger{
-			Kind: rollback.DangerHook,
-			What: fmt.Sprintf("the upgrade to revision %d ran %s, which a rollback does not undo", r.Number, strings.Join(r.Hooks, ", ")),
-		})
-	}
-	return found
-}
-
 // stableDangers returns the workloads of the stable track whose pods the rollback would
 // replace or delete. Without a canary there is no stable track to protect.
 func stableDangers(k rollback.Key, suspect, target rollback.Manifest) []rollback.Danger {
@@ -91,8 +74,8 @@ func stableDangers(k rollback.Key, suspect, target rollback.Manifest) []rollback
 	}
 	var found []rollback.Danger
 	for _, w := range current {
-		if w.Canary || w.Namespace != k.Namespace {
-			continue // a rollback writes no workload of another namespace
+		if w.Canary || w.Namespace != k.Namespace || w.isJob() {
+			continue // a rollback writes no workload of another namespace, and a Job serves nothing
 		}
 		name := title(k, w.Kind, w.Namespace, w.Name)
 		next, stays := targets[w.id]
@@ -149,23 +132,6 @@ func secretData(o *unstructured.Unstructured) map[string]any {
 		all[key] = base64.StdEncoding.EncodeToString([]byte(text))
 	}
 	return all
-}
-
-// deletionDangers returns what would be lost for good if the live object were deleted.
-func deletionDangers(name string, live *unstructured.Unstructured) []rollback.Danger {
-	deleted := "the rollback would delete " + name
-	switch live.GetKind() {
-	case "PersistentVolumeClaim":
-		return []rollback.Danger{{Kind: rollback.DangerPVC, What: deleted}}
-	case "StatefulSet":
-		policy, _, _ := unstructured.NestedString(live.Object, "spec", "persistentVolumeClaimRetentionPolicy", "whenDeleted")
-		if policy == "Delete" {
-			return []rollback.Danger{{Kind: rollback.DangerPVC, What: deleted + " and its PersistentVolumeClaims"}}
-		}
-	case "Secret":
-		return []rollback.Danger{secretDanger(name, "would be deleted")}
-	}
-	return nil
 }
 
 // replicasDangers returns the autoscaled workloads that run more pods than the target's

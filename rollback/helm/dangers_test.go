@@ -59,17 +59,53 @@ func TestDeletionDangers(t *testing.T) {
 		manifest string
 		want     rollback.DangerKind
 	}{
-		"claims deleted with a StatefulSet": {"kind: StatefulSet\nspec: {persistentVolumeClaimRetentionPolicy: {whenDeleted: Delete}}", rollback.DangerPVC},
-		"claims that stay":                  {"kind: StatefulSet\nspec: {persistentVolumeClaimRetentionPolicy: {whenDeleted: Retain}}", ""},
-		"anything else":                     {"kind: Service", ""},
+		"claims deleted with a StatefulSet": {"apiVersion: apps/v1\nkind: StatefulSet\nspec: {persistentVolumeClaimRetentionPolicy: {whenDeleted: Delete}}", rollback.DangerPVC},
+		"claims that stay":                  {"apiVersion: apps/v1\nkind: StatefulSet\nspec: {persistentVolumeClaimRetentionPolicy: {whenDeleted: Retain}}", ""},
+		"a claim":                           {"apiVersion: v1\nkind: PersistentVolumeClaim", rollback.DangerPVC},
+		"a Job that runs":                   {"apiVersion: batch/v1\nkind: Job\nstatus: {active: 1}", rollback.DangerJob},
+		"a Job that has ended":              {"apiVersion: batch/v1\nkind: Job\nstatus: {succeeded: 1}", ""},
+		"a Secret":                          {"apiVersion: v1\nkind: Secret", rollback.DangerSecret},
+		"a Service":                         {"apiVersion: v1\nkind: Service", ""},
+		"a Deployment":                      {"apiVersion: apps/v1\nkind: Deployment", ""},
+		"a route":                           {"apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute", ""},
+		"a monitor":                         {"apiVersion: monitoring.coreos.com/v1\nkind: ServiceMonitor", ""},
+		"a database of an operator":         {"apiVersion: postgresql.cnpg.io/v1\nkind: Cluster", rollback.DangerData},
+		"a Prometheus, with its storage":    {"apiVersion: monitoring.coreos.com/v1\nkind: Prometheus", rollback.DangerData},
+		"a kind with the name of another":   {"apiVersion: example.com/v1\nkind: Service", rollback.DangerData},
+		"a Secret's own maker":              {"apiVersion: external-secrets.io/v1\nkind: ExternalSecret", rollback.DangerData},
+		"a kind that nothing knows":         {"apiVersion: v1\nkind: Vault", rollback.DangerData},
 	} {
-		all, err := decodeManifest("apiVersion: v1\nmetadata: {name: x}\n" + c.manifest)
+		all, err := decodeManifest("metadata: {name: x}\n" + c.manifest)
 		if err != nil {
 			t.Fatal(err)
 		}
 		got := deletionDangers("x", &unstructured.Unstructured{Object: all[0]})
 		if (len(got) == 1) != (c.want != "") || len(got) == 1 && got[0].Kind != c.want {
 			t.Errorf("%s: want %q, got %q", what, c.want, got)
+		}
+	}
+}
+
+func TestRunsOnce(t *testing.T) {
+	for manifest, want := range map[string]bool{
+		"apiVersion: batch/v1\nkind: Job":                                  true,
+		"apiVersion: batch.volcano.sh/v1alpha1\nkind: Job":                 true,
+		"apiVersion: batch/v1\nkind: Job\nspec: {suspend: true}":           false,
+		"apiVersion: batch/v1\nkind: CronJob":                              false,
+		"apiVersion: v1\nkind: Pod\nspec: {restartPolicy: Never}":          true,
+		"apiVersion: v1\nkind: Pod":                                        false,
+		"apiVersion: argoproj.io/v1alpha1\nkind: Workflow":                 true,
+		"apiVersion: tekton.dev/v1\nkind: PipelineRun":                     true,
+		"apiVersion: apps/v1\nkind: Deployment":                            false,
+		"apiVersion: keda.sh/v1alpha1\nkind: ScaledJob":                    false,
+		"apiVersion: sparkoperator.k8s.io/v1beta2\nkind: SparkApplication": true,
+	} {
+		all, err := decodeManifest(manifest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := runsOnce(&unstructured.Unstructured{Object: all[0]}); got != want {
+			t.Errorf("%q runs to its end once it is created: want %t, got %t", manifest, want, got)
 		}
 	}
 }

@@ -103,12 +103,14 @@ func (t *dryRun) update(ctx context.Context, info *resource.Info) error {
 	}
 	dry := []string{metav1.DryRunAll}
 	if live == nil {
+		t.addDangers(jobDangers(t.title(info), target)...)
 		if isSecret(info) {
 			t.addDangers(secretDanger(t.title(info), "would be created again with an old value"))
 		}
 		_, err := t.resource(info).Create(ctx, target, metav1.CreateOptions{DryRun: dry, FieldManager: fieldManager})
 		return t.noteRefusal(info, err)
 	}
+	t.addDangers(resumedDangers(t.title(info), target, live)...)
 	patch, kind, err := patchFor(info, t.original(info, live), live)
 	if err != nil {
 		t.addUnbuildable(fmt.Sprintf("%s: Helm cannot compute the patch: %s", t.title(info), errorText(err)))

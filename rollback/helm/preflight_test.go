@@ -3,13 +3,10 @@ package helm_test
 import (
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 	"testing"
 
-	"helm.sh/helm/v3/pkg/chart"
 	"helm.sh/helm/v3/pkg/release"
-	helmtime "helm.sh/helm/v3/pkg/time"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/upcommerce/backout/rollback"
@@ -51,6 +48,11 @@ func expectDanger(t *testing.T, got rollback.PreflightResult, kind rollback.Dang
 	}
 }
 
+// job returns a Job whose spec begins with the text.
+func job(name, spec string) string {
+	return "---\napiVersion: batch/v1\nkind: Job\nmetadata: {name: " + name + "}\nspec: {" + spec + "template: {spec: {restartPolicy: Never, containers: [{name: m, image: 'migrate:v1'}]}}}\n"
+}
+
 // TestDangers has the dangers that need no refusal of the API server.
 func TestDangers(t *testing.T) {
 	const extra = "---\napiVersion: v1\nkind: %KIND%\nmetadata: {name: extra}\n%REST%"
@@ -88,6 +90,18 @@ func TestDangers(t *testing.T) {
 			target: "---\napiVersion: gone.example/v1\nkind: Relic\nmetadata: {name: extra}\n", kind: rollback.DangerUnbuildable, words: []string{"Relic", "revision 4"},
 		},
 		"a manifest that is not YAML": {target: "---\nkind: [\n", kind: rollback.DangerUnbuildable, words: []string{"revision 4"}},
+		"an object of a kind that backout does not know": {
+			suspect: "---\napiVersion: shop.example/v1\nkind: Topic\nmetadata: {name: orders}\n", live: "---\napiVersion: shop.example/v1\nkind: Topic\nmetadata: {name: orders}\n",
+			kind: rollback.DangerData, words: []string{"delete Topic orders, which may hold data"},
+		},
+		"a Job named after the revision": {
+			suspect: job("migrate-5", ""), target: job("migrate-4", ""), live: job("migrate-5", ""),
+			kind: rollback.DangerJob, words: []string{"create Job migrate-4, which runs again"},
+		},
+		"a Job that has ended and is there": {suspect: job("migrate-5", ""), target: job("migrate-4", ""), live: job("migrate-4", "") + job("migrate-5", "")},
+		"a Job that is suspended": {
+			target: job("migrate", ""), live: job("migrate", "suspend: true, "), kind: rollback.DangerJob, words: []string{"resume Job migrate"},
+		},
 		"more pods than the target's autoscaler allows": {
 			target: strings.Replace(object("HorizontalPodAutoscaler", "spec: {maxReplicas: 1, scaleTargetRef: {kind: Deployment, name: web-canary}}\n"), "v1", "autoscaling/v2", 1),
 			kind:   rollback.DangerReplicas, words: []string{"web-canary", "1", "2"},
@@ -135,36 +149,6 @@ func TestSecretsAreNotQuoted(t *testing.T) {
 			t.Errorf("the danger names the Secret, and not its data: got %q", d.What)
 		}
 	}
-}
-
-// TestUpgradeHooksAreDangers: a rollback does not undo what they did.
-func TestUpgradeHooksAreDangers(t *testing.T) {
-	c := newCluster(t)
-	hooked := func(number int, description, name string, events ...release.HookEvent) {
-		t.Helper()
-		err := c.store.Create(secretName(number), &release.Release{
-			Name: "web", Namespace: "shop", Version: number, Manifest: manifest("v3", "20"),
-			Chart: &chart.Chart{Metadata: &chart.Metadata{Name: "web-chart"}},
-			Info:  &release.Info{Status: release.StatusDeployed, Description: description, LastDeployed: helmtime.Now()},
-			Hooks: []*release.Hook{{Name: name, Events: events}},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	hooked(4, "Upgrade complete", "migrate", release.HookPreUpgrade, release.HookPreInstall)
-	hooked(5, "Upgrade complete", "test", release.HookTest)
-	hooked(6, "Rollback to 4", "migrate", release.HookPreUpgrade)
-	hooked(7, "Upgrade complete", "notify", release.HookPostUpgrade)
-	history, err := c.History(t.Context(), web(), rollback.Stored)
-	if err != nil || !slices.Equal(history[0].Hooks, []string{"notify"}) || history[2].Hooks != nil || !slices.Equal(history[3].Hooks, []string{"migrate"}) {
-		t.Errorf("a revision names its upgrade hooks: got %+v, %v", history, err)
-	}
-	found := c.preflight(t, 2).Dangers
-	if len(found) != 2 || !strings.Contains(found[0].What, "revision 4 ran migrate") || !strings.Contains(found[1].What, "revision 7 ran notify") {
-		t.Errorf("every upgrade since the target counts, and a rollback ran no upgrade hook: got %q", found)
-	}
-	expectDanger(t, c.preflight(t, 4), rollback.DangerHook, "revision 7")
 }
 
 // TestPreflightWithoutRights: a kind that backout may not list counts as absent only if it

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 
 	"helm.sh/helm/v3/pkg/release"
@@ -81,15 +80,12 @@ func described(k rollback.Key, rev rollback.Revision, stored *release.Release, d
 	rev.Description = rollback.Short(stored.Info.Description, maxDescription)
 	rev.Chart = rollback.Short(stored.Chart.Metadata.Name, rollback.MaxName)
 	rev.Deployed = stored.Info.LastDeployed.Time
-	c := contentOf(declaration{namespace: k.Namespace, objects: declared, number: strconv.Itoa(rev.Number), names: chartNames(stored)})
+	d := declaration{namespace: k.Namespace, objects: declared, number: strconv.Itoa(rev.Number), names: chartNames(stored)}
+	c := contentOf(d)
 	rev.Content, rev.Canary = c.digest, rollback.Short(c.canary, rollback.MaxSummary)
 	rev.Versions = c.versions[:min(len(c.versions), maxVersions)]
 	rev.Images, rev.Pods = c.images[:min(len(c.images), maxVersions)], c.pods[:min(len(c.pods), maxVersions)]
 	rev.Owner = rollback.ReleaseOwner(k, 0, declared)
-	for _, h := range stored.Hooks {
-		if len(rev.Hooks) < maxHookNames && (slices.Contains(h.Events, release.HookPreUpgrade) || slices.Contains(h.Events, release.HookPostUpgrade)) {
-			rev.Hooks = append(rev.Hooks, rollback.Short(h.Name, rollback.MaxName))
-		}
-	}
+	rev.Hooks = d.upgradeHooks(stored)
 	return rev
 }
