@@ -56,7 +56,7 @@ func TestUpgradeHooksAreDangers(t *testing.T) {
 	for rule, c := range map[string]struct {
 		revisions []hooked
 		target    int
-		want      string // what the danger says; "" for none
+		want      string // a part of the danger; "" for none
 	}{
 		"an upgrade ran a hook that the target does not have": {[]hooked{{number: 4, description: "Upgrade complete"}}, 2, "the upgrade to revision 4 ran migrate"},
 		"it counts whatever the description of the upgrade says": {
