@@ -1,6 +1,9 @@
 package rollback
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // Danger is one reason not to roll back automatically.
 type Danger struct {
@@ -42,6 +45,18 @@ const (
 // AllowableDangers returns the kinds that an operator may allow.
 func AllowableDangers() []DangerKind {
 	return []DangerKind{DangerPVC, DangerData, DangerJob, DangerSecret, DangerHook, DangerStable, DangerReplicas}
+}
+
+// maxPreflightAge is how long the result of a preflight is believed.
+const maxPreflightAge = time.Minute
+
+// PreflightIsCurrent reports whether the record has the result of a preflight of a rollback to
+// the target, which may begin on it: it is not old, and the rollback has not waited since.
+func (r *Record) PreflightIsCurrent(target int, now time.Time) bool {
+	if r.PreflightTarget != target || !r.Preflight.Succeeded() || now.Sub(r.Preflight.Done) > maxPreflightAge {
+		return false
+	}
+	return !slices.ContainsFunc(r.Decisions, func(d Decision) bool { return !d.Rollback && d.At.After(r.Preflight.Done) })
 }
 
 // NotePreflight stores what a preflight found, within the bounds of a record.

@@ -76,6 +76,7 @@ func (e *executor) preflight(ctx context.Context, r rollback.Record, p rollback.
 			r.Preflight = &rollback.Step{Started: started}
 		}
 		if r.Preflight.Finish(time.Now().UTC(), preflightErr, maxAttempts); preflightErr != nil {
+			r.PreflightTarget = 0 // an older result says nothing about now
 			return true
 		}
 		r.PreflightTarget, r.Preflight.Note = p.Target, rollback.Clip(result.Note, rollback.MaxSummary)

@@ -42,11 +42,12 @@ func failedAbove(r rollback.Record, history rollback.History) bool {
 	return len(newer) > 0 && newer[0].Claim != r.UID && newer[0].Status == rollback.StatusFailed
 }
 
-// checkedRollback runs the preflight, or rolls back if its result allows that. A rollback
+// checkedRollback runs the preflight, again if its result is older than the rollback's last
+// wait, or rolls back if its result allows that. A rollback
 // that was claimed before is decided again first: the record may be old, and the release or
 // the configuration another one since.
 func (e *executor) checkedRollback(ctx context.Context, r rollback.Record, p rollback.Plan) (progress, error) {
-	if r.Rollback == nil && r.PreflightTarget != p.Target {
+	if r.Rollback == nil && !r.PreflightIsCurrent(p.Target, time.Now()) {
 		return e.preflight(ctx, r, p)
 	}
 	if r.Rollback == nil {
