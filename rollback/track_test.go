@@ -91,6 +91,7 @@ func TestTheCanary(t *testing.T) {
 		"a pair of Services of Argo Rollouts or Flagger": {pair() + serviceOf("shop-stable", "app: shop") + next, []string{"shop", "shop-canary*"}},
 		"Services with different ports are no pair":      {pair() + stable + strings.Replace(next, "port: 80", "port: 9090", 1), []string{"shop", "shop-canary"}},
 		"Services of different programs are no pair":     {strings.Replace(pair(), "image: a", "image: x/prober", 1) + stable + next, []string{"shop", "shop-canary"}},
+		"Services of different kinds are no pair":        {strings.Replace(pair(), "Deployment\nmetadata: {name: shop-canary}", "DaemonSet\nmetadata: {name: shop-canary}", 1) + stable + next, []string{"shop", "shop-canary"}},
 		"Loki's probe is no canary":                      {lokiCanary, []string{"loki", "loki-canary"}},
 		"a subset of Istio": {
 			declared("Deployment", "shop", podTemplate("app: shop, version: v1")) + declared("Deployment", "shop-v2", podTemplate("app: shop, version: v2")) + stable +
@@ -165,12 +166,19 @@ func TestTrackLabel(t *testing.T) {
 
 // TestTheCanaryOfALargeManifest: a manifest is not searched without bounds.
 func TestTheCanaryOfALargeManifest(t *testing.T) {
-	m := decode(t, declared("Deployment", "new", podTemplate("track: canary"))+declared("Service", "shop", "selector: {a: b}"))
-	shop := decode(t, declared("Deployment", "shop-canary", podTemplate("a: b")))
-	for range 5000 {
-		m = append(m, shop[0], m[1])
+	m := decode(t, pair()+serviceOf("shop", "app: shop")+serviceOf("shop-canary", "app: shop-canary"))
+	if got := m.Workloads(); !got[1].Canary {
+		t.Fatal("a pair of Services confirms a name")
 	}
-	if got := m.Workloads(); !got[0].Canary || got[1].Canary {
-		t.Error("in a large manifest, labels alone count")
+	other := decode(t, declared("Deployment", "other-canary", podTemplate("a: b")))
+	for range 5000 {
+		m = append(m, other[0], m[2])
+	}
+	if got := m.Workloads(); got[1].Canary {
+		t.Error("in a large manifest, names do not count")
+	}
+	m = append(m, decode(t, declared("Deployment", "new", podTemplate("track: canary")))...)
+	if got := m.Workloads(); !got[len(got)-1].Canary {
+		t.Error("in a large manifest, labels count")
 	}
 }

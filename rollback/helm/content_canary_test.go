@@ -91,7 +91,7 @@ spec: {podSelector: {}}
 ---
 apiVersion: v1
 kind: Service
-metadata: {name: shop-canary, annotations: {rollme: "12", deployed/at: "2026-11-30T10:00:00Z"}}
+metadata: {name: shop-canary, annotations: {rollme: "12", deployed.example/at: "2026-11-30T10:00:00Z"}}
 spec: {selector: {track: canary}, ports: [{port: 80, targetPort: 8080}]}
 ---
 apiVersion: gateway.networking.k8s.io/v1

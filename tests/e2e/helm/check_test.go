@@ -50,6 +50,12 @@ metadata: {name: key}
 stringData: {key: VALUE}
 `
 
+const job = `apiVersion: batch/v1
+kind: Job
+metadata: {name: migrate-REVISION}
+spec: {suspend: SUSPEND, template: {spec: {restartPolicy: Never, containers: [{name: m, image: "migrate:v1"}]}}}
+`
+
 // dangers checks the result of a preflight for each danger, with a release that has two
 // revisions.
 func (c *cluster) dangers(t *testing.T) {
@@ -57,6 +63,7 @@ func (c *cluster) dangers(t *testing.T) {
 	const claim = "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: data%s}\nspec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Mi}}}\n"
 	v1, v2 := with(canary, "VERSION", "v1"), with(canary, "VERSION", "v2")
 	c.define(t, "gone.example", "v1", "Relic")
+	c.define(t, "data.example", "v1", "Topic")
 	for name, r := range map[string]struct {
 		will, was string
 		// meanwhile runs after the second revision is installed.
@@ -122,6 +129,14 @@ func (c *cluster) dangers(t *testing.T) {
 		"hook": {
 			will: v1, was: manifest(v2, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: migrate, annotations: {helm.sh/hook: pre-upgrade}}\n"),
 			want: map[rollback.DangerKind]string{rollback.DangerHook: "migrate"},
+		},
+		"job": {
+			will: manifest(v1, with(job, "REVISION", "1", "SUSPEND", "false")), was: manifest(v2, with(job, "REVISION", "2", "SUSPEND", "true")),
+			want: map[rollback.DangerKind]string{rollback.DangerJob: "create Job migrate-1, which runs again"},
+		},
+		"data": {
+			will: v1, was: manifest(v2, "apiVersion: data.example/v1\nkind: Topic\nmetadata: {name: orders}\n"),
+			want: map[rollback.DangerKind]string{rollback.DangerData: "delete Topic orders"},
 		},
 		"stable": {
 			will: manifest(v1, with(stable, "VERSION", "v1", "REPLICAS", "2")), was: manifest(v2, with(stable, "VERSION", "v2", "REPLICAS", "2")),
