@@ -16,6 +16,7 @@ func TestTargetWhateverTheDescription(t *testing.T) {
 		"Retry failed payments (#123)":                   2,
 		`Upgrade of "shop" after the one that failed: x`: 2,
 		"Upgrade failed: see SHOP-812":                   2,
+		`Upgrade "a" because "b" failed: see SHOP-812`:   2,
 		"Rollback of the price change":                   2,
 		"Upgrade complete":                               2,
 		"":                                               2,
