@@ -81,7 +81,7 @@ func (c Case) chooseTarget(newest Revision) Decision {
 	target, ok := c.target()
 	if !ok {
 		c.trace("target", "none of the older revisions")
-		return c.hold(NoTarget, "no older revision is good and has different content")
+		return c.hold(NoTarget, "no older revision is good and has different content"+c.History.promoted())
 	}
 	c.trace("target", "revision %d, the newest good one with different content%s", target.Number, sameImages(target, newest))
 	if r, ok := c.History.unreadableSince(target); ok {

@@ -50,7 +50,7 @@ func (r Revision) unfitFor(suspect Revision, knownBad map[string]bool) string {
 		return fmt.Sprintf("its content is that of revision %d", suspect.Number)
 	case knownBad[r.Content]:
 		return "its content is known bad: backout rolled it back or held it before"
-	case suspect.Canary == "" && r.Canary != "" && intersects(suspect.Pods, r.Pods):
+	case r.promotedBy(suspect):
 		return fmt.Sprintf("its canary runs the pods of revision %d", suspect.Number)
 	default:
 		return ""
@@ -73,6 +73,22 @@ func reportsFailure(description string) bool {
 		}
 	}
 	return slices.Contains([]string{"Initial install underway", "Preparing upgrade"}, description)
+}
+
+// promotedBy reports whether the suspect has no canary, and runs the pods of r's canary.
+func (r Revision) promotedBy(suspect Revision) bool {
+	return suspect.Canary == "" && r.Canary != "" && intersects(suspect.Pods, r.Pods)
+}
+
+// promoted names the newest revision that is no target because of its canary; "" if there is
+// none. It begins with a semicolon.
+func (h History) promoted() string {
+	for _, r := range h.Older() {
+		if r.good() && r.promotedBy(h.Newest()) {
+			return fmt.Sprintf("; revision %d does not qualify, because its canary runs the pods of revision %d", r.Number, h.Newest().Number)
+		}
+	}
+	return ""
 }
 
 // runsTheSame reports whether the canaries of both revisions run the same images, or, if

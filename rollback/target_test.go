@@ -54,6 +54,13 @@ func TestTargetOfAPromotedCanary(t *testing.T) {
 	if !ok || got.Number != 2 || candidates[0].Reason != "its canary runs the pods of revision 4" {
 		t.Errorf("a revision whose canary runs the pods of the suspect is no way back: got %d, %+v", got.Number, candidates)
 	}
+	c := rollback.Case{
+		Key: rollbacktest.Shop(), Policy: rollbacktest.Policy(), Now: rollbacktest.Now(), History: h[:2],
+		Signals: []rollback.Signal{{Alert: "A", Level: rollback.LevelRollback, Fingerprint: "f", StartsAt: h[0].Deployed, LastSeen: rollbacktest.Now()}},
+	}
+	if d := rollback.Decide(c); d.Verdict != rollback.NoTarget || d.Rollback || !strings.HasSuffix(d.Reason, "; revision 3 does not qualify, because its canary runs the pods of revision 4") {
+		t.Errorf("without another revision there is no target, and the team learns why: got %+v", d)
+	}
 	h[0].Canary = "Deployment shop-canary: ..."
 	if got, _, _ := rollback.Target(h, nil); got.Number != 3 {
 		t.Errorf("between two canaries, contents alone decide: got %d", got.Number)
