@@ -80,8 +80,8 @@ func (r Revision) promotedBy(suspect Revision) bool {
 	return suspect.Canary == "" && r.Canary != "" && intersects(suspect.Pods, r.Pods)
 }
 
-// promoted names the newest revision that is no target because of its canary; "" if there is
-// none. It begins with a semicolon.
+// promoted names the newest revision that is no target because of its canary; "" without
+// one. It begins with a semicolon.
 func (h History) promoted() string {
 	for _, r := range h.Older() {
 		if r.good() && r.promotedBy(h.Newest()) {
