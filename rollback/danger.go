@@ -22,6 +22,8 @@ const (
 	DangerUnbuildable DangerKind = "unbuildable"
 	// DangerImmutable: the API server refuses a change.
 	DangerImmutable DangerKind = "immutable"
+	// DangerForbidden: backout lacks a right that the rollback needs.
+	DangerForbidden DangerKind = "forbidden"
 	// DangerForeign: the rollback would write an object that is not the release's own, because
 	// it is outside of the release's namespace, cluster-scoped, or another release's.
 	DangerForeign DangerKind = "foreign"

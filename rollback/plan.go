@@ -35,4 +35,6 @@ type PreflightResult struct {
 	Owner Owner
 	// Note says what the preflight went on without; "" if it could read everything.
 	Note string
+	// Differences say, a sentence each, what would stay otherwise than the target declares.
+	Differences []string
 }

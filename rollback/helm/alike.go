@@ -13,30 +13,38 @@ import (
 	"k8s.io/cli-runtime/pkg/resource"
 )
 
+// revisionNames are the texts that name the suspect and the target revision.
+type revisionNames [2][]string
+
 // alike reports whether both sides declare an object alike, but for labels and annotations
 // that name the revision, the chart's version or a time.
-func (s sides) alike(before, after *resource.Info) bool {
+func (n revisionNames) alike(before, after *resource.Info) bool {
 	from, ok := before.Object.(*unstructured.Unstructured)
 	to, okToo := after.Object.(*unstructured.Unstructured)
 	if !ok || !okToo {
 		return false
 	}
 	a, b := runtime.DeepCopyJSON(from.Object), runtime.DeepCopyJSON(to.Object)
-	names := [2][]string{namesOf(s.from), namesOf(s.to)}
-	for _, path := range [][]string{
-		{"metadata"},
-		{"spec", "template", "metadata"},
-		{"spec", "jobTemplate", "metadata"},
-		{"spec", "jobTemplate", "spec", "template", "metadata"},
-	} {
+	return n.sameMetadata(a, b,
+		[]string{"metadata"},
+		[]string{"spec", "template", "metadata"},
+		[]string{"spec", "jobTemplate", "metadata"},
+		[]string{"spec", "jobTemplate", "spec", "template", "metadata"},
+	) && reflect.DeepEqual(a, b)
+}
+
+// sameMetadata removes the labels and annotations at the paths from both objects, and reports
+// whether they are the same.
+func (n revisionNames) sameMetadata(a, b map[string]any, paths ...[]string) bool {
+	for _, path := range paths {
 		for _, part := range []string{"labels", "annotations"} {
 			at := append(slices.Clone(path), part)
-			if !sameTexts(take(a, at), take(b, at), names) {
+			if !sameTexts(take(a, at), take(b, at), n) {
 				return false
 			}
 		}
 	}
-	return reflect.DeepEqual(a, b)
+	return true
 }
 
 // take removes the map at a path and returns it.
@@ -48,7 +56,7 @@ func take(o map[string]any, path []string) map[string]any {
 
 // sameTexts compares labels or annotations. Two values of a key are the same if each
 // names its own revision.
-func sameTexts(a, b map[string]any, names [2][]string) bool {
+func sameTexts(a, b map[string]any, names revisionNames) bool {
 	if len(a) != len(b) {
 		return false
 	}

@@ -86,7 +86,10 @@ func (s *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	resource, name, ok := locate(r.URL.Path)
 	object := resource[strings.LastIndex(resource, "/")+1:] + "/" + name
 	if s.before != nil && (ok || strings.Contains(r.URL.Path, "/namespaces/")) {
-		if code := s.before(r.Method, object); code != 0 {
+		if code := s.before(r.Method, object); code == http.StatusForbidden {
+			answer(w, code, forbidden(r.Method, object))
+			return
+		} else if code != 0 {
 			fail(w, code, reasons()[code])
 			return
 		}
@@ -126,7 +129,17 @@ func (s *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // reasons are those of the real server, by status code.
 func reasons() map[int]metav1.StatusReason {
 	return map[int]metav1.StatusReason{
-		http.StatusForbidden: metav1.StatusReasonForbidden, http.StatusInternalServerError: metav1.StatusReasonInternalError,
+		http.StatusInternalServerError: metav1.StatusReasonInternalError,
+	}
+}
+
+// forbidden is the real server's answer without a right.
+func forbidden(method, object string) metav1.Status {
+	resource, name, _ := strings.Cut(object, "/")
+	return metav1.Status{
+		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}, Status: metav1.StatusFailure,
+		Code: http.StatusForbidden, Reason: metav1.StatusReasonForbidden,
+		Message: fmt.Sprintf("%s %q is forbidden: User %q cannot %s resource %q in the namespace %q", resource, name, "backout", strings.ToLower(method), resource, "shop"),
 	}
 }
 

@@ -95,7 +95,7 @@ func TestOnlyTheDeployedIsSuperseded(t *testing.T) {
 	listed := false
 	c.before = func(method, object string) int {
 		// Helm queries which revisions are deployed after it has patched the objects.
-		listed = listed || method == http.MethodPatch && object == "ingresses/web-canary"
+		listed = listed || method == http.MethodPatch && object == "deployments/web-canary"
 		if listed && method == http.MethodGet && object == "secrets/"+secretName(3) {
 			c.mu.Lock()
 			defer c.mu.Unlock()

@@ -10,7 +10,6 @@ import (
 	"golang.org/x/sync/errgroup"
 	"helm.sh/helm/v3/pkg/kube"
 	"helm.sh/helm/v3/pkg/release"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/cli-runtime/pkg/resource"
@@ -36,14 +35,16 @@ type confinement struct {
 	// dangers are of kind rollback.DangerForeign: objects that the rollback would have to
 	// write.
 	dangers []rollback.Danger
-	// foreign are all of them by objectID, also those that suspect and target declare alike,
-	// so that nothing has to be written.
-	foreign map[string]bool
+	// left are the objects that Helm does not visit, by objectID: all of those, also the ones
+	// that suspect and target declare alike, and the release's own that stay as they are.
+	left map[string]bool
+	// differences say what stays otherwise than the target declares.
+	differences []string
 }
 
-// within returns the objects of the list that are the release's own.
+// within returns the objects of the list that Helm visits.
 func (c confinement) within(all kube.ResourceList) kube.ResourceList {
-	return all.Filter(func(info *resource.Info) bool { return !c.foreign[objectID(info)] })
+	return all.Filter(func(info *resource.Info) bool { return !c.left[objectID(info)] })
 }
 
 // err is an error if the rollback would write what belongs to others.
@@ -65,64 +66,101 @@ type sides struct {
 	hooks kube.ResourceList
 	// from and to are the revisions that declare original and target.
 	from, to *release.Release
+	// unfinished may have written other versions of the objects.
+	unfinished unfinished
 }
 
-// confine finds the objects of both sides that belong to others than the release. It reads
-// the metadata of the live objects in the release's namespace, and nothing outside of it.
-func (c *Client) confine(ctx context.Context, k rollback.Key, s sides) (confinement, error) {
-	found := confinement{foreign: make(map[string]bool)}
-	var mu sync.Mutex
-	note := func(info *resource.Info, why string, hook bool) {
-		mu.Lock()
-		defer mu.Unlock()
-		if !hook {
-			found.foreign[objectID(info)] = true
-		}
-		what, needed := s.write(info, hook)
-		if !needed {
-			return
-		}
-		name := title(k, info.Mapping.GroupVersionKind.Kind, info.Namespace, info.Name)
-		found.dangers = append(found.dangers, rollback.Danger{
-			Kind: rollback.DangerForeign, What: fmt.Sprintf("the rollback would %s %s, which %s", what, name, why),
-		})
-	}
-	refuse := func(info *resource.Info, what string) {
-		mu.Lock()
-		defer mu.Unlock()
-		found.foreign[objectID(info)] = true
-		found.dangers = append(found.dangers, rollback.Danger{Kind: rollback.DangerForeign, What: what})
+// confine finds the objects of both sides that belong to others than the release, and those
+// that Helm leaves alone because they stay the same. It reads the metadata of the live objects
+// in the release's namespace, and nothing outside of it.
+func (c *Client) confine(ctx context.Context, p rollback.Plan, s sides) (confinement, error) {
+	found := &confining{
+		confinement: confinement{left: make(map[string]bool)},
+		own:         leftOut{client: c, plan: p, sides: s, names: revisionNames{namesOf(s.from), namesOf(s.to)}},
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(maxMetadataReads)
 	visit := func(all kube.ResourceList, hook bool) {
 		for _, info := range all {
-			if why := outside(k, info); why != "" {
-				note(info, why, hook)
+			if why := outside(p.Key, info); why != "" {
+				found.note(info, why, hook)
 				continue
 			}
 			// A name such as ../../payments/secrets/db would lead a request elsewhere.
 			if bad := rest.IsValidPathSegmentName(info.Name); len(bad) > 0 {
-				refuse(info, fmt.Sprintf("no %s can have the name %q", info.Mapping.GroupVersionKind.Kind, rollback.Clip(info.Name, rollback.MaxName)))
+				found.refuse(info, fmt.Sprintf("no %s can have the name %q", info.Mapping.GroupVersionKind.Kind, rollback.Clip(info.Name, rollback.MaxName)))
 				continue
 			}
-			group.Go(func() error {
-				why, err := c.ofAnotherRelease(ctx, k, info)
-				if why != "" {
-					note(info, why, hook)
-				}
-				return err
-			})
+			group.Go(func() error { return found.checkLive(ctx, info, hook) })
 		}
 	}
 	visit(s.target, false)
 	visit(s.original.Difference(s.target), false)
 	visit(s.hooks, true)
-	return found, group.Wait()
+	err := group.Wait()
+	return found.confinement, err
+}
+
+// confining is a confinement in the making.
+type confining struct {
+	own leftOut
+
+	mu sync.Mutex
+	confinement
+}
+
+// note leaves out an object that belongs to others; it is a danger if it has to be written.
+func (c *confining) note(info *resource.Info, why string, hook bool) {
+	what, needed := c.own.sides.write(info, hook, c.own.names)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !hook {
+		c.left[objectID(info)] = true
+	}
+	if !needed {
+		return
+	}
+	name := title(c.own.plan.Key, info.Mapping.GroupVersionKind.Kind, info.Namespace, info.Name)
+	c.dangers = append(c.dangers, rollback.Danger{
+		Kind: rollback.DangerForeign, What: fmt.Sprintf("the rollback would %s %s, which %s", what, name, why),
+	})
+}
+
+// refuse leaves out an object that must not be written at all.
+func (c *confining) refuse(info *resource.Info, what string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.left[objectID(info)] = true
+	c.dangers = append(c.dangers, rollback.Danger{Kind: rollback.DangerForeign, What: what})
+}
+
+// checkLive finds out whose the live object is, and whether Helm leaves it alone.
+func (c *confining) checkLive(ctx context.Context, info *resource.Info, hook bool) error {
+	why, state, err := c.own.client.ofAnotherRelease(ctx, c.own.plan.Key, info)
+	switch {
+	case err != nil:
+		return err
+	case why != "":
+		c.note(info, why, hook)
+		return nil
+	case hook:
+		return nil
+	}
+	left, stays, err := c.own.check(ctx, info, state)
+	if err != nil || !left {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.left[objectID(info)] = true
+	if stays != "" {
+		c.differences = append(c.differences, stays)
+	}
+	return nil
 }
 
 // write says what the rollback would do with an object, and whether it has to do anything.
-func (s sides) write(info *resource.Info, hook bool) (what string, needed bool) {
+func (s sides) write(info *resource.Info, hook bool, names revisionNames) (what string, needed bool) {
 	before, after := s.original.Get(info), s.target.Get(info)
 	switch {
 	case hook:
@@ -133,7 +171,7 @@ func (s sides) write(info *resource.Info, hook bool) (what string, needed bool) 
 	case before == nil:
 		return "create", true
 	default:
-		return "change", !s.alike(before, after)
+		return "change", !names.alike(before, after)
 	}
 }
 
@@ -149,25 +187,26 @@ func outside(k rollback.Key, info *resource.Info) string {
 	}
 }
 
-// ofAnotherRelease says which other release the live object is marked for; "" if there is
-// no live object, or none that backout may read, or if it has no such mark: Helm's own
-// objects from before Helm 3.2 have none.
-func (c *Client) ofAnotherRelease(ctx context.Context, k rollback.Key, info *resource.Info) (string, error) {
+// ofAnotherRelease says which other release the live object is marked for, and what backout
+// can see of it; "" if there is no live object, or none that backout may read, or if it has no
+// such mark: Helm's own objects from before Helm 3.2 have none.
+func (c *Client) ofAnotherRelease(ctx context.Context, k rollback.Key, info *resource.Info) (string, liveState, error) {
 	if info.Name == "" {
-		return "", nil // the API server makes the name of a new object
+		return "", liveMissing, nil // the API server makes the name of a new object
 	}
 	live, err := c.metadata.Resource(info.Mapping.Resource).Namespace(info.Namespace).Get(ctx, info.Name, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) || apierrors.IsForbidden(err) {
-		return "", nil
+	state := stateOf(err)
+	if state == liveMissing || state == liveForbidden {
+		return "", state, nil
 	}
 	if err != nil {
-		return "", fmt.Errorf("read whose object %s is: %w", info.ObjectName(), err)
+		return "", state, fmt.Errorf("read whose object %s is: %w", info.ObjectName(), err)
 	}
 	name, namespace := live.Annotations[releaseNameAnnotation], live.Annotations[releaseNamespaceAnnotation]
 	if name == "" || name == k.Release && (namespace == "" || namespace == k.Namespace) {
-		return "", nil
+		return "", state, nil
 	}
-	return "belongs to release " + rollback.Clip(rollback.Printable(namespace+"/"+name), rollback.MaxName), nil
+	return "belongs to release " + rollback.Clip(rollback.Printable(namespace+"/"+name), rollback.MaxName), state, nil
 }
 
 // keptAsDeclared reports whether the declared object says that Helm keeps it.

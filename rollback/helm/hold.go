@@ -13,9 +13,9 @@ import (
 )
 
 // holdingClient is Helm's Kubernetes client with four differences: it leaves objects alone
-// that are not the release's own; in those that it writes, the canary's weight is zero and
-// a number of replicas that an autoscaler set stays; and an object that it could not delete
-// is an error.
+// that are not the release's own or that stay as they are; in those that it writes, the
+// canary's weight is zero and a number of replicas does not get lower; and an object that it
+// could not delete is an error.
 //
 // Helm writes object by object without waiting for pods: without the hold, it would
 // restore the canary's weight while the bad pods still serve.
@@ -26,7 +26,7 @@ type holdingClient struct {
 	// hold sets the weight to zero in a decoded object; nil holds nothing.
 	hold func(object rollback.Object)
 	// scalers reads the objects of a namespace that are autoscaled.
-	scalers func(ctx context.Context, namespace string) (scalers, error)
+	scalers scalerList
 }
 
 // Update prepares target as planned, then Helm writes it.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"helm.sh/helm/v3/pkg/kube"
 	"helm.sh/helm/v3/pkg/release"
@@ -23,7 +24,7 @@ import (
 // The stable track is all workloads but the canary, which rollback.Manifest recognizes.
 // The owner is the tool that the objects name, live or declared, or Flagger or Argo
 // Rollouts if their objects in the namespace control a workload of the release. Where
-// these cannot be listed, the result's note says what to grant.
+// these or the autoscalers cannot be listed, the result's note says what to grant.
 //
 // Preflight returns an error if the API server does not answer or may answer something
 // else later; a refusal is a danger. If one of the manifests cannot be built, there is
@@ -38,6 +39,13 @@ func (c *Client) Preflight(ctx context.Context, p rollback.Plan) (rollback.Prefl
 	if err != nil {
 		return rollback.PreflightResult{}, err
 	}
+	status := make(map[int]rollback.Status)
+	for _, r := range history {
+		status[r.Number] = r.Status
+	}
+	if t.unfinished, err = c.unfinished(ctx, p, status); err != nil {
+		return rollback.PreflightResult{}, err
+	}
 	t.addDangers(hookDangers(history, p)...)
 	t.addDangers(stableDangers(p.Key, t.suspect, t.target)...)
 	t.addDangers(secretDangers(p.Key, t.suspect, t.target)...)
@@ -48,11 +56,17 @@ func (c *Client) Preflight(ctx context.Context, p rollback.Plan) (rollback.Prefl
 	}
 	t.addDangers(replicasDangers(p.Key, t.target, t.live)...)
 	others, note := c.weightSettersBriefly(ctx, p.Key.Namespace)
+	if note != "" {
+		t.unread = append(t.unread, note)
+	}
+	slices.Sort(t.differences)
 	live := slices.Collect(maps.Values(t.live))
 	return rollback.PreflightResult{
 		Dangers: limitDangers(t.dangers),
 		Owner:   rollback.ReleaseOwner(p.Key, p.Target, slices.Concat(live, t.suspect, others)),
-		Note:    note,
+		Note:    strings.Join(t.unread, "; "),
+
+		Differences: t.differences,
 	}, nil
 }
 
@@ -122,6 +136,8 @@ func refusalKind(err error) (rollback.DangerKind, bool) {
 		return "", false
 	}
 	switch code := status.Status().Code; {
+	case isForbidden(err):
+		return rollback.DangerForbidden, true
 	case apierrors.IsInvalid(err):
 		return rollback.DangerImmutable, true
 	case apierrors.IsUnauthorized(err), apierrors.IsTimeout(err), apierrors.IsTooManyRequests(err),

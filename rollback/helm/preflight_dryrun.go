@@ -15,7 +15,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/cli-runtime/pkg/resource"
-	"k8s.io/client-go/dynamic"
 
 	"github.com/upcommerce/backout/rollback"
 )
@@ -36,9 +35,12 @@ type dryRun struct {
 	hooks kube.ResourceList
 	// suspectRevision and targetRevision are set if their objects are built.
 	suspectRevision, targetRevision *release.Release
+	unfinished                      unfinished
 
 	mu      sync.Mutex
 	dangers []rollback.Danger
+	// differences are those of rollback.PreflightResult, unread the parts of its note.
+	differences, unread []string
 	// live are the live objects of both revisions, by identity.
 	live map[string]rollback.Object
 	// notBuildable says that a manifest cannot be built.
@@ -62,21 +64,30 @@ func (t *dryRun) buildable() bool { return !t.notBuildable }
 
 // run dry-runs every write, prepared as the rollback prepares it, some at a time.
 func (t *dryRun) run(ctx context.Context) error {
-	confined, err := t.client.confine(ctx, t.plan.Key, sides{
+	confined, err := t.client.confine(ctx, t.plan, sides{
 		original: t.suspectObjects, target: t.targetObjects, hooks: t.hooks, from: t.suspectRevision, to: t.targetRevision,
+		unfinished: t.unfinished,
 	})
 	if err != nil {
 		return err
 	}
 	t.addDangers(confined.dangers...)
+	t.differences = append(t.differences, confined.differences...)
+	all := t.targetObjects
 	t.suspectObjects, t.targetObjects = confined.within(t.suspectObjects), confined.within(t.targetObjects)
-	prepared := holdingClient{Client: t.client.kube(ctx, t.plan.Key.Namespace), ctx: ctx, hold: t.plan.Hold, scalers: t.client.scalers}
+	prepared := holdingClient{
+		Client: t.client.kube(ctx, t.plan.Key.Namespace), ctx: ctx, hold: t.plan.Hold,
+		scalers: t.client.scalerLister(func(err error) { t.unread = append(t.unread, errorText(err)) }),
+	}
 	if err := prepared.prepare(t.suspectObjects, t.targetObjects); err != nil {
-		if _, refused := refusalKind(err); !refused {
+		kind, refused := refusalKind(err)
+		switch {
+		case !refused:
 			return err
+		case kind != rollback.DangerForbidden: // the dry run finds it again, and says what to add
+			t.addUnbuildable(errorText(err))
+			return nil
 		}
-		t.addUnbuildable(errorText(err))
-		return nil
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(maxDryRunRequests)
@@ -86,7 +97,20 @@ func (t *dryRun) run(ctx context.Context) error {
 	for _, info := range t.suspectObjects.Difference(t.targetObjects) {
 		group.Go(func() error { return t.delete(ctx, info) })
 	}
+	for _, info := range all.Difference(t.targetObjects) {
+		if outside(t.plan.Key, info) == "" {
+			group.Go(func() error { t.lookAt(ctx, info); return nil })
+		}
+	}
 	return group.Wait()
+}
+
+// lookAt reads an object that Helm leaves alone, because it may name an owner. Its replicas
+// count, too, and nothing else depends on it.
+func (t *dryRun) lookAt(ctx context.Context, info *resource.Info) {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	_, _ = t.readLive(ctx, info)
 }
 
 // update dry-runs the request by which Helm would turn the live object into the
@@ -99,7 +123,7 @@ func (t *dryRun) update(ctx context.Context, info *resource.Info) error {
 	setHelmMetadata(target, t.plan.Key)
 	live, err := t.readLive(ctx, info)
 	if err != nil {
-		return t.noteRefusal(info, err)
+		return t.noteRefusal(info, err, "get", "patch")
 	}
 	dry := []string{metav1.DryRunAll}
 	if live == nil {
@@ -107,8 +131,8 @@ func (t *dryRun) update(ctx context.Context, info *resource.Info) error {
 		if isSecret(info) {
 			t.addDangers(secretDanger(t.title(info), "would be created again with an old value"))
 		}
-		_, err := t.resource(info).Create(ctx, target, metav1.CreateOptions{DryRun: dry, FieldManager: fieldManager})
-		return t.noteRefusal(info, err)
+		_, err := t.client.liveObjects(info).Create(ctx, target, metav1.CreateOptions{DryRun: dry, FieldManager: fieldManager})
+		return t.noteRefusal(info, err, "get", "create")
 	}
 	t.addDangers(resumedDangers(t.title(info), target, live)...)
 	patch, kind, err := patchFor(info, t.original(info, live), live)
@@ -119,18 +143,18 @@ func (t *dryRun) update(ctx context.Context, info *resource.Info) error {
 	if string(patch) == "{}" {
 		return nil
 	}
-	updated, err := t.resource(info).Patch(ctx, info.Name, kind, patch, metav1.PatchOptions{DryRun: dry, FieldManager: fieldManager})
+	updated, err := t.client.liveObjects(info).Patch(ctx, info.Name, kind, patch, metav1.PatchOptions{DryRun: dry, FieldManager: fieldManager})
 	if err == nil && isSecret(info) && !reflect.DeepEqual(secretData(live), secretData(updated)) {
 		t.addDangers(secretDanger(t.title(info), oldValue))
 	}
-	return t.noteRefusal(info, err)
+	return t.noteRefusal(info, err, "get", "patch")
 }
 
 // delete dry-runs the deletion of an object that the target does not declare.
 func (t *dryRun) delete(ctx context.Context, info *resource.Info) error {
 	live, err := t.readLive(ctx, info)
 	if err != nil {
-		return t.noteRefusal(info, err)
+		return t.noteRefusal(info, err, "get", "delete")
 	}
 	if live == nil || isKept(live) {
 		return nil
@@ -143,12 +167,12 @@ func (t *dryRun) delete(ctx context.Context, info *resource.Info) error {
 	if apierrors.IsNotFound(err) {
 		return nil
 	}
-	return t.noteRefusal(info, err)
+	return t.noteRefusal(info, err, "get", "delete")
 }
 
 // readLive returns the live object; nil if it does not exist.
 func (t *dryRun) readLive(ctx context.Context, info *resource.Info) (*unstructured.Unstructured, error) {
-	live, err := t.resource(info).Get(ctx, info.Name, metav1.GetOptions{})
+	live, err := t.client.liveObjects(info).Get(ctx, info.Name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return nil, nil //nolint:nilnil // No object is a valid answer.
 	}
@@ -161,8 +185,9 @@ func (t *dryRun) readLive(ctx context.Context, info *resource.Info) (*unstructur
 	return live, nil
 }
 
-// noteRefusal adds a danger if err is a refusal, and returns any other error.
-func (t *dryRun) noteRefusal(info *resource.Info, err error) error {
+// noteRefusal adds a danger if err is a refusal, and returns any other error. The verbs are
+// those that Helm needs.
+func (t *dryRun) noteRefusal(info *resource.Info, err error, verbs ...string) error {
 	if err == nil {
 		return nil
 	}
@@ -172,6 +197,10 @@ func (t *dryRun) noteRefusal(info *resource.Info, err error) error {
 	}
 	if strings.Contains(err.Error(), "does not support dry run") {
 		return nil // a webhook with side effects is not called by a dry run
+	}
+	if kind == rollback.DangerForbidden {
+		t.addDangers(rollback.Danger{Kind: kind, What: t.title(info) + ": " + forbiddenText(info, t.plan.Key.Namespace, verbs...)})
+		return nil
 	}
 	reason := errorText(err)
 	if isSecret(info) {
@@ -192,14 +221,6 @@ func (t *dryRun) original(info *resource.Info, live *unstructured.Unstructured) 
 		return info.Object
 	}
 	return live
-}
-
-func (t *dryRun) resource(info *resource.Info) dynamic.ResourceInterface {
-	all := t.client.dynamic.Resource(info.Mapping.Resource)
-	if info.Namespaced() {
-		return all.Namespace(info.Namespace)
-	}
-	return all
 }
 
 func (t *dryRun) title(info *resource.Info) string {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"helm.sh/helm/v3/pkg/kube"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -18,9 +19,11 @@ type scalers map[string]bool
 
 func scaledKey(namespace, kind, name string) string { return namespace + "/" + kind + "/" + name }
 
+// lookTimeout limits a look at what a rollback can do without.
+const lookTimeout = 3 * time.Second
+
 // scalers reads the namespace's HorizontalPodAutoscalers. It returns an error if backout
-// may not list them: without them, a rollback could shrink the workloads that they
-// scaled up.
+// may not list them.
 func (c *Client) scalers(ctx context.Context, namespace string) (scalers, error) {
 	list, err := c.clientset.AutoscalingV2().HorizontalPodAutoscalers(namespace).List(ctx, metav1.ListOptions{})
 	if apierrors.IsForbidden(err) {
@@ -53,10 +56,29 @@ func declaredScalers(objects kube.ResourceList) scalers {
 	return found
 }
 
-// keepReplicas keeps the live spec.replicas of autoscaled objects when Helm turns original
-// into target: it removes the field from both, so that a number that the autoscaler sets
-// meanwhile stays too. Where Helm would compare with the live object itself, keepReplicas
-// sets the field to the live number.
+// scalerList returns what the live autoscalers of a namespace scale, as far as backout may
+// know: without it, a workload may be scaled up to the number that the target declares.
+type scalerList func(ctx context.Context, namespace string) scalers
+
+// scalerLister returns a list that reports an error, once a namespace, and has no
+// autoscalers then.
+func (c *Client) scalerLister(report func(error)) scalerList {
+	return func(ctx context.Context, namespace string) scalers {
+		ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+		defer cancel()
+		found, err := c.scalers(ctx, namespace)
+		if err != nil {
+			report(err)
+		}
+		return found
+	}
+}
+
+// keepReplicas keeps the live spec.replicas of objects when Helm turns original into
+// target, if that is not lower than the target's number, whatever set it, or if the object is
+// autoscaled: it removes the field from both, so that a number that is set meanwhile stays
+// too. Where Helm would compare with the live object itself, keepReplicas sets the field to
+// the live number.
 //
 // An object is autoscaled if a live autoscaler scales it, or one that either side
 // declares: the target's is created only after its workload was written, and an
@@ -64,7 +86,7 @@ func declaredScalers(objects kube.ResourceList) scalers {
 // declares no number, the live one stays as well: Helm would remove the number, which
 // makes it 1. If the autoscaler goes and the target declares a greater number, that is
 // written: nothing else would ever scale the workload up.
-func keepReplicas(ctx context.Context, original, target kube.ResourceList, list func(context.Context, string) (scalers, error)) error {
+func keepReplicas(ctx context.Context, original, target kube.ResourceList, list scalerList) error {
 	before, after := declaredScalers(original), declaredScalers(target)
 	now := make(map[string]scalers)
 	return target.Visit(func(info *resource.Info, err error) error {
@@ -75,18 +97,18 @@ func keepReplicas(ctx context.Context, original, target kube.ResourceList, list 
 		if !ok || !hasReplicas(wanted) {
 			return nil
 		}
+		live, err := readLive(info)
+		if err != nil || live == nil {
+			return err
+		}
 		if _, listed := now[info.Namespace]; !listed {
-			if now[info.Namespace], err = list(ctx, info.Namespace); err != nil {
-				return err
-			}
+			now[info.Namespace] = list(ctx, info.Namespace)
 		}
 		compared, id := original.Get(info), scaledKey(info.Namespace, wanted.GetKind(), info.Name)
-		if !before[id] && !after[id] && !now[info.Namespace][id] && !removesReplicas(compared, wanted) {
+		autoscaled := before[id] || after[id] || now[info.Namespace][id]
+		autoscalerGoes := before[id] && !after[id]
+		if scalesUp(wanted, live) && (!autoscaled || autoscalerGoes) {
 			return nil
-		}
-		live, err := readLive(info)
-		if err != nil || live == nil || before[id] && !after[id] && scalesUp(wanted, live) {
-			return err
 		}
 		return keepLiveReplicas(compared, wanted, live)
 	})
@@ -103,23 +125,6 @@ func readLive(info *resource.Info) (*unstructured.Unstructured, error) {
 		return nil, fmt.Errorf("read how many replicas %s has: %w", info.ObjectName(), err)
 	}
 	return live.(*unstructured.Unstructured), nil
-}
-
-// removesReplicas reports whether Helm would remove spec.replicas from the live object:
-// the target does not declare it, and the object with which Helm compares it does.
-func removesReplicas(original *resource.Info, wanted *unstructured.Unstructured) bool {
-	if _, numbered := replicasOf(wanted); numbered {
-		return false
-	}
-	if original == nil {
-		return true // Helm compares with the live object
-	}
-	compared, ok := original.Object.(*unstructured.Unstructured)
-	if !ok {
-		return false
-	}
-	_, numbered := replicasOf(compared)
-	return numbered
 }
 
 // scalesUp reports whether the target declares more pods than run.

@@ -1,6 +1,7 @@
 package helm_test
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -36,8 +37,8 @@ func withReplicas(version, number string) string {
 	return strings.Replace(manifest(version, "20"), "  replicas: 2\n", field, 1)
 }
 
-// TestReplicasWithoutLiveAutoscaler: no autoscaler is live, but one has scaled the canary
-// or is going to, or the target declares no number.
+// TestReplicasWithoutLiveAutoscaler: no autoscaler is live. A number that runs is never
+// lowered, whatever raised it.
 func TestReplicasWithoutLiveAutoscaler(t *testing.T) {
 	const scaledObject = "---\napiVersion: shop.example/v1\nkind: Scaler\nmetadata: {name: s}\nspec: {scaleTargetRef: {name: web-canary}}\n"
 	const other = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: other}\n"
@@ -55,8 +56,11 @@ func TestReplicasWithoutLiveAutoscaler(t *testing.T) {
 		"an autoscaler of another kind than an HPA":        {withReplicas("v3", "") + scaledObject, withReplicas("v2", "2"), "9", 9},
 		"the suspect revision does not have the workload":  {other, withReplicas("v2", ""), "9", 9},
 		"the suspect revision scales the workload to zero": {withReplicas("v3", "0"), withReplicas("v2", "") + autoscaler, "0", 1},
-		"an autoscaler of something else":                  {withReplicas("v3", "9"), withReplicas("v2", "2") + strings.Replace(autoscaler, "web-canary", "web", 1), "9", 2},
-		"no autoscaler: the target's number is written":    {withReplicas("v3", "9"), withReplicas("v2", "2"), "9", 2},
+		"no autoscaler: a number is not lowered":           {withReplicas("v3", "9"), withReplicas("v2", "2"), "9", 9},
+		"an operator scaled up":                            {withReplicas("v3", "2"), withReplicas("v2", "2"), "9", 9},
+		"an operator scaled up, to less than the target":   {withReplicas("v3", "2"), withReplicas("v2", "12"), "9", 12},
+		"an operator scaled down":                          {withReplicas("v3", "9"), withReplicas("v2", "4"), "2", 4},
+		"an autoscaler of something else":                  {withReplicas("v3", "9"), withReplicas("v2", "12") + strings.Replace(autoscaler, "web-canary", "web", 1), "9", 12},
 	} {
 		t.Run(what, func(t *testing.T) {
 			cluster := newCluster(t)
@@ -127,10 +131,10 @@ func TestReplicasStay(t *testing.T) {
 		suspect, target string
 		want            int64
 	}{
-		"autoscaled":                    {"web-canary", "replicas: 2", "replicas: 3", 9},
-		"autoscaled, declared before":   {"web-canary", "replicas: 2", "minReadySeconds: 1", 9},
-		"autoscaled, declared again":    {"web-canary", "minReadySeconds: 1", "replicas: 3", 9},
-		"not autoscaled: Helm's number": {"other", "replicas: 2", "replicas: 3", 3},
+		"autoscaled":                       {"web-canary", "replicas: 2", "replicas: 3", 9},
+		"autoscaled, declared before":      {"web-canary", "replicas: 2", "minReadySeconds: 1", 9},
+		"autoscaled, declared again":       {"web-canary", "minReadySeconds: 1", "replicas: 3", 9},
+		"not autoscaled: a greater number": {"other", "replicas: 2", "replicas: 12", 12},
 	} {
 		t.Run(what, func(t *testing.T) {
 			cluster := newCluster(t)
@@ -155,6 +159,27 @@ func TestReplicasStay(t *testing.T) {
 				if f, _ := got.(float64); int64(f) != c.want {
 					t.Errorf("want %d replicas, got %v", c.want, got)
 				}
+			}
+		})
+	}
+}
+
+// TestWhatAnOperatorScaledUpStays: the stable track, which both revisions declare the same.
+func TestWhatAnOperatorScaledUpStays(t *testing.T) {
+	const stable = "---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec: {replicas: %s, selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: b}}, spec: {containers: [{name: w, image: 'web:v1'}]}}}\n"
+	with := func(n string) string { return strings.Replace(stable, "%s", n, 1) }
+	for what, target := range map[string]string{"declared the same": "4", "declared otherwise": "5", "declared with none": "0"} {
+		t.Run(what, func(t *testing.T) {
+			c := newCluster(t)
+			c.revision(t, 4, release.StatusSuperseded, manifest("v2", "20")+with(target))
+			c.revision(t, 5, release.StatusDeployed, manifest("v3", "20")+with("4"))
+			c.live(t, manifest("v3", "0")+with("12")) // kubectl scale deployment web --replicas 12
+			if _, err := c.RollBack(t.Context(), c.plan(t, 4)); err != nil {
+				t.Fatal(err)
+			}
+			got, _, _ := unstructured.NestedFieldNoCopy(c.object(t, "deployments/web").Object, "spec", "replicas")
+			if fmt.Sprint(got) != "12" {
+				t.Errorf("the stable track keeps the 12 replicas that an operator gave it: got %v", got)
 			}
 		})
 	}

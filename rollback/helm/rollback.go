@@ -20,12 +20,16 @@ import (
 // within the plan's timeout. If an interrupted attempt left objects between the suspect
 // revision and the target, they become the target's too.
 //
-// Afterwards the live objects are those that the target declares, except for the weights
+// Helm visits only objects that the revisions declare differently, or that are missing: one
+// that both declare the same stays as it is, and so does one that differs in weights or
+// replicas alone if backout may not read it or the API server refuses the change.
+//
+// Afterwards the visited objects are those that the target declares, except for the weights
 // that the plan holds, the objects that Helm is configured to keep, and numbers of
-// replicas. A number stays as it is, also through interrupted attempts, if an autoscaler
-// scales the workload, be it live or declared by either revision, and if the target
-// declares no number; it is written only if the autoscaler goes and the target declares
-// more.
+// replicas. A number is never lowered. It stays as it is, also through interrupted attempts,
+// if an autoscaler scales the workload, be it live or declared by either revision, and if
+// the target declares no number; where the autoscaler goes, a greater number of the target
+// is written.
 //
 // RollBack returns rollback.ErrRevisionChanged, having changed nothing, if the newest
 // revision is not the planned one; also, after it has begun, if another client wrote the
@@ -55,7 +59,7 @@ func (c *Client) RollBack(ctx context.Context, p rollback.Plan) (int, error) {
 	run := action.NewRollback(&action.Configuration{
 		RESTClientGetter: getter{client: c, namespace: p.Key.Namespace, config: c.asUser(p.Key.Namespace)},
 		Releases:         storage.Init(guarded),
-		KubeClient:       &holdingClient{Client: objects, ctx: ctx, confined: confined, hold: p.Hold, scalers: c.scalers},
+		KubeClient:       &holdingClient{Client: objects, ctx: ctx, confined: confined, hold: p.Hold, scalers: c.scalerLister(func(error) {})},
 		Log:              c.debug(ctx),
 		HookOutputFunc:   func(_, _, _ string) io.Writer { return io.Discard },
 	})
@@ -118,14 +122,28 @@ func (c *Client) prepare(g *guard, objects *kube.Client) (confinement, error) {
 	if err != nil {
 		return confinement{}, fmt.Errorf("build the objects of %s revision %d: %w", k, g.plan.Target, err)
 	}
-	confined, err := c.confine(g.ctx, k, s)
+	metas, err := g.metas(g.ctx)
+	if err != nil {
+		return confinement{}, err
+	}
+	status := make(map[int]rollback.Status)
+	for _, m := range metas {
+		status[m.number] = m.status
+	}
+	if s.unfinished, err = c.unfinished(g.ctx, g.plan, status); err != nil {
+		return confinement{}, err
+	}
+	confined, err := c.confine(g.ctx, g.plan, s)
 	if err == nil {
 		err = confined.err()
 	}
 	if err != nil {
 		return confinement{}, fmt.Errorf("roll %s back to revision %d: %w", k, g.plan.Target, err)
 	}
-	return confined, keepReplicas(g.ctx, confined.within(s.original), confined.within(s.target), c.scalers)
+	list := c.scalerLister(func(err error) {
+		c.log.WarnContext(g.ctx, "rolling back without a look at the autoscalers", "namespace", k.Namespace, "release", k.Release, "error", err)
+	})
+	return confined, keepReplicas(g.ctx, confined.within(s.original), confined.within(s.target), list)
 }
 
 // build converts a manifest to the objects that Helm writes. The API may have been

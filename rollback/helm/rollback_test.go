@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"maps"
-	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -161,14 +160,6 @@ func TestRollBackRefuses(t *testing.T) {
 		"a newest revision that is pending": {1, func(c *cluster) {
 			o := c.objects["secrets/"+secretName(3)]
 			o.SetLabels(map[string]string{"owner": "helm", "name": "web", "version": "3", "status": "pending-upgrade"})
-		}},
-		"autoscalers that cannot be listed": {1, func(c *cluster) {
-			c.before = func(_, object string) int {
-				if object == "horizontalpodautoscalers/" {
-					return http.StatusForbidden
-				}
-				return 0
-			}
 		}},
 		"a target that cannot be decoded": {1, func(c *cluster) { c.corrupt(1) }},
 	} {
