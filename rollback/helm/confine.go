@@ -40,6 +40,7 @@ type confinement struct {
 	left map[string]bool
 	// differences say what stays otherwise than the target declares.
 	differences []string
+	unfinished  unfinished
 }
 
 // within returns the objects of the list that Helm visits.
@@ -75,7 +76,7 @@ type sides struct {
 // in the release's namespace, and nothing outside of it.
 func (c *Client) confine(ctx context.Context, p rollback.Plan, s sides) (confinement, error) {
 	found := &confining{
-		confinement: confinement{left: make(map[string]bool)},
+		confinement: confinement{left: make(map[string]bool), unfinished: s.unfinished},
 		own:         leftOut{client: c, plan: p, sides: s, names: revisionNames{namesOf(s.from), namesOf(s.to)}},
 	}
 	group, ctx := errgroup.WithContext(ctx)

@@ -12,10 +12,11 @@ import (
 	"github.com/upcommerce/backout/rollback"
 )
 
-// holdingClient is Helm's Kubernetes client with four differences: it leaves objects alone
+// holdingClient is Helm's Kubernetes client with five differences: it leaves objects alone
 // that are not the release's own or that stay as they are; in those that it writes, the
-// canary's weight is zero and a number of replicas does not get lower; and an object that it
-// could not delete is an error.
+// canary's weight is zero and a number of replicas does not get lower; it repairs objects in
+// which Helm's merge would leave parts of other revisions; and an object that it could not
+// delete is an error.
 //
 // Helm writes object by object without waiting for pods: without the hold, it would
 // restore the canary's weight while the bad pods still serve.
@@ -27,6 +28,8 @@ type holdingClient struct {
 	hold func(object rollback.Object)
 	// scalers reads the objects of a namespace that are autoscaled.
 	scalers scalerList
+	// unfinished may have left parts in the live objects.
+	unfinished unfinished
 }
 
 // Update prepares target as planned, then Helm writes it.
@@ -35,7 +38,9 @@ func (h *holdingClient) Update(original, target kube.ResourceList, force bool) (
 	if err := h.prepare(original, target); err != nil {
 		return &kube.Result{}, err
 	}
-	result, err := h.Client.Update(original, target, force)
+	result, err := h.write(original, target, func(original, target kube.ResourceList) (*kube.Result, error) {
+		return h.Client.Update(original, target, force)
+	})
 	if err != nil {
 		return result, err
 	}
@@ -48,7 +53,9 @@ func (h *holdingClient) UpdateThreeWayMerge(original, target kube.ResourceList, 
 	if err := h.prepare(original, target); err != nil {
 		return &kube.Result{}, err
 	}
-	result, err := h.Client.UpdateThreeWayMerge(original, target, force)
+	result, err := h.write(original, target, func(original, target kube.ResourceList) (*kube.Result, error) {
+		return h.Client.UpdateThreeWayMerge(original, target, force)
+	})
 	if err != nil {
 		return result, err
 	}

@@ -135,19 +135,36 @@ func (t *dryRun) update(ctx context.Context, info *resource.Info) error {
 		return t.noteRefusal(info, err, "get", "create")
 	}
 	t.addDangers(resumedDangers(t.title(info), target, live)...)
-	patch, kind, err := patchFor(info, t.original(info, live), live)
+	c, err := changeOf(info, t.original(info, live), live, t.unfinished.declared(t.plan.Key.Namespace, target.Object))
 	if err != nil {
 		t.addUnbuildable(fmt.Sprintf("%s: Helm cannot compute the patch: %s", t.title(info), errorText(err)))
 		return nil
 	}
-	if string(patch) == "{}" {
-		return nil
+	if c.none() {
+		return t.compare(ctx, info, live, live)
 	}
-	updated, err := t.client.liveObjects(info).Patch(ctx, info.Name, kind, patch, metav1.PatchOptions{DryRun: dry, FieldManager: fieldManager})
+	updated, err := t.client.liveObjects(info).Patch(ctx, info.Name, c.kind, c.patch, metav1.PatchOptions{DryRun: dry, FieldManager: fieldManager})
 	if err == nil && isSecret(info) && !reflect.DeepEqual(secretData(live), secretData(updated)) {
 		t.addDangers(secretDanger(t.title(info), oldValue))
 	}
+	if err == nil {
+		return t.compare(ctx, info, live, updated)
+	}
 	return t.noteRefusal(info, err, "get", "patch")
+}
+
+// compare notes in which fields the outcome of the dry run differs from the target.
+func (t *dryRun) compare(ctx context.Context, info *resource.Info, live, outcome *unstructured.Unstructured) error {
+	wanted, ok := info.Object.(*unstructured.Unstructured)
+	if !ok {
+		return nil
+	}
+	bases := basesOf(wanted.Object, t.original(info, live), t.unfinished.declared(t.plan.Key.Namespace, wanted.Object))
+	paths, err := t.client.differingFields(ctx, comparison{info, live, outcome, bases})
+	if err == nil && len(paths) > 0 {
+		t.note(differenceText(t.title(info), t.plan.Target, paths))
+	}
+	return err
 }
 
 // delete dry-runs the deletion of an object that the target does not declare.

@@ -95,14 +95,14 @@ func TestRefusals(t *testing.T) {
 		kind    rollback.DangerKind
 		unknown bool
 	}{
-		"it is accepted":             {},
-		"a field is immutable":       {status: metav1.Status{Code: 422, Reason: metav1.StatusReasonInvalid, Message: "field is immutable"}, kind: rollback.DangerImmutable},
-		"a quota is exceeded":        {status: metav1.Status{Code: 403, Reason: metav1.StatusReasonForbidden, Message: "exceeded quota"}, kind: rollback.DangerUnbuildable},
-		"a webhook denies it":        {status: metav1.Status{Code: 400, Reason: metav1.StatusReasonBadRequest, Message: "admission webhook denied it"}, kind: rollback.DangerUnbuildable},
-		"a webhook has no dry run":   {status: metav1.Status{Code: 400, Reason: metav1.StatusReasonBadRequest, Message: "admission webhook x does not support dry run"}},
-		"a webhook is broken":        {status: metav1.Status{Code: 500, Reason: metav1.StatusReasonInternalError, Message: "failed calling webhook"}, unknown: true},
-		"the token has expired":      {status: metav1.Status{Code: 401, Reason: metav1.StatusReasonUnauthorized}, unknown: true},
-		"it is overloaded":           {status: metav1.Status{Code: 503, Reason: metav1.StatusReasonServiceUnavailable}, unknown: true},
+		"it is accepted":           {},
+		"a field is immutable":     {status: metav1.Status{Code: 422, Reason: metav1.StatusReasonInvalid, Message: "field is immutable"}, kind: rollback.DangerImmutable},
+		"a quota is exceeded":      {status: metav1.Status{Code: 403, Reason: metav1.StatusReasonForbidden, Message: "exceeded quota"}, kind: rollback.DangerUnbuildable},
+		"a webhook denies it":      {status: metav1.Status{Code: 400, Reason: metav1.StatusReasonBadRequest, Message: "admission webhook denied it"}, kind: rollback.DangerUnbuildable},
+		"a webhook has no dry run": {status: metav1.Status{Code: 400, Reason: metav1.StatusReasonBadRequest, Message: "admission webhook x does not support dry run"}},
+		"a webhook is broken":      {status: metav1.Status{Code: 500, Reason: metav1.StatusReasonInternalError, Message: "failed calling webhook"}, unknown: true},
+		"the token has expired":    {status: metav1.Status{Code: 401, Reason: metav1.StatusReasonUnauthorized}, unknown: true},
+		"it is overloaded":         {status: metav1.Status{Code: 503, Reason: metav1.StatusReasonServiceUnavailable}, unknown: true},
 	} {
 		t.Run(what, func(t *testing.T) {
 			cluster := newCluster(t)

@@ -59,9 +59,11 @@ func (c *Client) RollBack(ctx context.Context, p rollback.Plan) (int, error) {
 	run := action.NewRollback(&action.Configuration{
 		RESTClientGetter: getter{client: c, namespace: p.Key.Namespace, config: c.asUser(p.Key.Namespace)},
 		Releases:         storage.Init(guarded),
-		KubeClient:       &holdingClient{Client: objects, ctx: ctx, confined: confined, hold: p.Hold, scalers: c.scalerLister(func(error) {})},
-		Log:              c.debug(ctx),
-		HookOutputFunc:   func(_, _, _ string) io.Writer { return io.Discard },
+		KubeClient: &holdingClient{
+			Client: objects, ctx: ctx, confined: confined, hold: p.Hold, scalers: c.scalerLister(func(error) {}), unfinished: confined.unfinished,
+		},
+		Log:            c.debug(ctx),
+		HookOutputFunc: func(_, _, _ string) io.Writer { return io.Discard },
 	})
 	run.Version = p.Target
 	run.Timeout = p.HookTimeout
