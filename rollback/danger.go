@@ -1,6 +1,7 @@
 package rollback
 
 import (
+	"fmt"
 	"slices"
 	"time"
 )
@@ -40,13 +41,15 @@ const (
 	DangerHook DangerKind = "hook"
 	// DangerStable: the rollback would replace the pods of the stable track.
 	DangerStable DangerKind = "stable"
+	// DangerPods: the target's pods would not start, for want of an object.
+	DangerPods DangerKind = "pods"
 	// DangerReplicas: the lower maxReplicas of an HPA would remove pods that run.
 	DangerReplicas DangerKind = "replicas"
 )
 
 // AllowableDangers returns the kinds that an operator may allow.
 func AllowableDangers() []DangerKind {
-	return []DangerKind{DangerPVC, DangerData, DangerJob, DangerSecret, DangerHook, DangerStable, DangerReplicas}
+	return []DangerKind{DangerPVC, DangerData, DangerJob, DangerSecret, DangerHook, DangerStable, DangerReplicas, DangerPods}
 }
 
 // maxPreflightAge is how long the result of a preflight is believed.
@@ -61,10 +64,27 @@ func (r *Record) PreflightIsCurrent(target int, now time.Time) bool {
 	return !slices.ContainsFunc(r.Decisions, func(d Decision) bool { return !d.Rollback && d.At.After(r.Preflight.Done) })
 }
 
+// maxDifferences bounds the differences that a record keeps.
+const maxDifferences = 20
+
 // NotePreflight stores what a preflight found, within the bounds of a record.
 func (r *Record) NotePreflight(result PreflightResult) {
+	r.NoteDifferences(result.Differences)
 	r.Owner, r.Dangers = result.Owner, slices.Clone(result.Dangers[:min(len(result.Dangers), MaxDangers)])
 	for i := range r.Dangers {
 		r.Dangers[i].What = Clip(r.Dangers[i].What, MaxSummary)
+	}
+}
+
+// NoteDifferences stores how the live objects differ from what the target declares, within
+// the bounds of a record.
+func (r *Record) NoteDifferences(texts []string) {
+	r.Differences = nil
+	for i, text := range texts {
+		if i == maxDifferences-1 && len(texts) > maxDifferences {
+			r.Differences = append(r.Differences, fmt.Sprintf("%d more objects differ", len(texts)-i))
+			return
+		}
+		r.Differences = append(r.Differences, Clip(text, MaxSummary))
 	}
 }

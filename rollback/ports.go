@@ -46,6 +46,10 @@ type Releases interface {
 	// Helm created. It does not wait for pods. It returns ErrRevisionChanged, having changed
 	// nothing, if the release is no longer at the planned revision.
 	RollBack(ctx context.Context, p Plan) (int, error)
+	// Differences says, a sentence each, how the live objects differ after the rollback from
+	// what its target declares, but for weights that the plan holds and numbers of replicas.
+	// It changes nothing.
+	Differences(ctx context.Context, p Plan) ([]string, error)
 	// Recover marks as failed the pending revision that an interrupted rollback of backout
 	// left behind, so that Helm accepts another operation. It returns ErrRevisionChanged if
 	// the stored revision is no longer that one.

@@ -44,6 +44,9 @@ type Record struct {
 	PreflightTarget int      `json:"preflightTarget,omitempty"`
 	Dangers         []Danger `json:"dangers,omitempty"`
 	Owner           Owner    `json:"owner,omitzero"`
+	// Differences say, a sentence each, how the objects differ from what the target declares:
+	// after the preflight, how they would, and after the rollback, how they do.
+	Differences []string `json:"differences,omitempty"`
 
 	Shed     *Step `json:"shed,omitempty"`
 	Rollback *Step `json:"rollback,omitempty"`

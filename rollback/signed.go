@@ -43,6 +43,7 @@ type (
 		PreflightTarget int                 `json:"preflightTarget"`
 		Dangers         []Danger            `json:"dangers"`
 		Owner           Owner               `json:"owner"`
+		Differences     []string            `json:"differences,omitempty"` // younger than the first signed records
 		Rollback        *Step               `json:"rollback"`
 		Restore         *Step               `json:"restore"`
 		Verify          *Step               `json:"verify"`
@@ -66,7 +67,7 @@ func byOperator(d Decision) bool { return d.Operator != "" }
 func (r *Record) work() workPart {
 	w := workPart{
 		Signals: slices.DeleteFunc(slices.Clone(r.Signals), ofOperator), Decisions: slices.DeleteFunc(slices.Clone(r.Decisions), byOperator),
-		Preflight: r.Preflight, PreflightTarget: r.PreflightTarget, Dangers: r.Dangers, Owner: r.Owner,
+		Preflight: r.Preflight, PreflightTarget: r.PreflightTarget, Dangers: r.Dangers, Owner: r.Owner, Differences: r.Differences,
 		Rollback: r.Rollback, Restore: r.Restore, Verify: r.Verify, Outcome: r.Outcome, Target: r.Target, Made: r.Made,
 	}
 	if len(w.Signals) == 0 {
@@ -77,6 +78,9 @@ func (r *Record) work() workPart {
 	}
 	if len(w.Dangers) == 0 {
 		w.Dangers = nil
+	}
+	if len(w.Differences) == 0 {
+		w.Differences = nil
 	}
 	return w
 }

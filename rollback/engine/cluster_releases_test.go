@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -82,6 +83,13 @@ func (c *cluster) Preflight(ctx context.Context, _ rollback.Plan) (rollback.Pref
 		return rollback.PreflightResult{}, err
 	}
 	return c.preflightResult, ctx.Err()
+}
+
+// Differences returns c.differences.
+func (c *cluster) Differences(ctx context.Context, _ rollback.Plan) ([]string, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.differences, errors.Join(c.differencesError, ctx.Err())
 }
 
 func (c *cluster) RollBack(ctx context.Context, p rollback.Plan) (int, error) {

@@ -39,9 +39,12 @@ type cluster struct {
 	readyCalls                 int
 
 	preflightResult rollback.PreflightResult
-	preflights      int
-	rollbacks       int
-	recovered       []int
+	// differences are those of a rollback with its target.
+	differences      []string
+	differencesError error
+	preflights       int
+	rollbacks        int
+	recovered        []int
 	// interruptions is how many of the next rollbacks leave a pending revision behind.
 	interruptions int
 

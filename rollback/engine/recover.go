@@ -24,7 +24,7 @@ func (e *executor) resume(ctx context.Context, r rollback.Record, history rollba
 	case !ours:
 		return e.overtaken(ctx, r, history)
 	case newest.Status == rollback.StatusDeployed:
-		return e.rolledBack(ctx, r, newest.Number, p.Unheld)
+		return e.rolledBack(ctx, r, newest.Number, p)
 	case newest.Status.Pending():
 		// Only the leader gets here, and it has no other rollback of this release under
 		// way: the process that wrote this revision is dead or no longer the leader.
@@ -48,7 +48,7 @@ func (e *executor) resume(ctx context.Context, r rollback.Record, history rollba
 func (e *executor) overtaken(ctx context.Context, r rollback.Record, history rollback.History) (progress, error) {
 	for _, made := range history {
 		if made.Claim == r.UID && (made.Status == rollback.StatusDeployed || made.Status == rollback.StatusSuperseded) {
-			return e.rolledBack(ctx, r, made.Number, "")
+			return e.rolledBack(ctx, r, made.Number, rollback.Plan{})
 		}
 	}
 	newest := history.Newest()

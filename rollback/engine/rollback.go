@@ -161,15 +161,35 @@ func (e *executor) executeRollback(ctx context.Context, r rollback.Record, p rol
 	if err != nil {
 		return e.rollbackError(ctx, r, err)
 	}
-	return e.rolledBack(ctx, r, made, p.Unheld)
+	return e.rolledBack(ctx, r, made, p)
 }
 
-// rolledBack stores that Helm made that revision. unheld is that of the plan.
-func (e *executor) rolledBack(ctx context.Context, r rollback.Record, made int, unheld string) (progress, error) {
+// compareTimeout limits the comparison of the live objects with the target.
+const compareTimeout = 5 * time.Second
+
+// differences says how the live objects differ from what the target of the plan declares.
+func (e *executor) differences(ctx context.Context, p rollback.Plan) []string {
+	if p.Target == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, compareTimeout)
+	defer cancel()
+	found, err := e.releases.Differences(ctx, p)
+	if err != nil {
+		found = append(found, fmt.Sprintf("the live objects could not be compared with revision %d: %s", p.Target, rollback.Printable(err.Error())))
+	}
+	return found
+}
+
+// rolledBack stores that Helm made that revision. The plan is the zero one if another client
+// has made a newer revision since.
+func (e *executor) rolledBack(ctx context.Context, r rollback.Record, made int, p rollback.Plan) (progress, error) {
+	differences := e.differences(ctx, p)
 	stored, err := e.update(ctx, r, func(r *rollback.Record) bool {
 		r.Made = made
-		if unheld != "" {
-			r.Rollback.Note = "live routes could not be read while Helm wrote the objects: " + unheld
+		r.NoteDifferences(differences)
+		if p.Unheld != "" {
+			r.Rollback.Note = "live routes could not be read while Helm wrote the objects: " + p.Unheld
 		}
 		r.Rollback.Finish(time.Now().UTC(), nil, maxAttempts)
 		r.Hold.End(r.Rollback.Done, "the release was rolled back")

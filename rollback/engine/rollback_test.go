@@ -101,3 +101,28 @@ func TestHeldContentIsNotATarget(t *testing.T) {
 		}
 	})
 }
+
+// TestDifferencesReachTheRecord: the record says how the live objects differ from what the
+// target declares, or that they could not be compared.
+func TestDifferencesReachTheRecord(t *testing.T) {
+	for what, c := range map[string]struct {
+		differences []string
+		err         error
+		want        string
+	}{
+		"a difference":                  {differences: []string{"ConfigMap shop differs from revision 1 in data.a"}, want: "ConfigMap shop differs from revision 1 in data.a"},
+		"they could not be compared":    {err: errAPIServer, want: "the live objects could not be compared with revision 1: " + errAPIServer.Error()},
+		"more than a record has to say": {differences: make([]string, 30), want: "11 more objects differ"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			simulate(t, func(t *testing.T, cl *cluster, e *engine.Engine) {
+				deliver(t, e, alert("rollback"))
+				wait(10 * time.Second)
+				r := cl.shopRecord(2)
+				if !r.Rollback.Succeeded() || len(r.Differences) == 0 || r.Differences[len(r.Differences)-1] != c.want {
+					t.Errorf("the record names it: want %q, got %q", c.want, r.Differences)
+				}
+			}, func(cl *cluster) { cl.differences, cl.differencesError = c.differences, c.err })
+		})
+	}
+}

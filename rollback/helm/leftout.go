@@ -136,13 +136,13 @@ func (n revisionNames) alikeButWeights(before, after *resource.Info, hold func(r
 	if !ok || !okToo {
 		return false
 	}
-	a, b := withoutWeights(from.Object, hold), withoutWeights(to.Object, hold)
+	a, b := withoutShares(from.Object, hold), withoutShares(to.Object, hold)
 	return n.sameMetadata(a, b, []string{"metadata"}) && reflect.DeepEqual(a, b)
 }
 
-// withoutWeights returns a copy of a declared object without the weights of a route and
+// withoutShares returns a copy of a declared object without the weights of a route and
 // without a number of replicas.
-func withoutWeights(o rollback.Object, hold func(rollback.Object)) rollback.Object {
+func withoutShares(o rollback.Object, hold func(rollback.Object)) rollback.Object {
 	c := runtime.DeepCopyJSON(o)
 	if hold != nil {
 		hold(c)
@@ -150,26 +150,9 @@ func withoutWeights(o rollback.Object, hold func(rollback.Object)) rollback.Obje
 	unstructured.RemoveNestedField(c, "spec", "replicas")
 	unstructured.RemoveNestedField(c, "metadata", "annotations", weightAnnotation)
 	if _, pods := rollback.WorkloadOf(c); !pods {
-		dropWeights(c["spec"])
+		c["spec"] = withoutWeights(c["spec"])
 	}
 	return c
-}
-
-// dropWeights removes the weights of backends, at any depth: every router calls them so.
-func dropWeights(value any) {
-	switch v := value.(type) {
-	case map[string]any:
-		if _, number := integer(v["weight"]); number {
-			delete(v, "weight")
-		}
-		for _, child := range v {
-			dropWeights(child)
-		}
-	case []any:
-		for _, child := range v {
-			dropWeights(child)
-		}
-	}
 }
 
 // stateOf returns what the answer to a read says about the live object.

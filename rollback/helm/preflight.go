@@ -50,6 +50,7 @@ func (c *Client) Preflight(ctx context.Context, p rollback.Plan) (rollback.Prefl
 	t.addDangers(stableDangers(p.Key, t.suspect, t.target)...)
 	t.addDangers(secretDangers(p.Key, t.suspect, t.target)...)
 	if t.buildable() {
+		t.addDangers(t.podsDangers(ctx)...)
 		if err := t.run(ctx); err != nil {
 			return rollback.PreflightResult{}, fmt.Errorf("dry-run the rollback of %s to revision %d: %w", p.Key, p.Target, err)
 		}

@@ -58,6 +58,9 @@ func TestDangers(t *testing.T) {
 	object := func(kind, rest string) string {
 		return strings.NewReplacer("%KIND%", kind, "%REST%", rest).Replace(extra)
 	}
+	needy := func(from string) string {
+		return "---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: needy}\nspec: {selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: b}}, spec: {containers: [{name: a, image: a, envFrom: [{" + from + "}]}]}}}\n"
+	}
 	for what, c := range map[string]struct {
 		suspect, target, live string
 		kind                  rollback.DangerKind
@@ -99,6 +102,18 @@ func TestDangers(t *testing.T) {
 		"a Job that has ended and is there": {suspect: job("migrate-5", ""), target: job("migrate-4", ""), live: job("migrate-4", "") + job("migrate-5", "")},
 		"a Job that is suspended": {
 			target: job("migrate", ""), live: job("migrate", "suspend: true, "), kind: rollback.DangerJob, words: []string{"resume Job migrate"},
+		},
+		"pods that need what the rollback deletes": {
+			suspect: object("ConfigMap", ""), target: needy("configMapRef: {name: extra}"), live: object("ConfigMap", ""),
+			kind: rollback.DangerPods, words: []string{"Deployment needy", "ConfigMap extra", "the rollback deletes"},
+		},
+		"pods that need what does not exist":      {target: needy("secretRef: {name: extra}"), kind: rollback.DangerPods, words: []string{"Secret extra", "does not exist"}},
+		"pods that can do without":                {target: needy("secretRef: {name: extra, optional: true}")},
+		"pods that need what the target declares": {target: needy("configMapRef: {name: extra}") + object("ConfigMap", "")},
+		"pods that need what exists":              {target: needy("secretRef: {name: extra}"), live: object("Secret", "")},
+		"pods that need what Helm keeps": {
+			suspect: strings.Replace(object("ConfigMap", ""), "extra}", "extra, annotations: {helm.sh/resource-policy: keep}}", 1), target: needy("configMapRef: {name: extra}"),
+			live: strings.Replace(object("ConfigMap", ""), "extra}", "extra, annotations: {helm.sh/resource-policy: keep}}", 1),
 		},
 		"more pods than the target's autoscaler allows": {
 			target: strings.Replace(object("HorizontalPodAutoscaler", "spec: {maxReplicas: 1, scaleTargetRef: {kind: Deployment, name: web-canary}}\n"), "v1", "autoscaling/v2", 1),

@@ -63,7 +63,7 @@ func TestEntriesOfTheSameNameAreNotLost(t *testing.T) {
 			result := cl.preflight(t, 4)
 			expectDanger(t, result, "")
 			if len(result.Differences) != 0 {
-				t.Errorf("what is repaired is no difference: got %q", result.Differences)
+				t.Errorf("a repaired part is no difference: got %q", result.Differences)
 			}
 			if _, err := cl.RollBack(t.Context(), cl.plan(t, 4)); err != nil {
 				t.Fatal(err)
@@ -127,12 +127,12 @@ func TestDifferencesAreNamed(t *testing.T) {
 	}
 	got, err := cl.Differences(t.Context(), plan)
 	if err != nil || len(got) != 1 || got[0] != want {
-		t.Errorf("what is live is compared again: want %q, got %q, %v", want, got, err)
+		t.Errorf("the live objects are compared again: want %q, got %q, %v", want, got, err)
 	}
 }
 
-// TestNoDifferences: what the API server, admission, backout or rule 7 of the design sets is
-// none.
+// TestNoDifferences: defaults of the API server, changes of admission webhooks, held weights
+// and numbers of replicas do not count.
 func TestNoDifferences(t *testing.T) {
 	for what, change := range map[string]func(o rollback.Object){
 		"nothing": func(rollback.Object) {},

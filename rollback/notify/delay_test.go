@@ -79,6 +79,8 @@ func (s *shop) RollBack(_ context.Context, p rollback.Plan) (int, error) {
 	return target.Number, nil
 }
 
+func (s *shop) Differences(context.Context, rollback.Plan) ([]string, error) { return nil, nil }
+
 func (s *shop) Recover(context.Context, rollback.Key, rollback.Revision) error { return nil }
 
 func (s *shop) Ready(context.Context, rollback.Key, int) (bool, string, error) { return true, "", nil }

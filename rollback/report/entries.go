@@ -123,6 +123,9 @@ func rollbackEntries(r *rollback.Record) []Entry {
 	switch s := r.Rollback; {
 	case s.Succeeded():
 		e := doneEntry(EntryRolledBack, s.Done, fmt.Sprintf("rolled back from revision %d to %d, as revision %d", r.Revision, r.Target, r.Made)+sameImages(r))
+		if text := differencesText(r); text != "" {
+			e.Text += "; " + text
+		}
 		e.Outcome = true
 		return []Entry{e}
 	case s.Finished():

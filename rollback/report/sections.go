@@ -118,7 +118,7 @@ func stepFacts(r *rollback.Record) []Fact {
 	}
 	add("preflight", r.Preflight, preflightText(r))
 	add("weight to zero", r.Shed, rollback.FormatWeights(r.Weights))
-	add("rollback", r.Rollback, fmt.Sprintf("Helm made revision %d from revision %d", r.Made, r.Target))
+	add("rollback", r.Rollback, rollbackText(r))
 	add("weight restored", r.Restore, "the pods are ready, and the canary has the weight that its revision declares")
 	add("verification", r.Verify, string(r.Outcome))
 	if r.Hold != nil {
@@ -134,6 +134,23 @@ func stepFacts(r *rollback.Record) []Fact {
 	return facts
 }
 
+// rollbackText is the result of a rollback that is done.
+func rollbackText(r *rollback.Record) string {
+	text := fmt.Sprintf("Helm made revision %d from revision %d", r.Made, r.Target)
+	if differences := differencesText(r); differences != "" {
+		text += "; " + differences
+	}
+	return text
+}
+
+// differencesText says how the live objects differ from the target; "" if they do not.
+func differencesText(r *rollback.Record) string {
+	if len(r.Differences) == 0 {
+		return ""
+	}
+	return "the live objects are not all as that revision declares them: " + strings.Join(r.Differences, "; ")
+}
+
 // preflightText is the result of a preflight that is done.
 func preflightText(r *rollback.Record) string {
 	text := fmt.Sprintf("no danger found in a rollback to revision %d", r.PreflightTarget)
@@ -146,6 +163,9 @@ func preflightText(r *rollback.Record) string {
 	}
 	if r.Owner.Tool != "" {
 		text += "; " + r.Owner.Describe()
+	}
+	if len(r.Differences) > 0 && r.Rollback == nil {
+		text += "; after the rollback: " + strings.Join(r.Differences, "; ")
 	}
 	return text
 }

@@ -33,8 +33,11 @@ func Records() map[string]rollback.Record {
 // acting are records on their way to a rollback.
 func acting() map[string]rollback.Record {
 	return map[string]rollback.Record{
-		"act_shed":            Record(Act(), Shed),
-		"act_rolled_back":     Record(Act(), RolledBack),
+		"act_shed":        Record(Act(), Shed),
+		"act_rolled_back": Record(Act(), RolledBack),
+		"act_differences": Record(Act(), RolledBack, func(r *rollback.Record) {
+			r.Differences = []string{"ConfigMap web differs from revision 5 in data.banner", "Ingress web keeps its live weights and numbers of replicas, and revision 5 declares others: the API server refuses the change: no"}
+		}),
 		"act_weight_restored": Record(Act(), Restored),
 		"act_no_route":        Record(Act(), Restored, ShedWithoutRoute),
 		"act_pods_not_ready": Record(Act(), RolledBack, func(r *rollback.Record) {
