@@ -101,7 +101,7 @@ func (c *cluster) dangers(t *testing.T) {
 		},
 		"forbidden": {
 			will: v1, was: manifest(v2, settings), as: "no-delete",
-			want: map[rollback.DangerKind]string{rollback.DangerUnbuildable: "ConfigMap settings"},
+			want: map[rollback.DangerKind]string{rollback.DangerForbidden: "ConfigMap settings"},
 		},
 		"namespace": {
 			will: v1, was: manifest(v2, "apiVersion: v1\nkind: Namespace\nmetadata: {name: of-the-chart}\n"),
@@ -124,7 +124,7 @@ func (c *cluster) dangers(t *testing.T) {
 					t.Fatal(err)
 				}
 			},
-			want: map[rollback.DangerKind]string{rollback.DangerSecret: "Secret key"},
+			// Both revisions declare it the same: it stays as it is.
 		},
 		"hook": {
 			will: v1, was: manifest(v2, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: migrate, annotations: {helm.sh/hook: pre-upgrade}}\n"),
@@ -270,7 +270,7 @@ func (c *cluster) owners(t *testing.T) {
 		t.Errorf("without Flagger, backout needs no rights to its kinds: got %v", err)
 	}
 	c.define(t, "flagger.app", "v1beta1", "Canary")
-	if got, err := limited.Preflight(t.Context(), plan(t, limited, namespace, 1)); err != nil || !strings.Contains(strings.Join(got.Unread, " "), "resources: [canaries], verbs: [list]") {
+	if got, err := limited.Preflight(t.Context(), plan(t, limited, namespace, 1)); err != nil || !strings.Contains(got.Note, "resources: [canaries], verbs: [list]") {
 		t.Errorf("with Flagger, the preflight says that backout needs the right to list its Canaries: got %+v, %v", got, err)
 	}
 	c.create(t, "apiVersion: flagger.app/v1beta1\nkind: Canary\nmetadata: {name: shop}\nspec: {targetRef: {apiVersion: apps/v1, kind: Deployment, name: canary}}\n", namespace)
