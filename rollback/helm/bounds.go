@@ -1,8 +1,10 @@
 package helm
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -19,39 +21,89 @@ const (
 	maxDocument = 4 << 20
 	// maxDocumentNodes bounds the nodes of one document with its aliases resolved.
 	maxDocumentNodes = 300_000
-	// maxNodes bounds the nodes of all documents.
+	// maxNodes bounds the characters of all documents that may begin a node.
 	maxNodes = 500_000
+	// maxRealNodes bounds the nodes of all documents. A rollback of two revisions with so many
+	// takes some 70 MiB: it decodes and builds both, and reads the live objects. Dashboards and
+	// scripts have many more characters that may begin one, in long texts.
+	maxRealNodes = 80_000
+	// maxManifests bounds the text of the manifest and the hooks, in bytes.
+	maxManifests = 8 << 20
 	// maxHooks bounds the hooks.
 	maxHooks = 1000
 )
 
 // checkManifests returns errTooLarge if the manifest and the hooks of a revision exceed a
-// bound, and another error if Helm would panic on them.
-func checkManifests(stored *release.Release) error {
+// bound, and another error if Helm would panic on them. It decodes a document only if there
+// may be too many nodes, one at a time over all releases.
+func checkManifests(stored *release.Release, d decoding) error {
 	if len(stored.Hooks) > maxHooks {
 		return fmt.Errorf("%w: it has more than %d hooks", errTooLarge, maxHooks)
 	}
 	var size manifestSize
-	if err := size.add(stored.Manifest); err != nil {
+	text := len(stored.Manifest)
+	if err := size.add(stored.Manifest, checkDocument); err != nil {
 		return fmt.Errorf("its manifest: %w", err)
 	}
 	for _, hook := range stored.Hooks {
 		if hook == nil {
 			return errors.New("one of its hooks is empty")
 		}
-		if err := size.add(hook.Manifest); err != nil {
+		text += len(hook.Manifest)
+		if err := size.add(hook.Manifest, checkDocument); err != nil {
 			return fmt.Errorf("its hooks: %w", err)
+		}
+	}
+	switch {
+	case text > maxManifests:
+		return fmt.Errorf("%w: its manifest and hooks have more than %d MiB", errTooLarge, maxManifests>>20)
+	case size.nodes > maxRealNodes:
+		return countNodes(stored, d)
+	}
+	return nil
+}
+
+// countNodes returns errTooLarge if the manifest and the hooks have too many nodes.
+func countNodes(stored *release.Release, d decoding) error {
+	end, err := d.begin(context.Background(), maxDecoding) // as Get of the store
+	if err != nil {
+		return err
+	}
+	defer end()
+	texts := []string{stored.Manifest}
+	for _, hook := range stored.Hooks {
+		texts = append(texts, hook.Manifest)
+	}
+	var size manifestSize
+	for _, text := range texts {
+		if err := size.add(text, realNodesOf); err != nil {
+			return err
+		}
+		if size.nodes > maxRealNodes {
+			return fmt.Errorf("%w: it has more than %d nodes", errTooLarge, maxRealNodes)
 		}
 	}
 	return nil
 }
 
+// realNodesOf returns the nodes of one document with its aliases resolved, or more.
+func realNodesOf(document string) (int, error) {
+	most := maxNodesOf(document)
+	if most < fewNodes && !mayHaveAliases(document) {
+		return most, nil
+	}
+	return resolve(document)
+}
+
+// fewNodes are so few that they are not counted exactly.
+const fewNodes = 100
+
 // manifestSize is the number of documents and nodes in some manifests.
 type manifestSize struct{ documents, nodes int }
 
-// add adds those of a manifest, which it splits as the decoder does. It returns
-// errTooLarge if that exceeds a bound.
-func (m *manifestSize) add(manifest string) error {
+// add adds those of a manifest, which it splits as the decoder does and counts by the
+// function. It returns errTooLarge if that exceeds a bound.
+func (m *manifestSize) add(manifest string, count func(document string) (int, error)) error {
 	for rest := manifest; rest != ""; {
 		document := rest
 		if end := strings.Index(rest, "\n---"); end >= 0 {
@@ -59,7 +111,7 @@ func (m *manifestSize) add(manifest string) error {
 		}
 		rest = rest[len(document):]
 		m.documents++
-		nodes, err := checkDocument(document)
+		nodes, err := count(document)
 		if err != nil {
 			return err
 		}
@@ -152,8 +204,12 @@ func nameEnd(text string) int {
 // go-yaml bounds that to four million, and does not bound the text.
 func resolve(document string) (int, error) {
 	var root yaml.Node
-	if err := yaml.NewDecoder(strings.NewReader(document)).Decode(&root); err != nil {
-		return 0, fmt.Errorf("decode its YAML aliases: %w", err)
+	err := yaml.NewDecoder(strings.NewReader(document)).Decode(&root)
+	if errors.Is(err, io.EOF) {
+		return 0, nil // nothing but comments
+	}
+	if err != nil {
+		return 0, fmt.Errorf("decode its YAML: %w", err)
 	}
 	size, err := (resolver{}).size(&root)
 	if err != nil {

@@ -38,7 +38,7 @@ func TestBombs(t *testing.T) {
 				"Helm's driver": driver.NewSecrets(newClaimingSecrets(secrets, "uid-5")),
 			} {
 				var err error
-				taken := allocated(func() { _, err = read(from, secretName("web", 1)) })
+				taken := allocated(func() { _, err = read(from, secretName("web", 1), newDecoding()) })
 				if !errors.Is(err, errCorrupt) || !errors.Is(err, errTooLarge) || !strings.Contains(err.Error(), secretName("web", 1)) {
 					t.Errorf("by %s: a revision beyond the bounds is an error that names the Secret: got %v", via, err)
 				}
@@ -70,11 +70,21 @@ func bombs(t *testing.T) map[string][]byte {
 		"too many documents":              packManifest(t, strings.Repeat("---\na: 1\n", maxDocuments+1)),
 		"a document with too many nodes":  packManifest(t, nodes),
 		"too many nodes in all documents": packManifest(t, strings.Repeat("---\n"+strings.Repeat("- 1\n", maxDocumentNodes/2), 2*maxNodes/maxDocumentNodes+1)),
+		"too many real nodes":             packManifest(t, strings.Repeat("---\na: ["+strings.Repeat("{a: 1},", maxRealNodes/3/4)+"]\n", 5)),
 		"a document that is too long":     packManifest(t, "a: "+strings.Repeat("x", maxDocument)),
 		"aliases of a long text":          packManifest(t, anchor),
 		"a billion laughs":                packManifest(t, laughs),
 		"aliases in a hook":               packRelease(t, hooked),
 		"too many hooks":                  packRelease(t, many),
+	}
+}
+
+// TestTooMuchText: documents that are within the bounds each.
+func TestTooMuchText(t *testing.T) {
+	long := aRelease(1, release.StatusDeployed)
+	long.Manifest = strings.Repeat("---\na: "+strings.Repeat("x", maxDocument-10)+"\n", maxManifests/maxDocument+1)
+	if err := checkManifests(long, newDecoding()); !errors.Is(err, errTooLarge) {
+		t.Errorf("a manifest of more than %d MiB is too large: got %v", maxManifests>>20, err)
 	}
 }
 
@@ -98,7 +108,7 @@ func TestDamagedRevisions(t *testing.T) {
 			"the store":     store{secrets, newDecoding()},
 			"Helm's driver": driver.NewSecrets(newClaimingSecrets(secrets, "uid-5")),
 		} {
-			if stored, err := read(from, secretName("web", 1)); !errors.Is(err, errCorrupt) || errors.Is(err, errTooLarge) {
+			if stored, err := read(from, secretName("web", 1), newDecoding()); !errors.Is(err, errCorrupt) || errors.Is(err, errTooLarge) {
 				t.Errorf("%s, by %s: it is damaged: got %v, %v", name, via, stored, err)
 			}
 		}
@@ -121,7 +131,7 @@ func TestLargeRevisions(t *testing.T) {
 		"anchors and a script":        "base: &base {a: 1}\nb: {<<: *base, c: [*base]}\ns: |\n  a && *x &y *glob\n",
 	} {
 		secrets := oneSecret{packed: packManifest(t, manifest)}
-		stored, err := read(store{secrets, newDecoding()}, secretName("web", 1))
+		stored, err := read(store{secrets, newDecoding()}, secretName("web", 1), newDecoding())
 		if err != nil || stored.Manifest != manifest {
 			t.Errorf("%s: it is read as it is: got %v", name, err)
 		}

@@ -82,6 +82,7 @@ type Client struct {
 	// cachedSecrets has a cachedSecret by release and revision.
 	cachedSecrets *lru.Cache
 	decoding      decoding
+	large         large
 	metrics       *metrics
 	log           *slog.Logger
 }
@@ -126,7 +127,7 @@ func New(o Options) (*Client, error) {
 		config: config, user: o.User, discovery: cached, mapper: restmapper.NewDeferredDiscoveryRESTMapper(cached),
 		clientset: clientset, metadata: limitedMetadata, watching: watching, dynamic: objects,
 		digests: lru.New(cachedRevisions), cachedSecrets: lru.New(cachedRevisions),
-		decoding: newDecoding(), metrics: newMetrics(o.Registerer), log: o.Log,
+		decoding: newDecoding(), large: newLarge(), metrics: newMetrics(o.Registerer), log: o.Log,
 	}, nil
 }
 

@@ -145,6 +145,7 @@ func (c *Client) Differences(ctx context.Context, p rollback.Plan) ([]string, er
 	if err != nil {
 		return nil, err
 	}
+	defer t.end()
 	if !t.buildable() {
 		return nil, fmt.Errorf("compare with revision %d: %s", p.Target, t.dangers[0].What)
 	}

@@ -28,6 +28,9 @@ type guard struct {
 	// supersede changes the status of an older revision from deployed to superseded.
 	supersede func(ctx context.Context, revision int) error
 
+	// decoding limits how many nodes are counted at a time.
+	decoding decoding
+
 	// stored are the revisions that were read, by key.
 	stored map[string]*release.Release
 	// toSupersede are the revisions that Helm wants superseded.
@@ -70,7 +73,7 @@ func (g *guard) Get(key string) (*release.Release, error) {
 	stored, known := g.stored[key]
 	if !known {
 		var err error
-		if stored, err = read(g.Driver, key); err != nil {
+		if stored, err = read(g.Driver, key, g.decoding); err != nil {
 			return nil, err
 		}
 		g.stored[key] = stored

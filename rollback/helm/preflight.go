@@ -39,6 +39,7 @@ func (c *Client) Preflight(ctx context.Context, p rollback.Plan) (rollback.Prefl
 	if err != nil {
 		return rollback.PreflightResult{}, err
 	}
+	defer t.end()
 	status := make(map[int]rollback.Status)
 	for _, r := range history {
 		status[r.Number] = r.Status
@@ -71,21 +72,40 @@ func (c *Client) Preflight(ctx context.Context, p rollback.Plan) (rollback.Prefl
 	}, nil
 }
 
-// newDryRun reads and builds the suspect and the target revision of the plan.
+// newDryRun reads and builds the suspect and the target revision of the plan. The caller
+// calls the result's end.
 func (c *Client) newDryRun(ctx context.Context, p rollback.Plan) (*dryRun, error) {
-	t := &dryRun{client: c, plan: p, live: make(map[string]rollback.Object)}
+	t := &dryRun{client: c, plan: p, live: make(map[string]rollback.Object), end: func() {}}
+	if err := t.build(ctx); err != nil {
+		t.end()
+		return nil, err
+	}
+	return t, nil
+}
+
+// build reads and builds both revisions. If one is large, it waits for its turn.
+func (t *dryRun) build(ctx context.Context) error {
+	c, p, waited := t.client, t.plan, false
 	for _, side := range []struct {
 		number   int
 		declared *rollback.Manifest
 		built    *kube.ResourceList
 	}{{p.Suspect.Number, &t.suspect, &t.suspectObjects}, {p.Target, &t.target, &t.targetObjects}} {
 		stored, err := c.readSide(p, side.number)
+		if err == nil && !waited && isLarge(stored) {
+			end, waitErr := c.large.begin(ctx)
+			if waitErr != nil {
+				return waitErr
+			}
+			t.end, waited = end, true
+			stored, err = c.readSide(p, side.number) // nothing is kept while it waits
+		}
 		if errors.Is(err, errCorrupt) || errors.Is(err, driver.ErrReleaseNotFound) {
 			t.addUnbuildable(fmt.Sprintf("revision %d cannot be read: %s", side.number, errorText(err)))
 			continue
 		}
 		if err != nil {
-			return nil, fmt.Errorf("read revision %d of %s: %w", side.number, p.Key, err)
+			return fmt.Errorf("read revision %d of %s: %w", side.number, p.Key, err)
 		}
 		if *side.declared, err = decodeManifest(stored.Manifest); err != nil {
 			t.addUnbuildable(fmt.Sprintf("the manifest of revision %d cannot be decoded: %s", side.number, errorText(err)))
@@ -102,24 +122,24 @@ func (c *Client) newDryRun(ctx context.Context, p rollback.Plan) (*dryRun, error
 			continue
 		}
 		if away := helm.IsReachable(); away != nil {
-			return nil, fmt.Errorf("build the objects of %s revision %d: %w", p.Key, side.number, away)
+			return fmt.Errorf("build the objects of %s revision %d: %w", p.Key, side.number, away)
 		}
 		t.addUnbuildable(fmt.Sprintf("the objects of revision %d cannot be built: %s", side.number, errorText(err)))
 	}
-	return t, nil
+	return nil
 }
 
 // readSide reads the suspect or the target revision of the plan. The suspect's manifest gets
 // the objects that only the failed upgrades of other clients declare: they may be live, and the
 // rollback deletes them.
 func (c *Client) readSide(p rollback.Plan, number int) (*release.Release, error) {
-	stored, err := read(c.store(p.Key.Namespace), secretName(p.Key.Release, number))
+	stored, err := read(c.store(p.Key.Namespace), secretName(p.Key.Release, number), c.decoding)
 	if err != nil || number != p.Suspect.Number || len(p.Failed) == 0 {
 		return stored, err
 	}
 	var manifests []string
 	for _, r := range p.Failed {
-		failed, err := read(c.store(p.Key.Namespace), secretName(p.Key.Release, r.Number))
+		failed, err := read(c.store(p.Key.Namespace), secretName(p.Key.Release, r.Number), c.decoding)
 		if err != nil {
 			return nil, err
 		}

@@ -37,6 +37,9 @@ type dryRun struct {
 	suspectRevision, targetRevision *release.Release
 	unfinished                      unfinished
 
+	// end ends the turn of a large one.
+	end func()
+
 	mu      sync.Mutex
 	dangers []rollback.Danger
 	// differences are those of rollback.PreflightResult, unread the parts of its note.

@@ -52,6 +52,11 @@ func (c *Client) RollBack(ctx context.Context, p rollback.Plan) (int, error) {
 	if err := guarded.checkPlan(); err != nil {
 		return 0, err // else prepare could fail to read a revision that is gone
 	}
+	end, err := c.rollBackLarge(ctx, guarded)
+	if err != nil {
+		return 0, err
+	}
+	defer end()
 	confined, err := c.prepare(guarded, objects)
 	if err != nil {
 		return 0, err
@@ -90,7 +95,7 @@ func validatePlan(p rollback.Plan) error {
 func (c *Client) guard(ctx context.Context, p rollback.Plan) *guard {
 	secrets := newClaimingSecrets(c.clientset.CoreV1().Secrets(p.Key.Namespace), p.Suspect.UID)
 	return &guard{
-		Driver: driver.NewSecrets(secrets), ctx: ctx, plan: p, stored: make(map[string]*release.Release),
+		Driver: driver.NewSecrets(secrets), ctx: ctx, plan: p, stored: make(map[string]*release.Release), decoding: c.decoding,
 		metas: func(ctx context.Context) ([]revisionMeta, error) { return c.revisionMetas(ctx, p.Key) },
 		supersede: func(ctx context.Context, revision int) error {
 			return c.supersede(ctx, p.Key, revision)
