@@ -49,11 +49,12 @@ type Revision struct {
 	UID    string
 	Status Status
 	// Unreadable says why backout cannot read the Secret, and names it; "" if it can. Then
-	// only what the Secret's metadata says is known: the fields above, and Claim.
+	// only what the Secret's metadata says is known: the fields above, Deployed and Claim.
 	Unreadable  string
 	Description string
 	Chart       string
-	// Deployed is when Helm wrote this revision, by the clock of the client that ran it.
+	// Deployed is when the API server stored this revision: not by the clock of the machine that
+	// ran Helm.
 	Deployed time.Time
 	// Content is the digest of what the canary's requests meet, and for a plain release, one
 	// without a canary, of what all requests meet; "" if the manifest has no workload.

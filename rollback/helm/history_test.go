@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"helm.sh/helm/v3/pkg/release"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/upcommerce/backout/rollback"
 )
@@ -112,4 +113,42 @@ func TestHistoryErrors(t *testing.T) {
 			t.Errorf("an ended context is an error: got %v", err)
 		}
 	})
+}
+
+// TestTheDeploymentTimeIsTheAPIServers: the clock of the machine that ran Helm may be wrong, and
+// an alert from before the deployment would count as one about it, or the other way round.
+func TestTheDeploymentTimeIsTheAPIServers(t *testing.T) {
+	byHelm := time.Date(2026, 11, 27, 12, 3, 0, 0, time.UTC) // as newCluster stores revision 3
+	for name, c := range map[string]struct{ created, want time.Time }{
+		"Helm's clock is behind":                 {byHelm.Add(time.Hour), byHelm.Add(time.Hour)},
+		"Helm's clock is ahead":                  {byHelm.Add(-time.Hour), byHelm.Add(-time.Hour)},
+		"an API server that says no time at all": {time.Time{}, byHelm},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cluster := newCluster(t)
+			cluster.create(3, c.created)
+			history, err := cluster.History(t.Context(), web(), rollback.Stored)
+			if err != nil || !history.Newest().Deployed.Equal(c.want) {
+				t.Errorf("revision 3 was deployed at %s: got %s, %v", c.want, history.Newest().Deployed, err)
+			}
+		})
+	}
+	t.Run("a revision that cannot be decoded", func(t *testing.T) {
+		cluster := newCluster(t)
+		cluster.corrupt(3)
+		cluster.create(3, byHelm)
+		history, err := cluster.History(t.Context(), web(), rollback.Stored)
+		if err != nil || !history.Newest().Deployed.Equal(byHelm) {
+			t.Errorf("its age is known too: got %s, %v", history.Newest().Deployed, err)
+		}
+	})
+}
+
+// create gives a stored revision the time at which the API server has created it.
+func (s *apiServer) create(number int, at time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o := s.objects["secrets/"+secretName(number)].DeepCopy()
+	o.SetCreationTimestamp(metav1.NewTime(at))
+	s.put("secrets/"+secretName(number), o)
 }

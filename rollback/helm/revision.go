@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"helm.sh/helm/v3/pkg/release"
 
@@ -25,7 +26,7 @@ func (c *Client) revision(ctx context.Context, k rollback.Key, m revisionMeta) (
 	if known, ok := c.digests.Get(m.cacheKey()); ok {
 		return known.(rollback.Revision), nil, nil
 	}
-	rev := rollback.Revision{Number: m.number, UID: m.uid, Status: m.status, Claim: m.claim}
+	rev := rollback.Revision{Number: m.number, UID: m.uid, Status: m.status, Claim: m.claim, Deployed: m.created}
 	stored, err := read(c.store(k.Namespace), m.name, c.decoding)
 	var declared rollback.Manifest
 	if err == nil {
@@ -79,7 +80,7 @@ func (c *Client) decode(ctx context.Context, k rollback.Key, rev rollback.Revisi
 func described(k rollback.Key, rev rollback.Revision, stored *release.Release, declared rollback.Manifest) rollback.Revision {
 	rev.Description = rollback.Short(stored.Info.Description, maxDescription)
 	rev.Chart = rollback.Short(stored.Chart.Metadata.Name, rollback.MaxName)
-	rev.Deployed = stored.Info.LastDeployed.Time
+	rev.Deployed = deployedAt(rev.Deployed, stored.Info.LastDeployed.Time)
 	d := declaration{namespace: k.Namespace, objects: declared, number: strconv.Itoa(rev.Number), names: chartNames(stored)}
 	c := contentOf(d)
 	rev.Content, rev.Canary = c.digest, rollback.Short(c.canary, rollback.MaxSummary)
@@ -88,4 +89,15 @@ func described(k rollback.Key, rev rollback.Revision, stored *release.Release, d
 	rev.Owner = rollback.ReleaseOwner(k, 0, declared)
 	rev.Hooks = d.upgradeHooks(stored)
 	return rev
+}
+
+// deployedAt returns when a revision was deployed: when the API server created its Secret, by
+// the clock that the times of alerts and records are compared with. That time has whole
+// seconds, so that Helm's own, which is that of the machine that ran Helm, counts if it lies
+// within that second.
+func deployedAt(created, byHelm time.Time) time.Time {
+	if created.IsZero() || byHelm.Truncate(time.Second).Equal(created) {
+		return byHelm
+	}
+	return created
 }

@@ -23,6 +23,8 @@ type revisionMeta struct {
 	version string
 	name    string
 	status  rollback.Status
+	// created is when the API server stored it, in whole seconds.
+	created time.Time
 	// claim is the UID of the suspect revision for which backout had Helm write this one.
 	claim string
 }
@@ -95,7 +97,7 @@ func metasOf(items []metav1.PartialObjectMetadata) []revisionMeta {
 			continue // not written by Helm
 		}
 		metas = append(metas, revisionMeta{
-			number: number, uid: string(item.UID), version: item.ResourceVersion,
+			number: number, uid: string(item.UID), version: item.ResourceVersion, created: item.CreationTimestamp.Time,
 			name: item.Name, status: rollback.Status(item.Labels["status"]), claim: item.Annotations[claimAnnotation],
 		})
 	}
