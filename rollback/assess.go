@@ -163,7 +163,7 @@ func (c Case) ConfirmDeadline(s Signal) time.Time {
 // alert changes no decision.
 func (c Case) actedOn(s Signal) bool {
 	r := c.record()
-	return r.Claimed() && r.Holds(s.Episode()) && c.afterContent(s) && !s.Resolved.Before(r.claimedAt())
+	return r.Claimed() && r.Holds(s) && c.afterContent(s) && !s.Resolved.Before(r.claimedAt())
 }
 
 // afterContent reports whether the newest revision can have caused the alert: the alert
@@ -237,7 +237,7 @@ func (c Case) HandledBy(s Signal) (int, bool) {
 	}
 	for i := range c.Records {
 		r := &c.Records[i]
-		if r.Revision < c.History.Newest().Number && r.Claimed() && c.current(r) && r.Holds(s.Episode()) {
+		if r.Revision < c.History.Newest().Number && r.Claimed() && c.current(r) && r.Holds(s) {
 			return r.Revision, true
 		}
 	}

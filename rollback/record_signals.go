@@ -14,7 +14,7 @@ const repeatInterval = 30 * time.Second
 // AddSignal adds s to the record, or updates the signal of the episode that s repeats. It
 // reports whether the record has to be written.
 func (r *Record) AddSignal(s Signal) bool {
-	i := slices.IndexFunc(r.Signals, func(other Signal) bool { return other.Episode() == s.Episode() })
+	i := r.indexOf(s)
 	if i < 0 && s.Resolved.IsZero() {
 		return r.addEpisode(s)
 	}
@@ -29,7 +29,12 @@ func (r *Record) AddSignal(s Signal) bool {
 		known.Resolved = s.Resolved
 		return true
 	}
-	if known.Resolved.IsZero() && s.LastSeen.Sub(known.LastSeen) < repeatInterval {
+	// A step that was started is judged by when the alert began as it was known then.
+	earlier := s.StartsAt.Before(known.StartsAt) && !r.Claimed()
+	if earlier {
+		known.StartsAt = s.StartsAt
+	}
+	if !earlier && known.Resolved.IsZero() && s.LastSeen.Sub(known.LastSeen) < repeatInterval {
 		return false
 	}
 	if known.Denied() && !r.Shed.Tried() {
@@ -37,6 +42,15 @@ func (r *Record) AddSignal(s Signal) bool {
 	}
 	known.LastSeen, known.Resolved = s.LastSeen, time.Time{}
 	return true
+}
+
+// indexOf returns the index of the signal that s repeats, -1 if there is none.
+func (r *Record) indexOf(s Signal) int {
+	i := slices.IndexFunc(r.Signals, func(known Signal) bool { return s.Episode() == known.Episode() })
+	if i < 0 {
+		i = slices.IndexFunc(r.Signals, s.SameFiring)
+	}
+	return i
 }
 
 // addEpisode adds a signal of a new episode. In a full record it replaces the signal with
@@ -80,10 +94,8 @@ func (r *Record) priority(s Signal) int {
 	return s.EffectiveLevel().rank()
 }
 
-// Holds reports whether the record contains a signal of this episode.
-func (r *Record) Holds(e Episode) bool {
-	return slices.ContainsFunc(r.Signals, func(s Signal) bool { return s.Episode() == e })
-}
+// Holds reports whether the record contains a signal of this firing.
+func (r *Record) Holds(s Signal) bool { return r.indexOf(s) >= 0 }
 
 // SignalsToConfirm returns the signals that Prometheus has to be queried about: those without
 // an answer, and, until their deadline, those with an unknown one.

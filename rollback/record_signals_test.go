@@ -77,6 +77,59 @@ func TestOneEpisodeIsOneSignal(t *testing.T) {
 	}
 }
 
+// TestAStartThatMovesIsOneEpisode: Alertmanager reports the earliest begin that it knows of one
+// firing, and two Alertmanagers may know different ones.
+func TestAStartThatMovesIsOneEpisode(t *testing.T) {
+	began := func(startsAt, received time.Duration) rollback.Signal {
+		s := firing("a", rollback.LevelRollback, received)
+		s.StartsAt = rollbacktest.Now().Add(startsAt)
+		return s
+	}
+	first := began(0, time.Minute)
+	for name, c := range map[string]struct {
+		next    rollback.Signal
+		claimed bool
+		want    []time.Duration // the begin of each episode of the record
+	}{
+		"earlier":                           {began(-15*time.Second, 2*time.Minute), false, []time.Duration{-15 * time.Second}},
+		"earlier, after a step was started": {began(-15*time.Second, 2*time.Minute), true, []time.Duration{0}},
+		"earlier, within 30 s":              {began(-15*time.Second, time.Minute+time.Second), false, []time.Duration{-15 * time.Second}},
+		"later, while it was seen firing":   {began(30*time.Second, 2*time.Minute), false, []time.Duration{0}},
+		"after it was last seen":            {began(90*time.Second, 2*time.Minute), false, []time.Duration{0, 90 * time.Second}},
+		"an order":                          {order(began(-15*time.Second, 2*time.Minute)), false, []time.Duration{0, -15 * time.Second}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var record rollback.Record
+			record.AddSignal(first)
+			if c.claimed {
+				record.Shed = &rollback.Step{Started: rollbacktest.Now()}
+			}
+			record.AddSignal(c.next)
+			var got []time.Duration
+			for _, s := range record.Signals {
+				got = append(got, s.StartsAt.Sub(rollbacktest.Now()))
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" || !record.Holds(c.next) {
+				t.Errorf("one firing is one episode (-want +got):\n%s", diff)
+			}
+		})
+	}
+	t.Run("its end", func(t *testing.T) {
+		var record rollback.Record
+		record.AddSignal(first)
+		end := began(-15*time.Second, 2*time.Minute)
+		end.Resolved = end.Received
+		if !record.AddSignal(end) || record.Signals[0].Resolved.IsZero() {
+			t.Errorf("the end of a firing whose begin has moved is its end: got %v", record.Signals)
+		}
+	})
+}
+
+func order(s rollback.Signal) rollback.Signal {
+	s.Operator = "alice"
+	return s
+}
+
 func TestTheEndOfAnUnknownEpisodeIsNoSignal(t *testing.T) {
 	var record rollback.Record
 	if record.AddSignal(resolved("a", rollback.LevelRollback, 0)) || len(record.Signals) != 0 {
@@ -119,10 +172,10 @@ func TestAFullRecordKeepsTheStrongestSignals(t *testing.T) {
 	record := fullRecord(t, func(i int) rollback.Signal { return firing(fmt.Sprint(i), levels[i%4], 0) })
 	strong := firing("strong", rollback.LevelRollback, 0)
 	record.AddSignal(strong)
-	if !record.Holds(strong.Episode()) {
+	if !record.Holds(strong) {
 		t.Error("a stronger signal gets a place in a full record")
 	}
-	if record.Holds(firing("2", rollback.LevelObserve, 0).Episode()) {
+	if record.Holds(firing("2", rollback.LevelObserve, 0)) {
 		t.Error("the weakest signal loses its place")
 	}
 	for range 100 {
@@ -144,14 +197,14 @@ func TestAFlappingAlertDoesNotFillTheRecord(t *testing.T) {
 
 	record := fullRecord(t, flapped)
 	record.AddSignal(next)
-	if !record.Holds(next.Episode()) {
+	if !record.Holds(next) {
 		t.Error("a firing alert gets a place in a record full of resolved ones")
 	}
 
 	record = fullRecord(t, flapped)
 	record.Shed = &rollback.Step{Started: rollbacktest.Now()}
 	record.AddSignal(next)
-	if record.Holds(next.Episode()) {
+	if record.Holds(next) {
 		t.Error("once a step was started, resolved signals keep their places")
 	}
 }
@@ -163,7 +216,7 @@ func TestAnAlertThatPrometheusDeniesGivesUpItsPlace(t *testing.T) {
 		record.Shed = &rollback.Step{Started: rollbacktest.Now()}
 		record.Signals[7].Confirmation = &rollback.Confirmation{Answer: answer}
 		record.AddSignal(firing("real", rollback.LevelShed, time.Minute))
-		if !record.Holds(firing("real", rollback.LevelShed, 0).Episode()) || len(record.Signals) != 20 {
+		if !record.Holds(firing("real", rollback.LevelShed, 0)) || len(record.Signals) != 20 {
 			t.Errorf("an alert that Prometheus denies (%s) keeps no other one out of a full record", answer)
 		}
 	}

@@ -37,7 +37,8 @@ type Signal struct {
 	Confirmation *Confirmation `json:"confirmation,omitempty"`
 }
 
-// Episode identifies one firing of one alert, however often it is delivered.
+// Episode identifies one firing of one alert within a record, in which its StartsAt is the
+// same; Signal.SameFiring recognizes the firing in what is delivered.
 type Episode struct {
 	Fingerprint string
 	StartsAt    time.Time
@@ -49,6 +50,19 @@ func (s Signal) Episode() Episode {
 		return Episode{Fingerprint: "order of " + s.Operator, StartsAt: s.StartsAt.UTC()}
 	}
 	return Episode{Fingerprint: s.Fingerprint, StartsAt: s.StartsAt.UTC()}
+}
+
+// SameFiring reports whether the signals are deliveries of one firing: known is an earlier one,
+// which lasted from its StartsAt to its LastSeen at least, and s has begun within that time, or
+// before it. Of the times at which several Prometheus servers saw the firing begin,
+// Alertmanager reports the earliest that it knows: StartsAt moves when a server starts again,
+// and between two Alertmanagers. An operator's order is the same only if all is.
+func (s Signal) SameFiring(known Signal) bool {
+	if s.Episode() == known.Episode() {
+		return true
+	}
+	return s.Operator == "" && known.Operator == "" && s.Fingerprint == known.Fingerprint &&
+		!s.StartsAt.After(known.LastSeen) && !known.StartsAt.After(s.LastSeen)
 }
 
 // Answer returns what Prometheus said about the alert; "" if it was not queried.

@@ -94,7 +94,7 @@ func (e *executor) countForStorm(b batch) bool {
 func storedSignal(records []rollback.Record, s rollback.Signal) rollback.Signal {
 	for _, r := range records {
 		for _, known := range r.Signals {
-			if known.Episode() == s.Episode() {
+			if s.SameFiring(known) {
 				return known
 			}
 		}
