@@ -36,5 +36,22 @@ func (n Notified) Add(other Notified) Notified {
 	return all
 }
 
+// MaxEntries bounds the entries of a channel that a record keeps, more than one timeline has.
+const MaxEntries = 100
+
+// Bounded returns n with MaxEntries entries at most. It drops the oldest first, and none of a
+// timeline, by the keys of its entries: those would be sent again.
+func (n Notified) Bounded(timeline []string) Notified {
+	excess := len(n.Entries) - MaxEntries
+	n.Entries = slices.DeleteFunc(slices.Clone(n.Entries), func(entry string) bool {
+		if excess <= 0 || slices.Contains(timeline, entry) {
+			return false
+		}
+		excess--
+		return true
+	})
+	return n
+}
+
 // Has reports whether an entry was sent.
 func (n Notified) Has(entry string) bool { return slices.Contains(n.Entries, entry) }

@@ -1,6 +1,7 @@
 package rollback_test
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -18,5 +19,23 @@ func TestNotifiedAddKeepsEveryEntryOnceAndTheNewerMessage(t *testing.T) {
 	}
 	if !slices.Equal(early.Entries, []string{"shed", "held"}) || !early.Has("held") || early.Has("hold-ended") {
 		t.Errorf("Add does not change its receiver: got %+v", early)
+	}
+}
+
+// TestNotifiedIsBounded: a record that is held, lifted and held again for months has ever new
+// entries.
+func TestNotifiedIsBounded(t *testing.T) {
+	n := rollback.Notified{Entries: []string{"shed"}, MessageID: "C1:1", At: time.Unix(1, 0)}
+	timeline := []string{"shed", "held/999"}
+	for i := range 1000 {
+		n = n.Add(rollback.Notified{Entries: []string{fmt.Sprintf("held/%d", i)}, At: time.Unix(int64(i), 0)}).Bounded(timeline)
+	}
+	if len(n.Entries) != rollback.MaxEntries || n.MessageID != "C1:1" {
+		t.Errorf("the record keeps %d entries and the message: got %d, %q", rollback.MaxEntries, len(n.Entries), n.MessageID)
+	}
+	for _, entry := range append(timeline, "held/998") {
+		if !n.Has(entry) {
+			t.Errorf("%s would be sent again: it is of the timeline, or one of the newest", entry)
+		}
 	}
 }

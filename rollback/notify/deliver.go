@@ -177,7 +177,7 @@ func (n *Notifier) addSent(c *channel, p *pending, sent rollback.Notified) {
 	if !moved && !more {
 		return
 	}
-	p.sent[c.name] = before.Add(sent)
+	p.sent[c.name] = before.Add(sent).Bounded(keys(p.report.Timeline))
 	p.updateUnsent(c)
 	p.unsaved = p.unsaved || !c.idempotent
 	if moved {

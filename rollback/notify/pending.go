@@ -112,11 +112,12 @@ func (n *Notifier) Notify(r rollback.Record) {
 		p.grewAt = now
 	}
 	p.report = rep
+	timeline := keys(rep.Timeline)
 	for name, sent := range r.Notified {
 		if sent.At.After(now) {
 			sent.At = now // a storm is not sent again for a while after it
 		}
-		p.sent[name] = sent.Add(p.sent[name])
+		p.sent[name] = sent.Add(p.sent[name]).Bounded(timeline)
 	}
 	for _, c := range n.channels {
 		p.updateUnsent(c)

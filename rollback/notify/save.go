@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/report"
 )
 
 // Times of writes to the records.
@@ -125,12 +126,13 @@ func (n *Notifier) save(ctx context.Context, id identity, sent map[string]rollba
 		if identityOf(&r) != id {
 			continue
 		}
+		timeline := keys(report.Of(r, n.settings).Timeline)
 		all := maps.Clone(r.Notified)
 		if all == nil {
 			all = make(map[string]rollback.Notified)
 		}
 		for name, one := range sent {
-			all[name] = all[name].Add(one)
+			all[name] = all[name].Add(one).Bounded(timeline)
 		}
 		r.Notified = all
 		_, err := n.ledger.Save(ctx, r)
@@ -150,7 +152,7 @@ func (n *Notifier) markSaved(id identity, sent map[string]rollback.Notified) {
 	p.unsaved = false
 	for _, c := range n.channels {
 		now := p.sent[c.name]
-		if !c.idempotent && (len(now.Entries) != len(sent[c.name].Entries) || now.MessageID != sent[c.name].MessageID) {
+		if !c.idempotent && (!slices.Equal(now.Entries, sent[c.name].Entries) || now.MessageID != sent[c.name].MessageID) {
 			p.unsaved = true
 		}
 	}

@@ -2,11 +2,13 @@ package notify
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/upcommerce/backout/rollback"
 	"github.com/upcommerce/backout/rollback/report/reporttest"
 )
 
@@ -22,6 +24,29 @@ func TestSentEntriesAreStoredDespiteConflicts(t *testing.T) {
 		}
 		if l.saves != 2 {
 			t.Errorf("%d writes; want the engine's and one more", l.saves)
+		}
+	})
+}
+
+// TestTheListOfSentEntriesIsBounded: entries of long ago, which are no longer in the timeline, are
+// dropped from the record, and nothing is sent again.
+func TestTheListOfSentEntriesIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slack := fakeSlack()
+		l := &memoryLedger{}
+		n := newTestNotifier(t, webhookOnly(t), slackHosts(slack), l)
+		n.start(t)
+		r := actingSince(time.Now(), reporttest.RolledBack)
+		var old []string
+		for i := range 10 * rollback.MaxEntries {
+			old = append(old, fmt.Sprintf("held/%d", i))
+		}
+		r.Notified = map[string]rollback.Notified{"slack-webhook": {Entries: old, At: time.Now()}}
+		l.put(t, r)
+		time.Sleep(time.Minute)
+		stored := l.record(reporttest.Key()).Notified["slack-webhook"]
+		if len(stored.Entries) != rollback.MaxEntries || len(slack.Hooked()) != 1 {
+			t.Errorf("%d entries stored and %d messages; want %d and 1", len(stored.Entries), len(slack.Hooked()), rollback.MaxEntries)
 		}
 	})
 }
