@@ -68,7 +68,7 @@ func New(o Options) (*Engine, error) {
 	x := &executor{
 		releases: o.Releases, traffic: o.Traffic, ledger: o.Ledger, prometheus: o.Prometheus, leads: o.Leads,
 		policy: o.Policy, board: o.Board, metrics: newMetrics(o.Registerer, o.Policy.Namespaces()), log: o.Log,
-		enqueue: q.add, seed: maphash.MakeSeed(),
+		enqueue: q.add, giveWay: q.giveWay, seed: maphash.MakeSeed(),
 	}
 	fast := newFastPath(x)
 	in := &intake{executor: x, fast: fast, webhooks: make(chan struct{}, maxWebhooks)}

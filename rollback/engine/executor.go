@@ -41,6 +41,8 @@ type executor struct {
 
 	// enqueue schedules the release's open records. It never blocks.
 	enqueue func(rollback.Key)
+	// giveWay lets another release be worked on besides this one. It never blocks.
+	giveWay func(rollback.Key)
 
 	// locks serialize this process's writes to one release's records, so that
 	// ErrConflict is left for other writers.

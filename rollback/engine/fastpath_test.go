@@ -165,7 +165,7 @@ func TestAShedDoesNotWaitForRollbacksOfOtherReleases(t *testing.T) {
 		run(t, e)
 		alerts := addReleases(c, 12)
 		deliver(t, e, alerts[:8]...)
-		wait(10 * time.Second)
+		wait(time.Second)
 		if err := testutil.GatherAndCompare(registry, strings.NewReader(`
 # HELP backout_releases_in_work Releases whose records are being worked on.
 # TYPE backout_releases_in_work gauge
@@ -175,7 +175,7 @@ backout_releases_in_work 8
 		}
 		delivered := time.Now()
 		deliver(t, e, alerts[8:]...)
-		wait(10 * time.Second)
+		wait(time.Second)
 		for i, a := range alerts {
 			r, _ := c.record(keyOf(a), 2)
 			if !r.Shed.Succeeded() || r.Rollback.Finished() {

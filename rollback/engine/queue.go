@@ -10,8 +10,13 @@ import (
 )
 
 const (
-	// maxReleasesAtOnce bounds how many releases are worked on at a time.
+	// maxReleasesAtOnce bounds how many releases are worked on at a time, apart from those for
+	// which Helm has worked for longer than helmPatience.
 	maxReleasesAtOnce = 8
+	// helmPatience is how long Helm may take for a rollback before the release gives up its
+	// place: the timeout of a hook can be long, and a hook that hangs delays its own release
+	// alone. A rollback without hooks takes less than a second.
+	helmPatience = 5 * time.Second
 	// sweepInterval is how often the leader looks for open records, so that none
 	// depends on an alert being delivered again.
 	sweepInterval = 15 * time.Second
@@ -26,8 +31,9 @@ type queue struct {
 
 	mu     sync.Mutex
 	due    map[rollback.Key]struct{}
-	active map[rollback.Key]struct{}
-	// reconciling is how many of the active ones may take steps besides the fast path.
+	// active says of each release that is worked on whether it has one of the places of
+	// reconciling, which may take steps besides the fast path.
+	active      map[rollback.Key]bool
 	reconciling int
 	// timers has the release's next recheck, one at most.
 	timers map[rollback.Key]*time.Timer
@@ -36,27 +42,27 @@ type queue struct {
 func newQueue() *queue {
 	return &queue{
 		woken: make(chan struct{}, 1), led: make(chan struct{}, 1),
-		due: make(map[rollback.Key]struct{}), active: make(map[rollback.Key]struct{}),
+		due: make(map[rollback.Key]struct{}), active: make(map[rollback.Key]bool),
 		timers: make(map[rollback.Key]*time.Timer),
 	}
 }
 
 // register exports how much there is to do in this process.
 func (q *queue) register(reg prometheus.Registerer) {
-	size := func(set map[rollback.Key]struct{}) func() float64 {
+	size := func(count func() int) func() float64 {
 		return func() float64 {
 			q.mu.Lock()
 			defer q.mu.Unlock()
-			return float64(len(set))
+			return float64(count())
 		}
 	}
 	reg.MustRegister(
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "backout_releases_due", Help: "Releases whose records wait for a worker.",
-		}, size(q.due)),
+		}, size(func() int { return len(q.due) })),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "backout_releases_in_work", Help: "Releases whose records are being worked on.",
-		}, size(q.active)),
+		}, size(func() int { return len(q.active) })),
 	)
 }
 
@@ -92,7 +98,7 @@ func (q *queue) take(prepared func(rollback.Key) bool) []job {
 			q.reconciling++
 		}
 		delete(q.due, k)
-		q.active[k] = struct{}{}
+		q.active[k] = reconcile
 		jobs = append(jobs, job{k, reconcile})
 	}
 	return jobs
@@ -102,15 +108,31 @@ func (q *queue) take(prepared func(rollback.Key) bool) []job {
 // above zero. A release that was not reconciled is due at once.
 func (q *queue) done(j job, again time.Duration) {
 	q.mu.Lock()
+	q.free(j.key)
 	delete(q.active, j.key)
 	if j.reconcile {
-		q.reconciling--
 		q.schedule(j.key, again)
 	} else {
 		q.due[j.key] = struct{}{}
 	}
 	q.mu.Unlock()
 	wake(q.woken)
+}
+
+// giveWay lets another release begin in place of one that is worked on.
+func (q *queue) giveWay(k rollback.Key) {
+	q.mu.Lock()
+	q.free(k)
+	q.mu.Unlock()
+	wake(q.woken)
+}
+
+// free takes its place from the release, if it has one. It is called with the lock held.
+func (q *queue) free(k rollback.Key) {
+	if q.active[k] {
+		q.active[k] = false
+		q.reconciling--
+	}
 }
 
 // schedule replaces the release's timer. It is called with the lock held.

@@ -151,6 +151,8 @@ func (e *executor) executeRollback(ctx context.Context, r rollback.Record, p rol
 	}
 	e.keepZero(ctx, r, p.Newest)
 	helm := context.WithoutCancel(ctx)
+	late := time.AfterFunc(helmPatience, func() { e.giveWay(r.Key) })
+	defer late.Stop()
 	made, err := e.releases.RollBack(helm, p)
 	if e.leads() != nil {
 		// This process no longer leads: the new leader finds out what was done.
