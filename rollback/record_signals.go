@@ -44,7 +44,7 @@ func (r *Record) AddSignal(s Signal) bool {
 	return true
 }
 
-// indexOf returns the index of the signal that s repeats, -1 if there is none.
+// indexOf returns the index of the signal that s repeats; -1 without one.
 func (r *Record) indexOf(s Signal) int {
 	i := slices.IndexFunc(r.Signals, func(known Signal) bool { return s.Episode() == known.Episode() })
 	if i < 0 {
