@@ -88,6 +88,40 @@ func (c Command) then(next Command) Command {
 	return ReadCommand(c.line + " " + joinAnd + " " + next.line)
 }
 
+// RollbackCommand rolls the release back to a revision with backout's own command, which holds
+// the canary's weight at zero meanwhile and accepts those dangers; none for a number that no
+// revision has, or for a danger that no operator may allow.
+func (k Key) RollbackCommand(revision int, allow ...DangerKind) Command {
+	return k.rollbackTo(strconv.Itoa(revision), allow)
+}
+
+func (k Key) rollbackTo(revision string, allow []DangerKind) Command {
+	words := []string{"backout", "rollback", k.String(), "--to", revision}
+	if len(allow) > 0 {
+		var kinds []string
+		for _, kind := range allow {
+			kinds = append(kinds, string(kind))
+		}
+		words = append(words, "--allow", strings.Join(kinds, ","))
+	}
+	return newCommand(words...)
+}
+
+// PlainHelm returns the command with helm rollback in place of backout rollback, for a machine
+// without backout's program; none if c does not contain that.
+func (c Command) PlainHelm() Command {
+	before, after, found := strings.Cut(c.line, "backout rollback ")
+	if !found {
+		return Command{}
+	}
+	words, _ := splitLine(after)
+	if len(words) < 3 {
+		return Command{}
+	}
+	namespace, release, _ := strings.Cut(words[0], "/")
+	return ReadCommand(fmt.Sprintf("%shelm rollback %s %s -n %s", before, release, words[2], namespace))
+}
+
 // HelmRollbackCommand rolls the release back to a revision; none for a number that no
 // revision has.
 func (k Key) HelmRollbackCommand(revision int) Command {
@@ -98,6 +132,9 @@ func (k Key) HelmRollbackCommand(revision int) Command {
 func (k Key) helmRollbackTemplate() Command {
 	return newCommand("helm", "rollback", k.Release, anyRevision, "-n", k.Namespace)
 }
+
+// rollbackTemplate leaves the revision to the operator.
+func (k Key) rollbackTemplate() Command { return k.rollbackTo(anyRevision, nil) }
 
 // HelmHistoryCommand lists the revisions of the release.
 func (k Key) HelmHistoryCommand() Command {

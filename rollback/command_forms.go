@@ -3,6 +3,7 @@ package rollback
 import (
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -13,17 +14,24 @@ type form string
 // decisionForms are the commands that a decision may contain. A stored one is shown only if
 // it has one of these forms.
 func decisionForms() []form {
-	const rollBack = "helm rollback <release> <revision> -n <namespace>"
+	const (
+		rollBack      = "backout rollback <key> --to <revision>"
+		plainRollBack = "helm rollback <release> <revision> -n <namespace>"
+	)
 	return []form{
 		rollBack,
+		rollBack + " --allow <dangers>",
+		plainRollBack,
 		"helm history <release> -n <namespace>",
 		"kubectl describe secret <name> -n <namespace>",
 		"backout unhold <key>",
 		"backout release <key>", // as earlier versions call unhold
 		"flux suspend helmrelease <name> -n <other-namespace>",
 		"flux suspend helmrelease <name> -n <other-namespace> && " + rollBack,
+		"flux suspend helmrelease <name> -n <other-namespace> && " + plainRollBack,
 		"flux suspend kustomization <name> -n <other-namespace>",
 		"flux suspend kustomization <name> -n <other-namespace> && " + rollBack,
+		"flux suspend kustomization <name> -n <other-namespace> && " + plainRollBack,
 		"flux get helmreleases -A",
 		"flux get kustomizations -A",
 		"argocd app rollback <application>",
@@ -129,6 +137,8 @@ func isValue(word, s string) bool {
 		return i > 0 && isValue("<key>", s[:i]) && isRevision(s[i+1:])
 	case "<revision>":
 		return s == anyRevision || isRevision(s)
+	case "<dangers>":
+		return isDangers(s)
 	case "<name>":
 		return isName(s)
 	case "<application>":
@@ -149,6 +159,16 @@ func isRelease(s string) bool { return len(s) <= maxReleaseName && releasePatter
 
 // isName reports whether s may be the name of an object of Kubernetes.
 func isName(s string) bool { return len(s) <= maxObjectName && releasePattern.MatchString(s) }
+
+// isDangers reports whether s is a list of dangers that an operator may allow.
+func isDangers(s string) bool {
+	for kind := range strings.SplitSeq(s, ",") {
+		if !slices.Contains(AllowableDangers(), DangerKind(kind)) {
+			return false
+		}
+	}
+	return true
+}
 
 func isRevision(s string) bool { return revisionPattern.MatchString(s) }
 

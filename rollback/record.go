@@ -56,6 +56,8 @@ type Record struct {
 	Outcome Outcome `json:"outcome,omitempty"`
 	// Hold exists once the weight is to stay zero although nothing is rolled back.
 	Hold *Hold `json:"hold,omitempty"`
+	// Manual is the rollback that an operator carries out with a command; nil if none does.
+	Manual *ManualRollback `json:"manual,omitempty"`
 
 	// Weights are the canary's weights as the shed found and left them.
 	Weights []Weight `json:"weights,omitempty"`

@@ -233,6 +233,13 @@ func (r *Record) restrictOperator() {
 			r.Decisions[i] = ordered
 		}
 	}
+	if m := r.Manual; m != nil {
+		allowed := slices.DeleteFunc(AllowableDangers(), func(kind DangerKind) bool { return !slices.Contains(m.Allow, kind) })
+		r.Manual = &ManualRollback{
+			Operator: Clip(m.Operator, MaxName), ID: Clip(m.ID, MaxName), Target: m.Target, Allow: allowed, Made: m.Made,
+			Started: m.Started, Progress: m.Progress, Stalled: m.Stalled, Ended: m.Ended, Note: Clip(m.Note, MaxSummary),
+		}
+	}
 	if r.Shed == nil || r.Shed.Operator == "" {
 		return
 	}

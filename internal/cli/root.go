@@ -42,7 +42,7 @@ use your kubeconfig and your own Kubernetes rights, whether or not backout runs 
 		root.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	}
 	root.AddCommand(
-		serve, holdCommand(env, program), unholdCommand(env), pauseCommand(env, program), resumeCommand(env),
+		serve, holdCommand(env, program), unholdCommand(env), pauseCommand(env, program), resumeCommand(env), rollbackCommand(env),
 		recordsCommand(), explainCommand(), planCommand(env), rulesCommand(), checkCommand(), versionCommand(),
 	)
 	root.SetOut(&terminal{to: os.Stdout})

@@ -24,7 +24,7 @@ func TestDryRunChangesNothingAndPredictsTheDecision(t *testing.T) {
 		{"unconfirmed", func(c *cluster) { c.answers = answers(rollback.AnswerQuiet) }, "rollback", "do nothing"},
 		{"unsafe", func(c *cluster) {
 			c.preflightResult.Dangers = []rollback.Danger{{Kind: rollback.DangerPVC, What: "PersistentVolumeClaim data would be deleted"}}
-		}, "rollback", "manually: helm rollback canary-demo 1 -n canary-demo"},
+		}, "rollback", "manually: backout rollback canary-demo/canary-demo --to 1 --allow pvc"},
 		{"no stable pods", func(c *cluster) { c.routing.NoStable = "Service shop has no ready endpoint" }, "rollback", "roll back to revision 1 with Helm"},
 		{"paused", func(c *cluster) { c.paused = "release canary-demo/canary-demo is paused: freeze" }, "rollback", "do nothing"},
 		{"no target", func(c *cluster) { c.history[rollbacktest.Shop()] = c.history[rollbacktest.Shop()][:1] }, "rollback", "helm history canary-demo -n canary-demo"},

@@ -20,7 +20,7 @@ func TestAnUnsafeRollbackBecomesAHoldWithTheCommand(t *testing.T) {
 		if c.rollbacks != 0 || c.weight != "0" || r.Decision().Verdict != rollback.Unsafe || !r.Hold.Active() {
 			t.Errorf("%d rollbacks, weight %s, %s; want the canary held and nothing rolled back", c.rollbacks, c.weight, report.Summary(&r))
 		}
-		if !strings.Contains(report.Summary(&r), "PersistentVolumeClaim orders") || !strings.Contains(report.Summary(&r), "in spite of the harm named above: helm rollback canary-demo 1 -n canary-demo") {
+		if !strings.Contains(report.Summary(&r), "PersistentVolumeClaim orders") || !strings.Contains(report.Summary(&r), "in spite of the harm named above: backout rollback canary-demo/canary-demo --to 1 --allow pvc") {
 			t.Errorf("the summary lacks the reason or the command: %s", report.Summary(&r))
 		}
 		if c.preflights > 2 {

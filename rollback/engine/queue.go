@@ -29,8 +29,8 @@ type queue struct {
 	// became the leader.
 	woken, led chan struct{}
 
-	mu     sync.Mutex
-	due    map[rollback.Key]struct{}
+	mu  sync.Mutex
+	due map[rollback.Key]struct{}
 	// active says of each release that is worked on whether it has one of the places of
 	// reconciling, which may take steps besides the fast path.
 	active      map[rollback.Key]bool

@@ -27,6 +27,9 @@ func (rc *reconciler) reconcile(ctx context.Context, k rollback.Key) time.Durati
 	if err != nil {
 		return rc.logAndRetry(ctx, k, "read the records", err)
 	}
+	if again := rc.leaveToOperator(ctx, records); again > 0 {
+		return again
+	}
 	var soonest time.Duration
 	open := false
 	for _, r := range records {

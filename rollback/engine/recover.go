@@ -58,7 +58,7 @@ func (e *executor) overtaken(ctx context.Context, r rollback.Record, history rol
 // recoverOwn marks as failed a pending revision that an unfinished rollback of the record
 // left behind. The revision says so itself: the record may have lost its claim.
 func (e *executor) recoverOwn(ctx context.Context, r rollback.Record) error {
-	if r.Rollback.Finished() {
+	if r.Rollback.Finished() || r.Manual.Active() {
 		return nil
 	}
 	history, err := e.releases.History(ctx, r.Key, rollback.Stored)

@@ -139,7 +139,7 @@ func (e *executor) executeRollback(ctx context.Context, r rollback.Record, p rol
 			claimed = !r.Rollback.Finished()
 			return false
 		}
-		claimed = r.Decision().Rollback && r.Decision().Target == p.Target
+		claimed = r.Decision().Rollback && r.Decision().Target == p.Target && !r.Manual.Active()
 		if claimed {
 			r.Rollback = &rollback.Step{Started: time.Now().UTC()}
 			r.Target = p.Target

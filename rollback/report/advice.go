@@ -30,6 +30,9 @@ func adviceText(r *rollback.Record) string {
 	if r.HasLeftover() {
 		return "Find out whether the canary should get traffic. No version of it gets any until an operator restores the weight."
 	}
+	if r.Manual.Active() && !r.Manual.Stalled.IsZero() {
+		return "Look now: run the command again; it goes on where it stopped."
+	}
 	switch StateOf(r) {
 	case StateFailed:
 		if r.Rollback.Succeeded() {

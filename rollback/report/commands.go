@@ -20,9 +20,12 @@ type Command struct {
 // if backout could have made it.
 func Commands(r *rollback.Record) []Command {
 	show := Command{Why: "to see the whole record", Line: r.ShowCommand()}
-	undo := Command{Why: "to undo the rollback", Line: r.HelmRollbackCommand(r.Revision)}
+	undo := Command{Why: "to undo the rollback", Line: r.RollbackCommand(r.Revision)}
 	if r.HasLeftover() {
 		return distinct(Command{Why: "to give the canary its weight back", Line: r.UnholdCommand()}, show)
+	}
+	if r.Manual.Active() && !r.Manual.Stalled.IsZero() {
+		return distinct(Command{Why: "to go on with the rollback", Line: r.ManualCommand()}, show)
 	}
 	switch StateOf(r) {
 	case StateHeld:
@@ -123,8 +126,11 @@ func purpose(r *rollback.Record, d rollback.Decision) string {
 func finishCommand(r *rollback.Record) Command {
 	target := max(r.Target, r.Decision().Target)
 	switch {
-	case !r.Rollback.Succeeded() && target > 0:
+	case r.Rollback != nil && !r.Rollback.Finished() && target > 0:
+		// backout's own command leaves a rollback to a backout that is about it.
 		return Command{Why: "to finish manually", Line: r.HelmRollbackCommand(target)}
+	case !r.Rollback.Succeeded() && target > 0:
+		return Command{Why: "to finish manually", Line: r.RollbackCommand(target)}
 	case r.Rollback == nil:
 		return holdCommand(r)
 	default:
@@ -132,13 +138,18 @@ func finishCommand(r *rollback.Record) Command {
 	}
 }
 
-// distinct leaves out commands that occur twice, and those without a line.
+// distinct leaves out commands that occur twice, and those without a line. A rollback by
+// backout's own command is followed by the one by Helm alone.
 func distinct(all ...Command) []Command {
 	var once []Command
-	for _, c := range all {
+	add := func(c Command) {
 		if c.Line != (rollback.Command{}) && !slices.ContainsFunc(once, func(o Command) bool { return o.Line == c.Line }) {
 			once = append(once, c)
 		}
+	}
+	for _, c := range all {
+		add(c)
+		add(plainHelm(c.Line))
 	}
 	return once
 }

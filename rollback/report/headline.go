@@ -27,6 +27,9 @@ func notShedText(r *rollback.Record) string {
 }
 
 func headlineOfState(r *rollback.Record) string {
+	if text := manualHeadline(r); text != "" && !r.SetAside() {
+		return text
+	}
 	reason := r.Decision().Reason
 	if r.HasLeftover() {
 		return "The canary's weight is held at zero, and nothing is going to end that" + colon(r.Leftover.Error) + "."

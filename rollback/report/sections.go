@@ -127,6 +127,12 @@ func stepFacts(r *rollback.Record) []Fact {
 			facts = append(facts, fact(r, r.Hold.Ended, "hold ended", r.Hold.Reason))
 		}
 	}
+	if m := r.Manual; m != nil {
+		facts = append(facts, fact(r, m.Started, "manual rollback", fmt.Sprintf("%s began a rollback to revision %d", operatorOf(m), m.Target)))
+		if !m.Ended.IsZero() {
+			facts = append(facts, fact(r, m.Ended, "manual rollback", m.Note))
+		}
+	}
 	if !r.Closed.IsZero() {
 		facts = append(facts, fact(r, r.Closed, "closed", "backout does nothing more"))
 	}

@@ -91,9 +91,12 @@ func stateOfSteps(r *rollback.Record) (State, bool) {
 	open := r.Closed.IsZero()
 	outcome, isOutcome := stateOfOutcome(r.Outcome)
 	_, isStuck := stuckStep(r)
+	manual, isManual := stateOfManual(r)
 	switch {
 	case r.SetAside(), r.HasLeftover(), !open && r.Decision().Verdict == rollback.NotAllowed && r.Decision().NeedsHelp:
 		return StateNeedsHelp, true
+	case isManual:
+		return manual, true
 	case failedStep(r) != nil:
 		return StateFailed, true
 	case isOutcome:

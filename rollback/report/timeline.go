@@ -73,7 +73,7 @@ type Entry struct {
 // timeline returns what happened, oldest first. A signal alone makes no timeline: the
 // alert reaches the team by its own route.
 func timeline(r *rollback.Record) []Entry {
-	all := slices.Concat(decisionEntries(r), stepEntries(r), holdEntries(r), verificationEntries(r))
+	all := slices.Concat(decisionEntries(r), stepEntries(r), holdEntries(r), manualEntries(r), verificationEntries(r))
 	if len(all) == 0 {
 		return []Entry{}
 	}

@@ -32,6 +32,9 @@ func title(r *rollback.Record) string {
 // titleOfState is the title of a record whose release is not rolled back, without the
 // name.
 func titleOfState(r *rollback.Record) string {
+	if text := manualTitle(r); text != "" && !r.SetAside() {
+		return text
+	}
 	switch StateOf(r) {
 	case StateActing:
 		return "an alert fires; backout acts"

@@ -50,7 +50,7 @@ func Act() rollback.Decision {
 
 // Hold is a decision to shed, to hold the weight at zero, and to ask for help.
 func Hold(v rollback.Verdict, reason string) rollback.Decision {
-	return rollback.Decision{Verdict: v, Shed: true, Hold: true, NeedsHelp: true, Reason: reason, Command: rollback.ReadCommand("helm rollback web 5 -n shop")}
+	return rollback.Decision{Verdict: v, Shed: true, Hold: true, NeedsHelp: true, Reason: reason, Command: rollback.ReadCommand(manualCommand)}
 }
 
 // HoldAsOrdered is the decision to shed and to hold the weight at zero, as the signal

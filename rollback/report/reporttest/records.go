@@ -17,7 +17,7 @@ const (
 	pendingReason = "revision 7 is pending-upgrade"
 	unknownReason = "Prometheus could not confirm the alert: it does not answer in time"
 	stableReason  = "Service web has no ready endpoint; backout leaves the weight as it is"
-	manualCommand = "helm rollback web 5 -n shop"
+	manualCommand = "backout rollback shop/web --to 5"
 )
 
 // Records returns a record for every verdict, outcome, state and kind of entry, by
@@ -179,7 +179,7 @@ func held() map[string]rollback.Record {
 		"own": Record(Hold(rollback.Own, ownReason), Held),
 		"managed": Record(rollback.Decision{
 			Verdict: rollback.Managed, Shed: true, Hold: true, NeedsHelp: true, Reason: "Flux (HelmRelease flux-system/web) owns the release and would undo a rollback",
-			Command: rollback.ReadCommand("flux suspend helmrelease web -n flux-system && helm rollback web 5 -n shop"),
+			Command: rollback.ReadCommand("flux suspend helmrelease web -n flux-system && " + manualCommand),
 		}, Held),
 		"no_target": Record(rollback.Decision{
 			Verdict: rollback.NoTarget, Shed: true, Hold: true, NeedsHelp: true, Reason: "no older revision is good and has different content",

@@ -59,6 +59,33 @@ func TestManualHoldAndUnhold(t *testing.T) {
 	}
 }
 
+// An operator rolls the release back with backout's own command while backout runs: it holds the
+// weight, and backout leaves the release alone. An order without a way back changes nothing.
+func TestManualRollback(t *testing.T) {
+	t.Parallel()
+	st := open(t)
+	b := backout(t, st, 0, nil)
+	if err := st.AwaitRollout(limited(t)); err != nil {
+		t.Fatal(err)
+	}
+	text := command(t, st, "rollback", demo, "--to", "1")
+	for _, line := range []string{
+		"revision 2 is rolled back to revision 1", "Ingress/canary-demo-canary 20 -> 0", "Helm has made revision 3", "Ingress/canary-demo-canary 0 -> 20",
+		"is rolled back to revision 1, as revision 3",
+	} {
+		if !strings.Contains(text, line) {
+			t.Errorf("rollback does not print %q:\n%s", line, text)
+		}
+	}
+	r := record(t, b, 2, closed)
+	if got := look(t, st).Weight; got != "20" || r.Manual.Active() || r.Rollback != nil || r.Hold.Active() {
+		t.Errorf("weight %s, manual %+v, hold %+v; want the weight of revision 1, and the rollback ended", got, r.Manual, r.Hold)
+	}
+	if text, err := st.Command(limited(t), "rollback", demo, "--to", "3"); err == nil || !strings.Contains(text+err.Error(), "not older") {
+		t.Errorf("a rollback to the newest revision is refused: got %v\n%s", err, text)
+	}
+}
+
 // An operator restores a held weight with kubectl: that ends the hold.
 func TestAnOperatorsWeightWins(t *testing.T) {
 	t.Parallel()

@@ -1,0 +1,243 @@
+package engine
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/upcommerce/backout/rollback"
+)
+
+// RollbackOrder is what an operator orders with `backout rollback`.
+type RollbackOrder struct {
+	Key rollback.Key
+	// To is the target, 0 for the one that backout would choose.
+	To int
+	// Allow are the kinds of dangers that the operator accepts.
+	Allow []rollback.DangerKind
+	// HookTimeout limits each hook of Helm, PodTimeout the wait for the target's pods.
+	HookTimeout, PodTimeout time.Duration
+	// Print is called with a line about each step.
+	Print func(line string)
+}
+
+// manualRun is one run of the command. A run goes on where an earlier one has stopped: the
+// record and Helm's history say how far that got.
+type manualRun struct {
+	Manual
+	RollbackOrder
+
+	// id distinguishes this process from another one of the same operator.
+	id      string
+	suspect rollback.Revision
+	target  int
+	// made is the revision that Helm has made, 0 before.
+	made int
+	// held says that the canary's weight is zero until the target's pods are ready.
+	held bool
+}
+
+// RollBack rolls the release back under the operator's own rights as backout does for an
+// alert: behind the same guards, with the weight at zero until the target's pods are ready. The
+// claim in the record makes a running backout leave the release alone. If RollBack returns an
+// error after it has begun, the weight stays at zero, in a hold, and the same order goes on from
+// there. It changes nothing if there is no target, if the rollback has a danger that is not
+// accepted, if another Helm operation or a rollback of backout is in progress, or if another
+// tool sets the weight.
+func (m Manual) RollBack(ctx context.Context, o RollbackOrder) error {
+	r := &manualRun{Manual: m, RollbackOrder: o, id: rand.Text()}
+	if err := r.begin(ctx); err != nil {
+		return fmt.Errorf("roll %s back: %w", o.Key, err)
+	}
+	if err := r.carryOut(ctx); err != nil {
+		return fmt.Errorf("roll %s back to revision %d: %w%s; go on with: %s", o.Key, r.target, err, r.weightNow(), o.Key.RollbackCommand(r.target, o.Allow...))
+	}
+	return nil
+}
+
+// weightNow says where an interrupted run has left the weight.
+func (r *manualRun) weightNow() string {
+	if r.held {
+		return "; the canary's weight stays zero"
+	}
+	return ""
+}
+
+// begin finds out what is to be done, and claims it in the record.
+func (r *manualRun) begin(ctx context.Context) error {
+	c, err := r.read(ctx)
+	if err != nil {
+		return err
+	}
+	if newest := c.History.Newest(); newest.Status.Pending() {
+		if c, err = r.recover(ctx, c, newest); err != nil {
+			return err
+		}
+	}
+	if err := r.choose(c); err != nil {
+		return err
+	}
+	if r.made == 0 {
+		if err := r.check(ctx, c.History.Newest()); err != nil {
+			return err
+		}
+	}
+	return r.claim(ctx)
+}
+
+// read reads the release, once no other run of the command works on it.
+func (r *manualRun) read(ctx context.Context) (rollback.Case, error) {
+	for waited := false; ; waited = true {
+		history, err := r.Releases.History(ctx, r.Key, rollback.Stored)
+		if err != nil {
+			return rollback.Case{}, err
+		}
+		records, err := r.notRollingBack(ctx, r.Key, "roll back")
+		if err != nil {
+			return rollback.Case{}, err
+		}
+		claim, claimed := rollback.ManualClaim(history, records)
+		if !claimed || !inProgress(claim.Manual, time.Now()) {
+			return rollback.Case{Key: r.Key, History: history, Records: records, Now: time.Now().UTC()}, nil
+		}
+		if !waited {
+			r.Print(fmt.Sprintf("%s rolls it back already; waiting until that command ends, or has not reported for %s", claim.Manual.Operator, manualAlive))
+		}
+		if err := pauseFor(ctx, recheckInterval); err != nil {
+			return rollback.Case{}, err
+		}
+	}
+}
+
+// pauseFor waits, and returns an error if ctx ends before.
+func pauseFor(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(d):
+		return nil
+	}
+}
+
+// recover marks the pending revision of an interrupted rollback as failed. That of another
+// client is an error.
+func (r *manualRun) recover(ctx context.Context, c rollback.Case, pending rollback.Revision) (rollback.Case, error) {
+	if pending.Claim == "" {
+		return c, fmt.Errorf("revision %d is %s: another Helm operation is in progress; wait until it ends, or look with: %s", pending.Number, pending.Status, r.Key.HelmHistoryCommand())
+	}
+	if err := r.Releases.Recover(ctx, r.Key, pending); err != nil {
+		return c, err
+	}
+	r.Print(fmt.Sprintf("revision %d, which an interrupted rollback left pending, is marked as failed", pending.Number))
+	var err error
+	c.History, err = r.Releases.History(ctx, r.Key, rollback.Stored)
+	return c, err
+}
+
+// choose finds the suspect, and the target or the revision that an earlier run has made.
+func (r *manualRun) choose(c rollback.Case) error {
+	newest := c.History.Newest()
+	r.suspect = newest
+	claim, claimed := rollback.ManualClaim(c.History, c.Records)
+	i := slices.IndexFunc(c.History, func(rev rollback.Revision) bool { return newest.Claim != "" && rev.UID == newest.Claim })
+	switch {
+	case claimed:
+		r.suspect, _ = c.History.Named(claim.Revision)
+	case i >= 0 && newest.Status == rollback.StatusFailed:
+		r.suspect = c.History[i]
+	}
+	if claimed && newest.UID != r.suspect.UID && newest.Status == rollback.StatusDeployed {
+		r.made, r.target = newest.Number, claim.Manual.Target
+		r.Print(fmt.Sprintf("Helm has made revision %d already", r.made))
+		return nil
+	}
+	c.History = c.History.WithoutLeftovers(r.suspect.UID)
+	if c.History.Newest().UID != r.suspect.UID {
+		return fmt.Errorf("revision %d: %w", newest.Number, rollback.ErrRevisionChanged)
+	}
+	target, note, err := c.ManualTarget(r.To)
+	if err != nil {
+		return err
+	}
+	r.target = target.Number
+	r.Print(fmt.Sprintf("revision %d is rolled back to revision %d", r.suspect.Number, r.target))
+	if note != "" {
+		r.Print(fmt.Sprintf("note on revision %d: %s", r.target, note))
+	}
+	return nil
+}
+
+// check finds out whether the weight can be held and the rollback be made. It changes nothing.
+func (r *manualRun) check(ctx context.Context, newest rollback.Revision) error {
+	manifest, err := r.Releases.Manifest(ctx, r.Key, r.suspect.Number)
+	if err != nil {
+		return err
+	}
+	routing, err := r.Traffic.Observe(ctx, r.Key, manifest, rollback.Stored)
+	if err != nil {
+		return err
+	}
+	r.held = len(routing.Weights) > 0
+	if r.held && routing.NoStable != "" && routing.Open() {
+		r.held = false
+		r.Print(routing.NoStable + "; the canary's weight stays as it is")
+	}
+	plan, err := r.plan(ctx, newest)
+	if err != nil {
+		return err
+	}
+	found, err := r.Releases.Preflight(ctx, plan)
+	if err != nil {
+		return err
+	}
+	owner := found.Owner.Stronger(routing.Owner)
+	if owner.SetsWeights {
+		return fmt.Errorf("%s (%s) sets the weight itself; run: %s", owner.Tool, owner.Object, owner.Command)
+	}
+	if owner.Tool != "" {
+		r.Print(fmt.Sprintf("%s (%s) manages the release, and undoes the rollback unless it is suspended", owner.Tool, owner.Object))
+	}
+	return r.accepts(found.Dangers)
+}
+
+// accepts returns an error that names the dangers that the operator has not accepted.
+func (r *manualRun) accepts(dangers []rollback.Danger) error {
+	var refused []string
+	allow := slices.Clone(r.Allow)
+	for _, d := range dangers {
+		if slices.Contains(r.Allow, d.Kind) {
+			r.Print("accepted: " + d.What)
+			continue
+		}
+		refused, allow = append(refused, d.What), append(allow, d.Kind)
+	}
+	if len(refused) == 0 {
+		return nil
+	}
+	slices.Sort(allow)
+	hint := "no option allows this; Helm alone does not look for it: " + r.Key.HelmRollbackCommand(r.target).String()
+	if again := r.Key.RollbackCommand(r.target, slices.Compact(allow)...); again != (rollback.Command{}) {
+		hint = "to do it all the same: " + again.String()
+	}
+	return fmt.Errorf("it is not safe: %s; %s", strings.Join(refused, "; "), hint)
+}
+
+// plan is the rollback for Helm.
+func (r *manualRun) plan(ctx context.Context, newest rollback.Revision) (rollback.Plan, error) {
+	p := rollback.Plan{Key: r.Key, Suspect: r.suspect, Newest: newest, Target: r.target, HookTimeout: r.HookTimeout}
+	if !r.held {
+		return p, nil
+	}
+	manifest, err := r.Releases.Manifest(ctx, r.Key, r.target)
+	if err == nil {
+		p.Hold, err = r.Traffic.Hold(ctx, r.Key, manifest)
+	}
+	return p, err
+}
+
+// errLostClaim says that another run of the command goes on with the rollback.
+var errLostClaim = errors.New("another run of the command has taken it over, or the claim in the record is gone")

@@ -1,0 +1,251 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/upcommerce/backout/rollback"
+)
+
+// Times of a rollback that a command carries out.
+const (
+	// manualBeat is how often the command reports in the record that it works.
+	manualBeat = 5 * time.Second
+	// manualAlive is how long another run of the command waits for such a report.
+	manualAlive = 3 * manualBeat
+)
+
+// claim writes into the record of the suspect that the operator rolls it back, and that the
+// weight is to be zero meanwhile. backout writes its own claim into the same record, so that
+// only one of the two can have it.
+func (r *manualRun) claim(ctx context.Context) error {
+	_, err := saveChanged(ctx, r.Ledger, func() (rollback.Record, bool, error) {
+		records, err := r.notRollingBack(ctx, r.Key, "roll back")
+		if err != nil {
+			return rollback.Record{}, false, err
+		}
+		now := time.Now().UTC()
+		own, known := rollback.FindRecord(records, r.suspect)
+		if !known {
+			own = rollback.NewRecord(r.Key, r.suspect, records, now)
+		}
+		if inProgress(own.Manual, now) {
+			return own, false, errLostClaim
+		}
+		own.Manual = &rollback.ManualRollback{
+			Operator: rollback.Clip(r.Operator, rollback.MaxName), ID: r.id, Target: r.target, Allow: r.Allow,
+			Started: now, Progress: now, Made: r.made,
+		}
+		own.Closed = time.Time{}
+		if r.held && !own.Hold.Active() {
+			own.Hold = &rollback.Hold{Since: now}
+		}
+		if r.held && !own.Shed.Succeeded() {
+			own.Shed, own.Weights = r.ordered(now), nil
+		}
+		if len(own.Decisions) == 0 {
+			own.Decide(rollback.OrderedHold(r.Key, r.Operator, now))
+		}
+		r.held = own.Hold.Active()
+		return own, true, nil
+	})
+	return err
+}
+
+// inProgress reports whether a run of the command works on it.
+func inProgress(m *rollback.ManualRollback, now time.Time) bool {
+	return m.Active() && m.ID != "" && !m.Late(now, manualAlive)
+}
+
+// note changes the record, and reports progress in it, as long as the claim is this run's.
+func (r *manualRun) note(ctx context.Context, change func(*rollback.Record)) error {
+	_, err := saveChanged(ctx, r.Ledger, func() (rollback.Record, bool, error) {
+		stored, err := r.own(ctx)
+		if err != nil {
+			return stored, false, err
+		}
+		mine := *stored.Manual
+		mine.Progress, mine.Stalled = time.Now().UTC(), time.Time{}
+		stored.Manual = &mine
+		change(&stored)
+		return stored, true, nil
+	})
+	return err
+}
+
+// own returns the stored record if its claim is this run's, else errLostClaim.
+func (r *manualRun) own(ctx context.Context) (rollback.Record, error) {
+	stored, ok, err := r.Ledger.Record(ctx, r.Key, r.suspect.Number)
+	if err == nil && (!ok || stored.UID != r.suspect.UID || !stored.Manual.Active() || stored.Manual.ID != r.id) {
+		err = errLostClaim
+	}
+	return stored, err
+}
+
+// carryOut takes the steps. Meanwhile it reports progress; at an error it reports that there
+// will be none, so that another run need not wait.
+func (r *manualRun) carryOut(ctx context.Context) (err error) {
+	working, stop := context.WithCancelCause(ctx)
+	var beats sync.WaitGroup
+	beats.Go(func() { r.beat(working, stop) })
+	defer func() {
+		stop(nil)
+		beats.Wait()
+		if err != nil {
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), recheckInterval)
+			defer cancel()
+			// Without it, another run waits until the progress is too old.
+			_ = r.note(last, func(r *rollback.Record) { r.Manual.ID = "" })
+		}
+	}()
+	if r.made == 0 {
+		if err := r.shed(working); err != nil {
+			return err
+		}
+		if err := r.rollBack(working); err != nil {
+			return err
+		}
+	}
+	if err := r.awaitPods(working); err != nil {
+		return err
+	}
+	return r.restore(working)
+}
+
+// beat reports progress until ctx ends, and stops the run when the claim is lost. A report that
+// cannot be stored is followed by the next one.
+func (r *manualRun) beat(ctx context.Context, stop context.CancelCauseFunc) {
+	for pauseFor(ctx, manualBeat) == nil {
+		if err := r.note(ctx, func(*rollback.Record) {}); errors.Is(err, errLostClaim) {
+			stop(err)
+		}
+	}
+}
+
+// shed sets the canary's weight to zero.
+func (r *manualRun) shed(ctx context.Context) error {
+	if !r.held {
+		return nil
+	}
+	history, err := r.Releases.History(ctx, r.Key, rollback.Stored)
+	if err != nil {
+		return err
+	}
+	manifest, err := r.Releases.Manifest(ctx, r.Key, r.suspect.Number)
+	if err != nil {
+		return err
+	}
+	weights, err := r.Traffic.Shed(ctx, r.Key, manifest, nil, r.ifNewest(history.Newest()))
+	if err != nil {
+		return fmt.Errorf("take the canary out of rotation: %w", err)
+	}
+	for _, w := range weights {
+		r.Print(w.String())
+	}
+	now := time.Now().UTC()
+	opened := slices.ContainsFunc(weights, func(w rollback.Weight) bool { return w.From != "0" })
+	return r.note(ctx, func(own *rollback.Record) {
+		if !own.Shed.Succeeded() || opened {
+			own.Shed, own.Weights = r.ordered(now), weights
+			own.Shed.Done = now
+		}
+	})
+}
+
+// ifNewest is the precondition of a write: the claim is this run's, and the revision is the
+// newest.
+func (r *manualRun) ifNewest(newest rollback.Revision) rollback.Precondition {
+	return func(ctx context.Context) error {
+		if _, err := r.own(ctx); err != nil {
+			return err
+		}
+		return r.Releases.EnsureNewest(ctx, r.Key, newest)
+	}
+}
+
+// rollBack rolls back with Helm, which does not stop once it has begun.
+func (r *manualRun) rollBack(ctx context.Context) error {
+	history, err := r.Releases.History(ctx, r.Key, rollback.Stored)
+	if err != nil {
+		return err
+	}
+	if history.WithoutLeftovers(r.suspect.UID).Newest().UID != r.suspect.UID {
+		return fmt.Errorf("revision %d: %w", history.Newest().Number, rollback.ErrRevisionChanged)
+	}
+	plan, err := r.plan(ctx, history.Newest())
+	if err != nil {
+		return err
+	}
+	if _, err := r.own(ctx); err != nil {
+		return err
+	}
+	r.Print(fmt.Sprintf("Helm rolls back to revision %d", r.target))
+	if r.made, err = r.Releases.RollBack(context.WithoutCancel(ctx), plan); err != nil {
+		return err
+	}
+	r.Print(fmt.Sprintf("Helm has made revision %d", r.made))
+	return r.note(ctx, func(own *rollback.Record) { own.Manual.Made = r.made })
+}
+
+// awaitPods waits until the pods of the new revision are ready.
+func (r *manualRun) awaitPods(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, r.PodTimeout, fmt.Errorf("the pods of revision %d are not ready after %s", r.made, r.PodTimeout))
+	defer cancel()
+	for last := ""; ; {
+		ready, missing, err := r.Releases.Ready(ctx, r.Key, r.made)
+		if ready && err == nil {
+			return nil
+		}
+		if err != nil {
+			missing = err.Error() // the API server may be back a moment later
+		}
+		if missing != last && ctx.Err() == nil {
+			r.Print("waiting for pods: " + missing)
+			last = missing
+		}
+		if err := pauseFor(ctx, recheckInterval); err != nil {
+			return err
+		}
+	}
+}
+
+// restore gives the canary the weight that the new revision declares, and ends the claim.
+func (r *manualRun) restore(ctx context.Context) error {
+	history, err := r.Releases.History(ctx, r.Key, rollback.Stored)
+	if err != nil {
+		return err
+	}
+	made, ok := history.Named(r.made)
+	if !ok {
+		return fmt.Errorf("revision %d is gone: %w", r.made, rollback.ErrRevisionChanged)
+	}
+	manifest, err := r.Releases.Manifest(ctx, r.Key, r.made)
+	if err != nil {
+		return err
+	}
+	weights, err := r.Traffic.Restore(ctx, r.Key, manifest, r.ifNewest(made))
+	if err != nil {
+		return fmt.Errorf("restore the weight: %w", err)
+	}
+	for _, w := range weights {
+		r.Print(w.String())
+	}
+	now := time.Now().UTC()
+	how := fmt.Sprintf("%s rolled back to revision %d", r.Operator, r.target)
+	if text := rollback.FormatWeights(weights); text != "" {
+		how += "; " + text
+	}
+	err = r.note(ctx, func(own *rollback.Record) {
+		own.Manual.Ended, own.Manual.Note, own.Manual.Made = now, rollback.Clip(how, rollback.MaxSummary), r.made
+		own.Hold.End(now, how)
+		own.Closed = now
+	})
+	if err == nil {
+		r.Print(fmt.Sprintf("%s is rolled back to revision %d, as revision %d", r.Key, r.target, r.made))
+	}
+	return err
+}
