@@ -226,7 +226,7 @@ func (c Case) manualCommand() Command {
 		return c.Key.HelmHistoryCommand()
 	}
 	plain := c.Key.HelmRollbackCommand(target.Number)
-	if newest := c.History.Newest(); newest.Status.Pending() || newest.Unreadable != "" || newest.Deployed.IsZero() {
+	if newest := c.History.Newest(); newest.Status.Pending() || slices.ContainsFunc(c.Unfinished, func(r Revision) bool { return r.Status.Pending() }) || newest.Unreadable != "" || newest.Deployed.IsZero() {
 		return plain // the guards of backout's own command refuse such a revision
 	}
 	return cmp.Or(c.Key.RollbackCommand(target.Number, c.record().allowing(target.Number)...), plain)

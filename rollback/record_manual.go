@@ -61,7 +61,8 @@ func (r *Record) ManualCommand() Command {
 func ManualClaim(h History, records []Record) (Record, bool) {
 	for _, r := range records {
 		own, ok := h.Named(r.Revision)
-		if r.Manual.Active() && ok && own.UID == r.UID && (h.Newest().UID == r.UID || h.Newest().Claim == r.UID) {
+		from, _ := h.From(r.UID)
+		if r.Manual.Active() && ok && own.UID == r.UID && (from.Newest().UID == r.UID || h.Newest().Claim == r.UID) {
 			return r, true
 		}
 	}

@@ -82,7 +82,7 @@ func (r *manualRun) begin(ctx context.Context) error {
 		return err
 	}
 	if r.made == 0 {
-		if err := r.check(ctx, c.History.Newest()); err != nil {
+		if err := r.check(ctx, c.History); err != nil {
 			return err
 		}
 	}
@@ -149,14 +149,15 @@ func (r *manualRun) choose(c rollback.Case) error {
 		r.suspect, _ = c.History.Named(claim.Revision)
 	case i >= 0 && newest.Status == rollback.StatusFailed:
 		r.suspect = c.History[i]
+	default:
+		r.suspect = belowFailed(c.History, r.To)
 	}
 	if claimed && newest.UID != r.suspect.UID && newest.Status == rollback.StatusDeployed {
 		r.made, r.target = newest.Number, claim.Manual.Target
 		r.Print(fmt.Sprintf("Helm has made revision %d already", r.made))
 		return nil
 	}
-	c.History = c.History.WithoutLeftovers(r.suspect.UID)
-	if c.History.Newest().UID != r.suspect.UID {
+	if c.History, _ = c.History.From(r.suspect.UID); c.History.Newest().UID != r.suspect.UID {
 		return fmt.Errorf("revision %d: %w", newest.Number, rollback.ErrRevisionChanged)
 	}
 	target, note, err := c.ManualTarget(r.To)
@@ -171,8 +172,20 @@ func (r *manualRun) choose(c rollback.Case) error {
 	return nil
 }
 
+// belowFailed returns the deployed revision below the failed upgrades of other clients, if the
+// operator names a target that is older than that; else the newest revision.
+func belowFailed(h rollback.History, to int) rollback.Revision {
+	for _, r := range h.Older() {
+		if r.Status == rollback.StatusDeployed && to > 0 && to < r.Number {
+			from, _ := h.From(r.UID)
+			return from.Newest()
+		}
+	}
+	return h.Newest()
+}
+
 // check finds out whether the weight can be held and the rollback be made. It changes nothing.
-func (r *manualRun) check(ctx context.Context, newest rollback.Revision) error {
+func (r *manualRun) check(ctx context.Context, history rollback.History) error {
 	manifest, err := r.Releases.Manifest(ctx, r.Key, r.suspect.Number)
 	if err != nil {
 		return err
@@ -186,7 +199,7 @@ func (r *manualRun) check(ctx context.Context, newest rollback.Revision) error {
 		r.held = false
 		r.Print(routing.NoStable + "; the canary's weight stays as it is")
 	}
-	plan, err := r.plan(ctx, newest)
+	plan, err := r.plan(ctx, history)
 	if err != nil {
 		return err
 	}
@@ -227,8 +240,10 @@ func (r *manualRun) accepts(dangers []rollback.Danger) error {
 }
 
 // plan is the rollback for Helm.
-func (r *manualRun) plan(ctx context.Context, newest rollback.Revision) (rollback.Plan, error) {
-	p := rollback.Plan{Key: r.Key, Suspect: r.suspect, Newest: newest, Target: r.target, HookTimeout: r.HookTimeout}
+func (r *manualRun) plan(ctx context.Context, history rollback.History) (rollback.Plan, error) {
+	p := rollback.Plan{Key: r.Key, Suspect: r.suspect, Newest: history.Newest(), Target: r.target, HookTimeout: r.HookTimeout}
+	_, newer := history.From(r.suspect.UID)
+	p.Failed = slices.DeleteFunc(slices.Clone(newer), func(n rollback.Revision) bool { return n.Claim == r.suspect.UID })
 	if !r.held {
 		return p, nil
 	}

@@ -311,3 +311,20 @@ func TestAnUpgradeEndsTheClaimOfAManualRollback(t *testing.T) {
 		}
 	})
 }
+
+// TestAManualRollbackBelowAFailedUpgrade: what another client's upgrade has left failed is not
+// what runs; the operator may go back to that, or further.
+func TestAManualRollbackBelowAFailedUpgrade(t *testing.T) {
+	for to, suspect := range map[int]int{1: 2, 2: 3} {
+		synctest.Test(t, func(t *testing.T) {
+			c := newCluster()
+			c.upgrade("v4", "Upgrade \"canary-demo\" failed: timed out")
+			h := c.history[rollbacktest.Shop()]
+			h[0].Status, h[1].Status = rollback.StatusFailed, rollback.StatusDeployed
+			printed, err := rollBack(t.Context(), c, func(o *engine.RollbackOrder) { o.To = to })
+			if r := c.shopRecord(suspect); err != nil || c.rollbacks != 1 || r.Manual == nil || r.Manual.Target != to {
+				t.Errorf("to %d: %v, %d rollbacks, manual %+v; want revision %d rolled back:\n%s", to, err, c.rollbacks, r.Manual, suspect, printed)
+			}
+		})
+	}
+}

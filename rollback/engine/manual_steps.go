@@ -173,10 +173,10 @@ func (r *manualRun) rollBack(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if history.WithoutLeftovers(r.suspect.UID).Newest().UID != r.suspect.UID {
+	if from, _ := history.From(r.suspect.UID); from.Newest().UID != r.suspect.UID {
 		return fmt.Errorf("revision %d: %w", history.Newest().Number, rollback.ErrRevisionChanged)
 	}
-	plan, err := r.plan(ctx, history.Newest())
+	plan, err := r.plan(ctx, history)
 	if err != nil {
 		return err
 	}
