@@ -46,7 +46,7 @@ func TestEveryAlertAboutBackoutItselfIsForTheTeam(t *testing.T) {
 			if r.Annotations["summary"] == "" || r.Annotations["description"] == "" {
 				t.Error("the alert has no summary or no description")
 			}
-			want := map[string]string{"BackoutWatchdog": "none", "BackoutNotificationsFailing": "warning", "BackoutRecordNotSigned": "warning"}[r.Alert]
+			want := map[string]string{"BackoutWatchdog": "none", "BackoutNotificationsFailing": "warning", "BackoutRecordNotSigned": "warning", "BackoutPaused": "warning"}[r.Alert]
 			if want == "" {
 				want = "critical"
 			}

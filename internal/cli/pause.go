@@ -12,12 +12,15 @@ import (
 
 	"github.com/upcommerce/backout/internal/serve"
 	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/ledger"
 )
 
 // pause is the commands pause and resume. program is what its hint calls backout.
 type pause struct {
 	access          serve.Access
 	reason, program string
+	// lasts is how long the pause lasts, 0 until it is ended.
+	lasts time.Duration
 }
 
 func pauseCommand(env envconfig.Lookuper, program string) *cobra.Command {
@@ -26,8 +29,9 @@ func pauseCommand(env envconfig.Lookuper, program string) *cobra.Command {
 		Use:   "pause [NAMESPACE[/RELEASE]]",
 		Short: "Make backout leave a release, a namespace or everything alone",
 		Long: `Make backout leave a release, a namespace or, without an argument, everything alone. It takes no
-step and keeps holds as they are; it still records alerts, with the verdict paused.`,
-		Example: `  backout pause canary-demo/canary-demo --reason "load test"
+step and keeps holds as they are; it still records alerts, with the verdict paused. With --for the
+pause ends by itself.`,
+		Example: `  backout pause canary-demo/canary-demo --for 2h --reason "load test"
   backout pause canary-demo
   backout pause`,
 		Args:              cobra.MaximumNArgs(1),
@@ -39,6 +43,7 @@ step and keeps holds as they are; it still records alerts, with the verdict paus
 	addClusterFlags(c, &p.access)
 	addNamespaceFlag(c, &p.access, ownNamespace(env))
 	addReasonFlag(c, &p.reason)
+	c.Flags().DurationVar(&p.lasts, "for", 0, "how long, such as 2h; by default until it is ended")
 	return c
 }
 
@@ -67,18 +72,22 @@ func (p *pause) begin(ctx context.Context, out io.Writer, args []string) error {
 	if err != nil {
 		return err
 	}
+	if p.lasts < 0 {
+		return fmt.Errorf("--for %s: want a duration above zero, such as 2h", p.lasts)
+	}
 	m, err := newManual(ctx, p.access)
 	if err != nil {
 		return err
 	}
-	line := time.Now().UTC().Format(time.RFC3339) + " by " + m.Operator
-	if p.reason != "" {
-		line += ": " + p.reason
-	}
-	if err := m.ledger.Pause(ctx, scope, line); err != nil {
+	now := time.Now()
+	if err := m.ledger.Pause(ctx, scope, ledger.PauseNote(now, p.lasts, m.Operator, p.reason)); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "%s is paused. To end the pause: %s\n", scope, rollback.BackoutCommand(p.program, "resume", strings.Join(args, "")))
+	until := ""
+	if p.lasts > 0 {
+		until = " until " + now.UTC().Add(p.lasts).Format(time.RFC3339)
+	}
+	fmt.Fprintf(out, "%s is paused%s. To end the pause: %s\n", scope, until, rollback.BackoutCommand(p.program, "resume", strings.Join(args, "")))
 	return nil
 }
 

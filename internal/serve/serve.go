@@ -93,12 +93,13 @@ func (s *service) work(ctx context.Context) error {
 	s.awaitAPIServer(ctx)
 	namespaces, allows := s.config.Policy.Namespaces(), s.config.Policy.Allows
 	var following sync.WaitGroup
-	var errs [6]error
+	var errs [7]error
 	following.Go(func() { errs[0] = s.records.Follow(ctx, s.engine.OnRecord) })
 	following.Go(func() { errs[1] = s.weights.Run(ctx) })
 	following.Go(func() { errs[2] = s.notifier.Run(ctx) })
 	following.Go(func() { errs[3] = s.releases.Follow(ctx, namespaces, allows) })
 	following.Go(func() { errs[5] = s.keys.Run(ctx) })
+	following.Go(func() { errs[6] = s.pauses.Run(ctx) })
 	if s.prometheus != nil {
 		following.Go(func() { errs[4] = s.prometheus.Run(ctx) })
 	}

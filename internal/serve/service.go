@@ -48,6 +48,7 @@ type service struct {
 	router   *traffic.Router
 	weights  *traffic.Gauge
 	notifier *notify.Notifier
+	pauses   *ledger.PauseGauge
 	// prometheus is nil if no server is configured.
 	prometheus *prom.Client
 	engine     *engine.Engine
@@ -118,6 +119,9 @@ func (s *service) connectLedger() (err error) {
 		Client: s.client, Namespace: s.cluster.Namespace, Identity: s.replica, Config: s.config.Lease,
 		Registerer: s.registry, Log: s.log,
 	})
+	if err == nil {
+		s.pauses = ledger.NewPauseGauge(s.records, s.config.Policy.Namespaces(), s.lease.Held, s.registry)
+	}
 	return err
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -115,7 +116,7 @@ func (l *Ledger) paused(ctx context.Context, scopes ...Scope) (string, error) {
 	}
 	var lines []string
 	for _, s := range scopes {
-		if value, ok := cm.Annotations[s.annotation()]; ok && !isFalse(value) {
+		if value, ok := cm.Annotations[s.annotation()]; ok && !isOver(value, time.Now()) {
 			lines = append(lines, strings.TrimSuffix(s.String()+" is paused: "+note(value), ": "))
 		}
 	}

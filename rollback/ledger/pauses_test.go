@@ -61,6 +61,19 @@ func TestPausedByAnnotation(t *testing.T) {
 		{"an empty annotation", nil, map[string]string{"backout.dev/paused": ""}, "namespace shop is paused"},
 		{"true, set manually", nil, map[string]string{"backout.dev/paused": "true"}, "namespace shop is paused: true"},
 		{"false, set manually", nil, map[string]string{"backout.dev/paused": "False"}, ""},
+		{"until a time in the past", nil, map[string]string{"backout.dev/paused": "2020-11-27T12:00:00Z until 2020-11-27T14:00:00Z by ann"}, ""},
+		{
+			"until a time to come", nil,
+			map[string]string{"backout.dev/paused": "2020-11-27T12:00:00Z until 2999-11-27T14:00:00Z by ann"},
+			"namespace shop is paused: 2020-11-27T12:00:00Z until 2999-11-27T14:00:00Z by ann",
+		},
+		{"until a time in the past, set manually", nil, map[string]string{"backout.dev/paused": "until 2020-11-27T14:00:00Z"}, ""},
+		{"until a time that cannot be read", nil, map[string]string{"backout.dev/paused": "until tomorrow"}, "namespace shop is paused: until tomorrow"},
+		{
+			"a reason that mentions a time", nil,
+			map[string]string{"backout.dev/paused": "2020-11-27T12:00:00Z by ann: until 2020-11-28T12:00:00Z"},
+			"namespace shop is paused: 2020-11-27T12:00:00Z by ann: until 2020-11-28T12:00:00Z",
+		},
 		{"control characters", nil, map[string]string{"backout.dev/paused": "by ann\x1b[2J\u202e the sale"}, "namespace shop is paused: by ann [2J the sale"},
 		{"several lines", nil, map[string]string{"backout.dev/paused": "by ann\n\tthe sale "}, "namespace shop is paused: by ann the sale"},
 		{
