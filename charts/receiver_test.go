@@ -535,3 +535,17 @@ func TestReceiverSchemaKnowsEveryValue(t *testing.T) {
 	}
 	compare("", &schema, values)
 }
+
+// An alert that had to wait counts only if Alertmanager repeats it in time.
+func TestReceiverKnowsHowOftenAlertmanagerRepeats(t *testing.T) {
+	for set, want := range map[string]string{
+		watched: "",
+		watched + ",alertmanagerConfig.repeatInterval=1h,alertmanagerConfig.groupInterval=1m":                            "3720s",
+		watched + ",alertmanagerConfig.repeatInterval=1h,config.repeat=2h":                                               "2h",
+		watched + ",alertmanagerConfig.repeatInterval=1h,alertmanagerConfig.enabled=false,alertmanagerConfig.labels.a=b": "",
+	} {
+		if got := environmentOf(t, receiver{set: set}.render(t))["BACKOUT_REPEAT"]; got != want {
+			t.Errorf("with %s: BACKOUT_REPEAT=%q, want %q", set, got, want)
+		}
+	}
+}

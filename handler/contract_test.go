@@ -94,7 +94,7 @@ func TestContractPayloadArrivesUnchanged(t *testing.T) {
 				"alertname": string(a.Labels["alertname"]), "backout": "rollback", "namespace": "shop", "release": "web", "version": "v3",
 			},
 			Annotations: map[string]string{"summary": "half of the requests fail"},
-			Fingerprint: a.Labels.Fingerprint().String(), StartsAt: a.StartsAt, Resolved: i == 1, GeneratorURL: a.GeneratorURL,
+			Fingerprint: a.Labels.Fingerprint().String(), StartsAt: a.StartsAt, Resolved: i == 1, GeneratorURL: a.GeneratorURL, Route: "backout",
 		}
 	}
 	sameInstant := cmp.Comparer(func(a, b time.Time) bool { return a.Equal(b) })

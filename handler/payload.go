@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/prometheus/alertmanager/template"
 
@@ -80,8 +81,12 @@ func decode(text []byte) (alerts []rollback.Alert, truncated uint64, err error) 
 		}
 		alerts[i] = rollback.Alert{
 			Labels: a.Labels, Annotations: a.Annotations, Fingerprint: a.Fingerprint,
-			StartsAt: a.StartsAt, Resolved: a.Status == "resolved", GeneratorURL: a.GeneratorURL,
+			StartsAt: a.StartsAt, Resolved: a.Status == "resolved", GeneratorURL: a.GeneratorURL, Route: receiverName(m.Receiver),
 		}
 	}
 	return alerts, m.TruncatedAlerts, nil
 }
+
+// receiverName returns the name of the receiver, which Alertmanager quotes like a regular
+// expression.
+func receiverName(quoted string) string { return strings.ReplaceAll(quoted, `\`, "") }

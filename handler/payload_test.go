@@ -33,7 +33,7 @@ func TestPayloadIsDecoded(t *testing.T) {
 	firing := rollback.Alert{
 		Labels:      map[string]string{"alertname": "CanaryErrors", "backout": "rollback", "namespace": "shop", "release": "web"},
 		Annotations: map[string]string{"summary": "half of the requests fail"},
-		Fingerprint: "9c5d6a1e0b7f2d34", StartsAt: time.Date(2026, 11, 27, 10, 0, 0, 5e8, time.UTC), GeneratorURL: "http://prometheus/graph",
+		Fingerprint: "9c5d6a1e0b7f2d34", StartsAt: time.Date(2026, 11, 27, 10, 0, 0, 5e8, time.UTC), GeneratorURL: "http://prometheus/graph", Route: "backout",
 	}
 	resolved := firing
 	resolved.Resolved = true

@@ -95,6 +95,8 @@ type Alert struct {
 	Resolved    bool
 	// GeneratorURL leads to the alert's expression in Prometheus.
 	GeneratorURL string
+	// Route is the name of Alertmanager's receiver.
+	Route string
 	// Sender posted the alert; nil if backout does not authenticate senders.
 	Sender *Sender
 }
@@ -148,6 +150,7 @@ func (a Alert) Read(now time.Time) (Key, Signal, error) {
 		Alert:       Clip(a.Labels[LabelAlertname], MaxName),
 		Level:       Level(level),
 		Sender:      a.Sender.name(),
+		Route:       Clip(Printable(a.Route), MaxName),
 		Fingerprint: Clip(a.Fingerprint, MaxName),
 		Version:     Clip(a.Labels[labelVersion], MaxName),
 		Summary:     Clip(a.Annotations[annotationSummary], MaxSummary),

@@ -21,8 +21,14 @@ type Assessment struct {
 	// levelNote says that the alert fires in Prometheus with a weaker level than that of
 	// the signal; "" if it does not. It begins with a semicolon.
 	levelNote string
+	// proof says how backout knows that an alert that had to wait fires now; "" if it did not
+	// wait. It begins with a semicolon.
+	proof string
 	// recheckAt is when the assessment may change without a new alert; zero if it does not.
 	recheckAt time.Time
+	// waits says that it may change at any time; missedRepeat, that Alertmanager has not
+	// repeated an alert on whose repetition it depends.
+	waits, missedRepeat bool
 }
 
 // strongest assesses every alert by itself and returns the assessment that allows most. If
@@ -124,7 +130,10 @@ func (c Case) Assess(s Signal) Assessment {
 		a.Verdict, a.reason = Stale, "the alert was resolved before backout acted on it"
 	case a.level == LevelObserve:
 		a.Verdict, a.reason = Observe, "the level of the alert is observe"
-	case s.Answer() == AnswerUnknown:
+	case c.late(s) && !c.stormy(): // a storm goes on without asking
+		a = c.assessLate(s, a)
+	}
+	if a.Verdict == Act && s.Answer() == AnswerUnknown && c.Present[s.Episode()].Answer != AnswerFiring {
 		a.Verdict, a.reason = Unknown, "Prometheus could not confirm the alert: "+s.Confirmation.Error
 		if limit := c.ConfirmDeadline(s); c.Now.Before(limit) {
 			a.recheckAt = limit
@@ -142,7 +151,7 @@ func (s Signal) denial() string {
 }
 
 // notes returns what the reason of a decision says besides.
-func (a Assessment) notes() string { return a.levelNote + a.versionNote }
+func (a Assessment) notes() string { return a.proof + a.levelNote + a.versionNote }
 
 // ConfirmDeadline is when backout stops querying Prometheus about the signal. The limit
 // counts from when the answer first matters: the receipt of the alert, the end of the

@@ -22,6 +22,10 @@ type Case struct {
 	Paused string
 	// Storm is about the other releases.
 	Storm Storm
+	// AsksPrometheus says that backout can ask Prometheus. Present are its answers about the
+	// present moment, for the late signals about which it was asked.
+	AsksPrometheus bool
+	Present        map[Episode]Confirmation
 	// Routing is the canary's live traffic; nil before backout has observed it.
 	Routing *Routing
 	Policy  Policy
@@ -29,14 +33,6 @@ type Case struct {
 
 	// traceTo, if not nil, receives the checks of the decision.
 	traceTo *Trace
-}
-
-// Storm is how many other releases have signals at the same time.
-type Storm struct {
-	// Others is how many got a signal within the policy's StormWindow.
-	Others int
-	// Over is when they are too few for a storm, if no more releases get one.
-	Over time.Time
 }
 
 // AtSuspect returns the case with the history from the revision on that the signals are about:

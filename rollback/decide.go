@@ -46,16 +46,17 @@ func (c Case) decide() Decision {
 			c.trace("hold", "%s", d.Reason)
 			return d
 		}
-		return Decision{Verdict: a.Verdict, Reason: a.reason + a.notes(), RecheckAt: a.recheckAt, Waits: !a.recheckAt.IsZero()}
-	}
-	c.trace("storm", "other releases with alerts within %s: %d; with this one, %d make a storm", c.Policy.StormWindow, c.Storm.Others, c.Policy.StormReleases)
-	if c.stormy() {
-		return Decision{
-			Verdict: Storming, RecheckAt: c.Storm.Over, Waits: true, NeedsHelp: true, Command: c.manualCommand(),
-			Reason: fmt.Sprintf("alerts fired for %d releases within %s: look for a cause that they share, not for bad canaries", c.Storm.Others+1, c.Policy.StormWindow),
+		d := Decision{Verdict: a.Verdict, Reason: a.reason + a.notes(), RecheckAt: a.recheckAt, Waits: a.waits || !a.recheckAt.IsZero()}
+		if a.missedRepeat {
+			d.NeedsHelp, d.Command = true, c.manualCommand()
 		}
+		return d
 	}
-	d := c.limit(a)
+	c.trace("storm", "other releases with alerts within %s: %d; with this one, %d make a storm", c.Policy.StormWindow, c.Storm.Others, c.stormLeast())
+	if c.stormy() {
+		return c.duringStorm()
+	}
+	d := c.afterStorm(c.limit(a))
 	d.Reason += a.notes()
 	if !a.recheckAt.IsZero() {
 		d.RecheckAt, d.Waits = a.recheckAt, true
@@ -88,12 +89,6 @@ func (c Case) decidedByOperator(a Assessment) (Decision, bool) {
 	}
 	d.RecheckAt, d.Waits = a.recheckAt, !a.recheckAt.IsZero()
 	return d, true
-}
-
-// stormy reports whether so many releases have signals that no step may start. Steps
-// that were started go on.
-func (c Case) stormy() bool {
-	return c.Storm.Others+1 >= c.Policy.StormReleases && !c.record().Claimed()
 }
 
 // applyMode returns d in mode act. In mode observe it returns a decision to do nothing

@@ -16,6 +16,8 @@
 //	case.go          a Case is everything that a decision depends on
 //	decide.go        Decide turns a Case into a Decision
 //	  assess.go        whether a signal is about the newest revision
+//	  late.go          whether a signal that had to wait still fires
+//	  storm.go         whether many releases have signals, and the queue of their rollbacks
 //	  limit.go         how much backout may do about it
 //	  tracing.go       adds checks to the trace; trace.go has the types
 //	verdict.go       the closed set of words for why backout acts or does not

@@ -27,11 +27,12 @@ type Policy struct {
 	Mode            Mode          `env:"MODE, default=act" desc:"act, or observe: decide and record, but change nothing."`
 	Cluster         string        `env:"CLUSTER" desc:"Name of this cluster. Alerts must have it as their cluster label. Empty: alerts with a cluster label are refused."`
 	Settle          time.Duration `env:"SETTLE, default=7m" desc:"Time after a revision's deployment until an alert that began before it counts: the longest rule window + keep_firing_for + one evaluation."`
+	Repeat          time.Duration `env:"REPEAT, default=6m" desc:"Time within which Alertmanager repeats an alert that fires: repeat_interval + two group_intervals of its route. Without Prometheus, backout acts on an alert that had to wait only if it was repeated within this time. The chart sets it from alertmanagerConfig."`
 	Cooldown        time.Duration `env:"COOLDOWN, default=10m" desc:"Minimum time between two rollbacks of a release; within it, backout sets the canary's weight to zero and holds it."`
 	Bake            time.Duration `env:"BAKE, default=24h" desc:"Age beyond which backout does not roll a revision back; it sets the canary's weight to zero and holds it."`
 	OperationLimit  time.Duration `env:"OPERATION_LIMIT, default=1h" desc:"Time after which a Helm operation in flight is reported as stuck."`
 	ConfirmLimit    time.Duration `env:"CONFIRM_LIMIT, default=2m" desc:"How long a rollback waits for Prometheus to confirm the alert; then the canary is held."`
-	StormReleases   int           `env:"STORM_RELEASES, default=5" desc:"Number of releases with signals within BACKOUT_STORM_WINDOW that makes a storm: the canaries are not the cause, and backout changes nothing."`
+	StormReleases   int           `env:"STORM_RELEASES, default=5" desc:"Number of releases with signals within BACKOUT_STORM_WINDOW that makes a storm, if that is more than 1% of the opted-in releases; more than that within an hour are a storm, too. The canaries are not the cause, and backout changes nothing until no new release has got a signal for a window."`
 	StormWindow     time.Duration `env:"STORM_WINDOW, default=10m" desc:"Window of BACKOUT_STORM_RELEASES."`
 	MaxLoad         float64       `env:"MAX_LOAD, default=2" desc:"Limit on the load of a stable pod without the canary, as a multiple of its load with it; backout does not shed a canary if the load would exceed it."`
 	Allow           []DangerKind  `env:"ALLOW" desc:"Dangers that a rollback may take, separated by commas: pvc (it deletes a PersistentVolumeClaim), data (it deletes an object of a kind that may hold data), job (it runs a Job again), secret (it restores an old value), hook (it does not undo an upgrade hook), stable (it replaces the stable track's pods), replicas (it lowers an HPA's maxReplicas below the pods that run), pods (the target's pods need an object that does not exist)."`
@@ -59,6 +60,7 @@ func (p Policy) Validate() error {
 		value time.Duration
 	}{
 		{"SETTLE", p.Settle},
+		{"REPEAT", p.Repeat},
 		{"COOLDOWN", p.Cooldown},
 		{"BAKE", p.Bake},
 		{"OPERATION_LIMIT", p.OperationLimit},

@@ -139,6 +139,21 @@ func (r *Record) LastReceived() (anySignal, counting time.Time) {
 	return anySignal, counting
 }
 
+// Suspected returns when backout first received an alert that counts for a storm, and when it
+// last received one, repeats included. Both are zero if none counts.
+func (r *Record) Suspected() (first, seen time.Time) {
+	for _, s := range r.Signals {
+		if s.Operator != "" || s.EffectiveLevel() == LevelObserve || s.Denied() {
+			continue
+		}
+		if first.IsZero() || s.Received.Before(first) {
+			first = s.Received
+		}
+		seen = Later(seen, Later(s.LastSeen, s.Received))
+	}
+	return first, seen
+}
+
 // Resolved reports whether Alertmanager reported the end of every alert that counts for
 // recovery.
 func (r *Record) Resolved() bool {

@@ -14,7 +14,10 @@ type Signal struct {
 	Level    Level  `json:"level"`
 	// Sender names the token or the certificate with which the alert was posted; "" for an
 	// order, or if backout does not authenticate senders.
-	Sender      string `json:"sender,omitempty"`
+	Sender string `json:"sender,omitempty"`
+	// Route names the receiver of Alertmanager through which the alert came; "" if the payload
+	// does not say.
+	Route       string `json:"route,omitempty"`
 	Fingerprint string `json:"fingerprint"`
 	// Revision and Version are those that the alert names, 0 and "" if it names none.
 	Revision int    `json:"revision,omitempty"`

@@ -27,7 +27,7 @@ const (
 	// Unsafe holds: the rollback would do harm that the policy does not allow.
 	Unsafe Verdict = "unsafe"
 	// Storming waits: so many releases have signals at once that the canaries are not the
-	// cause.
+	// cause. Once the storm is over, it sheds, and the rollback waits for its turn.
 	Storming Verdict = "storm"
 	// NoStable leaves the weight alone, because the stable pods could not serve the
 	// canary's traffic. The rollback goes on.
@@ -97,7 +97,9 @@ func (v Verdict) Effect() Effect {
 		return Effect{Shed: true}
 	case NoStable:
 		return Effect{Rollback: true, Waits: true}
-	case Settling, Storming:
+	case Storming:
+		return Effect{Shed: true, Waits: true}
+	case Settling:
 		return Effect{Waits: true}
 	case Stale, Unconfirmed, Handled, Paused, Observe, NotAllowed, UnknownRelease:
 		return Effect{}

@@ -164,6 +164,7 @@ func (s *service) connectEngine() error {
 	options := engine.Options{
 		Releases: s.releases, Traffic: s.router, Ledger: s.records, Notifier: s.notifier, Policy: s.config.Policy,
 		Leads: s.lease.Held, Board: s.board, Registerer: s.registry, Log: s.log,
+		OptedIn: func() int { return s.releases.Count(s.config.Policy.Allows) },
 	}
 	if len(s.config.Prometheus.URLs) > 0 {
 		client, err := prom.New(prom.Options{Config: s.config.Prometheus, Registerer: s.registry, Log: s.log})

@@ -26,15 +26,6 @@ type batch struct {
 	cached bool
 }
 
-// facts returns the case that the batch makes, at the receipt of its first signal.
-func (b batch) facts(p rollback.Policy, storm rollback.Storm) rollback.Case {
-	c := rollback.Case{Key: b.key, History: b.history, Unfinished: b.unfinished, Records: b.records, Paused: b.paused, Storm: storm, Policy: p}
-	if len(b.signals) > 0 {
-		c.Now = b.signals[0].Received
-	}
-	return c
-}
-
 // atSuspect returns the batch with the history from the revision on that its signals are about.
 func (b batch) atSuspect() batch {
 	c := rollback.Case{Key: b.key, History: b.history, Unfinished: b.unfinished, Signals: b.signals}.AtSuspect()

@@ -50,9 +50,11 @@ type cluster struct {
 
 	// answers are Prometheus' next ones, in order; the last one stays. Releases in answerTo
 	// get that answer instead. queriedAt has the times about which it was asked.
-	answers     []rollback.Confirmation
-	answerTo    map[rollback.Key]rollback.Confirmation
-	queriedAt   []time.Time
+	answers   []rollback.Confirmation
+	answerTo  map[rollback.Key]rollback.Confirmation
+	queriedAt []time.Time
+	// firing, if not nil, answers about a release in place of answers; mu is locked.
+	firing      func(rollback.Key) rollback.Answer
 	trafficRate float64
 
 	// The next calls return these errors, one each.
@@ -161,6 +163,9 @@ func (c *cluster) Firing(ctx context.Context, k rollback.Key, _ rollback.Signal,
 	c.queriedAt = append(c.queriedAt, at)
 	if answer, ok := c.answerTo[k]; ok {
 		return answer
+	}
+	if c.firing != nil {
+		return rollback.Confirmation{Answer: c.firing(k)}
 	}
 	answer := c.answers[0]
 	if len(c.answers) > 1 {

@@ -26,7 +26,7 @@
 //	reopened.go   keeps a held weight at zero, and finds out who gave the canary a weight
 //	watches.go    watches the held routes
 //	leftovers.go  compares the marks on routes with the open records
-//	storm.go      counts the releases that have alerts at the same time
+//	storm.go      remembers the releases that have alerts at the same time, and their queue
 //	metrics.go    the metrics
 //
 // manual.go does the same on the order of an operator, without a running engine;

@@ -76,8 +76,7 @@ func (e *executor) dryRun(ctx context.Context, b batch, now time.Time) (rollback
 	if r.Rollback != nil {
 		return refused(b.key, rollback.Handled, fmt.Sprintf("revision %d was rolled back already, or is being rolled back", r.Revision)), nil
 	}
-	c := b.facts(e.policy, e.storms.others(b.key, e.policy, now))
-	c.Now = now
+	c := e.caseOf(b, now)
 	return e.dryRunDecision(ctx, rollback.DryRunResult{Record: r}, c)
 }
 

@@ -24,6 +24,9 @@ type Options struct {
 	Prometheus rollback.Prometheus
 	// Notifier is nil if the team is not to be informed.
 	Notifier rollback.Notifier
+	// OptedIn returns how many releases are opted in, which a storm is measured by; nil if
+	// that is not known.
+	OptedIn func() int
 	// Leads returns nil as long as this process may write to releases. It is called
 	// before every step but the shed. Nil means always.
 	Leads func() error
@@ -70,6 +73,7 @@ func New(o Options) (*Engine, error) {
 		policy: o.Policy, board: o.Board, metrics: newMetrics(o.Registerer, o.Policy.Namespaces()), log: o.Log,
 		enqueue: q.add, giveWay: q.giveWay, seed: maphash.MakeSeed(),
 	}
+	x.storms.optedIn = o.OptedIn
 	fast := newFastPath(x)
 	in := &intake{executor: x, fast: fast, webhooks: make(chan struct{}, maxWebhooks)}
 	q.register(o.Registerer)
@@ -180,13 +184,13 @@ func (e *Engine) OnRecord(r rollback.Record) {
 		e.notifier.Notify(r)
 	}
 	e.board.SetRecord(r)
-	last, counting := r.LastReceived()
+	first, seen := r.Suspected()
 	// Another client may have written it: it cannot be about a release that is not opted in,
 	// nor of the future.
-	if !counting.IsZero() && r.Decision().Verdict.Suspects() && e.policy.Allows(r.Key) {
-		e.storms.note(r.Key, earlier(counting, time.Now()))
+	if !first.IsZero() && r.Decision().Verdict.Suspects() && e.policy.Allows(r.Key) {
+		e.storms.note(r.Key, earlier(first, time.Now()), earlier(seen, time.Now()))
 	}
-	e.storms.correct(r.Key, last, counting)
+	e.keepStorm(r)
 	// A record that was closed just now may exceed the number that is kept.
 	if (r.Closed.IsZero() || time.Since(r.Closed) < sweepInterval) && e.leads() == nil {
 		e.queue.add(r.Key)

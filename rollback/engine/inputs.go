@@ -34,6 +34,14 @@ func (e *executor) read(ctx context.Context, k rollback.Key, records rollback.Co
 	return b, errors.Join(errs[:]...)
 }
 
+// caseOf returns the case that the batch makes at that time.
+func (e *executor) caseOf(b batch, now time.Time) rollback.Case {
+	return rollback.Case{
+		Key: b.key, History: b.history, Unfinished: b.unfinished, Records: b.records, Paused: b.paused, Now: now,
+		Storm: e.storms.others(b.key, b.records, e.policy, now), AsksPrometheus: e.prometheus != nil, Policy: e.policy,
+	}
+}
+
 // facts reads what a decision about the record depends on, with the history from the record's
 // revision on, if that still runs under newer ones: History.From. It returns
 // ErrUnknownRelease if the release is gone, and ErrRevisionChanged, together with the
@@ -50,8 +58,7 @@ func (e *executor) facts(ctx context.Context, r rollback.Record) (rollback.Case,
 	})
 	b.history, b.unfinished = b.history.From(r.UID)
 	now := time.Now().UTC()
-	c := b.facts(e.policy, e.storms.others(r.Key, e.policy, now))
-	c.Now = now
+	c := e.caseOf(b, now)
 	c = c.With(r).AtSuspect()
 	if c.History.Newest().UID != r.UID {
 		return c, rollback.ErrRevisionChanged
@@ -62,6 +69,8 @@ func (e *executor) facts(ctx context.Context, r rollback.Record) (rollback.Case,
 // inputs are the answers of Prometheus and the live routes. Either may be missing.
 type inputs struct {
 	answers map[rollback.Episode]rollback.Confirmation
+	// present are the answers about the present moment: see rollback.Case.
+	present map[rollback.Episode]rollback.Confirmation
 	routing *rollback.Routing
 	// trace is that of the decision that was taken on them.
 	trace *rollback.Trace
@@ -69,9 +78,12 @@ type inputs struct {
 	precondition rollback.Precondition
 }
 
-// gather queries Prometheus and observes the live routes, in parallel.
+// gather queries Prometheus and observes the live routes, in parallel, after it has asked
+// whether alerts that had to wait still fire.
 func (e *executor) gather(ctx context.Context, r rollback.Record, c rollback.Case, routes rollback.Consistency) inputs {
 	var in inputs
+	in.present = e.queryPresent(ctx, r, c)
+	c.Present = in.present
 	var asking sync.WaitGroup
 	asking.Go(func() { in.answers = e.queryPrometheus(ctx, r, c) })
 	in.routing = e.observeRouting(ctx, r, c, routes)
@@ -84,7 +96,7 @@ func (e *executor) gather(ctx context.Context, r rollback.Record, c rollback.Cas
 func decideWith(r *rollback.Record, c rollback.Case, in inputs, now time.Time) bool {
 	confirmed := r.Confirm(in.answers)
 	c = c.With(*r)
-	c.Now, c.Routing = now, in.routing
+	c.Now, c.Routing, c.Present = now, in.routing, in.present
 	d, trace := safely(c)
 	changed := r.Decide(d) || confirmed
 	if changed {
@@ -117,6 +129,45 @@ func (e *executor) observeRouting(ctx context.Context, r rollback.Record, c roll
 		return nil
 	}
 	return &routing // the routes that could be read count
+}
+
+// queryPresent asks Prometheus whether the signals that had to wait without a shed fire now, if
+// they would lead to anything. It returns nil without such a signal.
+func (e *executor) queryPresent(ctx context.Context, r rollback.Record, c rollback.Case) map[rollback.Episode]rollback.Confirmation {
+	c = c.With(r)
+	late := c.LateSignals()
+	if e.prometheus == nil || len(late) == 0 {
+		return nil
+	}
+	if d, _ := safely(c.AssumeFiring()); !d.Shed && !d.Rollback && d.Waits {
+		return nil // they go on waiting
+	}
+	ctx, cancel := context.WithTimeout(ctx, queryLong)
+	defer cancel()
+	var mu sync.Mutex
+	answers := make(map[rollback.Episode]rollback.Confirmation)
+	each(late, func(s rollback.Signal) {
+		answer := e.firesNow(ctx, r.Key, s)
+		mu.Lock()
+		defer mu.Unlock()
+		answers[s.Episode()] = answer
+	})
+	return answers
+}
+
+// firesNow asks whether the alert fires now. That it does not is certain only once its rule was
+// evaluated since: then backout asks about a moment ago, and an alert that fired then, and may
+// be over, counts as unknown.
+func (e *executor) firesNow(ctx context.Context, k rollback.Key, s rollback.Signal) rollback.Confirmation {
+	now := time.Now()
+	answer := e.prometheus.Firing(ctx, k, s, now)
+	if answer.Answer != rollback.AnswerUnknown {
+		return answer
+	}
+	if before := e.prometheus.Firing(ctx, k, s, now.Add(-lagOf(e.policy))); before.Answer != rollback.AnswerFiring {
+		return before
+	}
+	return answer
 }
 
 // queryPrometheus asks Prometheus about the signals about which it was not asked, or

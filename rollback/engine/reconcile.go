@@ -253,6 +253,8 @@ func recheckAfter(d rollback.Decision) time.Duration {
 	switch {
 	case d.Verdict == rollback.NoStable && !d.Rollback:
 		return sweepInterval
+	case d.Verdict == rollback.Settling && d.RecheckAt.IsZero():
+		return verifyInterval
 	case d.RecheckAt.IsZero(), d.Verdict == rollback.Unknown:
 		return recheckInterval
 	}

@@ -67,7 +67,7 @@ func (in *intake) storeOnce(ctx context.Context, b batch) error {
 	if !known && len(record.Signals) == 0 && !b.cached {
 		return nil // handled at an older revision, or resolved before it was received
 	}
-	c := b.facts(in.policy, in.storms.others(b.key, in.policy, b.signals[0].Received))
+	c := in.caseOf(b, b.signals[0].Received)
 	c.Signals = record.Signals
 	decided, err := decide(&record, c)
 	if err != nil && !b.cached {
@@ -85,6 +85,7 @@ func (in *intake) storeOnce(ctx context.Context, b batch) error {
 	if err != nil {
 		return err
 	}
+	in.keepStorm(record)
 	verdict := record.RepeatVerdict()
 	if decided {
 		verdict = record.Decision().Verdict

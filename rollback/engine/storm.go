@@ -1,70 +1,139 @@
 package engine
 
 import (
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/upcommerce/backout/rollback"
 )
 
-// storms remembers when each release last got a signal. It is safe for concurrent use;
-// the zero value is empty.
+// stormMemory is how long a release that no longer fires is remembered: longer than the hour in
+// which releases that come slowly make a storm.
+const stormMemory = 6 * time.Hour
+
+// countInterval is how often the opted-in releases are counted at most.
+const countInterval = 30 * time.Second
+
+// storms remembers which releases got signals, and how far the rollbacks of those are that were
+// in a storm. It is safe for concurrent use; the zero value is empty.
 type storms struct {
-	mu   sync.Mutex
-	last map[rollback.Key]time.Time
+	// optedIn returns how many releases are opted in; nil if that is not known.
+	optedIn func() int
+
+	mu        sync.Mutex
+	suspected map[rollback.Key]rollback.Suspected
+	steps     map[rollback.Key]rollback.StormStep
+	releases  int
+	countedAt time.Time
 }
 
-// note remembers that the release got a signal at that time.
-func (s *storms) note(k rollback.Key, at time.Time) {
+// note remembers that the release got a signal: first is when backout first received the
+// episode, seen when it received it last.
+func (s *storms) note(k rollback.Key, first, seen time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.last == nil {
-		s.last = make(map[rollback.Key]time.Time)
+	if s.suspected == nil {
+		s.suspected = make(map[rollback.Key]rollback.Suspected)
 	}
-	if at.After(s.last[k]) {
-		s.last[k] = at
+	known, ok := s.suspected[k]
+	if !ok || first.Before(known.Since) || seen.Sub(known.Last) >= stormMemory {
+		known.Since = first
 	}
+	known.Last, known.Over = rollback.Later(known.Last, seen), false
+	s.suspected[k] = known
 }
 
 // correct corrects what note remembers of the release by a record of it. The record's
 // newest signal was received at last, and the newest one that counts at counting, zero if
 // none does: Prometheus has denied the others, or they only observe. A signal that came
-// after last is not in the record yet, and stays.
-func (s *storms) correct(k rollback.Key, last, counting time.Time) {
+// after last is not in the record yet, and stays. over says that all that count have ended.
+func (s *storms) correct(r rollback.Record) {
+	last, counting := r.LastReceived()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	at, noted := s.last[k]
+	known, noted := s.suspected[r.Key]
 	switch {
-	case !noted || at.After(last) || !at.After(counting):
-	case counting.IsZero():
-		delete(s.last, k)
+	case !noted || known.Since.After(last):
+	case counting.IsZero() || !r.Decision().Verdict.Suspects():
+		delete(s.suspected, r.Key)
 	default:
-		s.last[k] = counting
+		known.Over = r.Resolved()
+		s.suspected[r.Key] = known
 	}
 }
 
-// others returns how many releases other than k got a signal within the window, and when
-// that is no longer a storm. It forgets those outside of the window.
-func (s *storms) others(k rollback.Key, p rollback.Policy, now time.Time) rollback.Storm {
+// follow remembers how far the rollback of a record is that was in a storm.
+func (s *storms) follow(r rollback.Record) {
+	step, ok := rollback.StormStepOf(&r)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var times []time.Time
-	for other, at := range s.last {
+	if known, has := s.steps[r.Key]; has && known.Since.After(step.Since) {
+		return
+	}
+	switch {
+	case !ok:
+		delete(s.steps, r.Key)
+	default:
+		if s.steps == nil {
+			s.steps = make(map[rollback.Key]rollback.StormStep)
+		}
+		s.steps[r.Key] = step
+	}
+}
+
+// others returns the storm that the release is in if it has a signal now.
+func (s *storms) others(k rollback.Key, records []rollback.Record, p rollback.Policy, now time.Time) rollback.Storm {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var others []rollback.Suspected
+	for other, known := range s.suspected {
 		switch {
-		case now.Sub(at) >= p.StormWindow:
-			delete(s.last, other)
+		case now.Sub(known.Last) >= stormMemory:
+			delete(s.suspected, other)
 		case other != k:
-			times = append(times, at)
+			others = append(others, known)
 		}
 	}
-	storm := rollback.Storm{Others: len(times)}
-	// StormReleases-2 others make no storm.
-	if leave := len(times) - (p.StormReleases - 2); leave > 0 {
-		slices.SortFunc(times, time.Time.Compare)
-		storm.Over = times[leave-1].Add(p.StormWindow)
-	}
+	storm := rollback.StormAmong(others, s.count(now), p, now)
+	storm.Queue = s.queue(k, records, p, now)
 	return storm
+}
+
+// queue returns how far the rollbacks are of the storm that the release's newest record was in.
+// It is called with the lock held.
+func (s *storms) queue(k rollback.Key, records []rollback.Record, p rollback.Policy, now time.Time) rollback.StormQueue {
+	var since time.Time
+	for i := range records {
+		if at, was := records[i].WasInStorm(); was {
+			since = rollback.Later(since, at)
+		}
+	}
+	if since.IsZero() {
+		return rollback.StormQueue{}
+	}
+	all, waiting := make([]rollback.StormStep, 0, len(s.steps)), false
+	for _, step := range s.steps {
+		waiting = waiting || step.Began.IsZero()
+		all = append(all, step)
+	}
+	if !waiting {
+		// The next storm begins a queue of its own.
+		for other, step := range s.steps {
+			if now.Sub(step.Began) >= stormMemory {
+				delete(s.steps, other)
+			}
+		}
+	}
+	return rollback.QueueAmong(k, since, all, p, now)
+}
+
+// count returns how many releases are opted in, as counted some seconds ago. It is called with
+// the lock held.
+func (s *storms) count(now time.Time) int {
+	if s.optedIn != nil && (s.countedAt.IsZero() || now.Sub(s.countedAt) >= countInterval) {
+		s.releases, s.countedAt = s.optedIn(), now
+	}
+	return s.releases
 }
 
 // countForStorm notes the release for a storm, once for each episode that can be about
@@ -82,7 +151,7 @@ func (e *executor) countForStorm(b batch) bool {
 		c := rollback.Case{Key: b.key, History: b.history, Records: b.records, Policy: e.policy, Now: s.Received}
 		switch c.Assess(s).Verdict { //nolint:exhaustive // the others say nothing about the newest revision.
 		case rollback.Act, rollback.Unknown, rollback.Settling:
-			e.storms.note(b.key, known.Received)
+			e.storms.note(b.key, known.Received, s.Received)
 			counted = true
 		}
 	}
@@ -100,4 +169,10 @@ func storedSignal(records []rollback.Record, s rollback.Signal) rollback.Signal 
 		}
 	}
 	return s
+}
+
+// keepStorm remembers what a record says about storms.
+func (e *executor) keepStorm(r rollback.Record) {
+	e.storms.correct(r)
+	e.storms.follow(r)
 }

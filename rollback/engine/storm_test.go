@@ -21,10 +21,6 @@ func TestAStormTouchesNothing(t *testing.T) {
 				t.Errorf("%s is decided again at %s, want when the storm is over, 10 minutes after %s", k, r.Decision().RecheckAt, r.Opened)
 			}
 		}
-		wait(15 * time.Minute)
-		if c.rollbacks != 5 {
-			t.Errorf("%d rollbacks after the storm, want 5: the alerts are not resolved, and decided again", c.rollbacks)
-		}
 	})
 }
 
@@ -34,19 +30,6 @@ func TestFourReleasesAreNotAStorm(t *testing.T) {
 		wait(time.Minute)
 		if c.rollbacks != 4 {
 			t.Errorf("%d rollbacks, want 4", c.rollbacks)
-		}
-	})
-}
-
-func TestRepeatedAlertsDoNotProlongAStorm(t *testing.T) {
-	simulate(t, func(t *testing.T, c *cluster, e *engine.Engine) {
-		alerts := addReleases(c, 5)
-		for range 8 {
-			deliver(t, e, alerts...)
-			wait(5 * time.Minute)
-		}
-		if c.rollbacks != 5 {
-			t.Errorf("%d rollbacks after 40 minutes of the same five alerts, want 5: the storm is over after 10", c.rollbacks)
 		}
 	})
 }

@@ -24,7 +24,7 @@ func (e *executor) update(ctx context.Context, r rollback.Record, change func(*r
 	mu := e.lock(r.Key)
 	mu.Lock()
 	defer mu.Unlock()
-	return saveChanged(ctx, e.ledger, func() (rollback.Record, bool, error) {
+	saved, err := saveChanged(ctx, e.ledger, func() (rollback.Record, bool, error) {
 		stored, ok, err := e.ledger.Record(ctx, r.Key, r.Revision)
 		if err != nil {
 			return r, false, err
@@ -38,6 +38,10 @@ func (e *executor) update(ctx context.Context, r rollback.Record, change func(*r
 		changed := change(&stored)
 		return stored, changed, nil
 	})
+	if err == nil {
+		e.keepStorm(saved)
+	}
+	return saved, err
 }
 
 // saveChanged saves the record that read returns, if it reports a change, and does both

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
@@ -180,6 +183,23 @@ func releaseOf(o any) (rollback.Key, bool) {
 	}
 	k := rollback.Key{Namespace: m.GetNamespace(), Release: m.GetLabels()["name"]}
 	return k, k.Release != ""
+}
+
+// Count returns how many of the releases that Follow watches allows accepts.
+func (c *Client) Count(allows func(rollback.Key) bool) int {
+	c.followed.mu.Lock()
+	informers := slices.Collect(maps.Values(c.followed.indexes))
+	c.followed.mu.Unlock()
+	count := 0
+	for _, informer := range informers {
+		for _, value := range informer.GetIndexer().ListIndexFuncValues(byRelease) {
+			namespace, release, _ := strings.Cut(value, "/")
+			if allows(rollback.Key{Namespace: namespace, Release: release}) {
+				count++
+			}
+		}
+	}
+	return count
 }
 
 // readAhead reads the releases that have changed.

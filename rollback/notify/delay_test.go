@@ -163,7 +163,7 @@ func shopPolicy() rollback.Policy {
 	return rollback.Policy{
 		Releases: []string{"shop/*"}, Mode: rollback.ModeAct, Settle: 7 * time.Minute,
 		Cooldown: 10 * time.Minute, Bake: 24 * time.Hour, OperationLimit: time.Hour, RollbackTimeout: 5 * time.Minute,
-		ConfirmLimit: 2 * time.Minute, StormReleases: 5, StormWindow: 10 * time.Minute, MaxLoad: 2,
+		ConfirmLimit: 2 * time.Minute, Repeat: 6 * time.Minute, StormReleases: 5, StormWindow: 10 * time.Minute, MaxLoad: 2,
 		Verify: 2 * time.Minute, VerifyLimit: 10 * time.Minute, TrafficFloor: 0.1, KeepRecords: 10, KeepRecordsFor: 90 * 24 * time.Hour,
 	}
 }

@@ -44,7 +44,7 @@ func decisionEntries(r *rollback.Record) []Entry {
 	}
 	for _, d := range r.Decisions {
 		switch {
-		case d.Verdict == rollback.Storming:
+		case d.Verdict == rollback.Storming && !d.Shed:
 			add(d, EntryStorm, true)
 		case d.Verdict == rollback.Paused:
 			add(d, EntryPaused, true)

@@ -67,7 +67,7 @@ func StateOf(r *rollback.Record) State {
 	}
 	open := r.Closed.IsZero()
 	switch d := r.Decision(); {
-	case d.Verdict == rollback.Storming:
+	case d.Verdict == rollback.Storming && !d.Shed:
 		return StateStorm
 	case d.Verdict == rollback.Paused:
 		return StatePaused

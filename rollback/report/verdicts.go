@@ -28,7 +28,7 @@ func Meaning(d rollback.Decision) string {
 	case rollback.Unsafe:
 		return "The rollback would do harm that no operator has allowed."
 	case rollback.Storming:
-		return "Alerts fire for so many releases at once that their canaries are not the cause. Look for the cause that they share."
+		return "Alerts fire for so many releases at once that their canaries are not the cause. Look for the cause that they share. Once no new one has joined for a while, backout sheds those that still fire, and rolls back one after the other."
 	case rollback.NoStable:
 		return "No other backend could carry the canary's traffic, so backout leaves its weight as it is."
 	case rollback.Settling:

@@ -19,7 +19,7 @@ func Now() time.Time { return time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC) }
 // Policy returns the documented defaults, with every release of canary-demo opted in.
 func Policy() rollback.Policy {
 	return rollback.Policy{
-		Releases: []string{"canary-demo/*"}, Mode: rollback.ModeAct, Settle: 7 * time.Minute,
+		Releases: []string{"canary-demo/*"}, Mode: rollback.ModeAct, Settle: 7 * time.Minute, Repeat: 6 * time.Minute,
 		Cooldown: 10 * time.Minute, Bake: 24 * time.Hour, OperationLimit: time.Hour, RollbackTimeout: 5 * time.Minute,
 		ConfirmLimit: 2 * time.Minute, StormReleases: 5, StormWindow: 10 * time.Minute, MaxLoad: 2,
 		Verify: 2 * time.Minute, VerifyLimit: 10 * time.Minute, TrafficFloor: 0.1,

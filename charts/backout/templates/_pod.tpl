@@ -19,6 +19,13 @@
   {{- end }}
 {{- end }}
 {{- end }}
+{{- with $given.alertmanagerConfig }}
+{{- $repeat := add (include "backout.seconds" .repeatInterval | int) (mul 2 (include "backout.seconds" .groupInterval | int)) }}
+{{- if and .enabled (ne $repeat 360) (not $given.config.repeat) (not (hasKey $given.env "BACKOUT_REPEAT")) }}{{/* backout's default */}}
+- name: BACKOUT_REPEAT
+  value: {{ printf "%ds" $repeat }}
+{{- end }}
+{{- end }}
 {{- if eq $given.auth.type "bearer" }}
 - name: BACKOUT_TOKENS
   value: {{ include "backout.tokens" .root | quote }}

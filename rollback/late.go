@@ -1,0 +1,73 @@
+package rollback
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// late reports whether the signal has waited without a shed, for the revision to settle, in a
+// storm or in a pause: what was right when backout received it may be over.
+func (c Case) late(s Signal) bool {
+	r := c.record()
+	return !r.Claimed() && slices.ContainsFunc(r.Decisions, func(d Decision) bool {
+		return d.waitedWithoutShed() && !s.Received.After(d.At)
+	})
+}
+
+func (d Decision) waitedWithoutShed() bool {
+	return !d.Shed && d.Operator == "" && (d.Verdict == Settling || d.Verdict == Storming || d.Verdict == Paused)
+}
+
+// LateSignals returns the signals that have waited without a shed, about which Prometheus has
+// to be asked again before backout acts on them.
+func (c Case) LateSignals() []Signal {
+	return slices.DeleteFunc(slices.Clone(c.Signals), func(s Signal) bool {
+		return s.Operator != "" || s.Level == LevelObserve || s.Denied() || !s.Resolved.IsZero() || !c.late(s)
+	})
+}
+
+// AssumeFiring returns the case in which Prometheus says that the late signals fire now.
+func (c Case) AssumeFiring() Case {
+	c.Present = make(map[Episode]Confirmation)
+	for _, s := range c.LateSignals() {
+		c.Present[s.Episode()] = Confirmation{Answer: AnswerFiring}
+	}
+	return c
+}
+
+// assessLate changes the assessment of a signal that has waited without a shed: backout acts
+// on it only if it fires now. Prometheus says so or, where it cannot be asked, Alertmanager has
+// repeated the alert within the policy's Repeat.
+func (c Case) assessLate(s Signal, a Assessment) Assessment {
+	now, asked := c.Present[s.Episode()]
+	switch {
+	case now.Answer == AnswerFiring && now.Level == LevelObserve:
+		a.Verdict, a.level, a.reason = Observe, LevelObserve, "the level of the alert in Prometheus is observe now"
+	case now.Answer == AnswerFiring:
+		if now.Level != "" && now.Level.WeakerThan(a.level) {
+			a.level = now.Level
+		}
+		a.proof = "; it waited, and Prometheus says that it fires now"
+	case now.Answer == AnswerQuiet, now.Answer == AnswerUnproven:
+		a.Verdict, a.reason = Stale, "the alert had to wait, and Prometheus says that it does not fire any longer"
+	case c.AsksPrometheus && !asked:
+		a.Verdict, a.waits, a.reason = Settling, true, "the alert had to wait; backout asks Prometheus whether it still fires"
+	case s.LastSeen.After(s.Received) && c.Now.Sub(s.LastSeen) <= c.Policy.Repeat:
+		a.proof = fmt.Sprintf("; it waited, and Alertmanager repeated it at %s", s.LastSeen.Format(time.RFC3339))
+	default:
+		a.Verdict, a.waits, a.missedRepeat = Settling, true, true
+		a.reason = fmt.Sprintf("the alert had to wait, and Alertmanager has not repeated it since %s: that is longer than BACKOUT_REPEAT (%s). "+
+			"It is over, silenced or inhibited, or %s repeats less often: lower its repeat_interval, or raise BACKOUT_REPEAT",
+			s.LastSeen.Format(time.RFC3339), c.Policy.Repeat, s.routeName())
+	}
+	return a
+}
+
+// routeName names the route of Alertmanager by the receiver that it leads to.
+func (s Signal) routeName() string {
+	if s.Route == "" {
+		return "its route"
+	}
+	return fmt.Sprintf("the route to receiver %s", s.Route)
+}
