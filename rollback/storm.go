@@ -36,6 +36,8 @@ type Storm struct {
 
 // StormQueue is how far the rollbacks of the releases of a storm are.
 type StormQueue struct {
+	// Unknown says that this process has just begun to lead, and has not read how far they are.
+	Unknown bool
 	// Behind is a release whose rollback comes first, or is in progress; the zero Key if it is
 	// this one's turn.
 	Behind Key
@@ -134,6 +136,8 @@ func (c Case) afterStorm(d Decision) Decision {
 	case c.Storm.Others+1 >= c.stormLeast():
 		waiting.RecheckAt = c.Storm.Over
 		waiting.Reason = "there is a storm again; the rollback waits until it is over"
+	case q.Unknown:
+		waiting.Reason = "backout has just begun to lead, and reads how far the rollbacks after the storm are"
 	case !q.Recovered && q.Failed >= maxStormFailures:
 		waiting.Reason = fmt.Sprintf("%d rollbacks after the storm did not recover their releases; this release and %d others wait for an operator", q.Failed, q.Waiting)
 		waiting.NeedsHelp, waiting.Command = q.Behind == Key{}, c.manualCommand()
@@ -175,7 +179,8 @@ func (r *Record) WasInStorm() (time.Time, bool) {
 
 // StormStep is how far the rollback of one release of a storm is.
 type StormStep struct {
-	Key Key
+	Key      Key
+	Revision int
 	// Since is when the release was first in the storm, Began when its rollback began or was
 	// decided; zero while it waits.
 	Since, Began time.Time
@@ -188,7 +193,7 @@ type StormStep struct {
 // needs no turn.
 func StormStepOf(r *Record) (StormStep, bool) {
 	since, was := r.WasInStorm()
-	s := StormStep{Key: r.Key, Since: since, Outcome: r.Outcome, Ended: !r.Closed.IsZero() || r.Rollback != nil && r.Rollback.Failed}
+	s := StormStep{Key: r.Key, Revision: r.Revision, Since: since, Outcome: r.Outcome, Ended: !r.Closed.IsZero() || r.Rollback != nil && r.Rollback.Failed}
 	switch d := r.Decision(); {
 	case !was:
 		return s, false

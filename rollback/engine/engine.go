@@ -160,6 +160,11 @@ func (e *Engine) sweep(ctx context.Context) {
 	if err != nil && ctx.Err() == nil {
 		e.log.ErrorContext(ctx, "open records not readable; trying again", "error", err)
 	}
+	if err == nil && !e.haveStorms() {
+		if err := e.readStorms(ctx, keys); err != nil && ctx.Err() == nil {
+			e.log.ErrorContext(ctx, "open records not readable; trying again", "error", err)
+		}
+	}
 	for _, k := range keys {
 		e.queue.add(k)
 	}

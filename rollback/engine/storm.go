@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"sync"
 	"time"
 
@@ -23,6 +24,8 @@ type storms struct {
 	mu        sync.Mutex
 	suspected map[rollback.Key]rollback.Suspected
 	steps     map[rollback.Key]rollback.StormStep
+	// read says that the open records were read, so that no step is missing.
+	read      bool
 	releases  int
 	countedAt time.Time
 }
@@ -67,8 +70,9 @@ func (s *storms) follow(r rollback.Record) {
 	step, ok := rollback.StormStepOf(&r)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if known, has := s.steps[r.Key]; has && known.Since.After(step.Since) {
-		return
+	known, has := s.steps[r.Key]
+	if has && (ok && known.Since.After(step.Since) || !ok && known.Revision != r.Revision || r.Decision().At.Before(known.Since)) {
+		return // a record of another revision, or the watch delivers an older state
 	}
 	switch {
 	case !ok:
@@ -110,6 +114,9 @@ func (s *storms) queue(k rollback.Key, records []rollback.Record, p rollback.Pol
 	}
 	if since.IsZero() {
 		return rollback.StormQueue{}
+	}
+	if !s.read {
+		return rollback.StormQueue{Unknown: true}
 	}
 	all, waiting := make([]rollback.StormStep, 0, len(s.steps)), false
 	for _, step := range s.steps {
@@ -169,6 +176,31 @@ func storedSignal(records []rollback.Record, s rollback.Signal) rollback.Signal 
 		}
 	}
 	return s
+}
+
+// readStorms reads how far the rollbacks of a storm are that an earlier process has begun: a
+// leader that does not know them would begin several at once.
+func (e *executor) readStorms(ctx context.Context, open []rollback.Key) error {
+	for _, k := range open {
+		records, err := e.ledger.Records(ctx, k, rollback.Stored)
+		if err != nil {
+			return err
+		}
+		for _, r := range records {
+			e.keepStorm(r)
+		}
+	}
+	e.storms.mu.Lock()
+	defer e.storms.mu.Unlock()
+	e.storms.read = true
+	return nil
+}
+
+// haveStorms reports whether readStorms has succeeded.
+func (e *executor) haveStorms() bool {
+	e.storms.mu.Lock()
+	defer e.storms.mu.Unlock()
+	return e.storms.read
 }
 
 // keepStorm remembers what a record says about storms.

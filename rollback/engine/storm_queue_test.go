@@ -177,3 +177,31 @@ func TestAStormThatIsOverTouchesNothing(t *testing.T) {
 		}
 	}, func(c *cluster) { c.answers = answers(rollback.AnswerFiring) })
 }
+
+// A process begins to lead when all canaries are shed and the rollbacks queue.
+func TestANewLeaderKeepsTheQueueOfAStorm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		c.answers = answers(rollback.AnswerFiring)
+		onceRecovered(c, false)
+		e := newEngine(t, c, rollbacktest.Policy(), withPrometheus(c))
+		stop := run(t, e)
+		s := newCrowd(t, c, e, 6)
+		s.pass(t, 11)
+		stop()
+		wait(5 * time.Minute)
+		if shed, rolledBack := s.count(); shed != 6 || rolledBack != 0 {
+			t.Fatalf("%d sheds, %d rollbacks before the first leader stops; want 6 and none", shed, rolledBack)
+		}
+		next := newEngine(t, c, rollbacktest.Policy(), withPrometheus(c))
+		c.change(func() { c.readTime = time.Millisecond })
+		for _, a := range s.alerts {
+			next.Enqueue(keyOf(a)) // before the open records are read
+		}
+		run(t, next)
+		wait(time.Minute)
+		if _, rolledBack := s.count(); rolledBack != 1 {
+			t.Errorf("%d rollbacks by the next leader, want one", rolledBack)
+		}
+	})
+}
