@@ -280,8 +280,8 @@ func (k *Keys) waitToRead(ctx context.Context) error {
 }
 
 // unknown returns the IDs of the signatures whose keys are neither known nor known to be
-// missing, and that of no key at all before the first read. A text that is no ID is none of
-// them.
+// missing, and that of no key at all before the first read. It leaves out texts that
+// cannot be an ID.
 func (k *Keys) unknown(signatures []string) []string {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -32,7 +32,7 @@ const (
 	listLimit   = 10 * time.Second
 )
 
-// Bounds of the lists and decodes in progress. What they have to wait for takes milliseconds.
+// Bounds of the lists and decodes in progress. Others wait, usually for milliseconds.
 const (
 	// maxDecoding bounds the memory, in bytes: a text takes about three times its size.
 	maxDecoding = 64 << 20

@@ -20,8 +20,9 @@ const (
 	staleAfter = time.Hour
 )
 
-// identity is one record of one installation of a release. What an unsigned record says was
-// sent counts for that state alone: with it, another client could silence the signed one.
+// identity is one record of one installation of a release. The list of sent entries in an
+// unsigned record counts for that state alone: with it, another client could silence the
+// signed one.
 type identity struct {
 	key      rollback.Key
 	uid      string

@@ -37,7 +37,7 @@ func TestAnUnsignedRecordSilencesNothing(t *testing.T) {
 		n.Notify(signed)
 		time.Sleep(time.Minute)
 		if hooked := slack.Hooked(); len(hooked) == 0 || !strings.Contains(hooked[len(hooked)-1].Text, "not recovered") {
-			t.Errorf("what an unsigned record says was sent counts for it alone: sent %+v", hooked)
+			t.Errorf("the list in an unsigned record counts for it alone: sent %+v", hooked)
 		}
 		n.mu.Lock()
 		defer n.mu.Unlock()
