@@ -112,3 +112,21 @@ func TestAShedAlertThatWaitsIsNotAskedAboutAgain(t *testing.T) {
 		}
 	}, upgradeInFlight, func(c *cluster) { c.answers = answers(rollback.AnswerFiring) })
 }
+
+// It waited for the revision to settle, was shed then, and now waits for Helm.
+func TestALateAlertThatWasShedIsNotAskedAboutAgain(t *testing.T) {
+	simulate(t, func(t *testing.T, c *cluster, e *engine.Engine) {
+		deliver(t, e, settlingAlert())
+		wait(10 * time.Minute)
+		if c.weight != "0" || c.rollbacks != 0 {
+			t.Fatalf("weight %s, %d rollbacks; want a shed while Helm works", c.weight, c.rollbacks)
+		}
+		c.change(func() { c.answers = answers(rollback.AnswerQuiet) })
+		wait(time.Minute)
+		c.change(func() { c.newest().Status = rollback.StatusDeployed })
+		wait(time.Minute)
+		if c.rollbacks != 1 {
+			t.Errorf("%d rollbacks after the upgrade ended, want 1: the alert fired when it was shed", c.rollbacks)
+		}
+	}, upgradeInFlight, func(c *cluster) { c.answers = answers(rollback.AnswerFiring) })
+}

@@ -194,7 +194,7 @@ func TestANewLeaderKeepsTheQueueOfAStorm(t *testing.T) {
 			t.Fatalf("%d sheds, %d rollbacks before the first leader stops; want 6 and none", shed, rolledBack)
 		}
 		next := newEngine(t, c, rollbacktest.Policy(), withPrometheus(c))
-		c.change(func() { c.readTime = time.Millisecond })
+		c.change(func() { c.saveTime = 10 * time.Millisecond })
 		for _, a := range s.alerts {
 			next.Enqueue(keyOf(a)) // before the open records are read
 		}
