@@ -36,7 +36,7 @@ const (
 // checkManifests returns errTooLarge if the manifest and the hooks of a revision exceed a
 // bound, and another error if Helm would panic on them. It decodes a document only if there
 // may be too many nodes, one at a time over all releases.
-func checkManifests(stored *release.Release, d decoding) error {
+func checkManifests(ctx context.Context, stored *release.Release, d decoding) error {
 	if len(stored.Hooks) > maxHooks {
 		return fmt.Errorf("%w: it has more than %d hooks", errTooLarge, maxHooks)
 	}
@@ -58,14 +58,14 @@ func checkManifests(stored *release.Release, d decoding) error {
 	case text > maxManifests:
 		return fmt.Errorf("%w: its manifest and hooks have more than %d MiB", errTooLarge, maxManifests>>20)
 	case size.nodes > maxRealNodes:
-		return countNodes(stored, d)
+		return countNodes(ctx, stored, d)
 	}
 	return nil
 }
 
 // countNodes returns errTooLarge if the manifest and the hooks have too many nodes.
-func countNodes(stored *release.Release, d decoding) error {
-	end, err := d.begin(context.Background(), maxDecoding) // as Get of the store
+func countNodes(ctx context.Context, stored *release.Release, d decoding) error {
+	end, err := d.begin(ctx, maxDecoding)
 	if err != nil {
 		return err
 	}

@@ -38,7 +38,7 @@ func TestBombs(t *testing.T) {
 				"Helm's driver": driver.NewSecrets(newClaimingSecrets(secrets, "uid-5")),
 			} {
 				var err error
-				taken := allocated(func() { _, err = read(from, secretName("web", 1), newDecoding()) })
+				taken := allocated(func() { _, err = read(t.Context(), from, secretName("web", 1), newDecoding()) })
 				if !errors.Is(err, errCorrupt) || !errors.Is(err, errTooLarge) || !strings.Contains(err.Error(), secretName("web", 1)) {
 					t.Errorf("by %s: a revision beyond the bounds is an error that names the Secret: got %v", via, err)
 				}
@@ -83,7 +83,7 @@ func bombs(t *testing.T) map[string][]byte {
 func TestTooMuchText(t *testing.T) {
 	long := aRelease(1, release.StatusDeployed)
 	long.Manifest = strings.Repeat("---\na: "+strings.Repeat("x", maxDocument-10)+"\n", maxManifests/maxDocument+1)
-	if err := checkManifests(long, newDecoding()); !errors.Is(err, errTooLarge) {
+	if err := checkManifests(t.Context(), long, newDecoding()); !errors.Is(err, errTooLarge) {
 		t.Errorf("a manifest of more than %d MiB is too large: got %v", maxManifests>>20, err)
 	}
 }
@@ -108,7 +108,7 @@ func TestDamagedRevisions(t *testing.T) {
 			"the store":     store{secrets, newDecoding()},
 			"Helm's driver": driver.NewSecrets(newClaimingSecrets(secrets, "uid-5")),
 		} {
-			if stored, err := read(from, secretName("web", 1), newDecoding()); !errors.Is(err, errCorrupt) || errors.Is(err, errTooLarge) {
+			if stored, err := read(t.Context(), from, secretName("web", 1), newDecoding()); !errors.Is(err, errCorrupt) || errors.Is(err, errTooLarge) {
 				t.Errorf("%s, by %s: it is damaged: got %v, %v", name, via, stored, err)
 			}
 		}
@@ -131,7 +131,7 @@ func TestLargeRevisions(t *testing.T) {
 		"anchors and a script":        "base: &base {a: 1}\nb: {<<: *base, c: [*base]}\ns: |\n  a && *x &y *glob\n",
 	} {
 		secrets := oneSecret{packed: packManifest(t, manifest)}
-		stored, err := read(store{secrets, newDecoding()}, secretName("web", 1), newDecoding())
+		stored, err := read(t.Context(), store{secrets, newDecoding()}, secretName("web", 1), newDecoding())
 		if err != nil || stored.Manifest != manifest {
 			t.Errorf("%s: it is read as it is: got %v", name, err)
 		}

@@ -115,9 +115,8 @@ func (c *confining) note(info *resource.Info, why string, hook bool) {
 	what, needed := c.own.sides.write(info, hook, c.own.names)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !hook {
-		c.left[objectID(info)] = true
-	}
+	id := objectID(info)
+	c.left[id] = c.left[id] || !hook // Helm visits no hook
 	if !needed {
 		return
 	}

@@ -73,7 +73,7 @@ func (g *guard) Get(key string) (*release.Release, error) {
 	stored, known := g.stored[key]
 	if !known {
 		var err error
-		if stored, err = read(g.Driver, key, g.decoding); err != nil {
+		if stored, err = read(g.ctx, g.Driver, key, g.decoding); err != nil {
 			return nil, err
 		}
 		g.stored[key] = stored

@@ -72,18 +72,18 @@ func (c *cluster) forbid(method, object string) {
 // to add.
 func TestAMissingRightIsADanger(t *testing.T) {
 	for what, c := range map[string]struct {
-		suspect, target, method, right string
+		suspect, target, method, object, resource, right string
 	}{
-		"it may not be read":    {document(policy, "1", "1"), document(policy, "1", "2"), http.MethodGet, "verbs: [get, patch]"},
-		"it may not be written": {document(policy, "1", "1"), document(policy, "1", "2"), http.MethodPatch, "verbs: [get, patch]"},
-		"it may not be deleted": {document(policy, "1", "1"), "", http.MethodDelete, "verbs: [get, delete]"},
+		"it may not be read":    {document(policy, "1", "1"), document(policy, "1", "2"), http.MethodGet, "scalers/extra", `apiGroups: ["shop.example"], resources: [scalers]`, "verbs: [get, patch]"},
+		"it may not be written": {document(policy, "1", "1"), document(policy, "1", "2"), http.MethodPatch, "scalers/extra", `apiGroups: ["shop.example"], resources: [scalers]`, "verbs: [get, patch]"},
+		"it may not be deleted": {configMap("name: extra", "x"), "", http.MethodDelete, "configmaps/extra", `apiGroups: [""], resources: [configmaps]`, "verbs: [get, delete]"},
 	} {
 		t.Run(what, func(t *testing.T) {
 			cl := newCluster(t)
 			cl.both(t, c.suspect, c.target)
 			cl.live(t, c.suspect)
-			cl.forbid(c.method, "scalers/extra")
-			expectDanger(t, cl.preflight(t, 4), rollback.DangerForbidden, "Scaler extra", "namespace shop", `apiGroups: ["shop.example"], resources: [scalers]`, c.right)
+			cl.forbid(c.method, c.object)
+			expectDanger(t, cl.preflight(t, 4), rollback.DangerForbidden, " extra", "namespace shop", c.resource, c.right)
 		})
 	}
 }

@@ -22,7 +22,7 @@ func (c *Client) Manifest(ctx context.Context, k rollback.Key, revision int) (ro
 	if known, ok := c.manifests.get(cacheKey); ok {
 		return known, nil
 	}
-	stored, err := read(c.store(k.Namespace), secretName(k.Release, revision), c.decoding)
+	stored, err := read(ctx, c.store(k.Namespace), secretName(k.Release, revision), c.decoding)
 	if err != nil {
 		return nil, fmt.Errorf("read revision %d of %s: %w", revision, k, err)
 	}

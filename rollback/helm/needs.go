@@ -98,25 +98,31 @@ func needsOf(spec corev1.PodSpec) []need {
 		}
 	}
 	for _, c := range slices.Concat(spec.InitContainers, spec.Containers) {
-		for _, from := range c.EnvFrom {
-			if from.ConfigMapRef != nil {
-				configMap(from.ConfigMapRef.Name, from.ConfigMapRef.Optional)
-			}
-			if from.SecretRef != nil {
-				secret(from.SecretRef.Name, from.SecretRef.Optional)
-			}
-		}
-		for _, env := range c.Env {
-			if env.ValueFrom == nil {
-				continue
-			}
-			if ref := env.ValueFrom.ConfigMapKeyRef; ref != nil {
-				configMap(ref.Name, ref.Optional)
-			}
-			if ref := env.ValueFrom.SecretKeyRef; ref != nil {
-				secret(ref.Name, ref.Optional)
-			}
-		}
+		containerNeeds(c, configMap, secret)
 	}
 	return all
+}
+
+// containerNeeds calls the functions with the ConfigMaps and Secrets of a container's
+// environment.
+func containerNeeds(c corev1.Container, configMap, secret func(name string, optional *bool)) {
+	for _, from := range c.EnvFrom {
+		if from.ConfigMapRef != nil {
+			configMap(from.ConfigMapRef.Name, from.ConfigMapRef.Optional)
+		}
+		if from.SecretRef != nil {
+			secret(from.SecretRef.Name, from.SecretRef.Optional)
+		}
+	}
+	for _, env := range c.Env {
+		if env.ValueFrom == nil {
+			continue
+		}
+		if ref := env.ValueFrom.ConfigMapKeyRef; ref != nil {
+			configMap(ref.Name, ref.Optional)
+		}
+		if ref := env.ValueFrom.SecretKeyRef; ref != nil {
+			secret(ref.Name, ref.Optional)
+		}
+	}
 }

@@ -91,14 +91,14 @@ func (t *dryRun) build(ctx context.Context) error {
 		declared *rollback.Manifest
 		built    *kube.ResourceList
 	}{{p.Suspect.Number, &t.suspect, &t.suspectObjects}, {p.Target, &t.target, &t.targetObjects}} {
-		stored, err := c.readSide(p, side.number)
+		stored, err := c.readSide(ctx, p, side.number)
 		if err == nil && !waited && isLarge(stored) {
 			end, waitErr := c.large.begin(ctx)
 			if waitErr != nil {
 				return waitErr
 			}
 			t.end, waited = end, true
-			stored, err = c.readSide(p, side.number) // nothing is kept while it waits
+			stored, err = c.readSide(ctx, p, side.number) // nothing is kept while it waits
 		}
 		if errors.Is(err, errCorrupt) || errors.Is(err, driver.ErrReleaseNotFound) {
 			t.addUnbuildable(fmt.Sprintf("revision %d cannot be read: %s", side.number, errorText(err)))
@@ -132,14 +132,14 @@ func (t *dryRun) build(ctx context.Context) error {
 // readSide reads the suspect or the target revision of the plan. The suspect's manifest gets
 // the objects that only the failed upgrades of other clients declare: they may be live, and the
 // rollback deletes them.
-func (c *Client) readSide(p rollback.Plan, number int) (*release.Release, error) {
-	stored, err := read(c.store(p.Key.Namespace), secretName(p.Key.Release, number), c.decoding)
+func (c *Client) readSide(ctx context.Context, p rollback.Plan, number int) (*release.Release, error) {
+	stored, err := read(ctx, c.store(p.Key.Namespace), secretName(p.Key.Release, number), c.decoding)
 	if err != nil || number != p.Suspect.Number || len(p.Failed) == 0 {
 		return stored, err
 	}
 	var manifests []string
 	for _, r := range p.Failed {
-		failed, err := read(c.store(p.Key.Namespace), secretName(p.Key.Release, r.Number), c.decoding)
+		failed, err := read(ctx, c.store(p.Key.Namespace), secretName(p.Key.Release, r.Number), c.decoding)
 		if err != nil {
 			return nil, err
 		}

@@ -27,7 +27,7 @@ func (c *Client) revision(ctx context.Context, k rollback.Key, m revisionMeta) (
 		return known.(rollback.Revision), nil, nil
 	}
 	rev := rollback.Revision{Number: m.number, UID: m.uid, Status: m.status, Claim: m.claim, Deployed: m.created}
-	stored, err := read(c.store(k.Namespace), m.name, c.decoding)
+	stored, err := read(ctx, c.store(k.Namespace), m.name, c.decoding)
 	var declared rollback.Manifest
 	if err == nil {
 		rev, declared, err = c.decode(ctx, k, rev, stored)

@@ -89,7 +89,7 @@ func corrupt(why error) error { return fmt.Errorf("%w: %w", errCorrupt, why) }
 // read reads and decodes one stored revision. It returns errCorrupt, and errTooLarge if
 // that is why, for one that cannot be decoded within the bounds or on which Helm would
 // panic. Helm's own driver panics on a Secret that it cannot decode; read recovers.
-func read(from reader, name string, d decoding) (stored *release.Release, err error) {
+func read(ctx context.Context, from reader, name string, d decoding) (stored *release.Release, err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			stored, err = nil, fmt.Errorf("decode Secret %s: %w: %v", name, errCorrupt, cause)
@@ -104,7 +104,7 @@ func read(from reader, name string, d decoding) (stored *release.Release, err er
 	case stored.Info == nil || stored.Chart == nil || stored.Chart.Metadata == nil:
 		return nil, fmt.Errorf("decode Secret %s: %w: it lacks the chart or the status", name, errCorrupt)
 	}
-	if err := checkManifests(stored, d); err != nil {
+	if err := checkManifests(ctx, stored, d); err != nil {
 		return nil, fmt.Errorf("decode Secret %s: %w", name, corrupt(err))
 	}
 	return stored, nil
