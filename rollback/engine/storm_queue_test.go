@@ -154,7 +154,7 @@ func TestThreeRollbacksOfAStormThatDoNotHelpStopTheOthers(t *testing.T) {
 		for _, a := range s.alerts {
 			if r, _ := c.record(keyOf(a), 2); r.Rollback == nil && r.Decision().NeedsHelp {
 				calls++
-				if want := fmt.Sprintf("helm rollback %s 1 -n canary-demo", r.Release); r.Decision().Command.String() != want {
+				if want := fmt.Sprintf("backout rollback %s --to 1", r.Key); r.Decision().Command.String() != want {
 					t.Errorf("the command is %q, want %q", r.Decision().Command, want)
 				}
 			}
