@@ -84,7 +84,10 @@ func (l *Ledger) source(namespace string, s *sink, log *slog.Logger) cache.Liste
 				failed(ctx, err)
 				return list, err
 			}
-			s.take(list, o.Continue == "")
+			if o.Continue == "" {
+				s.list.begin()
+			}
+			s.take(list)
 			return list, nil
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {

@@ -47,10 +47,7 @@ func (s *sink) Transformer() cache.TransformFunc {
 }
 
 // take shortens a page of a list that does not arrive object by object.
-func (s *sink) take(list *corev1.ConfigMapList, first bool) {
-	if first {
-		s.list.begin()
-	}
+func (s *sink) take(list *corev1.ConfigMapList) {
 	for i := range list.Items {
 		if err := s.list.take(&list.Items[i]); err != nil {
 			list.Items = list.Items[:i]
