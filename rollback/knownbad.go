@@ -47,10 +47,28 @@ func (r *Record) blamedAt() time.Time {
 	return at
 }
 
+// ContentIn returns the content of the record's revision as the history has it now: a newer
+// version of backout may compute the digest in another way than the one that wrote the record.
+func (r *Record) ContentIn(h History) string {
+	if own, ok := h.Named(r.Revision); ok && own.UID == r.UID && own.Content != "" {
+		return own.Content
+	}
+	return r.Content
+}
+
+// withContents returns the records with the contents that the history has now.
+func (h History) withContents(records []Record) []Record {
+	records = slices.Clone(records)
+	for i := range records {
+		records[i].Content = records[i].ContentIn(h)
+	}
+	return records
+}
+
 // blaming returns the records whose content is still known bad: it has not served through the
 // bake window since, without an alert that counts.
 func (c Case) blaming(records []Record) []Record {
-	return slices.DeleteFunc(slices.Clone(records), func(r Record) bool {
+	return slices.DeleteFunc(c.History.withContents(records), func(r Record) bool {
 		return !r.blames() || c.servedWell(r.Content, r.blamedAt())
 	})
 }

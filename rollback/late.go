@@ -10,9 +10,19 @@ import (
 // storm or in a pause: what was right when backout received it may be over.
 func (c Case) late(s Signal) bool {
 	r := c.record()
-	return !r.Claimed() && slices.ContainsFunc(r.Decisions, func(d Decision) bool {
-		return d.waitedWithoutShed() && !s.Received.After(d.At)
-	})
+	if r.Claimed() {
+		return false
+	}
+	for i, d := range r.Decisions {
+		end := c.Now // a decision is in force until the next one
+		if i+1 < len(r.Decisions) {
+			end = r.Decisions[i+1].At
+		}
+		if d.waitedWithoutShed() && (!s.Received.After(d.At) || s.Received.Before(end)) {
+			return true
+		}
+	}
+	return false
 }
 
 func (d Decision) waitedWithoutShed() bool {
@@ -25,6 +35,23 @@ func (c Case) LateSignals() []Signal {
 	return slices.DeleteFunc(slices.Clone(c.Signals), func(s Signal) bool {
 		return s.Operator != "" || s.Level == LevelObserve || s.Denied() || !s.Resolved.IsZero() || !c.late(s)
 	})
+}
+
+// NotePresent stores in a record that has just been claimed what Prometheus says of the signals
+// that had waited. Later decisions are about what was right then: an alert that is over, or has
+// a weaker level now, asks for no more because another one claimed the shed.
+func (r *Record) NotePresent(late []Signal, present map[Episode]Confirmation, now time.Time) {
+	for _, was := range late {
+		answer := present[was.Episode()]
+		i := slices.IndexFunc(r.Signals, func(s Signal) bool { return s.Episode() == was.Episode() })
+		switch {
+		case i < 0:
+		case answer.Answer == AnswerFiring:
+			r.Signals[i].Confirmation = &answer
+		case answer.Answer == AnswerQuiet, answer.Answer == AnswerUnproven:
+			r.Signals[i].Resolved = now.Add(-time.Nanosecond)
+		}
+	}
 }
 
 // AssumeFiring returns the case in which Prometheus says that the late signals fire now.
@@ -55,6 +82,9 @@ func (c Case) assessLate(s Signal, a Assessment) Assessment {
 		a.Verdict, a.waits, a.reason = Settling, true, "the alert had to wait; backout asks Prometheus whether it still fires"
 	case s.LastSeen.After(s.Received) && c.Now.Sub(s.LastSeen) <= c.Policy.Repeat:
 		a.proof = fmt.Sprintf("; it waited, and Alertmanager repeated it at %s", s.LastSeen.Format(time.RFC3339))
+	case c.Now.Sub(s.LastSeen) <= c.Policy.Repeat:
+		a.Verdict, a.waits, a.recheckAt = Settling, true, s.LastSeen.Add(c.Policy.Repeat)
+		a.reason = "the alert had to wait; backout waits until Alertmanager repeats it"
 	default:
 		a.Verdict, a.waits, a.missedRepeat = Settling, true, true
 		a.reason = fmt.Sprintf("the alert had to wait, and Alertmanager has not repeated it since %s: that is longer than BACKOUT_REPEAT (%s). "+

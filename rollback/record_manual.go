@@ -103,5 +103,5 @@ func (c Case) ManualTarget(to int) (Revision, string, error) {
 	case target.Unreadable != "" || !target.good():
 		return Revision{}, "", fmt.Errorf("revision %d is not a target: %s; %s", to, target.unfitFor(suspect, nil), hint)
 	}
-	return target, target.unfitFor(suspect, knownBadSigned(c.Records)), nil
+	return target, target.unfitFor(suspect, knownBadSigned(c.History.withContents(c.Records))), nil
 }

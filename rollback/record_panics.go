@@ -14,7 +14,7 @@ func (r *Record) SetAside() bool { return r.Panics >= maxPanics }
 
 // NotePanic counts a panic of a step, with its cause.
 func (r *Record) NotePanic(cause any, now time.Time) {
-	if r.Panics++; r.SetAside() {
+	if r.Panics = max(r.Panics, 0) + 1; r.SetAside() {
 		r.NoteDecisionPanic(cause, now)
 	}
 }

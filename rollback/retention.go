@@ -35,6 +35,6 @@ func (r *Record) neededBy(h History) bool {
 	if r.Made != 0 && r.Made == h.Newest().Number || r.UID == h.Newest().UID {
 		return true
 	}
-	knownBad := KnownBad([]Record{*r})
+	knownBad := KnownBad(h.withContents([]Record{*r}))
 	return slices.ContainsFunc(h, func(rev Revision) bool { return knownBad[rev.Content] })
 }

@@ -168,13 +168,22 @@ func (r *Record) leftStorm(now time.Time) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// WasInStorm reports whether the release of the record was in a storm, and since when.
+// WasInStorm reports whether the release of the record was in a storm, and since when it was
+// in the last one.
 func (r *Record) WasInStorm() (time.Time, bool) {
-	i := slices.IndexFunc(r.Decisions, func(d Decision) bool { return d.Verdict == Storming })
-	if i < 0 {
+	last := -1
+	for i, d := range r.Decisions {
+		if d.Verdict == Storming && !d.Shed {
+			last = i
+		}
+	}
+	if last < 0 {
 		return time.Time{}, false
 	}
-	return r.Decisions[i].At, true
+	for last > 0 && r.Decisions[last-1].Verdict == Storming {
+		last--
+	}
+	return r.Decisions[last].At, true
 }
 
 // StormStep is how far the rollback of one release of a storm is.
@@ -195,7 +204,7 @@ func StormStepOf(r *Record) (StormStep, bool) {
 	since, was := r.WasInStorm()
 	s := StormStep{Key: r.Key, Revision: r.Revision, Since: since, Outcome: r.Outcome, Ended: !r.Closed.IsZero() || r.Rollback != nil && r.Rollback.Failed}
 	switch d := r.Decision(); {
-	case !was:
+	case !was || r.stands():
 		return s, false
 	case r.Rollback != nil:
 		s.Began = r.Rollback.Started
@@ -207,6 +216,12 @@ func StormStepOf(r *Record) (StormStep, bool) {
 		return s, false
 	}
 	return s, true
+}
+
+// stands reports whether backout does not go on with the record at the moment: no other release
+// waits for it.
+func (r *Record) stands() bool {
+	return r.Rollback == nil && (r.Manual.Active() || r.SetAside() || r.Obstacle != nil && !r.Obstacle.Finished())
 }
 
 // QueueAmong returns the queue of a release that was in a storm since that time, among the steps

@@ -166,12 +166,25 @@ func (c canaries) inSubset(w Workload) string {
 // subsetOf returns the DestinationRule whose subset of that name, of the Service, has the
 // workload's pods, and not those of every workload.
 func (c canaries) subsetOf(service, name string, w Workload) string {
+	if !c.behind(service, w) {
+		return ""
+	}
 	for _, s := range c.subsets {
-		if s.service == service && s.name == name && s.part && selects(s.labels, w.PodLabels) {
+		part := slices.ContainsFunc(c.all, func(other Workload) bool {
+			return other.Serves && c.behind(service, other) && !selects(s.labels, other.PodLabels)
+		})
+		if s.service == service && s.name == name && part && selects(s.labels, w.PodLabels) {
 			return s.object
 		}
 	}
 	return ""
+}
+
+// behind reports whether the workload's pods may be behind the Service of a DestinationRule:
+// that of another release selects what it is not known to select.
+func (c canaries) behind(name string, w Workload) bool {
+	i := slices.IndexFunc(c.services, func(s service) bool { return s.name == name })
+	return i < 0 || selects(c.services[i].selector, w.PodLabels)
 }
 
 // others reports whether another workload that serves is so.

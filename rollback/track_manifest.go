@@ -39,8 +39,6 @@ type choice struct {
 type subset struct {
 	object, service, name string
 	labels                map[string]string
-	// part says that there are pods that serve and are not in it.
-	part bool
 }
 
 // service is a Service of a manifest.
@@ -115,7 +113,6 @@ func (c *canaries) addSubsets(o Object) {
 		if len(c.subsets) == maxSubsets {
 			return
 		}
-		s.part = slices.ContainsFunc(c.all, func(w Workload) bool { return w.Serves && !selects(s.labels, w.PodLabels) })
 		c.subsets = append(c.subsets, s)
 	}
 }
@@ -179,10 +176,16 @@ func backendName(entry Object) string {
 	return hostOf(text(entry, "destination", "host"))
 }
 
-// lead adds every name below the node of a canary Ingress.
+// lead adds the Services that are backends below the node of a canary Ingress. Hosts, paths,
+// certificates and the class of the Ingress are names of other things.
 func (c *canaries) lead(node any, ingress string) {
 	switch n := node.(type) {
 	case map[string]any:
+		for _, name := range []string{text(n, "service", "name"), text(n, "serviceName")} {
+			if name != "" {
+				c.ingresses[name] = ingress
+			}
+		}
 		for _, value := range n {
 			c.lead(value, ingress)
 		}
@@ -190,8 +193,6 @@ func (c *canaries) lead(node any, ingress string) {
 		for _, entry := range n {
 			c.lead(entry, ingress)
 		}
-	case string:
-		c.ingresses[n] = ingress
 	}
 }
 

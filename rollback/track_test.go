@@ -98,6 +98,24 @@ func TestTheCanary(t *testing.T) {
 				declared("DestinationRule", "shop", "host: shop.team.svc, subsets: [{name: stable, labels: {version: v1}}, {name: canary, labels: {version: v2}}]"),
 			[]string{"shop", "shop-v2*"},
 		},
+		"a subset of Istio has no pods that are not behind its Service": {
+			declared("Deployment", "shop", podTemplate("app: shop, version: v1")) + declared("Deployment", "shop-v2", podTemplate("app: shop, version: v2")) + stable +
+				declared("Deployment", "payments", podTemplate("app: payments, version: v2")) + serviceOf("payments", "app: payments") +
+				declared("DestinationRule", "shop", "host: shop, subsets: [{name: stable, labels: {version: v1}}, {name: canary, labels: {version: v2}}]"),
+			[]string{"shop", "shop-v2*", "payments"},
+		},
+		"a canary Ingress leads to its backends, not to its certificate or class": {
+			pair() + stable + next + `---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: next, annotations: {nginx.ingress.kubernetes.io/canary: "true"}}
+spec:
+  ingressClassName: shop
+  tls: [{secretName: shop, hosts: [shop]}]
+  rules: [{host: shop, http: {paths: [{path: /, backend: {service: {name: shop-canary, port: {name: shop}}}}]}}]
+`,
+			[]string{"shop", "shop-canary*"},
+		},
 		"a subset that every pod is in": {
 			pair() + declared("DestinationRule", "shop", "host: shop, subsets: [{name: canary, labels: {}}]"),
 			[]string{"shop", "shop-canary"},

@@ -160,10 +160,8 @@ func (e *Engine) sweep(ctx context.Context) {
 	if err != nil && ctx.Err() == nil {
 		e.log.ErrorContext(ctx, "open records not readable; trying again", "error", err)
 	}
-	if err == nil && !e.haveStorms() {
-		if err := e.readStorms(ctx, keys); err != nil && ctx.Err() == nil {
-			e.log.ErrorContext(ctx, "open records not readable; trying again", "error", err)
-		}
+	if (err == nil || len(keys) > 0) && !e.haveStorms() {
+		e.readStorms(ctx, keys)
 	}
 	for _, k := range keys {
 		e.queue.add(k)
@@ -193,7 +191,7 @@ func (e *Engine) OnRecord(r rollback.Record) {
 	// Another client may have written it: it cannot be about a release that is not opted in,
 	// nor of the future.
 	if !first.IsZero() && r.Decision().Verdict.Suspects() && e.policy.Allows(r.Key) {
-		e.storms.note(r.Key, earlier(first, time.Now()), earlier(seen, time.Now()))
+		e.storms.note(r.Key, earlier(first, time.Now()), earlier(seen, time.Now()), e.policy.StormWindow)
 	}
 	e.keepStorm(r)
 	// A record that was closed just now may exceed the number that is kept.

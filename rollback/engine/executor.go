@@ -46,7 +46,7 @@ type executor struct {
 
 	// locks serialize this process's writes to one release's records, so that
 	// ErrConflict is left for other writers.
-	locks [64]sync.Mutex
+	locks [64]recordLock
 	seed  maphash.Seed
 }
 

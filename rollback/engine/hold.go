@@ -60,7 +60,7 @@ func (e *executor) watchHold(ctx context.Context, r rollback.Record) (progress, 
 		// It is not known what runs. The weight stays zero until a revision is ready, or an
 		// operator ends the hold.
 		return e.watchWeight(ctx, r, newest)
-	case newest.Content != "" && newest.Content == r.Content:
+	case newest.Content != "" && newest.Content == r.ContentIn(history):
 		return e.carryHold(ctx, r, newest)
 	default:
 		return e.endHoldForNewContent(ctx, r, newest)

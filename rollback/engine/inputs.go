@@ -97,8 +97,12 @@ func decideWith(r *rollback.Record, c rollback.Case, in inputs, now time.Time) b
 	confirmed := r.Confirm(in.answers)
 	c = c.With(*r)
 	c.Now, c.Routing, c.Present = now, in.routing, in.present
+	late := c.LateSignals()
 	d, trace := safely(c)
 	changed := r.Decide(d) || confirmed
+	if changed && r.Claimed() {
+		r.NotePresent(late, in.present, now)
+	}
 	if changed {
 		r.Trace = &trace
 	}

@@ -130,3 +130,20 @@ func TestALateAlertThatWasShedIsNotAskedAboutAgain(t *testing.T) {
 		}
 	}, upgradeInFlight, func(c *cluster) { c.answers = answers(rollback.AnswerFiring) })
 }
+
+// Another alert joins the wait of the first, and is over at its end, too.
+func TestAnAlertThatJoinsAWaitIsAskedAbout(t *testing.T) {
+	simulate(t, func(t *testing.T, c *cluster, e *engine.Engine) {
+		deliver(t, e, settlingAlert())
+		wait(time.Minute)
+		second := settlingAlert()
+		second.Labels["alertname"], second.Fingerprint = "AnotherAlert", "second"
+		deliver(t, e, second)
+		wait(time.Minute)
+		c.change(func() { c.answers = answers(rollback.AnswerQuiet) })
+		wait(20 * time.Minute)
+		if r := c.shopRecord(2); c.rollbacks != 0 || len(c.weightsWritten) != 0 {
+			t.Errorf("%d rollbacks, weights written %v, %s; want nothing touched: both alerts are over", c.rollbacks, c.weightsWritten, report.Summary(&r))
+		}
+	}, func(c *cluster) { c.answers = answers(rollback.AnswerFiring) })
+}

@@ -108,14 +108,14 @@ func (m Manual) ordered(now time.Time) *rollback.Step {
 var errRollingBack = errors.New("backout is rolling it back at the moment")
 
 // notRollingBack returns the release's records, with errRollingBack if backout is rolling it
-// back.
+// back: it takes no more steps for a record that is set aside.
 func (m Manual) notRollingBack(ctx context.Context, k rollback.Key, order string) ([]rollback.Record, error) {
 	records, err := m.Ledger.Records(ctx, k, rollback.Stored)
 	if err != nil {
 		return nil, err
 	}
 	for _, r := range records {
-		if r.Rollback != nil && !r.Rollback.Finished() && r.Closed.IsZero() {
+		if r.Rollback != nil && !r.Rollback.Finished() && r.Closed.IsZero() && !r.SetAside() {
 			return records, fmt.Errorf("%s %s: %w; look with: %s", order, k, errRollingBack, r.ShowCommand())
 		}
 	}

@@ -58,8 +58,7 @@ func (e *executor) contain(ctx context.Context, r rollback.Record, work func()) 
 func (e *executor) notePanic(ctx context.Context, r rollback.Record, p decisionPanic, note func(*rollback.Record, any, time.Time)) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepTimeout)
 	defer cancel()
-	e.log.ErrorContext(ctx, "panic", "namespace", r.Namespace, "release", r.Release, "revision", r.Revision,
-		"error", fmt.Sprintf("%v\n%s", p.cause, p.stack))
+	e.logPanic(ctx, r, p)
 	stored, err := e.update(ctx, r, func(r *rollback.Record) bool {
 		note(r, p.cause, time.Now().UTC())
 		return true
@@ -70,4 +69,18 @@ func (e *executor) notePanic(ctx context.Context, r rollback.Record, p decisionP
 	if stored.SetAside() {
 		e.log.ErrorContext(ctx, "record set aside", "namespace", r.Namespace, "release", r.Release, "revision", r.Revision)
 	}
+}
+
+// logPanic logs the cause and the stack of a panic over a record.
+func (e *executor) logPanic(ctx context.Context, r rollback.Record, p decisionPanic) {
+	e.log.ErrorContext(ctx, "panic", "namespace", r.Namespace, "release", r.Release, "revision", r.Revision,
+		"error", fmt.Sprintf("%v\n%s", p.cause, p.stack))
+}
+
+// unlessItPanics returns what f returns, and the zero value if f panics: f is a part of the
+// pure decision about an alert that is not stored yet. The decision itself, which is taken
+// next, panics again, and sets the record aside.
+func unlessItPanics[T any](f func() T) (value T) {
+	defer func() { _ = recover() }()
+	return f()
 }

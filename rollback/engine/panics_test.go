@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"log/slog"
 	"strings"
@@ -52,13 +53,28 @@ func TestARecordOverWhichTheDecisionPanicsIsSetAside(t *testing.T) {
 
 func TestAnAlertOverWhichTheDecisionPanicsIsStored(t *testing.T) {
 	r := rollback.Record{Key: rollback.Key{Namespace: "shop", Release: "web"}, Revision: 7, UID: "uid-7"}
-	decided, err := decide(&r, damaged)
+	x, _ := panicking(t)
+	var log bytes.Buffer
+	x.log = slog.New(slog.NewTextHandler(&log, nil))
+	decided, err := x.decide(t.Context(), &r, damaged)
 	if !decided || err != nil {
 		t.Errorf("decided %t, %v; want the record stored", decided, err)
 	}
 	setAside(t, r)
-	if again, err := decide(&r, damaged); again || err != nil {
+	if !strings.Contains(log.String(), "index out of range") || !strings.Contains(log.String(), "decide.go") {
+		t.Errorf("the log has the cause and the stack: got %s", &log)
+	}
+	if again, err := x.decide(t.Context(), &r, damaged); again || err != nil {
 		t.Errorf("decided %t, %v again; want nothing decided about a record that is set aside", again, err)
+	}
+}
+
+// What is asked about an alert before it is stored panics over the same case as the decision.
+func TestAnAlertOverWhichTheStormPanicsIsStillDecided(t *testing.T) {
+	x, _ := panicking(t)
+	b := batch{key: rollback.Key{Namespace: "shop", Release: "web"}, signals: []rollback.Signal{{Alert: "A", Level: rollback.LevelShed}}}
+	if x.countForStorm(b) {
+		t.Error("a case over which the decision panics counts for no storm")
 	}
 }
 

@@ -13,6 +13,9 @@ const (
 	// maxReleasesAtOnce bounds how many releases are worked on at a time, apart from those for
 	// which Helm has worked for longer than helmPatience.
 	maxReleasesAtOnce = 8
+	// maxOfNamespace bounds how many of these places the releases of one namespace take, so
+	// that no other target waits for it.
+	maxOfNamespace = 6
 	// helmPatience is how long Helm may take for a rollback before the release gives up its
 	// place: the timeout of a hook can be long, and a hook that hangs delays its own release
 	// alone. A rollback without hooks takes less than a second.
@@ -33,8 +36,9 @@ type queue struct {
 	due map[rollback.Key]struct{}
 	// active says of each release that is worked on whether it has one of the places of
 	// reconciling, which may take steps besides the fast path.
-	active      map[rollback.Key]bool
-	reconciling int
+	active map[rollback.Key]bool
+	// reconciling counts these places, by namespace.
+	reconciling map[string]int
 	// timers has the release's next recheck, one at most.
 	timers map[rollback.Key]*time.Timer
 }
@@ -43,7 +47,7 @@ func newQueue() *queue {
 	return &queue{
 		woken: make(chan struct{}, 1), led: make(chan struct{}, 1),
 		due: make(map[rollback.Key]struct{}), active: make(map[rollback.Key]bool),
-		timers: make(map[rollback.Key]*time.Timer),
+		reconciling: make(map[string]int), timers: make(map[rollback.Key]*time.Timer),
 	}
 }
 
@@ -90,12 +94,12 @@ func (q *queue) take(prepared func(rollback.Key) bool) []job {
 	var jobs []job
 	for k := range q.due {
 		_, busy := q.active[k]
-		reconcile := q.reconciling < maxReleasesAtOnce
+		reconcile := q.hasPlace(k.Namespace)
 		if busy || !reconcile && !prepared(k) {
 			continue
 		}
 		if reconcile {
-			q.reconciling++
+			q.reconciling[k.Namespace]++
 		}
 		delete(q.due, k)
 		q.active[k] = reconcile
@@ -131,8 +135,20 @@ func (q *queue) giveWay(k rollback.Key) {
 func (q *queue) free(k rollback.Key) {
 	if q.active[k] {
 		q.active[k] = false
-		q.reconciling--
+		if q.reconciling[k.Namespace]--; q.reconciling[k.Namespace] == 0 {
+			delete(q.reconciling, k.Namespace)
+		}
 	}
+}
+
+// hasPlace reports whether a release of the namespace may be reconciled. It is called with
+// the lock held.
+func (q *queue) hasPlace(namespace string) bool {
+	all := 0
+	for _, n := range q.reconciling {
+		all += n
+	}
+	return all < maxReleasesAtOnce && q.reconciling[namespace] < maxOfNamespace
 }
 
 // schedule replaces the release's timer. It is called with the lock held.

@@ -55,8 +55,8 @@ func (e *executor) shed(ctx context.Context, r rollback.Record, in inputs) (prog
 }
 
 // Bounds of a shed that a rollback follows, which begins within 3 seconds: shedLimit counts
-// from the claim of the shed, and lateShed is what an attempt gets that begins then or later,
-// for instance after a change of leader.
+// from the claim of the shed, and lateShed is what an attempt gets that begins then. After a
+// change of leader, the new one has shedLimit for its only attempt.
 const (
 	shedLimit = 2500 * time.Millisecond
 	lateShed  = 250 * time.Millisecond
@@ -69,7 +69,7 @@ func shedContext(ctx context.Context, r rollback.Record) (context.Context, conte
 	}
 	now := time.Now()
 	began := now
-	if r.Shed != nil {
+	if r.Shed != nil && now.Sub(r.Shed.Started) < shedLimit+lateShed {
 		began = r.Shed.Started
 	}
 	return context.WithDeadline(ctx, rollback.Later(began.Add(shedLimit), now.Add(lateShed)))

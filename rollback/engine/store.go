@@ -69,7 +69,7 @@ func (in *intake) storeOnce(ctx context.Context, b batch) error {
 	}
 	c := in.caseOf(b, b.signals[0].Received)
 	c.Signals = record.Signals
-	decided, err := decide(&record, c)
+	decided, err := in.decide(ctx, &record, c)
 	if err != nil && !b.cached {
 		return err
 	}
@@ -116,8 +116,11 @@ func (in *intake) addSignals(ctx context.Context, r *rollback.Record, b batch) (
 // record. It reports whether there is one.
 func (in *intake) refreshOlder(ctx context.Context, b batch, s rollback.Signal) (bool, error) {
 	c := rollback.Case{History: b.history, Records: b.records, Policy: in.policy, Now: s.Received}
-	number, ok := c.HandledBy(s)
-	if !ok {
+	number := unlessItPanics(func() int {
+		n, _ := c.HandledBy(s)
+		return n
+	})
+	if number == 0 {
 		return false, nil
 	}
 	if b.cached {
@@ -156,7 +159,7 @@ func (in *intake) storeDecision(ctx context.Context, r rollback.Record, c rollba
 // decide takes the decision about a record whose rollback was not begun, and opens the
 // record again if it is a new one. It returns ErrUnknownRelease for a release that no
 // longer exists. A record over which the decision panics is set aside.
-func decide(r *rollback.Record, c rollback.Case) (decided bool, err error) {
+func (e *executor) decide(ctx context.Context, r *rollback.Record, c rollback.Case) (decided bool, err error) {
 	if r.Rollback != nil || r.SetAside() {
 		return false, nil
 	}
@@ -164,6 +167,7 @@ func decide(r *rollback.Record, c rollback.Case) (decided bool, err error) {
 		switch cause := recover().(type) {
 		case nil:
 		case decisionPanic:
+			e.logPanic(ctx, *r, cause)
 			r.NoteDecisionPanic(cause.cause, c.Now)
 			decided, err = true, nil
 		default:

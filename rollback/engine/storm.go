@@ -31,15 +31,21 @@ type storms struct {
 }
 
 // note remembers that the release got a signal: first is when backout first received the
-// episode, seen when it received it last.
-func (s *storms) note(k rollback.Key, first, seen time.Time) {
+// episode, seen when it received it last. An episode that began a window after the last signal
+// is a new one for the storm.
+func (s *storms) note(k rollback.Key, first, seen time.Time, window time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.suspected == nil {
 		s.suspected = make(map[rollback.Key]rollback.Suspected)
 	}
 	known, ok := s.suspected[k]
-	if !ok || first.Before(known.Since) || seen.Sub(known.Last) >= stormMemory {
+	switch {
+	case !ok || first.Sub(known.Last) >= window:
+		known.Since = first
+	case known.Since.Sub(seen) >= window:
+		return // an older record, which the watch delivers later
+	case first.Before(known.Since):
 		known.Since = first
 	}
 	known.Last, known.Over = rollback.Later(known.Last, seen), false
@@ -156,9 +162,9 @@ func (e *executor) countForStorm(b batch) bool {
 			continue
 		}
 		c := rollback.Case{Key: b.key, History: b.history, Records: b.records, Policy: e.policy, Now: s.Received}
-		switch c.Assess(s).Verdict { //nolint:exhaustive // the others say nothing about the newest revision.
+		switch unlessItPanics(func() rollback.Verdict { return c.Assess(s).Verdict }) { //nolint:exhaustive // the others say nothing about the newest revision.
 		case rollback.Act, rollback.Unknown, rollback.Settling:
-			e.storms.note(b.key, known.Received, s.Received)
+			e.storms.note(b.key, known.Received, s.Received, e.policy.StormWindow)
 			counted = true
 		}
 	}
@@ -179,12 +185,16 @@ func storedSignal(records []rollback.Record, s rollback.Signal) rollback.Signal 
 }
 
 // readStorms reads how far the rollbacks of a storm are that an earlier process has begun: a
-// leader that does not know them would begin several at once.
-func (e *executor) readStorms(ctx context.Context, open []rollback.Key) error {
+// leader that does not know them would begin several at once. A release whose records cannot
+// be read is not rolled back either, and stops no other.
+func (e *executor) readStorms(ctx context.Context, open []rollback.Key) {
 	for _, k := range open {
 		records, err := e.ledger.Records(ctx, k, rollback.Stored)
+		if ctx.Err() != nil {
+			return
+		}
 		if err != nil {
-			return err
+			e.log.ErrorContext(ctx, "open records not readable; trying again", "namespace", k.Namespace, "release", k.Release, "error", err)
 		}
 		for _, r := range records {
 			e.keepStorm(r)
@@ -193,7 +203,6 @@ func (e *executor) readStorms(ctx context.Context, open []rollback.Key) error {
 	e.storms.mu.Lock()
 	defer e.storms.mu.Unlock()
 	e.storms.read = true
-	return nil
 }
 
 // haveStorms reports whether readStorms has succeeded.

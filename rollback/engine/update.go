@@ -13,8 +13,34 @@ import (
 const maxConflicts = 20
 
 // lock returns the mutex for this process's writes to the release's records.
-func (e *executor) lock(k rollback.Key) *sync.Mutex {
+func (e *executor) lock(k rollback.Key) *recordLock {
 	return &e.locks[maphash.Comparable(e.seed, k)%uint64(len(e.locks))]
+}
+
+// recordLock is a mutex that is held during requests: unlike that of a sync.Mutex, a wait for it
+// lets the time of testing/synctest go on. Its zero value is free.
+type recordLock struct {
+	mu    sync.Mutex
+	freed sync.Cond
+	held  bool
+}
+
+// Lock waits until the lock is free, and takes it.
+func (l *recordLock) Lock() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.freed.L = &l.mu; l.held; {
+		l.freed.Wait()
+	}
+	l.held = true
+}
+
+// Unlock frees the lock.
+func (l *recordLock) Unlock() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.held = false
+	l.freed.Signal()
 }
 
 // update changes the stored record of that identity and returns it as stored. If another

@@ -61,7 +61,7 @@ type content struct {
 // Objects that name no namespace are in the release's.
 func contentOf(d declaration) content {
 	all := workloadsOf(d.namespace, d.objects)
-	canary := slices.DeleteFunc(slices.Clone(all), func(w workload) bool { return !w.Canary })
+	canary := slices.DeleteFunc(slices.Clone(all), func(w workload) bool { return !w.Canary || w.isJob() })
 	c := content{canary: rollback.DescribeCanary(declaredOf(all))}
 	if len(canary) == 0 {
 		canary = slices.DeleteFunc(slices.Clone(all), workload.isJob)
