@@ -33,6 +33,8 @@ type guard struct {
 
 	// stored are the revisions that were read, by key.
 	stored map[string]*release.Release
+	// live is the manifest of everything that may be live, once it is known.
+	live string
 	// toSupersede are the revisions that Helm wants superseded.
 	toSupersede []int
 }
@@ -137,8 +139,12 @@ func (g *guard) withStatus(status string) ([]*release.Release, error) {
 	return found, nil
 }
 
-// liveManifest returns the manifest of everything that may be live.
+// liveManifest returns the manifest of everything that may be live. It keeps no failed upgrade
+// of the plan but the newest revision.
 func (g *guard) liveManifest() (string, error) {
+	if g.live != "" {
+		return g.live, nil
+	}
 	suspect, err := g.revision(g.plan.Suspect.Number)
 	if err != nil {
 		return "", err
@@ -154,15 +160,18 @@ func (g *guard) liveManifest() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	others := []string{attempt.Manifest, target.Manifest}
-	for _, r := range g.plan.Failed {
-		failed, err := g.revision(r.Number)
-		if err != nil {
-			return "", err
+	sum, err := manifestWithFailed(g.ctx, g.plan, suspect, g.decoding, func(number int) (*release.Release, error) {
+		failed, err := g.revision(number)
+		if number != g.plan.Newest.Number {
+			delete(g.stored, secretName(g.plan.Key.Release, number))
 		}
-		others = append(others, failed.Manifest)
+		return failed, err
+	})
+	if err != nil {
+		return "", fmt.Errorf("read revision %d of %s: %w", suspect.Version, g.plan.Key, err)
 	}
-	return manifestAfterInterruption(g.plan.Key.Namespace, suspect.Manifest, others...)
+	g.live, err = manifestAfterInterruption(g.plan.Key.Namespace, sum, attempt.Manifest, target.Manifest)
+	return g.live, err
 }
 
 // Create writes the planned revision, or returns rollback.ErrRevisionChanged. The name

@@ -39,9 +39,13 @@ func isLarge(stored *release.Release) bool {
 }
 
 // rollBackLarge waits for the turn of a large rollback, and returns what ends it. While it
-// waits, the guard keeps no revision.
+// waits, the guard keeps no revision. A rollback below failed upgrades counts as large: their
+// sum may be.
 func (c *Client) rollBackLarge(ctx context.Context, g *guard) (end func(), err error) {
-	for _, number := range []int{g.plan.Suspect.Number, g.plan.Target} {
+	if len(g.plan.Failed) > 0 {
+		return c.large.begin(ctx)
+	}
+	for _, number := range []int{g.plan.Suspect.Number, g.plan.Target, g.plan.Newest.Number} {
 		stored, err := g.revision(number)
 		if err != nil {
 			break // prepare returns it

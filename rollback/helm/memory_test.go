@@ -90,10 +90,13 @@ func TestOneLargeRollbackAtATime(t *testing.T) {
 	if _, err := c.Preflight(t.Context(), small); err != nil {
 		t.Errorf("a small preflight does not wait for a large rollback: got %v", err)
 	}
+	under := small
+	under.Failed = []rollback.Revision{small.Newest}
 	for what, run := range map[string]func(context.Context) error{
-		"preflight":  func(ctx context.Context) error { _, err := c.Preflight(ctx, plan); return err },
-		"comparison": func(ctx context.Context) error { _, err := c.Differences(ctx, plan); return err },
-		"rollback":   func(ctx context.Context) error { _, err := c.RollBack(ctx, plan); return err },
+		"preflight below failed upgrades": func(ctx context.Context) error { _, err := c.Preflight(ctx, under); return err },
+		"preflight":                       func(ctx context.Context) error { _, err := c.Preflight(ctx, plan); return err },
+		"comparison":                      func(ctx context.Context) error { _, err := c.Differences(ctx, plan); return err },
+		"rollback":                        func(ctx context.Context) error { _, err := c.RollBack(ctx, plan); return err },
 	} {
 		limited, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		if err := run(limited); err == nil || !strings.Contains(err.Error(), "another large release") {

@@ -83,9 +83,20 @@ func (c *Client) newDryRun(ctx context.Context, p rollback.Plan) (*dryRun, error
 	return t, nil
 }
 
-// build reads and builds both revisions. If one is large, it waits for its turn.
+// build reads and builds both revisions. If one is large, or there are failed upgrades whose
+// sum may be, it waits for its turn.
 func (t *dryRun) build(ctx context.Context) error {
-	c, p, waited := t.client, t.plan, false
+	c, p, waited := t.client, t.plan, len(t.plan.Failed) > 0
+	if waited {
+		end, err := c.large.begin(ctx)
+		if err != nil {
+			return err
+		}
+		t.end = end
+	}
+	if err := checkFailed(p); err != nil {
+		t.addUnbuildable(err.Error())
+	}
 	for _, side := range []struct {
 		number   int
 		declared *rollback.Manifest
@@ -137,15 +148,9 @@ func (c *Client) readSide(ctx context.Context, p rollback.Plan, number int) (*re
 	if err != nil || number != p.Suspect.Number || len(p.Failed) == 0 {
 		return stored, err
 	}
-	var manifests []string
-	for _, r := range p.Failed {
-		failed, err := read(ctx, c.store(p.Key.Namespace), secretName(p.Key.Release, r.Number), c.decoding)
-		if err != nil {
-			return nil, err
-		}
-		manifests = append(manifests, failed.Manifest)
-	}
-	stored.Manifest, err = manifestAfterInterruption(p.Key.Namespace, stored.Manifest, manifests...)
+	stored.Manifest, err = manifestWithFailed(ctx, p, stored, c.decoding, func(number int) (*release.Release, error) {
+		return read(ctx, c.store(p.Key.Namespace), secretName(p.Key.Release, number), c.decoding)
+	})
 	return stored, err
 }
 

@@ -89,7 +89,7 @@ func validatePlan(p rollback.Plan) error {
 	case p.HookTimeout <= 0:
 		return fmt.Errorf("a hook timeout of %s would let a hook hang forever", p.HookTimeout)
 	}
-	return nil
+	return checkFailed(p)
 }
 
 func (c *Client) guard(ctx context.Context, p rollback.Plan) *guard {

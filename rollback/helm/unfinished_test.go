@@ -2,6 +2,8 @@ package helm_test
 
 import (
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
 
 	"helm.sh/helm/v3/pkg/chart"
@@ -53,6 +55,40 @@ func TestPreflightOfWhatRunsUnderAFailedUpgrade(t *testing.T) {
 		t.Fatal(err)
 	}
 	expectDanger(t, result, rollback.DangerPVC, "extra")
+}
+
+// What failed upgrades declare is bounded in sum: a client that writes Secrets can make any
+// number of them.
+func TestTooMuchFailedAboveTheSuspect(t *testing.T) {
+	for what, c := range map[string]struct {
+		failed, nodes int
+		words         []string
+	}{
+		"too many revisions": {4, 30, []string{"4 failed revisions above revision 3", "more than backout reads"}},
+		"too large in sum":   {3, 30_000, []string{"revision 3", "too large"}},
+	} {
+		t.Run(what, func(t *testing.T) {
+			cl := newCluster(t)
+			for i := range c.failed {
+				cl.revision(t, 4+i, release.StatusFailed, manifest("v4", "20")+strings.ReplaceAll(manyNodes(1, c.nodes, "1"), "big", fmt.Sprintf("big%d-", i)))
+			}
+			plan := cl.planUnder(t, 2)
+			plan.Failed, _ = cl.History(t.Context(), web(), rollback.Stored)
+			plan.Failed = plan.Failed[:c.failed]
+			cl.resetCounts()
+			result, err := cl.Preflight(t.Context(), plan)
+			if err != nil {
+				t.Fatal(err)
+			}
+			expectDanger(t, result, rollback.DangerUnbuildable, c.words...)
+			if n := cl.reads["secrets/"+secretName(4)]; c.failed > 3 && n != 0 {
+				t.Errorf("only the newest failed revisions are read: the oldest was read %d times", n)
+			}
+			if _, err := cl.RollBack(t.Context(), plan); err == nil || len(cl.writes) != 0 {
+				t.Errorf("the rollback is refused by itself, too: got %v, wrote %v", err, cl.writes)
+			}
+		})
+	}
 }
 
 // Only a failed revision may be newer than the suspect: an upgrade in progress writes objects.
