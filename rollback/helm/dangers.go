@@ -64,29 +64,54 @@ func title(k rollback.Key, kind, namespace, name string) string {
 // stableDangers returns the workloads of the stable track whose pods the rollback would
 // replace or delete. Without a canary there is no stable track to protect.
 func stableDangers(k rollback.Key, suspect, target rollback.Manifest) []rollback.Danger {
-	current := workloadsOf(k.Namespace, suspect)
-	if !slices.ContainsFunc(current, workload.ofCanary) {
-		return nil
-	}
 	targets := make(map[string]workload)
 	for _, w := range workloadsOf(k.Namespace, target) {
 		targets[w.id] = w
 	}
 	var found []rollback.Danger
-	for _, w := range current {
-		if w.Canary || w.Namespace != k.Namespace || w.isJob() {
-			continue // a rollback writes no workload of another namespace, and a Job serves nothing
-		}
+	for _, w := range stableTrack(k, suspect) {
 		name := title(k, w.Kind, w.Namespace, w.Name)
 		next, stays := targets[w.id]
 		switch {
 		case !stays:
 			found = append(found, rollback.Danger{Kind: rollback.DangerStable, What: "the rollback would delete " + name + ", which is not the canary"})
 		case !reflect.DeepEqual(w.Template, next.Template):
-			found = append(found, rollback.Danger{Kind: rollback.DangerStable, What: "the rollback would replace the pods of " + name + ", which is not the canary"})
+			found = append(found, replacedPods(name))
 		}
 	}
 	return found
+}
+
+func replacedPods(name string) rollback.Danger {
+	return rollback.Danger{Kind: rollback.DangerStable, What: "the rollback would replace the pods of " + name + ", which is not the canary"}
+}
+
+// stableTrack returns the workloads of the stable track; none without a canary.
+func stableTrack(k rollback.Key, suspect rollback.Manifest) []workload {
+	all := workloadsOf(k.Namespace, suspect)
+	if !slices.ContainsFunc(all, workload.ofCanary) {
+		return nil
+	}
+	return slices.DeleteFunc(all, func(w workload) bool {
+		return w.Canary || w.Namespace != k.Namespace || w.isJob() // a rollback writes no workload of another namespace, and a Job serves nothing
+	})
+}
+
+// stableIDs returns the identities of the stable track's workloads.
+func stableIDs(k rollback.Key, suspect rollback.Manifest) map[string]bool {
+	found := make(map[string]bool)
+	for _, w := range stableTrack(k, suspect) {
+		found[w.id] = true
+	}
+	return found
+}
+
+// samePods reports whether the API server would keep the pods of a workload. Both have its
+// defaults.
+func samePods(live, updated *unstructured.Unstructured) bool {
+	before, _, _ := unstructured.NestedFieldNoCopy(live.Object, "spec", "template")
+	after, _, _ := unstructured.NestedFieldNoCopy(updated.Object, "spec", "template")
+	return equalValues(before, after)
 }
 
 // secretDangers returns the Secrets that the two revisions declare differently. No text

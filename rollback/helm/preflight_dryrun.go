@@ -36,6 +36,8 @@ type dryRun struct {
 	// suspectRevision and targetRevision are set if their objects are built.
 	suspectRevision, targetRevision *release.Release
 	unfinished                      unfinished
+	// stable are the identities of the stable track's workloads.
+	stable map[string]bool
 
 	// end ends the turn of a large one.
 	end func()
@@ -76,6 +78,7 @@ func (t *dryRun) run(ctx context.Context) error {
 	}
 	t.addDangers(confined.dangers...)
 	t.differences = append(t.differences, confined.differences...)
+	t.stable = stableIDs(t.plan.Key, t.suspect)
 	all := t.targetObjects
 	t.suspectObjects, t.targetObjects = confined.within(t.suspectObjects), confined.within(t.targetObjects)
 	prepared := holdingClient{
@@ -149,6 +152,11 @@ func (t *dryRun) update(ctx context.Context, info *resource.Info) error {
 	updated, err := t.client.liveObjects(info).Patch(ctx, info.Name, c.kind, c.patch, metav1.PatchOptions{DryRun: dry, FieldManager: fieldManager})
 	if err == nil && isSecret(info) && !reflect.DeepEqual(secretData(live), secretData(updated)) {
 		t.addDangers(secretDanger(t.title(info), oldValue))
+	}
+	// The live pods may be those of a failed upgrade or of an operator, whatever both revisions
+	// declare.
+	if err == nil && t.stable[identity(t.plan.Key.Namespace, live.Object)] && !samePods(live, updated) {
+		t.addDangers(replacedPods(t.title(info)))
 	}
 	if err == nil {
 		return t.compare(ctx, info, live, updated)
