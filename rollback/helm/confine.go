@@ -79,6 +79,9 @@ func (c *Client) confine(ctx context.Context, p rollback.Plan, s sides) (confine
 		confinement: confinement{left: make(map[string]bool), unfinished: s.unfinished},
 		own:         leftOut{client: c, plan: p, sides: s, names: revisionNames{namesOf(s.from), namesOf(s.to)}},
 	}
+	if p.Newest.Number > p.Suspect.Number {
+		found.own.suspect = identitiesOf(p.Key.Namespace, s.from)
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(maxMetadataReads)
 	visit := func(all kube.ResourceList, hook bool) {

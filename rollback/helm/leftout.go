@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 
+	"helm.sh/helm/v3/pkg/release"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -36,6 +37,9 @@ type leftOut struct {
 	plan   rollback.Plan
 	sides  sides
 	names  revisionNames
+	// suspect has the identities of what the suspect revision declares, if the original side
+	// has more than that; else it is nil.
+	suspect map[string]bool
 }
 
 // check reports whether Helm leaves an object alone that is the release's own. The text, if
@@ -52,7 +56,7 @@ func (l leftOut) check(ctx context.Context, info *resource.Info, state liveState
 	case before == nil || state == liveMissing || state == liveUnknown:
 		return false, "", nil
 	case sameDeclared(before, after):
-		return state == liveForbidden || l.sides.unfinished.declareTheSame(l.plan.Key.Namespace, after), "", nil
+		return state == liveForbidden || l.isTheSame(after), "", nil
 	case !l.names.alikeButWeights(before, after, l.plan.Hold):
 		return false, "", nil
 	}
@@ -63,6 +67,28 @@ func (l leftOut) check(ctx context.Context, info *resource.Info, state liveState
 		}
 	}
 	return true, l.stays(before, after, refused), nil
+}
+
+// isTheSame reports whether the suspect itself and all unfinished revisions declare the object
+// as the target does. One that only an attempt declares may be live in another form: the
+// attempt may not have reached it.
+func (l leftOut) isTheSame(after *resource.Info) bool {
+	o, ok := after.Object.(*unstructured.Unstructured)
+	return ok && (l.suspect == nil || l.suspect[identity(l.plan.Key.Namespace, o.Object)]) &&
+		l.sides.unfinished.declareTheSame(l.plan.Key.Namespace, after)
+}
+
+// identitiesOf returns the identities of what a revision declares.
+func identitiesOf(namespace string, r *release.Release) map[string]bool {
+	found := make(map[string]bool)
+	all, err := decodeManifest(r.Manifest)
+	if err != nil {
+		return found
+	}
+	for _, o := range all {
+		found[identity(namespace, o)] = true
+	}
+	return found
 }
 
 // stays says what an object that is left alone keeps, and why; "" if it keeps nothing that

@@ -113,6 +113,28 @@ func TestAWebhookThatRefusesTheWeight(t *testing.T) {
 	}
 }
 
+// TestWhatAFailedUpgradeDeclaresTheSameIsNotVisited: it left nothing to repair.
+func TestWhatAFailedUpgradeDeclaresTheSameIsNotVisited(t *testing.T) {
+	same := document(policy, "1", "1")
+	for what, failed := range map[string]string{"the same": same, "another": document(policy, "1", "2")} {
+		t.Run(what, func(t *testing.T) {
+			c := newCluster(t)
+			c.revision(t, 4, release.StatusSuperseded, manifest("v2", "20")+same)
+			c.revision(t, 5, release.StatusFailed, manifest("v3", "20")+failed)
+			c.revision(t, 6, release.StatusDeployed, manifest("v3", "20")+same)
+			c.live(t, same)
+			plan := c.plan(t, 4)
+			c.resetCounts()
+			if _, err := c.RollBack(t.Context(), plan); err != nil {
+				t.Fatal(err)
+			}
+			if visited := c.reads["scalers/extra"] > 0; visited != (failed != same) {
+				t.Errorf("it is visited only if the failed upgrade may have left another one: read %d times", c.reads["scalers/extra"])
+			}
+		})
+	}
+}
+
 // TestWhatStaysTheSameIsNotVisited: Helm neither reads nor writes it; a missing object is
 // created.
 func TestWhatStaysTheSameIsNotVisited(t *testing.T) {

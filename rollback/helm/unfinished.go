@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"helm.sh/helm/v3/pkg/storage/driver"
@@ -56,18 +57,28 @@ func (c *Client) unfinished(ctx context.Context, p rollback.Plan, status map[int
 }
 
 // declareTheSame reports whether every unfinished revision that declares the object declares
-// it the same.
+// it the same. A built object has its namespace, and a declared one need not.
 func (u unfinished) declareTheSame(namespace string, info *resource.Info) bool {
 	wanted, ok := info.Object.(*unstructured.Unstructured)
 	if !ok {
 		return false
 	}
+	built := inNamespace(namespace, wanted.Object)
 	for _, o := range u.declared(namespace, wanted.Object) {
-		if !equalValues(o, wanted.Object) {
+		if !equalValues(inNamespace(namespace, o), built) {
 			return false
 		}
 	}
 	return true
+}
+
+// inNamespace returns a copy of the object that names its namespace.
+func inNamespace(namespace string, o rollback.Object) rollback.Object {
+	c := &unstructured.Unstructured{Object: maps.Clone(o)}
+	metadata, _ := o["metadata"].(map[string]any)
+	c.Object["metadata"] = maps.Clone(metadata)
+	c.SetNamespace(namespaceOf(namespace, o))
+	return c.Object
 }
 
 // declared returns the object as the unfinished revisions declare it.
