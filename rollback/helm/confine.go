@@ -141,6 +141,10 @@ func (c *confining) refuse(info *resource.Info, what string) {
 func (c *confining) checkLive(ctx context.Context, info *resource.Info, hook bool) error {
 	why, state, err := c.own.client.ofAnotherRelease(ctx, c.own.plan.Key, info)
 	switch {
+	case err != nil && !hook && ctx.Err() == nil && c.own.staysUnread(info, err):
+		c.leave(info, title(c.own.plan.Key, info.Mapping.GroupVersionKind.Kind, info.Namespace, info.Name)+
+			" could not be read; both revisions declare it the same, and it stays as it is: "+errorText(err))
+		return nil
 	case err != nil:
 		return err
 	case why != "":
@@ -153,13 +157,19 @@ func (c *confining) checkLive(ctx context.Context, info *resource.Info, hook boo
 	if err != nil || !left {
 		return err
 	}
+	c.leave(info, stays)
+	return nil
+}
+
+// leave leaves out an object of the release's own, and notes what stays otherwise than the
+// target declares, if anything.
+func (c *confining) leave(info *resource.Info, stays string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.left[objectID(info)] = true
 	if stays != "" {
 		c.differences = append(c.differences, stays)
 	}
-	return nil
 }
 
 // write says what the rollback would do with an object, and whether it has to do anything.

@@ -2,7 +2,9 @@ package helm
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
 	"reflect"
 
 	"helm.sh/helm/v3/pkg/release"
@@ -67,6 +69,18 @@ func (l leftOut) check(ctx context.Context, info *resource.Info, state liveState
 		}
 	}
 	return true, l.stays(before, after, refused), nil
+}
+
+// staysUnread reports whether an object can be left alone though the API server fails to read
+// it, as it does for a kind whose own server or webhook is down: Helm would write nothing
+// unless it is missing. An API server that does not answer at all may do so for all objects.
+func (l leftOut) staysUnread(info *resource.Info, err error) bool {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) || status.Status().Code < http.StatusInternalServerError {
+		return false
+	}
+	before, after := l.sides.original.Get(info), l.sides.target.Get(info)
+	return before != nil && after != nil && sameDeclared(before, after) && l.isTheSame(after)
 }
 
 // isTheSame reports whether the suspect itself and all unfinished revisions declare the object

@@ -147,7 +147,8 @@ func (t *dryRun) update(ctx context.Context, info *resource.Info) error {
 		return nil
 	}
 	if c.none() {
-		return t.compare(ctx, info, live, live)
+		t.compare(ctx, info, live, live)
+		return nil
 	}
 	updated, err := t.client.liveObjects(info).Patch(ctx, info.Name, c.kind, c.patch, metav1.PatchOptions{DryRun: dry, FieldManager: fieldManager})
 	if err == nil && isSecret(info) && !reflect.DeepEqual(secretData(live), secretData(updated)) {
@@ -159,23 +160,28 @@ func (t *dryRun) update(ctx context.Context, info *resource.Info) error {
 		t.addDangers(replacedPods(t.title(info)))
 	}
 	if err == nil {
-		return t.compare(ctx, info, live, updated)
+		t.compare(ctx, info, live, updated)
 	}
 	return t.noteRefusal(info, err, "get", "patch")
 }
 
-// compare notes in which fields the outcome of the dry run differs from the target.
-func (t *dryRun) compare(ctx context.Context, info *resource.Info, live, outcome *unstructured.Unstructured) error {
+// compare notes in which fields the outcome of the dry run differs from the target, or why
+// that is not known.
+func (t *dryRun) compare(ctx context.Context, info *resource.Info, live, outcome *unstructured.Unstructured) {
 	wanted, ok := info.Object.(*unstructured.Unstructured)
 	if !ok {
-		return nil
+		return
 	}
 	bases := basesOf(wanted.Object, t.original(info, live), t.unfinished.declared(t.plan.Key.Namespace, wanted.Object))
 	paths, err := t.client.differingFields(ctx, comparison{info, live, outcome, bases})
-	if err == nil && len(paths) > 0 {
+	switch {
+	case err != nil && isSecret(info):
+		t.note(fmt.Sprintf("%s could not be compared with revision %d: %s", t.title(info), t.plan.Target, apierrors.ReasonForError(err)))
+	case err != nil:
+		t.note(fmt.Sprintf("%s could not be compared with revision %d: %s", t.title(info), t.plan.Target, errorText(err)))
+	case len(paths) > 0:
 		t.note(differenceText(t.title(info), t.plan.Target, paths))
 	}
-	return err
 }
 
 // delete dry-runs the deletion of an object that the target does not declare.
