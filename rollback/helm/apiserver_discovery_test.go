@@ -38,6 +38,7 @@ func kinds() map[string]kind {
 		"/apis/autoscaling/v2/horizontalpodautoscalers": {"HorizontalPodAutoscaler", autoscalingv2.HorizontalPodAutoscaler{}, false},
 		"/apis/shop.example/v1/scalers":                 {"Scaler", nil, false},
 		"/apis/shop.example/v1/topics":                  {"Topic", nil, false},
+		"/apis/shop.example/v1/sealedsecrets":           {"SealedSecret", nil, false},
 		"/apis/flagger.app/v1beta1/canaries":            {"Canary", nil, false},
 	}
 }

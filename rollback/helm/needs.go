@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"reflect"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -15,20 +16,26 @@ import (
 )
 
 // podsDangers returns the workloads of the target whose pods would not start, because an
-// object that they need does not exist and the target does not declare it, or because the
-// rollback deletes it. An object of which backout cannot know is no danger.
+// object that they need does not exist and the target does not declare it, nor what another
+// tool makes it of, or because the rollback deletes it. An object of which backout cannot know
+// is no danger, and neither is one that is missing for the suspect's pods already, if they are
+// the same: the rollback does not replace them.
 func (t *dryRun) podsDangers(ctx context.Context) []rollback.Danger {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	known := make(map[string]bool)
 	for _, o := range t.target {
 		known[identity(t.plan.Key.Namespace, o)] = true
+		if name := secretMadeBy(o); name != "" {
+			known["Secret/"+namespaceOf(t.plan.Key.Namespace, o)+"/"+name] = true
+		}
 	}
 	goes := make(map[string]bool)
 	for _, o := range t.suspect {
 		id := identity(t.plan.Key.Namespace, o)
 		goes[id] = !known[id] && !isKept(&unstructured.Unstructured{Object: o})
 	}
+	current := workloadsOf(t.plan.Key.Namespace, t.suspect)
 	var found []rollback.Danger
 	for _, w := range workloadsOf(t.plan.Key.Namespace, t.target) {
 		if w.Namespace != t.plan.Key.Namespace {
@@ -40,9 +47,12 @@ func (t *dryRun) podsDangers(ctx context.Context) []rollback.Danger {
 				continue
 			}
 			what := "does not exist"
-			if goes[id] {
+			switch {
+			case goes[id]:
 				what = "the rollback deletes"
-			} else if t.client.exists(ctx, w.Namespace, n) {
+			case slices.ContainsFunc(current, w.hasSamePods):
+				continue
+			case t.client.exists(ctx, w.Namespace, n):
 				known[id] = true
 				continue
 			}
@@ -53,6 +63,11 @@ func (t *dryRun) podsDangers(ctx context.Context) []rollback.Danger {
 		}
 	}
 	return found
+}
+
+// hasSamePods reports whether the other workload is this one with the same pods.
+func (w workload) hasSamePods(other workload) bool {
+	return w.id == other.id && reflect.DeepEqual(w.Template, other.Template)
 }
 
 // need is an object without which a pod does not start.

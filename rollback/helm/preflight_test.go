@@ -107,7 +107,17 @@ func TestDangers(t *testing.T) {
 			suspect: object("ConfigMap", ""), target: needy("configMapRef: {name: extra}"), live: object("ConfigMap", ""),
 			kind: rollback.DangerPods, words: []string{"Deployment needy", "ConfigMap extra", "the rollback deletes"},
 		},
-		"pods that need what does not exist":      {target: needy("secretRef: {name: extra}"), kind: rollback.DangerPods, words: []string{"Secret extra", "does not exist"}},
+		"pods that need what does not exist": {target: needy("secretRef: {name: extra}"), kind: rollback.DangerPods, words: []string{"Secret extra", "does not exist"}},
+		"pods that need what does not exist, and stay the same": {
+			suspect: needy("secretRef: {name: extra}"), target: needy("secretRef: {name: extra}"), live: needy("secretRef: {name: extra}"),
+		},
+		"pods that stay the same and need what the rollback deletes": {
+			suspect: object("ConfigMap", "") + needy("configMapRef: {name: extra}"), target: needy("configMapRef: {name: extra}"),
+			live: object("ConfigMap", "") + needy("configMapRef: {name: extra}"), kind: rollback.DangerPods, words: []string{"the rollback deletes"},
+		},
+		"pods that need a Secret that the rollback makes of a SealedSecret": {
+			target: needy("secretRef: {name: extra}") + "---\napiVersion: shop.example/v1\nkind: SealedSecret\nmetadata: {name: extra}\n",
+		},
 		"pods that can do without":                {target: needy("secretRef: {name: extra, optional: true}")},
 		"pods that need what the target declares": {target: needy("configMapRef: {name: extra}") + object("ConfigMap", "")},
 		"pods that need what exists":              {target: needy("secretRef: {name: extra}"), live: object("Secret", "")},
