@@ -115,8 +115,11 @@ func imageTags(r *release.Release) []string {
 	return tags
 }
 
+// firstSecond and lastSecond bound the seconds since 1970 that are taken for a time.
+const firstSecond, lastSecond = 1_500_000_000, 2_100_000_000
+
 // isTime reports whether the text is a date or a time, or the seconds, milliseconds or
-// nanoseconds since 1970 of a time between 2001 and 2286.
+// nanoseconds since 1970 of a time between 2017 and 2036: 1073741824 is a size.
 func isTime(text string) bool {
 	for _, layout := range []string{
 		time.RFC3339Nano, time.DateTime, time.DateOnly, time.RFC1123, time.RFC1123Z, time.UnixDate, "20060102150405", "20060102-150405",
@@ -126,6 +129,16 @@ func isTime(text string) bool {
 			return true
 		}
 	}
-	digits := strings.Trim(text, "0123456789") == ""
-	return digits && slices.Contains([]int{10, 13, 19}, len(text)) && text[0] != '0'
+	n, err := strconv.ParseInt(text, 10, 64)
+	switch {
+	case err != nil || strings.Trim(text, "0123456789") != "":
+		return false
+	case len(text) == 13:
+		n /= 1e3
+	case len(text) == 19:
+		n /= 1e9
+	case len(text) != 10:
+		return false
+	}
+	return n >= firstSecond && n <= lastSecond
 }

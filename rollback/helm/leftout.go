@@ -124,6 +124,9 @@ func (l leftOut) stays(before, after *resource.Info, refused error) string {
 // else later.
 func (l leftOut) refusal(ctx context.Context, before, after *resource.Info) (refused, err error) {
 	err = l.dryRun(ctx, before, after)
+	if hasNoDryRun(err) {
+		err = nil // the change itself may be accepted
+	}
 	if _, isRefusal := refusalKind(err); isRefusal {
 		return err, nil
 	}

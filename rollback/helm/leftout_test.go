@@ -113,6 +113,32 @@ func TestAWebhookThatRefusesTheWeight(t *testing.T) {
 	}
 }
 
+// TestAWebhookWithoutDryRuns refuses no weight: Helm writes it.
+func TestAWebhookWithoutDryRuns(t *testing.T) {
+	c := newCluster(t)
+	c.revision(t, 4, release.StatusSuperseded, manifest("v2", "30"))
+	c.revision(t, 5, release.StatusDeployed, manifest("v3", "20"))
+	c.live(t, manifest("v3", "20"))
+	plan := c.plan(t, 4)
+	c.resetCounts()
+	c.refuse = func(method, object string) metav1.Status {
+		if method+" "+object == "PATCH ingresses/web-canary" && !slices.Contains(c.writes, method+" "+object) {
+			return metav1.Status{Code: http.StatusBadRequest, Reason: metav1.StatusReasonBadRequest, Message: "admission webhook x does not support dry run"}
+		}
+		return metav1.Status{}
+	}
+	result, err := c.Preflight(t.Context(), plan)
+	if err != nil || len(result.Dangers)+len(result.Differences) != 0 {
+		t.Errorf("the change itself may be accepted: got %q, %q, %v", result.Dangers, result.Differences, err)
+	}
+	if _, err := c.RollBack(t.Context(), plan); err != nil {
+		t.Fatal(err)
+	}
+	if got := c.object(t, "ingresses/web-canary").GetAnnotations()[canaryWeight]; got != "0" {
+		t.Errorf("the weight is written as it is held: got %s", got)
+	}
+}
+
 // TestWhatAFailedUpgradeDeclaresTheSameIsNotVisited: it left nothing to repair.
 func TestWhatAFailedUpgradeDeclaresTheSameIsNotVisited(t *testing.T) {
 	same := document(policy, "1", "1")

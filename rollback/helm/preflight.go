@@ -173,3 +173,9 @@ func refusalKind(err error) (rollback.DangerKind, bool) {
 		return rollback.DangerUnbuildable, code >= 400 && code < 500
 	}
 }
+
+// hasNoDryRun reports whether the API server refuses a dry run alone: a webhook with side effects
+// is not called by one.
+func hasNoDryRun(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "does not support dry run")
+}

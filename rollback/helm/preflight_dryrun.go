@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"reflect"
-	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -229,8 +228,8 @@ func (t *dryRun) noteRefusal(info *resource.Info, err error, verbs ...string) er
 	if !refused {
 		return err
 	}
-	if strings.Contains(err.Error(), "does not support dry run") {
-		return nil // a webhook with side effects is not called by a dry run
+	if hasNoDryRun(err) {
+		return nil
 	}
 	if kind == rollback.DangerForbidden {
 		t.addDangers(rollback.Danger{Kind: kind, What: t.title(info) + ": " + forbiddenText(info, t.plan.Key.Namespace, verbs...)})
