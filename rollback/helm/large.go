@@ -3,6 +3,7 @@ package helm
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"golang.org/x/sync/semaphore"
 	"helm.sh/helm/v3/pkg/release"
@@ -17,6 +18,11 @@ const (
 	// smallText bounds the text of its manifest, in bytes.
 	smallText = 1 << 20
 )
+
+// maxTurnWait limits how long a rollback waits for its turn. The other one may run a hook for
+// minutes, and the longer the wait, the less does the preflight say about now: the next attempt
+// checks the rollback again.
+const maxTurnWait = 2 * time.Second
 
 // large lets one large preflight, rollback or comparison run at a time. It is safe for
 // concurrent use.
@@ -33,17 +39,24 @@ func (l large) begin(ctx context.Context) (end func(), err error) {
 	return func() { l.turn.Release(1) }, nil
 }
 
+// beginBriefly is begin that waits for maxTurnWait at most.
+func (l large) beginBriefly(ctx context.Context) (end func(), err error) {
+	ctx, cancel := context.WithTimeout(ctx, maxTurnWait)
+	defer cancel()
+	return l.begin(ctx)
+}
+
 // isLarge reports whether the revision is large.
 func isLarge(stored *release.Release) bool {
 	return len(stored.Manifest) > smallText || maxNodesOf(stored.Manifest) > smallNodes
 }
 
-// rollBackLarge waits for the turn of a large rollback, and returns what ends it. While it
-// waits, the guard keeps no revision. A rollback below failed upgrades counts as large: their
+// rollBackLarge waits briefly for the turn of a large rollback, and returns what ends it. While
+// it waits, the guard keeps no revision. A rollback below failed upgrades counts as large: their
 // sum may be.
 func (c *Client) rollBackLarge(ctx context.Context, g *guard) (end func(), err error) {
 	if len(g.plan.Failed) > 0 {
-		return c.large.begin(ctx)
+		return c.large.beginBriefly(ctx)
 	}
 	for _, number := range []int{g.plan.Suspect.Number, g.plan.Target, g.plan.Newest.Number} {
 		stored, err := g.revision(number)
@@ -52,7 +65,7 @@ func (c *Client) rollBackLarge(ctx context.Context, g *guard) (end func(), err e
 		}
 		if isLarge(stored) {
 			clear(g.stored)
-			return c.large.begin(ctx)
+			return c.large.beginBriefly(ctx)
 		}
 	}
 	return func() {}, nil

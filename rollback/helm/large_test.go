@@ -3,11 +3,32 @@ package helm
 import (
 	"context"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"helm.sh/helm/v3/pkg/release"
 
 	"github.com/upcommerce/backout/rollback"
 )
+
+// TestARollbackDoesNotWaitLong: its preflight must not grow old behind the hook of another one.
+func TestARollbackDoesNotWaitLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client := &Client{large: newLarge()}
+		end, err := client.large.begin(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.AfterFunc(time.Hour, end)
+		g := interrupted(t)
+		g.plan.Failed = []rollback.Revision{{Number: 6}}
+		began := time.Now()
+		_, err = client.rollBackLarge(t.Context(), g.guard)
+		if waited := time.Since(began); err == nil || waited != maxTurnWait {
+			t.Errorf("it gives up after %s: got %v after %s", maxTurnWait, err, waited)
+		}
+	})
+}
 
 // TestWhatMakesARollbackLarge: a large one waits for its turn, a small one does not.
 func TestWhatMakesARollbackLarge(t *testing.T) {

@@ -34,8 +34,8 @@ import (
 // RollBack returns rollback.ErrRevisionChanged, having changed nothing, if the newest
 // revision is not the planned one; also, after it has begun, if another client wrote the
 // new revision meanwhile. It returns an error, having changed nothing, if a manifest
-// cannot be built, if an object would have to be written that is not the release's own, or
-// if the newest revision is pending. Any other error may leave behind
+// cannot be built, if an object would have to be written that is not the release's own, if
+// the rollback of another large release runs, or if the newest revision is pending. Any other error may leave behind
 // the new revision, as failed or as pending-rollback, and objects between the two
 // revisions.
 //
