@@ -11,7 +11,6 @@ import (
 	"helm.sh/helm/v3/pkg/kube"
 	"helm.sh/helm/v3/pkg/release"
 	"helm.sh/helm/v3/pkg/storage/driver"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/upcommerce/backout/rollback"
 )
@@ -152,30 +151,4 @@ func (c *Client) readSide(ctx context.Context, p rollback.Plan, number int) (*re
 		return read(ctx, c.store(p.Key.Namespace), secretName(p.Key.Release, number), c.decoding)
 	})
 	return stored, err
-}
-
-// refusalKind returns the kind of danger if err is the API server's refusal of a dry
-// run; false if the API server gave no answer or may give another one next time.
-func refusalKind(err error) (rollback.DangerKind, bool) {
-	var status apierrors.APIStatus
-	if !errors.As(err, &status) {
-		return "", false
-	}
-	switch code := status.Status().Code; {
-	case isForbidden(err):
-		return rollback.DangerForbidden, true
-	case apierrors.IsInvalid(err):
-		return rollback.DangerImmutable, true
-	case apierrors.IsUnauthorized(err), apierrors.IsTimeout(err), apierrors.IsTooManyRequests(err),
-		apierrors.IsConflict(err), apierrors.IsAlreadyExists(err):
-		return "", false
-	default:
-		return rollback.DangerUnbuildable, code >= 400 && code < 500
-	}
-}
-
-// hasNoDryRun reports whether the API server refuses a dry run alone: a webhook with side effects
-// is not called by one.
-func hasNoDryRun(err error) bool {
-	return err != nil && strings.Contains(err.Error(), "does not support dry run")
 }

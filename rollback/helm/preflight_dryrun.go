@@ -218,31 +218,6 @@ func (t *dryRun) readLive(ctx context.Context, info *resource.Info) (*unstructur
 	return live, nil
 }
 
-// noteRefusal adds a danger if err is a refusal, and returns any other error. The verbs are
-// those that Helm needs.
-func (t *dryRun) noteRefusal(info *resource.Info, err error, verbs ...string) error {
-	if err == nil {
-		return nil
-	}
-	kind, refused := refusalKind(err)
-	if !refused {
-		return err
-	}
-	if hasNoDryRun(err) {
-		return nil
-	}
-	if kind == rollback.DangerForbidden {
-		t.addDangers(rollback.Danger{Kind: kind, What: t.title(info) + ": " + forbiddenText(info, t.plan.Key.Namespace, verbs...)})
-		return nil
-	}
-	reason := errorText(err)
-	if isSecret(info) {
-		reason = string(apierrors.ReasonForError(err)) // the message could quote the data
-	}
-	t.addDangers(rollback.Danger{Kind: kind, What: t.title(info) + ": the API server refuses the change: " + reason})
-	return nil
-}
-
 // original returns the object that Helm compares the target's with: the suspect
 // revision's. Where that declares none, it is the live object, or, after an interrupted
 // attempt, which may have created it, the target's own.
