@@ -15,12 +15,19 @@ import (
 // reported. A release that another client has changed since is backout's again.
 func (rc *reconciler) leaveToOperator(ctx context.Context, records []rollback.Record) time.Duration {
 	i := slices.IndexFunc(records, func(r rollback.Record) bool {
-		return r.Manual.Active() && r.Closed.IsZero() && rc.policy.Allows(r.Key)
+		return r.Manual.Active() && r.Closed.IsZero() && !r.SetAside() && rc.policy.Allows(r.Key)
 	})
 	if i < 0 {
 		return 0
 	}
-	r := records[i]
+	var again time.Duration
+	rc.contain(ctx, records[i], func() { again = rc.watchClaim(ctx, records[i], records) })
+	return again
+}
+
+// watchClaim looks at the record with an active claim. It ends a claim that another client has
+// overtaken.
+func (rc *reconciler) watchClaim(ctx context.Context, r rollback.Record, records []rollback.Record) time.Duration {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepTimeout)
 	defer cancel()
 	history, err := rc.releases.History(ctx, r.Key, rollback.Stored)
@@ -32,7 +39,11 @@ func (rc *reconciler) leaveToOperator(ctx context.Context, records []rollback.Re
 			return rc.watchManual(ctx, claim)
 		}
 	}
+	old := *r.Manual
 	_, err = rc.update(ctx, r, func(r *rollback.Record) bool {
+		if !r.Manual.Active() || r.Manual.ID != old.ID || !r.Manual.Started.Equal(old.Started) {
+			return false // it has ended in its own way, or is another one
+		}
 		ended := *r.Manual
 		ended.Ended, ended.Note = time.Now().UTC(), "the release was changed by another client meanwhile"
 		r.Manual = &ended
