@@ -82,19 +82,34 @@ func (l *leftovers) compare(ctx context.Context, e *executor) {
 		if len(routes) == 0 && !l.has(g.Key) {
 			continue
 		}
-		if err := l.compareRelease(ctx, e, g, routes); err != nil && ctx.Err() == nil {
+		if err := l.compareRelease(ctx, e, g, sharers(all, g)); err != nil && ctx.Err() == nil {
 			e.log.ErrorContext(ctx, "marks of a release not compared with its records; trying again",
 				"namespace", g.Namespace, "release", g.Release, "error", err)
 		}
 	}
 }
 
-// compareRelease compares one release. The weights of the gauge may be outdated: the routes are
-// read again before a leftover is stored, and the records after them.
-func (l *leftovers) compareRelease(ctx context.Context, e *executor, g rollback.GuardedRelease, routes []string) error {
+// sharers returns the releases whose held routes are those of g as well: one release may declare
+// a route to the pods of another, whose record then accounts for the zero.
+func sharers(all []rollback.GuardedRelease, g rollback.GuardedRelease) []rollback.Key {
+	var keys []rollback.Key
+	for _, other := range all {
+		shared := func(route string) bool { return slices.Contains(g.HeldRoutes(), route) }
+		if other.Namespace == g.Namespace && slices.ContainsFunc(other.HeldRoutes(), shared) {
+			keys = append(keys, other.Key)
+		}
+	}
+	return keys
+}
+
+// compareRelease compares one release with its records and those of its sharers. The weights of
+// the gauge may be outdated: the routes are read again before a leftover is stored, and the
+// records after them.
+func (l *leftovers) compareRelease(ctx context.Context, e *executor, g rollback.GuardedRelease, sharers []rollback.Key) error {
+	routes := g.HeldRoutes()
 	left := len(routes) > 0
 	if left {
-		accounted, err := e.accounted(ctx, g.Key)
+		accounted, err := e.accounted(ctx, sharers)
 		if err != nil {
 			return err
 		}
@@ -106,11 +121,17 @@ func (l *leftovers) compareRelease(ctx context.Context, e *executor, g rollback.
 			return err
 		}
 	}
+	if left {
+		accounted, err := e.accounted(ctx, sharers)
+		if err != nil {
+			return err
+		}
+		left = !accounted
+	}
 	records, err := e.ledger.Records(ctx, g.Key, rollback.Stored)
 	if err != nil {
 		return err
 	}
-	left = left && !accountFor(records)
 	if err := e.storeLeftover(ctx, g.Key, records, left, routes); err != nil {
 		return err
 	}
@@ -118,10 +139,15 @@ func (l *leftovers) compareRelease(ctx context.Context, e *executor, g rollback.
 	return nil
 }
 
-// accounted reports whether an open record of the release accounts for a zero.
-func (e *executor) accounted(ctx context.Context, k rollback.Key) (bool, error) {
-	records, err := e.ledger.Records(ctx, k, rollback.Stored)
-	return accountFor(records), err
+// accounted reports whether an open record of one of the releases accounts for a zero.
+func (e *executor) accounted(ctx context.Context, keys []rollback.Key) (bool, error) {
+	for _, k := range keys {
+		records, err := e.ledger.Records(ctx, k, rollback.Stored)
+		if err != nil || accountFor(records) {
+			return err == nil, err
+		}
+	}
+	return false, nil
 }
 
 // accountFor reports whether a record accounts for a zero, or did a moment ago.

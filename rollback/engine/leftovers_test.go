@@ -1,7 +1,9 @@
 package engine_test
 
 import (
+	"context"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -119,4 +121,59 @@ func TestAFollowerReportsNoLeftover(t *testing.T) {
 			t.Errorf("leftover %+v of a replica that does not lead", r.Leftover)
 		}
 	})
+}
+
+// heldCheck calls before ahead of each look for marks.
+type heldCheck struct {
+	*cluster
+
+	before func()
+}
+
+func (h heldCheck) Held(ctx context.Context, k rollback.Key, m rollback.Manifest) (bool, error) {
+	h.before()
+	return h.cluster.Held(ctx, k, m)
+}
+
+// TestAZeroOfASharedRoute: the release shop-0 declares a route to the pods of canary-demo, whose
+// record accounts for the zero.
+func TestAZeroOfASharedRoute(t *testing.T) {
+	hold := func(r *rollback.Record) { r.Shed, r.Hold = doneStep(), &rollback.Hold{Since: time.Now()} }
+	for name, tc := range map[string]struct {
+		route    string
+		held     bool
+		late     bool
+		leftover bool
+	}{
+		"the other release holds it":            {route: "Ingress/shop-canary", held: true},
+		"it begins to hold it meanwhile":        {route: "Ingress/shop-canary", late: true},
+		"the other release does not hold it":    {route: "Ingress/shop-canary", leftover: true},
+		"the other release holds another route": {route: "Ingress/other", held: true, leftover: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctestRun(t, func(t *testing.T, c *cluster) {
+				addReleases(c, 1)
+				other := rollback.Key{Namespace: "canary-demo", Release: "shop-0"}
+				c.setWeight("0")
+				if tc.held {
+					storeRecord(t, c, rollback.OrderedHold(rollbacktest.Shop(), "ann", time.Now()), hold)
+				}
+				store := sync.OnceFunc(func() {
+					if tc.late {
+						storeRecord(t, c, rollback.OrderedHold(rollbacktest.Shop(), "ann", time.Now()), hold)
+					}
+				})
+				e := newEngine(t, c, rollbacktest.Policy(), func(o *engine.Options) { o.Traffic = heldCheck{c, store} })
+				e.OnReleases("canary-demo", []rollback.GuardedRelease{
+					{Key: other, Routes: []rollback.RouteShare{{Route: "Ingress/shop-canary", Held: true}}},
+					{Key: rollbacktest.Shop(), Routes: []rollback.RouteShare{{Route: tc.route, Held: true}}},
+				})
+				run(t, e)
+				wait(40 * time.Second)
+				if r, _ := c.record(other, 2); (r.Leftover != nil) != tc.leftover {
+					t.Errorf("leftover %+v; want one: %t", r.Leftover, tc.leftover)
+				}
+			})
+		})
+	}
 }
