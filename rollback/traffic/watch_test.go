@@ -126,7 +126,13 @@ func TestWriterOfAWeight(t *testing.T) {
 		other      = `{"f:metadata":{"f:annotations":{"f:example.com/x":{}}},"f:status":{}}`
 		rules      = `{"f:spec":{"f:rules":{}}}`
 		replicas   = `{"f:spec":{"f:replicas":{}}}`
+		own        = `{"f:metadata":{"f:annotations":{"f:backout.dev/held-rules":{},"f:backout.dev/held-weight":{}}}}`
+		both       = `{"f:metadata":{"f:annotations":{"f:backout.dev/held-rules":{},"f:backout.dev/held-weight":{},"f:nginx.ingress.kubernetes.io/canary-weight":{}}}}`
+		header     = `{"f:metadata":{"f:annotations":{"f:nginx.ingress.kubernetes.io/canary-by-header":{}}}}`
 	)
+	ruled := func(weight string) string {
+		return canaryIngress(`, nginx.ingress.kubernetes.io/canary-by-header: x-canary, backout.dev/held-weight: "20 and header x-canary", backout.dev/held-rules: "{}", nginx.ingress.kubernetes.io/canary-weight: "` + weight + `"`)
+	}
 	for name, c := range map[string]struct {
 		route  string
 		fields []metav1.ManagedFieldsEntry
@@ -138,6 +144,10 @@ func TestWriterOfAWeight(t *testing.T) {
 		"replicas":                         {deployment("shop-canary", "canary", "1", 1), []metav1.ManagedFieldsEntry{entry("keda-operator", 5, replicas)}, "keda-operator"},
 		"an object that does not say it":   {ingressWeight("20"), nil, ""},
 		"a weight of zero has no writer":   {ingressWeight("0"), []metav1.ManagedFieldsEntry{entry("helm", 1, annotation)}, ""},
+		"a controller after a shed":        {ruled("20"), []metav1.ManagedFieldsEntry{entry("backout", 5, own), entry("argocd-controller", 7, annotation)}, "argocd-controller"},
+		"the rules alone after a shed":     {ruled("0"), []metav1.ManagedFieldsEntry{entry("argocd-controller", 7, header), entry("backout", 9, both)}, "argocd-controller"},
+		"the last of weight and rules":     {ruled("20"), []metav1.ManagedFieldsEntry{entry("backout", 3, own), entry("argocd-controller", 7, header), entry("kubectl-edit", 8, annotation)}, "kubectl-edit"},
+		"backout alone":                    {ruled("20"), []metav1.ManagedFieldsEntry{entry("nginx", 9, other), entry("backout", 5, both)}, "backout"},
 		"managed fields that are not JSON": {ingressWeight("20"), []metav1.ManagedFieldsEntry{entry("helm", 1, "{")}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

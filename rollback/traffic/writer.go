@@ -11,29 +11,39 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
-// writerOf returns the field manager that wrote the canary's weight on a live object: the
-// owner of the field that a shed would replace, or the last of several; "" if the object does
-// not say it.
+// writerOf returns the field manager that wrote the canary's weight on a live object: the last
+// owner of a field that a shed would change, a rule that it removes included; "" if the object
+// does not say it. backout counts only if it owns such fields alone.
 // https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management
 func writerOf(live *unstructured.Unstructured, shed edit) string {
-	held := annotationPath(heldAnnotation)
-	i := slices.IndexFunc(shed.operations, func(o operation) bool {
-		return (o.Op == "add" || o.Op == "replace") && o.Path != held && o.Path != annotationsPath
-	})
-	if i < 0 || shed.marks {
+	fields := foreignFields(shed.operations)
+	if shed.marks {
 		return ""
 	}
 	var writer string
 	var last time.Time
 	for _, f := range live.GetManagedFields() {
-		if f.FieldsV1 == nil || !owns([]byte(f.FieldsV1.GetRawString()), shed.operations[i].Path) {
+		owned := func(path string) bool { return owns([]byte(f.FieldsV1.GetRawString()), path) }
+		if f.FieldsV1 == nil || !slices.ContainsFunc(fields, owned) || f.Manager == fieldManager && writer != "" {
 			continue
 		}
-		if at := managedAt(f); writer == "" || !at.Before(last) {
+		if at := managedAt(f); writer == "" || writer == fieldManager || !at.Before(last) {
 			writer, last = f.Manager, at
 		}
 	}
 	return writer
+}
+
+// foreignFields returns the paths of the fields that the operations change, without those that
+// are backout's own.
+func foreignFields(operations []operation) []string {
+	var paths []string
+	for _, o := range operations {
+		if o.Op != "test" && o.Path != annotationsPath && !strings.HasPrefix(o.Path, annotationPath("backout.dev/")) {
+			paths = append(paths, o.Path)
+		}
+	}
+	return paths
 }
 
 func managedAt(f metav1.ManagedFieldsEntry) time.Time {
