@@ -48,12 +48,13 @@ func (m *ManualRollback) describe() string {
 		cmp.Or(Clip(Printable(m.Operator), MaxName), "an operator"), m.Target, m.Started.UTC().Format(time.RFC3339))
 }
 
-// ManualCommand is the command that carries out an active manual rollback, again if need be.
+// ManualCommand is the command that carries out an active manual rollback, again if need be. It
+// accepts no danger: Allow is not signed, and each operator has to accept them.
 func (r *Record) ManualCommand() Command {
 	if !r.Manual.Active() {
 		return Command{}
 	}
-	return r.RollbackCommand(r.Manual.Target, r.Manual.Allow...)
+	return r.RollbackCommand(r.Manual.Target)
 }
 
 // ManualClaim returns the record of an active manual rollback of this history, and whether
