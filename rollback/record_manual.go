@@ -3,6 +3,7 @@ package rollback
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -76,7 +77,8 @@ func (c Case) pausedBy() string {
 	if c.Paused != "" {
 		return c.Paused
 	}
-	if r, ok := ManualClaim(c.History, c.Records); ok {
+	// The operator may roll back a failed revision above the one that runs.
+	if r, ok := ManualClaim(slices.Concat(History(c.Unfinished), c.History), c.Records); ok {
 		return r.Manual.describe()
 	}
 	return ""

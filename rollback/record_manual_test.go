@@ -83,6 +83,29 @@ func TestAManualRollbackKeepsBackoutOff(t *testing.T) {
 	}
 }
 
+// TestAManualRollbackOfAFailedRevisionKeepsBackoutOff: also for alerts about the deployed revision
+// below it.
+func TestAManualRollbackOfAFailedRevisionKeepsBackoutOff(t *testing.T) {
+	facts := manualCase()
+	failed := rollback.Revision{
+		Number: 5, UID: "u5", Status: rollback.StatusFailed, Content: "c5", Chart: "shop", Deployed: rollbacktest.Now(),
+		Description: `Upgrade "` + rollbacktest.Shop().Release + `" failed: pre-upgrade hooks failed: timed out`,
+	}
+	facts.History = append(rollback.History{failed}, facts.History...)
+	facts.Signals = []rollback.Signal{firing("e1", rollback.LevelRollback, time.Second)}
+	facts.Records = []rollback.Record{{
+		Key: rollbacktest.Shop(), Revision: 5, UID: "u5", Content: "c5",
+		Manual: &rollback.ManualRollback{Operator: "ann", Target: 4, Started: rollbacktest.Now(), Progress: rollbacktest.Now()},
+	}}
+	facts = facts.AtSuspect()
+	if suspect := facts.History.Newest().Number; suspect != 4 {
+		t.Fatalf("the suspect is revision %d, want 4", suspect)
+	}
+	if d := rollback.Decide(facts); d.Verdict != rollback.Paused || d.Shed || d.Rollback {
+		t.Errorf("got %+v; want backout off", d)
+	}
+}
+
 func TestPlainHelm(t *testing.T) {
 	for line, want := range map[string]string{
 		"backout rollback shop/web --to 2":                                                       "helm rollback web 2 -n shop",
