@@ -37,12 +37,6 @@ const ManualPatience = 2 * time.Minute
 // Active reports whether backout has to leave the release to the operator; a nil m never began.
 func (m *ManualRollback) Active() bool { return m != nil && m.Ended.IsZero() }
 
-// Late reports whether an active m had no progress for longer than limit. A time in the future
-// is no progress either.
-func (m *ManualRollback) Late(now time.Time, limit time.Duration) bool {
-	return m.Active() && now.Sub(m.Progress).Abs() > limit
-}
-
 // describe says who carries it out, for a reason.
 func (m *ManualRollback) describe() string {
 	return fmt.Sprintf("%s rolls the release back to revision %d with backout rollback, since %s",

@@ -32,7 +32,9 @@ type manualRun struct {
 	RollbackOrder
 
 	// id distinguishes this process from another one of the same operator.
-	id      string
+	id string
+	// other is the last report of another run.
+	other   progressReport
 	suspect rollback.Revision
 	target  int
 	// made is the revision that Helm has made, 0 before.
@@ -101,7 +103,7 @@ func (r *manualRun) read(ctx context.Context) (rollback.Case, error) {
 			return rollback.Case{}, err
 		}
 		claim, claimed := rollback.ManualClaim(history, records)
-		if !claimed || !inProgress(claim.Manual, time.Now()) {
+		if !claimed || !r.inProgress(claim.Manual) {
 			return rollback.Case{Key: r.Key, History: history, Records: records, Now: time.Now().UTC()}, nil
 		}
 		if !waited {

@@ -15,7 +15,7 @@ import (
 const (
 	// manualBeat is how often the command reports in the record that it works.
 	manualBeat = 5 * time.Second
-	// manualAlive is how long another run of the command waits for such a report.
+	// manualAlive is how long another run of the command waits for the next report.
 	manualAlive = 3 * manualBeat
 )
 
@@ -33,7 +33,7 @@ func (r *manualRun) claim(ctx context.Context) error {
 		if !known {
 			own = rollback.NewRecord(r.Key, r.suspect, records, now)
 		}
-		if inProgress(own.Manual, now) {
+		if r.inProgress(own.Manual) {
 			return own, false, errLostClaim
 		}
 		own.Manual = &rollback.ManualRollback{
@@ -54,11 +54,6 @@ func (r *manualRun) claim(ctx context.Context) error {
 		return own, true, nil
 	})
 	return err
-}
-
-// inProgress reports whether a run of the command works on it.
-func inProgress(m *rollback.ManualRollback, now time.Time) bool {
-	return m.Active() && m.ID != "" && !m.Late(now, manualAlive)
 }
 
 // note changes the record, and reports progress in it, as long as the claim is this run's.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/upcommerce/backout/rollback"
@@ -13,11 +14,12 @@ import (
 // leaveToOperator returns when to look again at a release that an operator rolls back with a
 // command, and 0 if none does. A command without progress is stored in the record, and so
 // reported. A release that another client has changed since is backout's again.
-func (rc *reconciler) leaveToOperator(ctx context.Context, records []rollback.Record) time.Duration {
+func (rc *reconciler) leaveToOperator(ctx context.Context, k rollback.Key, records []rollback.Record) time.Duration {
 	i := slices.IndexFunc(records, func(r rollback.Record) bool {
 		return r.Manual.Active() && r.Closed.IsZero() && !r.SetAside() && rc.policy.Allows(r.Key)
 	})
 	if i < 0 {
+		rc.claims.forget(k)
 		return 0
 	}
 	var again time.Duration
@@ -57,16 +59,16 @@ func (rc *reconciler) watchClaim(ctx context.Context, r rollback.Record, records
 
 // watchManual stores that the operator's command has no progress.
 func (rc *reconciler) watchManual(ctx context.Context, r rollback.Record) time.Duration {
-	now := time.Now().UTC()
-	if !r.Manual.Stalled.IsZero() || !r.Manual.Late(now, rollback.ManualPatience) {
+	old := *r.Manual
+	if rc.claims.silent(r.Key, old) <= rollback.ManualPatience || !old.Stalled.IsZero() {
 		return sweepInterval
 	}
 	_, err := rc.update(ctx, r, func(r *rollback.Record) bool {
-		if !r.Manual.Late(now, rollback.ManualPatience) {
+		if !r.Manual.Active() || r.Manual.ID != old.ID || !r.Manual.Progress.Equal(old.Progress) {
 			return false
 		}
 		stalled := *r.Manual
-		stalled.Stalled = now
+		stalled.Stalled = time.Now().UTC()
 		r.Manual = &stalled
 		return true
 	})
@@ -76,4 +78,50 @@ func (rc *reconciler) watchManual(ctx context.Context, r rollback.Record) time.D
 	rc.log.WarnContext(ctx, "an operator's rollback does not go on", "namespace", r.Namespace, "release", r.Release,
 		"revision", r.Revision, "target", r.Manual.Target, "reason", fmt.Sprintf("no progress for %s", rollback.ManualPatience))
 	return sweepInterval
+}
+
+// progressReport is the last report of progress that was seen in a claim, and since when. The clock is
+// that of this process alone: those of operators' machines may be wrong.
+type progressReport struct {
+	id              string
+	progress, since time.Time
+}
+
+// silent returns for how long the claim has had no other report of progress.
+func (l *progressReport) silent(m rollback.ManualRollback) time.Duration {
+	if l.since.IsZero() || l.id != m.ID || !l.progress.Equal(m.Progress) {
+		*l = progressReport{m.ID, m.Progress, time.Now()}
+	}
+	return time.Since(l.since)
+}
+
+// claims are the last reports of all active claims. It is safe for concurrent use; the zero
+// value is empty.
+type claims struct {
+	mu   sync.Mutex
+	last map[rollback.Key]progressReport
+}
+
+func (c *claims) silent(k rollback.Key, m rollback.ManualRollback) time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.last == nil {
+		c.last = make(map[rollback.Key]progressReport)
+	}
+	last := c.last[k]
+	silence := last.silent(m)
+	c.last[k] = last
+	return silence
+}
+
+func (c *claims) forget(k rollback.Key) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.last, k)
+}
+
+// inProgress reports whether another run of the command works on it: it has to be seen without
+// a report for a while before it counts as dead.
+func (r *manualRun) inProgress(m *rollback.ManualRollback) bool {
+	return m.Active() && m.ID != "" && r.other.silent(*m) <= manualAlive
 }

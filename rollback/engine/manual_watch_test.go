@@ -57,3 +57,74 @@ func TestAnOvertakenClaimIsEndedOnce(t *testing.T) {
 		})
 	}
 }
+
+// beatManually has ann's command report for that long, by a clock that is wrong by skew, and then
+// end.
+func beatManually(c *cluster, skew, working time.Duration) {
+	for began := time.Now(); time.Since(began) < working; time.Sleep(5 * time.Second) {
+		c.reportManually(func(m *rollback.ManualRollback) { m.Progress, m.Stalled = time.Now().Add(skew), time.Time{} })
+	}
+	c.reportManually(func(m *rollback.ManualRollback) { m.Ended = time.Now() })
+}
+
+// reportManually changes the claim as ann's command would.
+func (c *cluster) reportManually(change func(*rollback.ManualRollback)) {
+	c.change(func() {
+		r := &c.records[rollbacktest.Shop()][0]
+		mine := *r.Manual
+		change(&mine)
+		r.Manual, r.Version = &mine, r.Version+"'"
+	})
+}
+
+// TestAClaimIsNotJudgedByItsClock: the clock of an operator's machine may be wrong.
+func TestAClaimIsNotJudgedByItsClock(t *testing.T) {
+	for _, skew := range []time.Duration{-time.Hour, -16 * time.Second, 16 * time.Second, time.Hour} {
+		t.Run(skew.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster()
+				claimManually(t, c, time.Now().Add(skew))
+				var stalled bool
+				c.saved = func(r rollback.Record) { stalled = stalled || r.Manual != nil && !r.Manual.Stalled.IsZero() }
+				run(t, newEngine(t, c, rollbacktest.Policy()))
+				var working sync.WaitGroup
+				working.Go(func() { beatManually(c, skew, 4*time.Minute) })
+				began := time.Now()
+				_, err := rollBack(t.Context(), c) // then backout may be faster
+				if time.Since(began) < 4*time.Minute || stalled {
+					t.Errorf("%v after %s, reported as standing still: %t; want the second run to wait for the first", err, time.Since(began), stalled)
+				}
+				working.Wait()
+			})
+		})
+	}
+}
+
+// TestARunThatIsDeadIsTakenOver: without a report for a while, whatever its clock said.
+func TestARunThatIsDeadIsTakenOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		claimManually(t, c, time.Now().Add(time.Hour))
+		began := time.Now()
+		if _, err := rollBack(t.Context(), c); err != nil || c.rollbacks != 1 || time.Since(began) > 20*time.Second {
+			t.Errorf("%v after %s, %d rollbacks; want the run taken over", err, time.Since(began), c.rollbacks)
+		}
+	})
+}
+
+// TestAClaimThatGoesOnAgainIsNotDead: it may report right before the other run claims.
+func TestAClaimThatGoesOnAgainIsNotDead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		claimManually(t, c, time.Now())
+		c.beforePreflight = func() {
+			r := &c.records[rollbacktest.Shop()][0]
+			mine := *r.Manual
+			mine.Progress = time.Now()
+			r.Manual = &mine
+		}
+		if _, err := rollBack(t.Context(), c); err == nil || c.rollbacks != 0 || len(c.weightsWritten) > 0 {
+			t.Errorf("%v, %d rollbacks, weights written %v; want nothing written", err, c.rollbacks, c.weightsWritten)
+		}
+	})
+}

@@ -14,6 +14,7 @@ type reconciler struct {
 	// moveSignals stores with the newest revision signals that an older one's record got by
 	// mistake.
 	moveSignals func(ctx context.Context, r rollback.Record, c rollback.Case) error
+	claims      claims
 }
 
 // reconcile takes every open record of the release as far as it goes and returns when
@@ -27,7 +28,7 @@ func (rc *reconciler) reconcile(ctx context.Context, k rollback.Key) time.Durati
 	if err != nil {
 		return rc.logAndRetry(ctx, k, "read the records", err)
 	}
-	if again := rc.leaveToOperator(ctx, records); again > 0 {
+	if again := rc.leaveToOperator(ctx, k, records); again > 0 {
 		return again
 	}
 	var soonest time.Duration
