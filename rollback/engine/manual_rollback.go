@@ -41,13 +41,16 @@ type manualRun struct {
 	made int
 	// held says that the canary's weight is zero until the target's pods are ready.
 	held bool
+	// zero says that it was set to zero and nothing has ended that; untouched that this run has
+	// failed before it wrote anything but its claim.
+	zero, untouched bool
 }
 
 // RollBack rolls the release back under the operator's own rights as backout does for an
 // alert: behind the same guards, with the weight at zero until the target's pods are ready. The
 // claim in the record makes a running backout leave the release alone. If RollBack returns an
-// error after it has begun, the weight stays at zero, in a hold, and the same order goes on from
-// there. It changes nothing if there is no target, if the rollback has a danger that is not
+// error after it has set the weight to zero, that stays zero, in a hold, and the same order goes on
+// from there. It changes nothing if there is no target, if the rollback has a danger that is not
 // accepted, if another Helm operation or a rollback of backout is in progress, or if another
 // tool sets the weight.
 func (m Manual) RollBack(ctx context.Context, o RollbackOrder) error {
@@ -63,7 +66,7 @@ func (m Manual) RollBack(ctx context.Context, o RollbackOrder) error {
 
 // weightNow says where an interrupted run has left the weight.
 func (r *manualRun) weightNow() string {
-	if r.held {
+	if r.held && r.zero {
 		return "; the canary's weight stays zero"
 	}
 	return ""

@@ -61,8 +61,6 @@ func TestAManualRollbackHoldsTheWeightAndPrintsEachStep(t *testing.T) {
 // interrupt ends the command at one of its steps.
 func interrupt(c *cluster, step string, stop context.CancelFunc) {
 	switch step {
-	case "before the shed":
-		c.shedErrors = []error{errAPIServer}
 	case "before Helm":
 		c.afterShed = stop
 	case "while Helm writes":
@@ -77,7 +75,7 @@ func interrupt(c *cluster, step string, stop context.CancelFunc) {
 }
 
 func interruptions() []string {
-	return []string{"before the shed", "before Helm", "while Helm writes", "when Helm has failed", "while the pods start", "before the weight is restored"}
+	return []string{"before Helm", "while Helm writes", "when Helm has failed", "while the pods start", "before the weight is restored"}
 }
 
 // TestAnInterruptedManualRollbackGoesOn: the weight stays zero in its hold, a running backout
@@ -96,7 +94,7 @@ func TestAnInterruptedManualRollbackGoesOn(t *testing.T) {
 				deliver(t, e, alert("rollback"))
 				wait(time.Minute)
 				r := c.shopRecord(2)
-				if !r.Hold.Active() || !r.Manual.Active() || r.Rollback != nil || step != "before the shed" && c.weight != "0" {
+				if !r.Hold.Active() || !r.Manual.Active() || r.Rollback != nil || c.weight != "0" {
 					t.Errorf("weight %s, hold %+v, manual %+v, rollback %+v; want zero with its hold, and backout off", c.weight, r.Hold, r.Manual, r.Rollback)
 				}
 				made := c.newest().Number

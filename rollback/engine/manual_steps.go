@@ -41,10 +41,12 @@ func (r *manualRun) claim(ctx context.Context) error {
 			Started: now, Progress: now, Made: r.made,
 		}
 		own.Closed = time.Time{}
+		// An earlier shed whose hold has ended says nothing about the weight.
+		r.zero = own.Shed.Succeeded() && (own.Hold.Active() || own.LeftAtZero())
 		if r.held && !own.Hold.Active() {
 			own.Hold = &rollback.Hold{Since: now}
 		}
-		if r.held && !own.Shed.Succeeded() {
+		if r.held && !r.zero {
 			own.Shed, own.Weights = r.ordered(now), nil
 		}
 		if len(own.Decisions) == 0 {
@@ -82,7 +84,7 @@ func (r *manualRun) own(ctx context.Context) (rollback.Record, error) {
 }
 
 // carryOut takes the steps. Meanwhile it reports progress; at an error it reports that there
-// will be none, so that another run need not wait.
+// will be none, so that another run need not wait. A claim that has changed nothing ends then.
 func (r *manualRun) carryOut(ctx context.Context) (err error) {
 	working, stop := context.WithCancelCause(ctx)
 	var beats sync.WaitGroup
@@ -94,7 +96,11 @@ func (r *manualRun) carryOut(ctx context.Context) (err error) {
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), recheckInterval)
 			defer cancel()
 			// Without it, another run waits until the progress is too old.
-			_ = r.note(last, func(r *rollback.Record) { r.Manual.ID = "" })
+			_ = r.note(last, func(own *rollback.Record) {
+				if own.Manual.ID = ""; r.untouched {
+					abandon(own, "the canary could not be taken out of rotation")
+				}
+			})
 		}
 	}()
 	if r.made == 0 {
@@ -126,6 +132,7 @@ func (r *manualRun) shed(ctx context.Context) error {
 	if !r.held {
 		return nil
 	}
+	r.untouched = !r.zero
 	history, err := r.Releases.History(ctx, r.Key, rollback.Stored)
 	if err != nil {
 		return err
@@ -135,9 +142,11 @@ func (r *manualRun) shed(ctx context.Context) error {
 		return err
 	}
 	weights, err := r.Traffic.Shed(ctx, r.Key, manifest, nil, r.ifNewest(history.Newest()))
+	r.untouched = r.untouched && len(weights) == 0
 	if err != nil {
 		return fmt.Errorf("take the canary out of rotation: %w", err)
 	}
+	r.zero = true
 	for _, w := range weights {
 		r.Print(w.String())
 	}

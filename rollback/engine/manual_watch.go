@@ -38,7 +38,7 @@ func (rc *reconciler) watchClaim(ctx context.Context, r rollback.Record, records
 	}
 	if err == nil {
 		if claim, ok := rollback.ManualClaim(history, records); ok {
-			return rc.watchManual(ctx, claim)
+			return rc.watchManual(ctx, claim, history)
 		}
 	}
 	old := *r.Manual
@@ -57,15 +57,27 @@ func (rc *reconciler) watchClaim(ctx context.Context, r rollback.Record, records
 	return recheckInterval
 }
 
-// watchManual stores that the operator's command has no progress.
-func (rc *reconciler) watchManual(ctx context.Context, r rollback.Record) time.Duration {
+// watchManual stores that the operator's command has no progress, and ends its claim if it has
+// changed nothing.
+func (rc *reconciler) watchManual(ctx context.Context, r rollback.Record, history rollback.History) time.Duration {
 	old := *r.Manual
-	if rc.claims.silent(r.Key, old) <= rollback.ManualPatience || !old.Stalled.IsZero() {
+	if rc.claims.silent(r.Key, old) <= rollback.ManualPatience {
 		return sweepInterval
 	}
-	_, err := rc.update(ctx, r, func(r *rollback.Record) bool {
+	changed, err := rc.changedByClaim(ctx, r, history)
+	if err != nil {
+		return rc.logAndRetry(ctx, r.Key, "find out how far an operator's rollback got", err)
+	}
+	if changed && !old.Stalled.IsZero() {
+		return sweepInterval
+	}
+	_, err = rc.update(ctx, r, func(r *rollback.Record) bool {
 		if !r.Manual.Active() || r.Manual.ID != old.ID || !r.Manual.Progress.Equal(old.Progress) {
 			return false
+		}
+		if !changed {
+			abandon(r, "the command has ended without a change")
+			return true
 		}
 		stalled := *r.Manual
 		stalled.Stalled = time.Now().UTC()
@@ -77,7 +89,33 @@ func (rc *reconciler) watchManual(ctx context.Context, r rollback.Record) time.D
 	}
 	rc.log.WarnContext(ctx, "an operator's rollback does not go on", "namespace", r.Namespace, "release", r.Release,
 		"revision", r.Revision, "target", r.Manual.Target, "reason", fmt.Sprintf("no progress for %s", rollback.ManualPatience))
+	if !changed {
+		return recheckInterval
+	}
 	return sweepInterval
+}
+
+// changedByClaim reports whether the operator's command may have changed the release: it says
+// so in the record, Helm has a revision of it, or a route is at zero and marked.
+func (rc *reconciler) changedByClaim(ctx context.Context, r rollback.Record, history rollback.History) (bool, error) {
+	made := func(rev rollback.Revision) bool { return rev.Claim == r.UID }
+	if r.Shed.Succeeded() || slices.ContainsFunc(history, made) {
+		return true, nil
+	}
+	return rc.confirmLeftover(ctx, r.Key)
+}
+
+// abandon ends a claim that has changed nothing, with its hold and its order. The shed that it has
+// announced stays: backout finds out whether it was done.
+func abandon(r *rollback.Record, why string) {
+	ended := *r.Manual
+	ordered := func(d rollback.Decision) bool { return d.Operator != "" && d.At.Equal(ended.Started) }
+	r.Decisions = slices.DeleteFunc(slices.Clone(r.Decisions), ordered)
+	ended.Ended, ended.Note = time.Now().UTC(), why
+	r.Manual = &ended
+	if r.Shed != nil && !r.Shed.Begun() && r.Hold.Active() {
+		r.Hold = nil
+	}
 }
 
 // progressReport is the last report of progress that was seen in a claim, and since when. The clock is

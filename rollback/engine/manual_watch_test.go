@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"reflect"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/upcommerce/backout/rollback"
 	"github.com/upcommerce/backout/rollback/engine"
+	"github.com/upcommerce/backout/rollback/report"
 	"github.com/upcommerce/backout/rollback/rollbacktest"
 )
 
@@ -125,6 +127,68 @@ func TestAClaimThatGoesOnAgainIsNotDead(t *testing.T) {
 		}
 		if _, err := rollBack(t.Context(), c); err == nil || c.rollbacks != 0 || len(c.weightsWritten) > 0 {
 			t.Errorf("%v, %d rollbacks, weights written %v; want nothing written", err, c.rollbacks, c.weightsWritten)
+		}
+	})
+}
+
+// announce stores a claim of ann whose command has been killed at its shed.
+func announce(t *testing.T, c *cluster) {
+	t.Helper()
+	storeRecord(t, c, rollback.OrderedHold(rollbacktest.Shop(), "ann", time.Now()), func(r *rollback.Record) {
+		r.Signals = nil
+		r.Manual = &rollback.ManualRollback{Operator: "ann", ID: "a", Target: 1, Started: time.Now(), Progress: time.Now()}
+		r.Hold, r.Shed = &rollback.Hold{Since: time.Now()}, &rollback.Step{Operator: "ann", Started: time.Now()}
+	})
+}
+
+// failAtShed has ann's command fail before it has changed anything.
+func failAtShed(t *testing.T, c *cluster) {
+	t.Helper()
+	c.change(func() { c.shedErrors = []error{errAPIServer} })
+	_, err := rollBack(t.Context(), c)
+	if r := c.shopRecord(2); err == nil || strings.Contains(err.Error(), "stays zero") || r.Manual.Active() || r.Hold.Active() {
+		t.Errorf("got %v, manual %+v, hold %+v; want an error that does not say that the weight is zero, and the claim ended", err, r.Manual, r.Hold)
+	}
+}
+
+// TestAClaimThatHasChangedNothingEnds: backout acts on alerts again.
+func TestAClaimThatHasChangedNothingEnds(t *testing.T) {
+	for name, begin := range map[string]func(t *testing.T, c *cluster){
+		"the command is killed before its shed": announce,
+		"the shed fails":                        failAtShed,
+		"the shed fails after a hold that was lifted": func(t *testing.T, c *cluster) {
+			storeRecord(t, c, rollback.OrderedHold(rollbacktest.Shop(), "ann", time.Now()), func(r *rollback.Record) {
+				r.Signals, r.Shed, r.Closed = nil, doneStep(), time.Now()
+				r.Hold = &rollback.Hold{Since: time.Now(), Ended: time.Now(), Lifted: true}
+			})
+			failAtShed(t, c)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			simulate(t, func(t *testing.T, c *cluster, e *engine.Engine) {
+				begin(t, c)
+				wait(rollback.ManualPatience + time.Minute)
+				if r := c.shopRecord(2); r.Manual.Active() || r.Hold.Active() || r.Closed.IsZero() || r.Shed.Succeeded() || report.NeedsHelp(&r) || len(c.weightsWritten) > 0 {
+					t.Errorf("manual %+v, hold %+v, weights written %v, %s; want the claim and its hold ended, and the record closed", r.Manual, r.Hold, c.weightsWritten, report.Summary(&r))
+				}
+				deliver(t, e, alert("rollback"))
+				wait(time.Minute)
+				if r := c.shopRecord(2); c.rollbacks != 1 || r.Rollback == nil || c.weight != "20" {
+					t.Errorf("%d rollbacks, weight %s, %s; want backout to roll back for the alert", c.rollbacks, c.weight, report.Summary(&r))
+				}
+			})
+		})
+	}
+}
+
+// TestAClaimThatMayHaveSetTheWeightStays: the command was killed right after its shed.
+func TestAClaimThatMayHaveSetTheWeightStays(t *testing.T) {
+	simulate(t, func(t *testing.T, c *cluster, _ *engine.Engine) {
+		announce(t, c)
+		c.change(func() { c.setWeight("0") })
+		wait(rollback.ManualPatience + time.Minute)
+		if r := c.shopRecord(2); !r.Manual.Active() || !r.Hold.Active() || c.weight != "0" || !report.NeedsHelp(&r) {
+			t.Errorf("manual %+v, hold %+v, weight %s; want the claim to stay, and help asked for", r.Manual, r.Hold, c.weight)
 		}
 	})
 }
