@@ -180,15 +180,21 @@ func (m Manual) Unhold(ctx context.Context, k rollback.Key) ([]rollback.Weight, 
 	return m.Traffic.Restore(ctx, k, manifest, nil)
 }
 
-// liftHolds closes the records that hold the canary at zero, or are about to.
+// liftHolds closes the records that hold the canary at zero, or are about to, and those of an
+// operator's rollback that does not go on.
 func (m Manual) liftHolds(ctx context.Context, k rollback.Key, records []rollback.Record) error {
 	now := time.Now().UTC()
 	for _, r := range records {
-		waiting := r.Closed.IsZero() && r.Claimed() && r.Rollback == nil
+		waiting := r.Closed.IsZero() && (r.Claimed() && r.Rollback == nil || r.Manual.Active())
 		if !r.Hold.Active() && !waiting {
 			continue
 		}
 		if _, err := m.update(ctx, k, r.Suspect(), func(r *rollback.Record) {
+			if r.Manual.Active() {
+				ended := *r.Manual
+				ended.Ended, ended.Note = now, "ended by unhold, by "+rollback.Clip(m.Operator, rollback.MaxName)
+				r.Manual = &ended
+			}
 			if r.Hold == nil {
 				r.Hold = &rollback.Hold{Since: now}
 			}

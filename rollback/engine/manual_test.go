@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -107,4 +108,36 @@ func TestAHoldDuringARollbackDoesTheShedThatWasGivenUp(t *testing.T) {
 			t.Errorf("weight %s, %s; want the rollback to go on, and the weight restored", c.weight, report.Summary(&r))
 		}
 	}, func(c *cluster) { c.shedErrors = slices.Repeat([]error{errForbidden}, 5) })
+}
+
+// TestUnholdEndsAnInterruptedManualRollback: the release is backout's again.
+func TestUnholdEndsAnInterruptedManualRollback(t *testing.T) {
+	for name, prepare := range map[string]func(t *testing.T, c *cluster){
+		"after its shed": func(t *testing.T, c *cluster) {
+			ctx, stop := context.WithCancel(t.Context())
+			c.change(func() { c.afterShed = stop })
+			if _, err := rollBack(ctx, c); err == nil || c.weight != "0" {
+				t.Fatalf("weight %s, %v; want the command interrupted", c.weight, err)
+			}
+		},
+		"of a release without a canary": func(t *testing.T, c *cluster) {
+			claimManually(t, c, time.Now())
+			c.change(func() { c.records[rollbacktest.Shop()][0].Manual.ID = "" })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			simulate(t, func(t *testing.T, c *cluster, _ *engine.Engine) {
+				prepare(t, c)
+				wait(10 * time.Second)
+				if _, err := manual(c).Unhold(t.Context(), rollbacktest.Shop()); err != nil {
+					t.Fatal(err)
+				}
+				wait(time.Minute)
+				r := c.shopRecord(2)
+				if r.Manual.Active() || r.Hold.Active() || r.Closed.IsZero() || c.weight != "20" || !strings.Contains(r.Manual.Note, "unhold") || report.NeedsHelp(&r) {
+					t.Errorf("manual %+v, hold %+v, weight %s, %s; want the claim ended", r.Manual, r.Hold, c.weight, report.Summary(&r))
+				}
+			})
+		})
+	}
 }
