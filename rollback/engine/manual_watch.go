@@ -61,8 +61,8 @@ func (rc *reconciler) watchClaim(ctx context.Context, r rollback.Record, records
 // changed nothing.
 func (rc *reconciler) watchManual(ctx context.Context, r rollback.Record, history rollback.History) time.Duration {
 	old := *r.Manual
-	if rc.claims.silent(r.Key, old) <= rollback.ManualPatience {
-		return sweepInterval
+	if left := rollback.ManualPatience - rc.claims.silent(r.Key, old); left > 0 {
+		return min(left, sweepInterval)
 	}
 	changed, err := rc.changedByClaim(ctx, r, history)
 	if err != nil {
