@@ -29,7 +29,7 @@ The hold ends with "unhold", when a revision with a different content is ready, 
 gives the canary a weight, or when the release is uninstalled. It is stored in the record of the
 newest revision, with your name. hold refuses, and changes nothing, if the release has no canary
 route, if no other backend could carry the traffic, if another tool sets the weight, or if backout
-is rolling the release back.`,
+or an operator is rolling the release back.`,
 		Example:           `  backout hold canary-demo/canary-demo --reason "errors in the log"`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: completeReleases(&h.access),

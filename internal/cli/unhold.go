@@ -22,7 +22,7 @@ func unholdCommand(env envconfig.Lookuper) *cobra.Command {
 		Short:   "End a hold: give the canary the weight that the newest revision declares",
 		Long: `End a hold, an operator's or backout's own: give the canary the weight that the newest revision
 declares. unhold refuses, and changes nothing, while the pods of that revision are not ready, or
-while backout is rolling the release back.`,
+while backout or an operator is rolling the release back.`,
 		Example:           `  backout unhold canary-demo/canary-demo`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: completeReleases(&u.access),

@@ -27,9 +27,9 @@ const manualFingerprint = "manual"
 // Hold takes the canary out of rotation and holds it at zero until a revision with
 // different content arrives or an operator lifts the hold. It returns the record. Its
 // error says that nothing was changed because there is no canary route, because nothing
-// else could carry the traffic, or because backout is rolling the release back.
+// else could carry the traffic, or because backout or an operator is rolling the release back.
 func (m Manual) Hold(ctx context.Context, k rollback.Key, why string) (rollback.Record, error) {
-	history, err := m.Releases.History(ctx, k, rollback.Stored)
+	history, err := m.notClaimed(ctx, k, "hold")
 	if err != nil {
 		return rollback.Record{}, err
 	}
@@ -122,6 +122,36 @@ func (m Manual) notRollingBack(ctx context.Context, k rollback.Key, order string
 	return records, nil
 }
 
+// notClaimed returns the release's history, with an error if an operator's command works on a
+// rollback of it. A command that was killed counts as working until it has not reported for a
+// while.
+func (m Manual) notClaimed(ctx context.Context, k rollback.Key, order string) (rollback.History, error) {
+	for seen := (progressReport{}); ; {
+		history, err := m.Releases.History(ctx, k, rollback.Stored)
+		if err != nil {
+			return nil, err
+		}
+		records, err := m.Ledger.Records(ctx, k, rollback.Stored)
+		if err != nil {
+			return nil, err
+		}
+		r, claimed := rollback.ManualClaim(history, records)
+		if !claimed || r.Manual.ID == "" || !r.Manual.Stalled.IsZero() {
+			return history, nil
+		}
+		known := seen.since
+		switch silence := seen.silent(*r.Manual); {
+		case silence > manualAlive:
+			return history, nil
+		case !known.IsZero() && !known.Equal(seen.since):
+			return nil, fmt.Errorf("%s %s: %s rolls it back with backout rollback; wait until that command ends, or look with: %s", order, k, rollback.Printable(r.Manual.Operator), r.ShowCommand())
+		}
+		if err := pauseFor(ctx, recheckInterval); err != nil {
+			return nil, err
+		}
+	}
+}
+
 // holdable returns the revision's manifest, or an error that says why its canary cannot
 // be held.
 func (m Manual) holdable(ctx context.Context, k rollback.Key, newest rollback.Revision) (rollback.Manifest, error) {
@@ -152,9 +182,9 @@ func (m Manual) signal(now time.Time, why string) rollback.Signal {
 
 // Unhold lifts the hold of the release, if there is one, and gives the canary the weight
 // that its newest revision declares. Its error says that nothing was changed because that
-// revision's pods are not ready, or because backout is rolling the release back.
+// revision's pods are not ready, or because backout or an operator is rolling the release back.
 func (m Manual) Unhold(ctx context.Context, k rollback.Key) ([]rollback.Weight, error) {
-	history, err := m.Releases.History(ctx, k, rollback.Stored)
+	history, err := m.notClaimed(ctx, k, "unhold")
 	if err != nil {
 		return nil, err
 	}

@@ -326,3 +326,28 @@ func TestAManualRollbackBelowAFailedUpgrade(t *testing.T) {
 		})
 	}
 }
+
+// TestAManualRollbackDoesNotEndAnotherHold: the new revision may have one of its own.
+func TestAManualRollbackDoesNotEndAnotherHold(t *testing.T) {
+	for name, held := range map[string]func(*rollback.Record){
+		"a hold": func(r *rollback.Record) { r.Hold = &rollback.Hold{Since: time.Now()} },
+		"a shed": func(r *rollback.Record) { r.Shed = doneStep() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster()
+				c.beforeRestore = func() {
+					r := rollback.NewRecord(rollbacktest.Shop(), *c.newest(), nil, time.Now())
+					held(&r)
+					if _, err := c.Save(t.Context(), r); err != nil {
+						t.Error(err)
+					}
+				}
+				_, err := rollBack(t.Context(), c)
+				if err == nil || !strings.Contains(err.Error(), "backout unhold") || c.weight != "0" {
+					t.Errorf("weight %s, %v; want the weight to stay zero, and the command that ends it", c.weight, err)
+				}
+			})
+		})
+	}
+}

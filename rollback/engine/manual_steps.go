@@ -171,6 +171,20 @@ func (r *manualRun) ifNewest(newest rollback.Revision) rollback.Precondition {
 	}
 }
 
+// ifOpen is the precondition of a restore that nothing holds the new revision at zero itself.
+func (r *manualRun) ifOpen(made rollback.Revision) rollback.Precondition {
+	return func(ctx context.Context) error {
+		records, err := r.Ledger.Records(ctx, r.Key, rollback.Stored)
+		if err != nil {
+			return err
+		}
+		if own, ok := rollback.FindRecord(records, made); ok && own.Closed.IsZero() && (own.Hold.Active() || own.Shed.Tried()) {
+			return fmt.Errorf("revision %d is held at zero itself; to end that: %s", made.Number, own.UnholdCommand())
+		}
+		return nil
+	}
+}
+
 // rollBack rolls back with Helm, which does not stop once it has begun.
 func (r *manualRun) rollBack(ctx context.Context) error {
 	history, err := r.Releases.History(ctx, r.Key, rollback.Stored)
@@ -231,7 +245,7 @@ func (r *manualRun) restore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	weights, err := r.Traffic.Restore(ctx, r.Key, manifest, r.ifNewest(made))
+	weights, err := r.Traffic.Restore(ctx, r.Key, manifest, allOf(r.ifNewest(made), r.ifOpen(made)))
 	if err != nil {
 		return fmt.Errorf("restore the weight: %w", err)
 	}

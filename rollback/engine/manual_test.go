@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -136,6 +137,54 @@ func TestUnholdEndsAnInterruptedManualRollback(t *testing.T) {
 				r := c.shopRecord(2)
 				if r.Manual.Active() || r.Hold.Active() || r.Closed.IsZero() || c.weight != "20" || !strings.Contains(r.Manual.Note, "unhold") || report.NeedsHelp(&r) {
 					t.Errorf("manual %+v, hold %+v, weight %s, %s; want the claim ended", r.Manual, r.Hold, c.weight, report.Summary(&r))
+				}
+			})
+		})
+	}
+}
+
+// TestManualOrdersAreRefusedDuringAManualRollback: the other command holds the weight, and
+// restores it.
+func TestManualOrdersAreRefusedDuringAManualRollback(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		c.ready = false
+		var running sync.WaitGroup
+		running.Go(func() { _, _ = rollBack(t.Context(), c) })
+		wait(10 * time.Second)
+		written := len(c.weightsWritten)
+		_, holdErr := manual(c).Hold(t.Context(), rollbacktest.Shop(), "")
+		_, unholdErr := manual(c).Unhold(t.Context(), rollbacktest.Shop())
+		for _, err := range []error{holdErr, unholdErr} {
+			if err == nil || !strings.Contains(err.Error(), "ann rolls it back with backout rollback") || !strings.Contains(err.Error(), "kubectl get configmap backout.v1.canary-demo.v2") {
+				t.Errorf("got %v; want a refusal that names the operator, and says where to look", err)
+			}
+		}
+		if len(c.weightsWritten) != written {
+			t.Errorf("weights written %v; want none by the refused commands", c.weightsWritten)
+		}
+		running.Wait()
+	})
+}
+
+// TestManualOrdersGoOnAfterADeadManualRollback: its process has been killed.
+func TestManualOrdersGoOnAfterADeadManualRollback(t *testing.T) {
+	for name, order := range map[string]func(ctx context.Context, c *cluster) error{
+		"hold": func(ctx context.Context, c *cluster) error {
+			_, err := manual(c).Hold(ctx, rollbacktest.Shop(), "")
+			return err
+		},
+		"unhold": func(ctx context.Context, c *cluster) error {
+			_, err := manual(c).Unhold(ctx, rollbacktest.Shop())
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster()
+				claimManually(t, c, time.Now())
+				if err := order(t.Context(), c); err != nil || len(c.weightsWritten) != 1 {
+					t.Errorf("%v, weights written %v; want the order carried out", err, c.weightsWritten)
 				}
 			})
 		})
