@@ -86,7 +86,7 @@ type Traffic interface {
 	RestoreHeld(ctx context.Context, k Key, m Manifest, p Precondition) ([]Weight, error)
 	// Watch calls changed soon after each change of a routing object of that kind in the
 	// namespace until ctx ends. It returns at once. covers reports whether it sees every
-	// change now.
+	// change now; it is nil for a kind that no router has.
 	Watch(ctx context.Context, namespace, kind string, changed func()) (covers func() bool)
 	// Unmark removes that mark from the live objects on which another client has given the
 	// canary a weight. It writes no weight.

@@ -30,9 +30,9 @@ type cluster struct {
 	routing        rollback.Routing
 	// writer is the field manager that has written the weight.
 	writer string
-	// watchable says that the routes can be watched, by watchers. observations and
-	// watchesBegun count.
-	watchable                  bool
+	// watchable says that the routes can be watched, by watchers; with oneKind those of kind
+	// Ingress alone. observations and watchesBegun count.
+	watchable, oneKind         bool
 	watchers                   []func()
 	observations, watchesBegun int
 	ready                      bool

@@ -78,9 +78,12 @@ func (c *cluster) RestoreHeld(ctx context.Context, k rollback.Key, m rollback.Ma
 }
 
 // Watch sees what is written from then on, if the cluster is watchable.
-func (c *cluster) Watch(ctx context.Context, _, _ string, changed func()) func() bool {
+func (c *cluster) Watch(ctx context.Context, _, kind string, changed func()) func() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.oneKind && kind != "Ingress" {
+		return nil
+	}
 	c.watchesBegun++
 	c.watchers = append(c.watchers, func() {
 		if c.watchable && ctx.Err() == nil {

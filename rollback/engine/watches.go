@@ -12,6 +12,8 @@ import (
 const (
 	// maxWatches bounds the watches; holds beyond it are polled.
 	maxWatches = 64
+	// maxKinds bounds the kinds that are watched for one hold: its weights may be unsigned.
+	maxKinds = 8
 	// holdResync is how often a hold is checked although no watched route has changed.
 	holdResync = time.Minute
 	// watchUnused is how long a watch outlasts the last hold that needs it.
@@ -60,8 +62,8 @@ func kindsOf(r rollback.Record) []string {
 // checked, and how many changes its watches have seen. It begins the watches that it needs.
 func (w *watches) unchanged(ctx context.Context, e *executor, r rollback.Record) (seen int, unchanged bool) {
 	kinds := kindsOf(r)
-	covered := len(kinds) > 0
-	for _, kind := range kinds {
+	covered := len(kinds) > 0 && len(kinds) <= maxKinds
+	for _, kind := range kinds[:min(len(kinds), maxKinds)] {
 		watched := w.use(ctx, e, watchedKind{r.Namespace, kind}, r.Key)
 		if watched == nil || !watched.covers() {
 			covered = false
@@ -88,7 +90,7 @@ func (w *watches) checked(r rollback.Record, seen int) {
 }
 
 // use returns the watch of a kind for the hold of a release, and begins it if it must;
-// nil if there are too many.
+// nil if there are too many, or if no router has the kind.
 func (w *watches) use(ctx context.Context, e *executor, id watchedKind, k rollback.Key) *routeWatch {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -103,8 +105,12 @@ func (w *watches) use(ctx context.Context, e *executor, id watchedKind, k rollba
 		// It outlasts the step that begins it; prune and stop end it.
 		ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
 		watched = &routeWatch{stop: stop, holds: make(map[rollback.Key]time.Time)}
-		w.running[id] = watched
 		watched.covers = e.traffic.Watch(ctx, id.namespace, id.kind, func() { w.changed(e, watched) })
+		if watched.covers == nil {
+			stop()
+			return nil
+		}
+		w.running[id] = watched
 	}
 	watched.holds[k] = time.Now()
 	return watched

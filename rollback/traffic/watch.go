@@ -29,7 +29,8 @@ const (
 //
 // covers reports whether Watch sees every change now. It does not before it has begun, after
 // an error until it has begun again, and where backout may not watch the kind. Of a kind that
-// exists in two API groups, one may be absent or unreadable.
+// exists in two API groups, one may be absent or unreadable. It is nil for a kind that no router
+// has, of which nothing is watched.
 func (r *Router) Watch(ctx context.Context, namespace, kindName string, changed func()) (covers func() bool) {
 	var all []*kindWatch
 	for group, k := range r.kinds {
@@ -42,6 +43,9 @@ func (r *Router) Watch(ctx context.Context, namespace, kindName string, changed 
 		}
 		all = append(all, w)
 		go w.run(ctx)
+	}
+	if len(all) == 0 {
+		return nil
 	}
 	return func() bool {
 		lives := func(w *kindWatch) bool { return w.state.Load() == watchLive }

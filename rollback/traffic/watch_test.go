@@ -79,6 +79,12 @@ func TestAWatchBeginsAgain(t *testing.T) {
 	})
 }
 
+func TestAKindWithoutARouterIsNotWatched(t *testing.T) {
+	if covers := routerOn(cluster(t)).Watch(t.Context(), "shop", "Poem", func() {}); covers != nil {
+		t.Error("a kind that no router has is watched")
+	}
+}
+
 func TestOnlyKindsThatAreServedAndReadableAreWatched(t *testing.T) {
 	resource := schema.GroupResource{Resource: "ingresses"}
 	for name, c := range map[string]struct {
