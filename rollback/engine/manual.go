@@ -122,36 +122,6 @@ func (m Manual) notRollingBack(ctx context.Context, k rollback.Key, order string
 	return records, nil
 }
 
-// notClaimed returns the release's history, with an error if an operator's command works on a
-// rollback of it. A command that was killed counts as working until it has not reported for a
-// while.
-func (m Manual) notClaimed(ctx context.Context, k rollback.Key, order string) (rollback.History, error) {
-	for seen := (progressReport{}); ; {
-		history, err := m.Releases.History(ctx, k, rollback.Stored)
-		if err != nil {
-			return nil, err
-		}
-		records, err := m.Ledger.Records(ctx, k, rollback.Stored)
-		if err != nil {
-			return nil, err
-		}
-		r, claimed := rollback.ManualClaim(history, records)
-		if !claimed || r.Manual.ID == "" || !r.Manual.Stalled.IsZero() {
-			return history, nil
-		}
-		known := seen.since
-		switch silence := seen.silent(*r.Manual); {
-		case silence > manualAlive:
-			return history, nil
-		case !known.IsZero() && !known.Equal(seen.since):
-			return nil, fmt.Errorf("%s %s: %s rolls it back with backout rollback; wait until that command ends, or look with: %s", order, k, rollback.Printable(r.Manual.Operator), r.ShowCommand())
-		}
-		if err := pauseFor(ctx, recheckInterval); err != nil {
-			return nil, err
-		}
-	}
-}
-
 // holdable returns the revision's manifest, or an error that says why its canary cannot
 // be held.
 func (m Manual) holdable(ctx context.Context, k rollback.Key, newest rollback.Revision) (rollback.Manifest, error) {

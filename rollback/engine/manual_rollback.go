@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -115,16 +114,6 @@ func (r *manualRun) read(ctx context.Context) (rollback.Case, error) {
 		if err := pauseFor(ctx, recheckInterval); err != nil {
 			return rollback.Case{}, err
 		}
-	}
-}
-
-// pauseFor waits, and returns an error if ctx ends before.
-func pauseFor(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-time.After(d):
-		return nil
 	}
 }
 
@@ -258,6 +247,3 @@ func (r *manualRun) plan(ctx context.Context, history rollback.History) (rollbac
 	}
 	return p, err
 }
-
-// errLostClaim says that another run of the command goes on with the rollback.
-var errLostClaim = errors.New("another run of the command has taken it over, or the claim in the record is gone")

@@ -19,70 +19,6 @@ const (
 	manualAlive = 3 * manualBeat
 )
 
-// claim writes into the record of the suspect that the operator rolls it back, and that the
-// weight is to be zero meanwhile. backout writes its own claim into the same record, so that
-// only one of the two can have it.
-func (r *manualRun) claim(ctx context.Context) error {
-	_, err := saveChanged(ctx, r.Ledger, func() (rollback.Record, bool, error) {
-		records, err := r.notRollingBack(ctx, r.Key, "roll back")
-		if err != nil {
-			return rollback.Record{}, false, err
-		}
-		now := time.Now().UTC()
-		own, known := rollback.FindRecord(records, r.suspect)
-		if !known {
-			own = rollback.NewRecord(r.Key, r.suspect, records, now)
-		}
-		if r.inProgress(own.Manual) {
-			return own, false, errLostClaim
-		}
-		own.Manual = &rollback.ManualRollback{
-			Operator: rollback.Clip(r.Operator, rollback.MaxName), ID: r.id, Target: r.target, Allow: r.Allow,
-			Started: now, Progress: now, Made: r.made,
-		}
-		own.Closed = time.Time{}
-		// An earlier shed whose hold has ended says nothing about the weight.
-		r.zero = own.Shed.Succeeded() && (own.Hold.Active() || own.LeftAtZero())
-		if r.held && !own.Hold.Active() {
-			own.Hold = &rollback.Hold{Since: now}
-		}
-		if r.held && !r.zero {
-			own.Shed, own.Weights = r.ordered(now), nil
-		}
-		if len(own.Decisions) == 0 {
-			own.Decide(rollback.OrderedHold(r.Key, r.Operator, now))
-		}
-		r.held = own.Hold.Active()
-		return own, true, nil
-	})
-	return err
-}
-
-// note changes the record, and reports progress in it, as long as the claim is this run's.
-func (r *manualRun) note(ctx context.Context, change func(*rollback.Record)) error {
-	_, err := saveChanged(ctx, r.Ledger, func() (rollback.Record, bool, error) {
-		stored, err := r.own(ctx)
-		if err != nil {
-			return stored, false, err
-		}
-		mine := *stored.Manual
-		mine.Progress, mine.Stalled = time.Now().UTC(), time.Time{}
-		stored.Manual = &mine
-		change(&stored)
-		return stored, true, nil
-	})
-	return err
-}
-
-// own returns the stored record if its claim is this run's, else errLostClaim.
-func (r *manualRun) own(ctx context.Context) (rollback.Record, error) {
-	stored, ok, err := r.Ledger.Record(ctx, r.Key, r.suspect.Number)
-	if err == nil && (!ok || stored.UID != r.suspect.UID || !stored.Manual.Active() || stored.Manual.ID != r.id) {
-		err = errLostClaim
-	}
-	return stored, err
-}
-
 // carryOut takes the steps. Meanwhile it reports progress; at an error it reports that there
 // will be none, so that another run need not wait. A claim that has changed nothing ends then.
 func (r *manualRun) carryOut(ctx context.Context) (err error) {
@@ -266,4 +202,14 @@ func (r *manualRun) restore(ctx context.Context) error {
 		r.Print(fmt.Sprintf("%s is rolled back to revision %d, as revision %d", r.Key, r.target, r.made))
 	}
 	return err
+}
+
+// pauseFor waits, and returns an error if ctx ends before.
+func pauseFor(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(d):
+		return nil
+	}
 }

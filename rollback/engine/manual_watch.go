@@ -105,34 +105,6 @@ func (rc *reconciler) changedByClaim(ctx context.Context, r rollback.Record, his
 	return rc.confirmLeftover(ctx, r.Key)
 }
 
-// abandon ends a claim that has changed nothing, with its hold and its order. The shed that it has
-// announced stays: backout finds out whether it was done.
-func abandon(r *rollback.Record, why string) {
-	ended := *r.Manual
-	ordered := func(d rollback.Decision) bool { return d.Operator != "" && d.At.Equal(ended.Started) }
-	r.Decisions = slices.DeleteFunc(slices.Clone(r.Decisions), ordered)
-	ended.Ended, ended.Note = time.Now().UTC(), why
-	r.Manual = &ended
-	if r.Shed != nil && !r.Shed.Begun() && r.Hold.Active() {
-		r.Hold = nil
-	}
-}
-
-// progressReport is the last report of progress that was seen in a claim, and since when. The clock is
-// that of this process alone: those of operators' machines may be wrong.
-type progressReport struct {
-	id              string
-	progress, since time.Time
-}
-
-// silent returns for how long the claim has had no other report of progress.
-func (l *progressReport) silent(m rollback.ManualRollback) time.Duration {
-	if l.since.IsZero() || l.id != m.ID || !l.progress.Equal(m.Progress) {
-		*l = progressReport{m.ID, m.Progress, time.Now()}
-	}
-	return time.Since(l.since)
-}
-
 // claims are the last reports of all active claims. It is safe for concurrent use; the zero
 // value is empty.
 type claims struct {
@@ -156,10 +128,4 @@ func (c *claims) forget(k rollback.Key) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.last, k)
-}
-
-// inProgress reports whether another run of the command works on it: it has to be seen without
-// a report for a while before it counts as dead.
-func (r *manualRun) inProgress(m *rollback.ManualRollback) bool {
-	return m.Active() && m.ID != "" && r.other.silent(*m) <= manualAlive
 }
