@@ -4,7 +4,6 @@ import (
 	"context"
 	"hash/maphash"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/upcommerce/backout/rollback"
