@@ -204,7 +204,7 @@ func StormStepOf(r *Record) (StormStep, bool) {
 	since, was := r.WasInStorm()
 	s := StormStep{Key: r.Key, Revision: r.Revision, Since: since, Outcome: r.Outcome, Ended: !r.Closed.IsZero() || r.Rollback != nil && r.Rollback.Failed}
 	switch d := r.Decision(); {
-	case !was || r.stands():
+	case !was || r.isStuck():
 		return s, false
 	case r.Rollback != nil:
 		s.Began = r.Rollback.Started
@@ -218,9 +218,9 @@ func StormStepOf(r *Record) (StormStep, bool) {
 	return s, true
 }
 
-// stands reports whether backout does not go on with the record at the moment: no other release
+// isStuck reports whether backout does not go on with the record at the moment: no other release
 // waits for it.
-func (r *Record) stands() bool {
+func (r *Record) isStuck() bool {
 	return r.Rollback == nil && (r.Manual.Active() || r.SetAside() || r.Obstacle != nil && !r.Obstacle.Finished())
 }
 

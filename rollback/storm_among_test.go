@@ -24,7 +24,7 @@ func TestTheStormOfARecordIsItsLast(t *testing.T) {
 }
 
 // A release with which backout does not go on takes no turn: the others would wait for ever.
-func TestNoReleaseOfAStormWaitsForOneThatStands(t *testing.T) {
+func TestNoReleaseOfAStormWaitsForOneThatIsStuck(t *testing.T) {
 	now := time.Date(2026, 11, 27, 9, 0, 0, 0, time.UTC)
 	for name, change := range map[string]func(*rollback.Record){
 		"an operator's claim": func(r *rollback.Record) { r.Manual = &rollback.ManualRollback{Started: now, Progress: now} },

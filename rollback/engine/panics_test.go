@@ -69,7 +69,8 @@ func TestAnAlertOverWhichTheDecisionPanicsIsStored(t *testing.T) {
 	}
 }
 
-// What is asked about an alert before it is stored panics over the same case as the decision.
+// The questions about an alert that come before it is stored panic over the same case as the
+// decision.
 func TestAnAlertOverWhichTheStormPanicsIsStillDecided(t *testing.T) {
 	x, _ := panicking(t)
 	b := batch{key: rollback.Key{Namespace: "shop", Release: "web"}, signals: []rollback.Signal{{Alert: "A", Level: rollback.LevelShed}}}

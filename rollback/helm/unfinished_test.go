@@ -57,7 +57,7 @@ func TestPreflightOfWhatRunsUnderAFailedUpgrade(t *testing.T) {
 	expectDanger(t, result, rollback.DangerPVC, "extra")
 }
 
-// What failed upgrades declare is bounded in sum: a client that writes Secrets can make any
+// Objects that failed upgrades declare are bounded in sum: a client that writes Secrets can make any
 // number of them.
 func TestTooMuchFailedAboveTheSuspect(t *testing.T) {
 	for what, c := range map[string]struct {
