@@ -9,9 +9,9 @@ import (
 
 // Times and bounds of a storm, besides those of the policy.
 const (
-	// stormHour is the time within which more releases than the policy's number are a storm,
+	// slowStorm is the time within which more releases than the policy's number are a storm,
 	// too, however slowly they come.
-	stormHour = time.Hour
+	slowStorm = time.Hour
 	// maxStormFailures is how many rollbacks of a storm may end without recovery before the
 	// others wait for an operator.
 	maxStormFailures = 3
@@ -87,12 +87,12 @@ func StormAmong(others []Suspected, optedIn int, p Policy, now time.Time) Storm 
 	}
 	begun := firing >= storm.Least
 	run := 1 // how many got their signal one after the other, up to now, with no window between
-	for i := len(times) - 1; i >= 0; i-- {
+	for i, at := range slices.Backward(times) {
 		within := func(d time.Duration) int {
-			return slices.IndexFunc(times, func(t time.Time) bool { return times[i].Sub(t) < d })
+			return slices.IndexFunc(times, func(t time.Time) bool { return at.Sub(t) < d })
 		}
-		begun = begun || i-within(p.StormWindow)+1 >= storm.Least || i-within(stormHour)+1 > storm.Least
-		if i == 0 || times[i].Sub(times[i-1]) >= p.StormWindow {
+		begun = begun || i-within(p.StormWindow)+1 >= storm.Least || i-within(slowStorm)+1 > storm.Least
+		if i == 0 || at.Sub(times[i-1]) >= p.StormWindow {
 			break
 		}
 		run++
