@@ -64,20 +64,22 @@ func (r *refused) say(ctx context.Context, peer string, code int, reason string)
 // connectionErrors logs what net/http writes to a server's ErrorLog, such as TLS handshakes
 // that fail. It is safe for concurrent use.
 type connectionErrors struct {
+	slog.Handler
+
 	log   *slog.Logger
 	lines lineLimit
 }
 
-// Write logs one line.
-func (e *connectionErrors) Write(line []byte) (int, error) {
+// Handle logs one line.
+func (e *connectionErrors) Handle(ctx context.Context, line slog.Record) error {
 	say, others := e.lines.count(time.Now())
 	if others > 0 {
-		e.log.Warn("more errors of connections", "count", others)
+		e.log.WarnContext(ctx, "more errors of connections", "count", others)
 	}
 	if say {
-		e.log.Warn("error of a connection", "error", strings.TrimSpace(string(line)))
+		e.log.WarnContext(ctx, "error of a connection", "error", strings.TrimSpace(line.Message))
 	}
-	return len(line), nil
+	return nil
 }
 
 // refuse answers a webhook with a problem and logs it. The cause is only in the log; nil

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -124,7 +123,7 @@ func (s *Server) newServer(c Config, h http.Handler, open *connections) *http.Se
 		Handler: h, ReadTimeout: c.ReadTimeout, ReadHeaderTimeout: c.ReadTimeout,
 		WriteTimeout: c.ReadTimeout + c.StoreTimeout + 5*time.Second, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 16 << 10, ConnState: open.changed, ConnContext: open.context,
-		ErrorLog: log.New(&connectionErrors{log: s.log}, "", 0),
+		ErrorLog: slog.NewLogLogger(&connectionErrors{Handler: s.log.Handler(), log: s.log}, slog.LevelWarn),
 	}
 }
 

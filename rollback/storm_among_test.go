@@ -15,7 +15,8 @@ func stormed(at time.Time) rollback.Decision {
 func TestTheStormOfARecordIsItsLast(t *testing.T) {
 	nine := time.Date(2026, 11, 27, 9, 0, 0, 0, time.UTC)
 	r := rollback.Record{Decisions: []rollback.Decision{
-		stormed(nine), stormed(nine.Add(time.Minute)), {Verdict: rollback.Stale, At: nine.Add(20 * time.Minute)},
+		stormed(nine), stormed(nine.Add(time.Minute)),
+		{Verdict: rollback.Stale, At: nine.Add(20 * time.Minute)},
 		stormed(nine.Add(3 * time.Hour)), stormed(nine.Add(3*time.Hour + time.Minute)),
 	}}
 	if since, was := r.WasInStorm(); !was || !since.Equal(nine.Add(3*time.Hour)) {

@@ -52,15 +52,19 @@ func (l *leftovers) all() (all []rollback.GuardedRelease, first map[string]bool)
 	return all, first
 }
 
-func (l *leftovers) mark(k rollback.Key, found bool) {
+func (l *leftovers) mark(k rollback.Key) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.found == nil {
 		l.found = make(map[rollback.Key]bool)
 	}
-	if l.found[k] = found; !found {
-		delete(l.found, k)
-	}
+	l.found[k] = true
+}
+
+func (l *leftovers) unmark(k rollback.Key) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.found, k)
 }
 
 func (l *leftovers) has(k rollback.Key) bool {
@@ -77,7 +81,9 @@ func (l *leftovers) compare(ctx context.Context, e *executor) {
 		routes := g.HeldRoutes()
 		if first[g.Namespace] && len(routes) == 0 {
 			records, err := e.ledger.Records(ctx, g.Key, rollback.Cached)
-			l.mark(g.Key, err == nil && slices.ContainsFunc(records, func(r rollback.Record) bool { return r.HasLeftover() }))
+			if err == nil && slices.ContainsFunc(records, func(r rollback.Record) bool { return r.HasLeftover() }) {
+				l.mark(g.Key)
+			}
 		}
 		if len(routes) == 0 && !l.has(g.Key) {
 			continue
@@ -132,10 +138,17 @@ func (l *leftovers) compareRelease(ctx context.Context, e *executor, g rollback.
 	if err != nil {
 		return err
 	}
-	if err := e.storeLeftover(ctx, g.Key, records, left, routes); err != nil {
+	if !left {
+		if err := e.endLeftover(ctx, records); err != nil {
+			return err
+		}
+		l.unmark(g.Key)
+		return nil
+	}
+	if err := e.storeLeftover(ctx, g.Key, records, routes); err != nil {
 		return err
 	}
-	l.mark(g.Key, left)
+	l.mark(g.Key)
 	return nil
 }
 
@@ -177,30 +190,29 @@ func (e *executor) confirmLeftover(ctx context.Context, k rollback.Key) (bool, e
 	return e.traffic.Held(ctx, k, manifest)
 }
 
-// storeLeftover stores in the newest record of the release that there is a leftover, or that
-// there is no longer one. Without any record it makes one about the newest revision.
-func (e *executor) storeLeftover(ctx context.Context, k rollback.Key, records []rollback.Record, left bool, routes []string) error {
-	now := time.Now().UTC()
-	for _, r := range records {
-		if !r.HasLeftover() {
-			continue
-		}
-		if left {
-			return nil
-		}
-		_, err := e.update(ctx, r, func(r *rollback.Record) bool {
-			if !r.HasLeftover() {
-				return false
-			}
-			r.Leftover.Done = now
-			return true
-		})
-		return err
-	}
-	if !left {
+// endLeftover stores in the record that has a leftover that there is no longer one.
+func (e *executor) endLeftover(ctx context.Context, records []rollback.Record) error {
+	i := slices.IndexFunc(records, func(r rollback.Record) bool { return r.HasLeftover() })
+	if i < 0 {
 		return nil
 	}
-	found := &rollback.Step{Started: now, Attempts: 1, Error: rollback.Clip("the weight is zero on "+strings.Join(routes, ", "), rollback.MaxSummary)}
+	_, err := e.update(ctx, records[i], func(r *rollback.Record) bool {
+		if !r.HasLeftover() {
+			return false
+		}
+		r.Leftover.Done = time.Now().UTC()
+		return true
+	})
+	return err
+}
+
+// storeLeftover stores in the newest record of the release that there is a leftover, unless one
+// has it already. Without any record it makes one about the newest revision.
+func (e *executor) storeLeftover(ctx context.Context, k rollback.Key, records []rollback.Record, routes []string) error {
+	if slices.ContainsFunc(records, func(r rollback.Record) bool { return r.HasLeftover() }) {
+		return nil
+	}
+	found := &rollback.Step{Started: time.Now().UTC(), Attempts: 1, Error: rollback.Clip("the weight is zero on "+strings.Join(routes, ", "), rollback.MaxSummary)}
 	e.log.WarnContext(ctx, "a weight is held at zero that no record accounts for", "namespace", k.Namespace, "release", k.Release, "reason", found.Error)
 	for _, r := range slices.Backward(records) {
 		if !r.Unsigned {

@@ -51,6 +51,7 @@ func (c *Client) Preflight(ctx context.Context, p rollback.Plan) (rollback.Prefl
 	t.addDangers(secretDangers(p.Key, t.suspect, t.target)...)
 	if t.buildable() {
 		t.addDangers(t.podsDangers(ctx)...)
+		t.checkStorage(ctx)
 		if err := t.run(ctx); err != nil {
 			return rollback.PreflightResult{}, fmt.Errorf("dry-run the rollback of %s to revision %d: %w", p.Key, p.Target, err)
 		}
@@ -121,21 +122,31 @@ func (t *dryRun) build(ctx context.Context) error {
 			t.addUnbuildable(fmt.Sprintf("the manifest of revision %d cannot be decoded: %s", side.number, errorText(err)))
 			continue
 		}
-		helm := c.kube(ctx, p.Key.Namespace)
-		if *side.built, err = c.build(helm, stored.Manifest); err == nil && side.number == p.Target {
-			t.targetRevision = stored
-			t.hooks, err = c.rollbackHooks(helm, stored)
-		} else if err == nil {
-			t.suspectRevision = stored
+		if err := t.buildSide(ctx, side.number, stored, side.built); err != nil {
+			return err
 		}
-		if err == nil {
-			continue
-		}
-		if away := helm.IsReachable(); away != nil {
-			return fmt.Errorf("build the objects of %s revision %d: %w", p.Key, side.number, away)
-		}
-		t.addUnbuildable(fmt.Sprintf("the objects of revision %d cannot be built: %s", side.number, errorText(err)))
 	}
+	return nil
+}
+
+// buildSide builds the objects of one of the two revisions. It returns an error if the API
+// server does not answer.
+func (t *dryRun) buildSide(ctx context.Context, number int, stored *release.Release, built *kube.ResourceList) (err error) {
+	c, p := t.client, t.plan
+	helm := c.kube(ctx, p.Key.Namespace)
+	if *built, err = c.build(helm, stored.Manifest); err == nil && number == p.Target {
+		t.targetRevision = stored
+		t.hooks, err = c.rollbackHooks(helm, stored)
+	} else if err == nil {
+		t.suspectRevision = stored
+	}
+	if err == nil {
+		return nil
+	}
+	if away := helm.IsReachable(); away != nil {
+		return fmt.Errorf("build the objects of %s revision %d: %w", p.Key, number, away)
+	}
+	t.addUnbuildable(fmt.Sprintf("the objects of revision %d cannot be built: %s", number, errorText(err)))
 	return nil
 }
 

@@ -24,7 +24,7 @@ const (
 // names that begin with the verdict.
 func Records() map[string]rollback.Record {
 	all := make(map[string]rollback.Record)
-	for _, some := range []map[string]rollback.Record{acting(), ended(), stuck(), waiting(), held(), leftAlone(), untouched()} {
+	for _, some := range []map[string]rollback.Record{acting(), ended(), stuck(), obstructed(), waiting(), held(), leftAlone(), untouched()} {
 		maps.Copy(all, some)
 	}
 	return all
@@ -79,6 +79,30 @@ func ended() map[string]rollback.Record {
 	}
 }
 
+// obstructed are records about which backout reports an error outside of a step, or a zero that
+// no record accounts for.
+func obstructed() map[string]rollback.Record {
+	return map[string]rollback.Record{
+		"act_leftover": Record(Act(), Verified(rollback.OutcomeRecovered, "the alert is quiet, and the canary gets 10.0 requests a second"), func(r *rollback.Record) {
+			r.Leftover = &rollback.Step{Started: At(3 * time.Hour), Attempts: 1, Error: "the weight is zero on Ingress/web-canary"}
+		}),
+		"act_leftover_over": Record(Act(), Verified(rollback.OutcomeRecovered, "the alert is quiet, and the canary gets 10.0 requests a second"), func(r *rollback.Record) {
+			r.Leftover = Step(3*time.Hour, 4*time.Hour)
+			r.Leftover.Error = "the weight is zero on Ingress/web-canary"
+		}),
+		"act_obstacle": Record(Act(), RolledBack, func(r *rollback.Record) {
+			r.Obstacle = FailingStep(12, "read the pods: statefulsets.apps is forbidden")
+		}),
+		"act_obstacle_over": Record(Act(), RolledBack, func(r *rollback.Record) {
+			r.Obstacle = Step(50*time.Millisecond, 40*time.Second)
+			r.Obstacle.Error = "read the pods: statefulsets.apps is forbidden"
+		}),
+		"baked_obstacle": Record(Hold(rollback.Baked, bakedReason), Held, func(r *rollback.Record) {
+			r.Obstacle = FailingStep(12, "read the pause of the namespace: configmaps is forbidden")
+		}),
+	}
+}
+
 // stuck are records with a step that fails again and again.
 func stuck() map[string]rollback.Record {
 	return map[string]rollback.Record{
@@ -98,23 +122,6 @@ func stuck() map[string]rollback.Record {
 		}),
 		"act_shed_given_up_halfway": Record(Act(), RolledBack, func(r *rollback.Record) {
 			r.Shed = FailedStep(5, "httproutes.gateway.networking.k8s.io is forbidden")
-		}),
-		"act_leftover": Record(Act(), Verified(rollback.OutcomeRecovered, "the alert is quiet, and the canary gets 10.0 requests a second"), func(r *rollback.Record) {
-			r.Leftover = &rollback.Step{Started: At(3 * time.Hour), Attempts: 1, Error: "the weight is zero on Ingress/web-canary"}
-		}),
-		"act_leftover_over": Record(Act(), Verified(rollback.OutcomeRecovered, "the alert is quiet, and the canary gets 10.0 requests a second"), func(r *rollback.Record) {
-			r.Leftover = Step(3*time.Hour, 4*time.Hour)
-			r.Leftover.Error = "the weight is zero on Ingress/web-canary"
-		}),
-		"act_obstacle": Record(Act(), RolledBack, func(r *rollback.Record) {
-			r.Obstacle = FailingStep(12, "read the pods: statefulsets.apps is forbidden")
-		}),
-		"act_obstacle_over": Record(Act(), RolledBack, func(r *rollback.Record) {
-			r.Obstacle = Step(50*time.Millisecond, 40*time.Second)
-			r.Obstacle.Error = "read the pods: statefulsets.apps is forbidden"
-		}),
-		"baked_obstacle": Record(Hold(rollback.Baked, bakedReason), Held, func(r *rollback.Record) {
-			r.Obstacle = FailingStep(12, "read the pause of the namespace: configmaps is forbidden")
 		}),
 		"act_preflight_fails": Record(Act(), Shed, func(r *rollback.Record) {
 			r.Preflight = FailingStep(6, "the API server does not answer")

@@ -150,8 +150,11 @@ func (p place) weights(t *testing.T, f form) {
 	}
 	first := p.shed(t, m)
 	once := p.checkWeights(t, text, f.shed, "after the shed")
-	if f.unchanged && written(once) != written(before) {
+	if f.unchanged && (once.GetGeneration() != before.GetGeneration() || p.shape.render(once) != p.shape.render(before)) {
 		t.Errorf("a weight that is already zero is written: %s, then %s", written(before), written(once))
+	}
+	if _, marked := once.GetAnnotations()["backout.dev/held-weight"]; f.unchanged && !marked {
+		t.Errorf("a weight that is already zero is not marked, so that a next step of the ramp would give it traffic: %v", once.GetAnnotations())
 	}
 	second := p.shed(t, m)
 	if twice := p.live(t, text); written(twice) != written(once) {
