@@ -26,7 +26,7 @@ type form struct {
 	text string
 	// shed is the weights after a shed; "" if the shed is refused.
 	shed string
-	// unchanged says that a shed writes nothing.
+	// unchanged says that a shed writes no weight, but its mark.
 	unchanged bool
 }
 
