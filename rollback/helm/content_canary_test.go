@@ -172,6 +172,18 @@ func TestContentOfARamp(t *testing.T) {
 	}
 }
 
+// A Job of the canary, which has its label, is named after the revision in many charts: it is no
+// part of the content, as no Job is.
+func TestAJobOfTheCanaryIsNoContent(t *testing.T) {
+	step := func(number string) string {
+		return contentAt(twoTracks+"---\napiVersion: batch/v1\nkind: Job\nmetadata: {name: shop-smoke-"+number+"}\nspec: {template: {metadata: {labels: {track: canary}}, "+
+			"spec: {restartPolicy: Never, containers: [{name: smoke, image: 'smoke:v"+number+"'}]}}}\n", "3").digest
+	}
+	if first, second := step("3"), step("4"); first == "" || first != second {
+		t.Errorf("a ramp with a Job of the canary is one content: got %s and %s", first, second)
+	}
+}
+
 // TestContentOfAPlainRelease: without a canary, every workload counts.
 func TestContentOfAPlainRelease(t *testing.T) {
 	plain := strings.Replace(twoTracks, "track: canary, chart-version", "track: new, chart-version", 1)
