@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/parallel"
 )
 
 // Bounds of the reads behind the ops listener, which needs no token.
@@ -96,6 +97,7 @@ func (r *recordReader) shared(ctx context.Context, id recordID, read func(contex
 	}
 	select {
 	case <-list.done:
+		list.panicked.Raise()
 		return list.records, list.err
 	case <-ctx.Done():
 		return nil, ctx.Err()
@@ -121,7 +123,7 @@ func (r *recordReader) list(id recordID) (*recordList, bool) {
 func (r *recordReader) read(ctx context.Context, id recordID, list *recordList, read func(context.Context) ([]rollback.Record, error)) {
 	ctx, cancel := context.WithTimeout(ctx, listTimeout)
 	defer cancel()
-	list.records, list.err = read(ctx)
+	list.panicked = parallel.Try(func() { list.records, list.err = read(ctx) })
 	close(list.done)
 	time.AfterFunc(sharedFor, func() {
 		r.mu.Lock()

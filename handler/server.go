@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/parallel"
 	"github.com/upcommerce/backout/rollback/report"
 )
 
@@ -136,7 +137,7 @@ func newRouter(log *slog.Logger, outer ...gin.HandlerFunc) *gin.Engine {
 	r.ContextWithFallback = true
 	r.Use(outer...)
 	r.Use(gin.CustomRecoveryWithWriter(nil, func(c *gin.Context, cause any) {
-		log.ErrorContext(c, "request not answered", "error", fmt.Sprint(cause))
+		log.ErrorContext(c, "request not answered", "error", parallel.Of(cause))
 		c.AbortWithStatus(http.StatusInternalServerError)
 	}))
 	return r

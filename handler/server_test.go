@@ -191,11 +191,14 @@ func TestStoreTimeout(t *testing.T) {
 }
 
 func TestPanicIsAnswered500(t *testing.T) {
-	registry := prometheus.NewRegistry()
-	s, in := newServer(t, func(o *handler.Options) { o.Registry = registry })
+	registry, log := prometheus.NewRegistry(), &lockedBuffer{}
+	s, in := newServer(t, func(o *handler.Options) { o.Registry, o.Log = registry, slog.New(slog.NewTextHandler(log, nil)) })
 	in.accept = func(context.Context) error { panic("a defect") }
 	if w := post(s.Handler(), payload()); w.Code != http.StatusInternalServerError {
 		t.Errorf("a panic is answered 500, so that Alertmanager posts again: got %d", w.Code)
+	}
+	if got := log.String(); strings.Count(got, "a defect") != 1 || !strings.Contains(got, "server_test.go") {
+		t.Errorf("the log has the cause and the stack: got %s", got)
 	}
 	in.accept = nil
 	if w := post(s.Handler(), payload()); w.Code != http.StatusOK {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/parallel"
 )
 
 // Limits of a list of all records.
@@ -31,6 +32,8 @@ type recordList struct {
 	done    chan struct{}
 	records []rollback.Record
 	err     error
+	// panicked goes on in the requests that wait for the list: each is answered 500.
+	panicked *parallel.Panic
 }
 
 func newSharedReader(r Reader) *sharedReader { return &sharedReader{Reader: r} }
@@ -49,6 +52,7 @@ func (s *sharedReader) All(ctx context.Context) ([]rollback.Record, error) {
 	s.mu.Unlock()
 	select {
 	case <-list.done:
+		list.panicked.Raise()
 		return list.records, list.err
 	case <-ctx.Done():
 		return nil, ctx.Err()
@@ -58,9 +62,9 @@ func (s *sharedReader) All(ctx context.Context) ([]rollback.Record, error) {
 func (s *sharedReader) read(ctx context.Context, list *recordList) {
 	ctx, cancel := context.WithTimeout(ctx, listTimeout)
 	defer cancel()
-	list.records, list.err = s.Reader.All(ctx)
+	list.panicked = parallel.Try(func() { list.records, list.err = s.Reader.All(ctx) })
 	close(list.done)
-	if list.err != nil {
+	if list.err != nil || list.panicked != nil {
 		s.drop()
 		return
 	}

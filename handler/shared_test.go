@@ -2,6 +2,7 @@ package handler_test
 
 import (
 	"context"
+	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -38,5 +39,24 @@ func TestConcurrentRequestsShareOneList(t *testing.T) {
 	reading.Wait()
 	if got := reader.lists.Load(); got != 1 {
 		t.Errorf("concurrent requests cost the API server one list: got %d", got)
+	}
+}
+
+// defectiveReader panics over everything that it reads.
+type defectiveReader struct{ records }
+
+func (defectiveReader) All(context.Context) ([]rollback.Record, error) { panic("a defect") }
+
+func (defectiveReader) Records(context.Context, rollback.Key, rollback.Consistency) ([]rollback.Record, error) {
+	panic("a defect")
+}
+
+// A record can be made so that a read panics, and every reader can ask for it.
+func TestAPanicOfASharedReadIsAnswered500(t *testing.T) {
+	s, _ := newServer(t, func(o *handler.Options) { o.Reader = defectiveReader{} })
+	for _, path := range []string{"/api/v1/records", "/api/v1/records/shop/web"} {
+		if w := get(s.OpsHandler(), path); w.Code != http.StatusInternalServerError {
+			t.Errorf("%s: a panic ends the request, not the process: got %d", path, w.Code)
+		}
 	}
 }

@@ -1,9 +1,8 @@
 package engine
 
 import (
-	"sync"
-
 	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/parallel"
 )
 
 // batch is the part of a webhook that is about one release, and what Helm and the
@@ -38,7 +37,7 @@ const maxStores = 16
 
 // each calls do for every item, maxStores at a time, and returns when all are done.
 func each[T any](items []T, do func(T)) {
-	var working sync.WaitGroup
+	var working parallel.WaitGroup
 	room := make(chan struct{}, maxStores)
 	for _, item := range items {
 		room <- struct{}{}

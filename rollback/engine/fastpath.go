@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/parallel"
 )
 
 // fastPathMaxAge is the age up to which the facts of a decision are good enough for the
@@ -44,6 +45,8 @@ type gathering struct {
 	inputs    inputs
 	paused    string
 	pausedErr error
+	// panicked goes on in the step that sheds.
+	panicked *parallel.Panic
 }
 
 func newFastPath(x *executor) *fastPath {
@@ -63,7 +66,12 @@ func (f *fastPath) prepare(ctx context.Context, r rollback.Record, facts rollbac
 		// The request that brought the alert may end before.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepTimeout)
 		defer cancel()
-		p.gathered <- f.gatherFor(ctx, r, p)
+		var g gathering
+		// One that no shed takes needs no report: the leader then gathers again, in a step.
+		if panicked := parallel.Try(func() { g = f.gatherFor(ctx, r, p) }); panicked != nil {
+			g = gathering{panicked: panicked}
+		}
+		p.gathered <- g
 	}()
 	return p
 }
@@ -71,7 +79,7 @@ func (f *fastPath) prepare(ctx context.Context, r rollback.Record, facts rollbac
 // gatherFor gathers the inputs, with the live route as the API server has it cached.
 func (f *fastPath) gatherFor(ctx context.Context, r rollback.Record, p *preparedShed) gathering {
 	var g gathering
-	var asking sync.WaitGroup
+	var asking parallel.WaitGroup
 	if p.cached {
 		asking.Go(func() { g.paused, g.pausedErr = f.ledger.Paused(ctx, r.Key) })
 	}
@@ -118,7 +126,10 @@ func (f *fastPath) run(ctx context.Context, k rollback.Key) {
 	g := <-p.gathered
 	err := g.pausedErr
 	if err == nil && !stored.SetAside() {
-		f.contain(ctx, stored, func() { err = f.shedNow(ctx, stored, p, g) })
+		f.contain(ctx, stored, func() {
+			g.panicked.Raise()
+			err = f.shedNow(ctx, stored, p, g)
+		})
 	}
 	if err != nil {
 		f.logAndRetry(ctx, k, rollback.StepShed, err)
@@ -191,7 +202,7 @@ func allOf(one, other rollback.Precondition) rollback.Precondition {
 		return one
 	}
 	return func(ctx context.Context) error {
-		var checking sync.WaitGroup
+		var checking parallel.WaitGroup
 		var err error
 		checking.Go(func() { err = one(ctx) })
 		otherErr := other(ctx)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/parallel"
 )
 
 // Limits on queries to Prometheus: before the shed, which does not wait for longer, and
@@ -26,7 +27,7 @@ const observeBriefly = time.Second
 func (e *executor) read(ctx context.Context, k rollback.Key, records rollback.Consistency) (batch, error) {
 	b := batch{key: k}
 	var errs [3]error
-	var reading sync.WaitGroup
+	var reading parallel.WaitGroup
 	reading.Go(func() { b.paused, errs[0] = e.ledger.Paused(ctx, k) })
 	reading.Go(func() { b.records, errs[1] = e.ledger.Records(ctx, k, records) })
 	b.history, errs[2] = e.releases.History(ctx, k, rollback.Stored)
@@ -84,7 +85,7 @@ func (e *executor) gather(ctx context.Context, r rollback.Record, c rollback.Cas
 	var in inputs
 	in.present = e.queryPresent(ctx, r, c)
 	c.Present = in.present
-	var asking sync.WaitGroup
+	var asking parallel.WaitGroup
 	asking.Go(func() { in.answers = e.queryPrometheus(ctx, r, c) })
 	in.routing = e.observeRouting(ctx, r, c, routes)
 	asking.Wait()

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/parallel"
 )
 
 // leftovers compares the marks on routes with the open records, release by release: a weight
@@ -88,7 +89,9 @@ func (l *leftovers) compare(ctx context.Context, e *executor) {
 		if len(routes) == 0 && !l.has(g.Key) {
 			continue
 		}
-		if err := l.compareRelease(ctx, e, g, sharers(all, g)); err != nil && ctx.Err() == nil {
+		// It begins with no record: a panic is about this release alone.
+		err := parallel.Catch(func() error { return l.compareRelease(ctx, e, g, sharers(all, g)) })
+		if err != nil && ctx.Err() == nil {
 			e.log.ErrorContext(ctx, "marks of a release not compared with its records; trying again",
 				"namespace", g.Namespace, "release", g.Release, "error", err)
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/parallel"
 	"github.com/upcommerce/backout/rollback/report"
 )
 
@@ -79,6 +80,63 @@ func TestAnAlertOverWhichTheStormPanicsIsStillDecided(t *testing.T) {
 	}
 }
 
+// defectivePrometheus panics, also over questions that are asked in other goroutines.
+type defectivePrometheus struct{ rollback.Prometheus }
+
+func (defectivePrometheus) Firing(context.Context, rollback.Key, rollback.Signal, time.Time) rollback.Confirmation {
+	return []rollback.Confirmation{}[0] // index out of range
+}
+
+// aSignal is about the record, and Prometheus was not asked about it.
+func aSignal() rollback.Signal {
+	return rollback.Signal{Alert: "A", Level: rollback.LevelShed, Fingerprint: "f", Received: time.Now(), StartsAt: time.Now()}
+}
+
+// panicsTwice takes a step twice, and checks that it panics, with one line in the log that has
+// the stack of the goroutine in which it does.
+func panicsTwice(t *testing.T, x *executor, step func()) {
+	t.Helper()
+	for range 2 {
+		var log bytes.Buffer
+		x.log = slog.New(slog.NewTextHandler(&log, nil))
+		if p := parallel.Try(step); p == nil {
+			t.Error("the panic of a step ends the process: it was swallowed")
+		}
+		if got := log.String(); strings.Count(got, "msg=panic ") != 1 || strings.Count(got, "defectivePrometheus.Firing(") != 1 {
+			t.Errorf("the log has the stack once: got %s", got)
+		}
+	}
+}
+
+func TestAPanicInAGoroutineOfAStepIsCountedInItsRecord(t *testing.T) {
+	x, l := panicking(t)
+	x.prometheus = defectivePrometheus{}
+	l.record.AddSignal(aSignal())
+	panicsTwice(t, x, func() {
+		x.contain(t.Context(), l.record, func() {
+			x.queryPrometheus(t.Context(), l.record, rollback.Case{Signals: l.record.Signals, Now: time.Now()})
+		})
+	})
+	setAside(t, l.record)
+}
+
+func TestAPanicWhileAShedIsPreparedIsCountedInItsRecord(t *testing.T) {
+	x, l := panicking(t)
+	x.prometheus = defectivePrometheus{}
+	l.record.AddSignal(aSignal())
+	f := newFastPath(x)
+	panicsTwice(t, x, func() {
+		c := rollback.Case{
+			Key: l.record.Key, Signals: l.record.Signals, Now: time.Now(),
+			History: rollback.History{{Number: 7, UID: "uid-7", Status: rollback.StatusDeployed, Deployed: time.Now()}},
+		}
+		p := f.prepare(t.Context(), l.record, c, false)
+		p.stored <- l.record
+		f.run(t.Context(), l.record.Key)
+	})
+	setAside(t, l.record)
+}
+
 func TestAStepThatPanicsEndsTheProcessAndAtTheSecondTimeSetsItsRecordAside(t *testing.T) {
 	x, l := panicking(t)
 	for i := range 2 {
@@ -95,4 +153,23 @@ func TestAStepThatPanicsEndsTheProcessAndAtTheSecondTimeSetsItsRecordAside(t *te
 		}()
 	}
 	setAside(t, l.record)
+}
+
+// The leader compares the marks of every release at each sweep, whether or not there is a record.
+func TestAPanicOverTheMarksOfAReleaseStopsNoOther(t *testing.T) {
+	x, _ := panicking(t) // its ledger panics when it is asked for all records of a release
+	var log bytes.Buffer
+	x.log = slog.New(slog.NewTextHandler(&log, nil))
+	held := func(release string) rollback.GuardedRelease {
+		return rollback.GuardedRelease{
+			Key: rollback.Key{Namespace: "shop", Release: release}, Routes: []rollback.RouteShare{{Route: "Ingress/" + release, Held: true}},
+		}
+	}
+	l := leftovers{guarded: map[string][]rollback.GuardedRelease{"shop": {held("api"), held("web")}}, searched: map[string]bool{"shop": true}}
+	l.compare(t.Context(), x)
+	for _, release := range []string{"api", "web"} {
+		if got := log.String(); strings.Count(got, "namespace=shop release="+release+" error=\"panic: ") != 1 {
+			t.Errorf("the log does not have the panic over release %s: %s", release, got)
+		}
+	}
 }

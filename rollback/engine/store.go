@@ -167,8 +167,8 @@ func (e *executor) decide(ctx context.Context, r *rollback.Record, c rollback.Ca
 		switch cause := recover().(type) {
 		case nil:
 		case decisionPanic:
-			e.logPanic(ctx, *r, cause)
-			r.NoteDecisionPanic(cause.cause, c.Now)
+			e.logPanic(ctx, *r, cause.Panic)
+			r.NoteDecisionPanic(cause.Cause, c.Now)
 			decided, err = true, nil
 		default:
 			panic(cause)

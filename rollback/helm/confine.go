@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync"
 
-	"golang.org/x/sync/errgroup"
 	"helm.sh/helm/v3/pkg/kube"
 	"helm.sh/helm/v3/pkg/release"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -16,6 +15,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/parallel"
 )
 
 // maxMetadataReads is how many live objects are read at a time before a rollback.
@@ -82,7 +82,7 @@ func (c *Client) confine(ctx context.Context, p rollback.Plan, s sides) (confine
 	if p.Newest.Number > p.Suspect.Number {
 		found.own.suspect = identitiesOf(p.Key.Namespace, s.from)
 	}
-	group, ctx := errgroup.WithContext(ctx)
+	group, ctx := parallel.WithContext(ctx)
 	group.SetLimit(maxMetadataReads)
 	visit := func(all kube.ResourceList, hook bool) {
 		for _, info := range all {

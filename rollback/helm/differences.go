@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 
-	"golang.org/x/sync/errgroup"
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -17,6 +16,7 @@ import (
 	"k8s.io/cli-runtime/pkg/resource"
 
 	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/parallel"
 )
 
 // maxPaths bounds the fields that a difference names.
@@ -153,7 +153,7 @@ func (c *Client) Differences(ctx context.Context, p rollback.Plan) ([]string, er
 		return nil, err
 	}
 	names := revisionNames{namesOf(t.suspectRevision), namesOf(t.targetRevision)}
-	group, ctx := errgroup.WithContext(ctx)
+	group, ctx := parallel.WithContext(ctx)
 	group.SetLimit(maxDryRunRequests)
 	for _, info := range t.targetObjects {
 		if outside(p.Key, info) == "" {

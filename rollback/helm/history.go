@@ -3,11 +3,9 @@ package helm
 import (
 	"context"
 	"fmt"
-	"sync"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/parallel"
 )
 
 // maxReads bounds how many revisions of a release are read and decoded at a time: one
@@ -33,7 +31,7 @@ func (c *Client) History(ctx context.Context, k rollback.Key, consistency rollba
 	}
 	if metas := c.cachedMetas(ctx, k); len(metas) > 0 {
 		var current bool
-		var checking sync.WaitGroup
+		var checking parallel.WaitGroup
 		checking.Go(func() { current = c.isCurrent(ctx, k, metas[0]) })
 		history, err := c.readHistory(ctx, k, metas)
 		if checking.Wait(); current {
@@ -72,7 +70,7 @@ func (c *Client) cachedHistory(k rollback.Key) (rollback.History, error) {
 // readHistory returns the revisions, and reads those that are not cached.
 func (c *Client) readHistory(ctx context.Context, k rollback.Key, metas []revisionMeta) (rollback.History, error) {
 	history := make(rollback.History, len(metas))
-	var reading errgroup.Group
+	reading := parallel.NewGroup()
 	reading.SetLimit(maxReads)
 	for i, m := range metas {
 		reading.Go(func() error {

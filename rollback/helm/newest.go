@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 
-	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/parallel"
 )
 
 // EnsureNewest returns nil if that revision, by number and UID, is still the release's
@@ -43,10 +43,8 @@ func isUninstalled(secret *metav1.PartialObjectMetadata) bool {
 // readNewest reads in parallel the metadata of a revision, nil if it does not exist, and
 // whether there is one after it. Helm numbers revisions without gaps.
 func (c *Client) readNewest(ctx context.Context, k rollback.Key, number int) (own *metav1.PartialObjectMetadata, next bool, err error) {
-	var (
-		reading errgroup.Group
-		after   *metav1.PartialObjectMetadata
-	)
+	reading := parallel.NewGroup()
+	var after *metav1.PartialObjectMetadata
 	reading.Go(func() (err error) {
 		after, err = c.revisionMetadata(ctx, k, number+1)
 		return err

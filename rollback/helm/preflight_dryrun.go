@@ -6,7 +6,6 @@ import (
 	"reflect"
 	"sync"
 
-	"golang.org/x/sync/errgroup"
 	"helm.sh/helm/v3/pkg/kube"
 	"helm.sh/helm/v3/pkg/release"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -16,6 +15,7 @@ import (
 	"k8s.io/cli-runtime/pkg/resource"
 
 	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/parallel"
 )
 
 // maxDryRunRequests is how many objects are dry-run at a time.
@@ -94,7 +94,7 @@ func (t *dryRun) run(ctx context.Context) error {
 			return nil
 		}
 	}
-	group, ctx := errgroup.WithContext(ctx)
+	group, ctx := parallel.WithContext(ctx)
 	group.SetLimit(maxDryRunRequests)
 	for _, info := range t.targetObjects {
 		group.Go(func() error { return t.update(ctx, info) })

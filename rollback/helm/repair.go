@@ -3,18 +3,19 @@ package helm
 import (
 	"fmt"
 
-	"golang.org/x/sync/errgroup"
 	"helm.sh/helm/v3/pkg/kube"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/cli-runtime/pkg/resource"
+
+	"github.com/upcommerce/backout/rollback/parallel"
 )
 
 // repairs returns the objects that Helm's own merge would not turn into the target's, by
 // objectID, with the change that does.
 func (h *holdingClient) repairs(original, target kube.ResourceList) (map[string]change, error) {
 	changes := make([]change, len(target))
-	var group errgroup.Group
+	group := parallel.NewGroup()
 	group.SetLimit(maxMetadataReads)
 	for i, info := range target {
 		group.Go(func() error {

@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
@@ -18,6 +19,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/parallel"
 )
 
 // Backoff between attempts to watch. The longest wait is short: once the API server is
@@ -34,7 +36,8 @@ const (
 // deleted records. It calls both from one goroutine for each namespace, so that several
 // calls may run at once; a slow call delays its own namespace.
 //
-// A record that cannot be decoded within the bounds is logged, counted and left out. A namespace that cannot be
+// A record that cannot be decoded within the bounds, or over which changed panics, is logged,
+// counted and left out. A namespace that cannot be
 // watched is logged and retried every few seconds, and does not delay the others. Follow
 // returns nil when ctx ends.
 func (l *Ledger) Follow(ctx context.Context, changed func(rollback.Record)) error {
@@ -52,7 +55,13 @@ func (l *Ledger) follow(ctx context.Context, namespace string, changed func(roll
 	log := l.log.With("namespace", namespace)
 	sink := &sink{
 		namespace: namespace, cache: &l.cache, list: firstList{all: &l.firstLists}, delivered: make(map[string]delivery), gone: l.gone,
-		changed: func(cm *corev1.ConfigMap) { l.followed(ctx, log, cm, changed) },
+		changed: func(cm *corev1.ConfigMap) {
+			// Another client may have written it. It is left out, and the others go on.
+			if p := parallel.Try(func() { l.followed(ctx, log, cm, changed) }); p != nil {
+				log.ErrorContext(ctx, "a record cannot be followed", "error", fmt.Errorf("%s: %w", cm.Name, p))
+				l.unreadable.WithLabelValues(unreadableDamaged).Inc()
+			}
+		},
 		tooMany: func() {
 			log.WarnContext(ctx, "a namespace has too many records to follow them all; delete those that backout does not need", "count", maxFollowed)
 		},

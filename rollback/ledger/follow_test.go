@@ -14,6 +14,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -80,6 +82,44 @@ func versioned(client *fake.Clientset) *fake.Clientset {
 		return false, nil, nil
 	})
 	return client
+}
+
+// A record can be made so that a receiver panics over it, and every replica follows it.
+func TestARecordOverWhichAReceiverPanicsHidesNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client := versioned(fake.NewClientset())
+		registry, log := prometheus.NewRegistry(), &bytes.Buffer{}
+		l := ledger.New(ledger.Options{Client: client, Namespaces: []string{"shop"}, Registerer: registry, Log: slog.New(slog.NewTextHandler(log, nil))})
+		save(t, l, aRecord("shop", "api", 1), aRecord("shop", "poison", 1), aRecord("shop", "web", 1))
+		var got []string
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() {
+			ended <- l.Follow(ctx, func(r rollback.Record) {
+				if r.Release == "poison" {
+					panic("a defect")
+				}
+				got = append(got, r.Release)
+			})
+		}()
+		synctest.Wait()
+		stop()
+		if err := <-ended; err != nil || !slices.Equal(slices.Sorted(slices.Values(got)), []string{"api", "web"}) {
+			t.Errorf("received %v, %v; want the other records", got, err)
+		}
+		if strings.Count(log.String(), "a defect") != 1 || !strings.Contains(log.String(), "backout.v1.poison.v1") {
+			t.Errorf("the log has the record and the stack once: got %s", log)
+		}
+		err := testutil.GatherAndCompare(registry, strings.NewReader(`
+# HELP backout_unreadable_records_total Records whose ConfigMap backout cannot read, by reason: damaged, or too large. A ConfigMap that did not change is counted once by each replica.
+# TYPE backout_unreadable_records_total counter
+backout_unreadable_records_total{reason="damaged"} 1
+backout_unreadable_records_total{reason="too-large"} 0
+`), "backout_unreadable_records_total")
+		if err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func TestFollowDeliversEveryChangeOfARecord(t *testing.T) {

@@ -32,7 +32,6 @@ import (
 	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -40,6 +39,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/parallel"
 )
 
 // Options are the parts of a Ledger.
@@ -167,7 +167,7 @@ func (l *Ledger) Open(ctx context.Context) ([]rollback.Key, error) {
 // hides and delays those of no other.
 func (l *Ledger) listAll(ctx context.Context, selector string) ([]rollback.Record, error) {
 	found, errs := make([][]rollback.Record, len(l.namespaces)), make([]error, len(l.namespaces))
-	var lists errgroup.Group
+	lists := parallel.NewGroup()
 	lists.SetLimit(listsAtOnce)
 	for i, namespace := range l.namespaces {
 		lists.Go(func() error {

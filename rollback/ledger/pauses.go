@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -17,6 +16,7 @@ import (
 	"k8s.io/client-go/util/retry"
 
 	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/parallel"
 )
 
 // PausesName is the name of the ConfigMap, one per namespace, whose annotations say what
@@ -84,7 +84,7 @@ func (l *Ledger) Paused(ctx context.Context, k rollback.Key) (string, error) {
 	}
 	var everywhere, here string
 	var errs [2]error
-	var reads sync.WaitGroup
+	var reads parallel.WaitGroup
 	if l.own != "" {
 		reads.Go(func() { everywhere, errs[0] = l.paused(ctx, Scope{}) })
 	}

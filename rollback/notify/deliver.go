@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/parallel"
 	"github.com/upcommerce/backout/rollback/report"
 )
 
@@ -46,7 +47,12 @@ func (n *Notifier) deliverNext(ctx context.Context, c *channel) bool {
 		return false
 	}
 	limited, cancel := context.WithTimeout(ctx, deliveryTimeout)
-	messageID, err := c.deliver(limited, &d.report, d.entries, d.messageID)
+	var messageID string
+	// A panic is about this report: the others are sent.
+	err := parallel.Catch(func() (err error) {
+		messageID, err = c.deliver(limited, &d.report, d.entries, d.messageID)
+		return err
+	})
 	cancel()
 	if ctx.Err() != nil && err != nil && !errors.Is(err, errMore) {
 		return false // the next leader repeats it

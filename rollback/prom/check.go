@@ -4,10 +4,10 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/parallel"
 )
 
 // state is what one server knows about an alert.
@@ -42,6 +42,8 @@ type result struct {
 	level  rollback.Level
 	since  time.Time
 	reason string
+	// panicked goes on in the step that asks.
+	panicked *parallel.Panic
 }
 
 // fired reports whether the server saw the alert firing with a level.
@@ -98,7 +100,7 @@ func (s server) check(ctx context.Context, i int, q query) result {
 // parallel. Only what was stored says how the server's clock goes: without it, the other
 // is of no use.
 func (s server) read(ctx context.Context, q query) (first storedAlert, now loadedRule, storedErr, rulesErr error) {
-	var reading sync.WaitGroup
+	var reading parallel.WaitGroup
 	reading.Go(func() { now, rulesErr = s.loadedRule(ctx, q) })
 	first, storedErr = s.storedAlert(ctx, q)
 	reading.Wait()

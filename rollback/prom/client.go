@@ -22,6 +22,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/parallel"
 )
 
 // Client queries a fixed set of Prometheus servers. It is safe for concurrent use.
@@ -101,7 +102,12 @@ func (c *Client) Firing(ctx context.Context, k rollback.Key, s rollback.Signal, 
 	}
 	results := make(chan result, len(c.servers))
 	for i, s := range c.servers {
-		go func() { results <- s.check(ctx, i, q) }()
+		go func() {
+			var r result
+			panicked := parallel.Try(func() { r = s.check(ctx, i, q) })
+			r.panicked = panicked
+			results <- r
+		}()
 	}
 	return c.collect(ctx, q, results)
 }
@@ -118,21 +124,24 @@ func (c *Client) CanaryTraffic(ctx context.Context, k rollback.Key, at time.Time
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type answer struct {
-		server int
-		value  float64
-		err    error
+		server   int
+		value    float64
+		err      error
+		panicked *parallel.Panic
 	}
 	answers := make(chan answer, len(c.servers))
 	for i, s := range c.servers {
 		go func() {
-			value, err := s.sum(ctx, promQL, at)
-			answers <- answer{i, value, err}
+			a := answer{server: i}
+			a.panicked = parallel.Try(func() { a.value, a.err = s.sum(ctx, promQL, at) })
+			answers <- a
 		}()
 	}
 	var reasons []string
 	for range c.servers {
 		select {
 		case a := <-answers:
+			a.panicked.Raise()
 			if a.err == nil {
 				return a.value, nil
 			}

@@ -25,6 +25,7 @@ func (c *Client) collect(ctx context.Context, q query, arriving <-chan result) r
 	for range c.servers {
 		select {
 		case r := <-arriving:
+			r.panicked.Raise()
 			results[r.server] = r
 			known, fired := concludeFiring(results)
 			if fired && !known.Level.WeakerThan(q.level) && enough == nil {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/parallel"
 )
 
 // TestCollect has two servers, which answer at different times.
@@ -66,5 +67,19 @@ func TestCollect(t *testing.T) {
 				t.Errorf("%s: want %s since %s after %s, got %+v after %s", rule, c.want, c.since, c.took, got, time.Since(began))
 			}
 		})
+	}
+}
+
+// A panic over the answer of a server goes on in the step that asks: the engine counts it there.
+func TestAPanicOverAnAnswerGoesOnInTheStep(t *testing.T) {
+	c := &Client{servers: make([]server, 2), traffic: "vector(1)"} // they panic without a client
+	k := rollback.Key{Namespace: "shop", Release: "web"}
+	for what, ask := range map[string]func(){
+		"Firing":        func() { c.Firing(t.Context(), k, rollback.Signal{Alert: "BadCanary"}, time.Now()) },
+		"CanaryTraffic": func() { _, _ = c.CanaryTraffic(t.Context(), k, time.Now()) },
+	} {
+		if parallel.Try(ask) == nil {
+			t.Errorf("%s swallowed the panic", what)
+		}
 	}
 }

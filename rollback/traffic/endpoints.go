@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 
 	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/parallel"
 )
 
 // endpoint is one ready address behind a Service.
@@ -72,7 +73,7 @@ func (r *Router) ready(ctx context.Context, namespace string, services sets.Set[
 	var errs []error
 	pods := make(map[string]sets.Set[string])
 	var mu sync.Mutex
-	var all sync.WaitGroup
+	var all parallel.WaitGroup
 	all.Go(func() {
 		found, ok := early.of(services)
 		var err error
@@ -103,6 +104,8 @@ type prefetch struct {
 	done     chan struct{}
 	found    []endpoint
 	err      error
+	// panicked goes on in the step that needs the endpoints.
+	panicked *parallel.Panic
 }
 
 // prefetch reads the endpoints of the manifest's Services other than the canary's. Most
@@ -121,7 +124,7 @@ func (r *Router) prefetch(ctx context.Context, namespace string, m rollback.Mani
 	}
 	go func() {
 		defer close(p.done)
-		p.found, p.err = r.endpoints(ctx, namespace, p.services)
+		p.panicked = parallel.Try(func() { p.found, p.err = r.endpoints(ctx, namespace, p.services) })
 	}()
 	return p
 }
@@ -132,6 +135,7 @@ func (p *prefetch) of(services sets.Set[string]) ([]endpoint, bool) {
 		return nil, false
 	}
 	<-p.done
+	p.panicked.Raise()
 	return p.found, p.err == nil
 }
 

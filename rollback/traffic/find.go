@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -14,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/parallel"
 )
 
 // routes returns the routing objects that lead to the canary, together with an error for
@@ -143,7 +143,7 @@ func (r *Router) candidates(ctx context.Context, k rollback.Key, kindName string
 	slices.SortFunc(groups, func(a, b schema.GroupKind) int { return strings.Compare(a.String(), b.String()) })
 	found := make([][]candidate, len(groups))
 	errs := make([]error, len(groups))
-	var all sync.WaitGroup
+	var all parallel.WaitGroup
 	for i, group := range groups {
 		all.Go(func() { found[i], errs[i] = r.list(ctx, k.Namespace, group, o) })
 	}
@@ -181,7 +181,7 @@ func (r *Router) shared(ctx context.Context, k rollback.Key, c canary) ([]route,
 	var live []candidate
 	var list *unstructured.UnstructuredList
 	var errs [2]error
-	var all sync.WaitGroup
+	var all parallel.WaitGroup
 	all.Go(func() { live, errs[0] = r.list(ctx, k.Namespace, deployments, metav1.ListOptions{}) })
 	all.Go(func() {
 		list, errs[1] = r.objects.Resource(services).Namespace(k.Namespace).List(ctx, metav1.ListOptions{})

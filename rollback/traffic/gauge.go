@@ -2,6 +2,7 @@ package traffic
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/parallel"
 )
 
 // Times of the Gauge.
@@ -52,8 +54,10 @@ type Gauge struct {
 	weight     *prometheus.GaugeVec
 	report     func(namespace string, releases []rollback.GuardedRelease)
 
-	// shown is what the metric shows of each namespace. Only Run uses it.
-	shown map[string]shown
+	// shown is what the metric shows of each namespace, and panicked are the releases over
+	// whose routes the last read has panicked. Only Run uses them.
+	shown    map[string]shown
+	panicked map[rollback.Key]bool
 }
 
 // shown is what the metric shows of one namespace, when that was read, and whether a later
@@ -72,7 +76,7 @@ type series struct{ namespace, release, route string }
 func NewGauge(o GaugeOptions) (*Gauge, error) {
 	g := &Gauge{
 		kinds: newRegistry(), namespaces: o.Namespaces, allows: o.Allows, log: o.Log, report: o.Show,
-		shown: make(map[string]shown),
+		shown: make(map[string]shown), panicked: make(map[rollback.Key]bool),
 		weight: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "backout_canary_weight",
 			Help: "Share of a route's traffic that is meant for the canary of an opted-in release, as it is live, in percent. " +
@@ -156,7 +160,8 @@ func (g *Gauge) show(namespace string, now shown) {
 }
 
 // series returns the weights of the namespace's opted-in releases, and these releases. A
-// route whose canary is ambiguous has no weight.
+// route whose canary is ambiguous has no weight, and neither have the routes of a release
+// over which it panics: another client can write them, and the others go on.
 func (g *Gauge) series(ctx context.Context, namespace string, live snapshot) (map[series]liveShare, []rollback.Key) {
 	found := make(map[series]liveShare)
 	var releases []rollback.Key
@@ -167,16 +172,34 @@ func (g *Gauge) series(ctx context.Context, namespace string, live snapshot) (ma
 			continue
 		}
 		releases = append(releases, k)
-		r := &Router{objects: live.about(m, mentions), kinds: g.kinds}
-		shares, err := r.shares(ctx, k, m)
-		if err != nil {
-			g.log.DebugContext(ctx, "a route is missing from the canary weights", "namespace", namespace, "release", release, "error", err)
-		}
+		var shares map[string]liveShare
+		err := parallel.Catch(func() (err error) {
+			r := &Router{objects: live.about(m, mentions), kinds: g.kinds}
+			shares, err = r.shares(ctx, k, m)
+			return err
+		})
+		g.logMissing(ctx, k, err)
 		for route, share := range shares {
 			found[series{namespace: namespace, release: release, route: route}] = share
 		}
 	}
 	return found, releases
+}
+
+// logMissing logs why weights of a release are missing. A panic is logged with its stack, once
+// until the release can be read again.
+func (g *Gauge) logMissing(ctx context.Context, k rollback.Key, err error) {
+	_, panicked := errors.AsType[*parallel.Panic](err)
+	switch {
+	case panicked && !g.panicked[k]:
+		g.log.ErrorContext(ctx, "the canary weights of a release cannot be read", "namespace", k.Namespace, "release", k.Release, "error", err)
+	case err != nil && !panicked:
+		g.log.DebugContext(ctx, "a route is missing from the canary weights", "namespace", k.Namespace, "release", k.Release, "error", err)
+	}
+	delete(g.panicked, k)
+	if panicked {
+		g.panicked[k] = true
+	}
 }
 
 // guarded returns the releases by name, each with its routes by name.

@@ -6,14 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 
-	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/parallel"
 )
 
 // observedRoute is a route with its live object; live is nil if it was not read.
@@ -107,7 +106,7 @@ type reader func(ctx context.Context, k rollback.Key, o route) (*unstructured.Un
 func (r *Router) readRoutes(ctx context.Context, k rollback.Key, routes []route, read reader) ([]observedRoute, error) {
 	observed := unread(routes)
 	errs := make([]error, len(routes))
-	var all sync.WaitGroup
+	var all parallel.WaitGroup
 	for i, o := range routes {
 		all.Go(func() {
 			live, neighbours, err := read(ctx, k, o)
@@ -143,16 +142,16 @@ func weightWriter(weights []rollback.Weight, live *unstructured.Unstructured, o 
 // stored reads the object as it is stored now.
 func (r *Router) stored(ctx context.Context, k rollback.Key, o route) (*unstructured.Unstructured, []unstructured.Unstructured, error) {
 	objects := r.objects.Resource(o.resource).Namespace(k.Namespace)
-	var parallel errgroup.Group
+	reading := parallel.NewGroup()
 	var list *unstructured.UnstructuredList
 	if o.kind.neighbours {
-		parallel.Go(func() (err error) {
+		reading.Go(func() (err error) {
 			list, err = objects.List(ctx, fromAPICache())
 			return err
 		})
 	}
 	live, err := objects.Get(ctx, o.name, metav1.GetOptions{})
-	if listErr := parallel.Wait(); err == nil {
+	if listErr := reading.Wait(); err == nil {
 		err = listErr
 	}
 	if err != nil || list == nil {

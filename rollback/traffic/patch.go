@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -14,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/parallel"
 )
 
 // fieldManager names backout in the managed fields of the objects that it patches.
@@ -64,7 +64,7 @@ func (c change) requiring(ctx context.Context, p rollback.Precondition) change {
 func (r *Router) changeAll(ctx context.Context, k rollback.Key, routes []observedRoute, c change) ([]rollback.Weight, error) {
 	weights := make([][]rollback.Weight, len(routes))
 	errs := make([]error, len(routes))
-	var all sync.WaitGroup
+	var all parallel.WaitGroup
 	for i, o := range routes {
 		all.Go(func() {
 			changed, err := r.change(ctx, k, o, c)
