@@ -34,6 +34,8 @@ type intake struct {
 	fast *fastPath
 	// webhooks has room for those that are stored at a time.
 	webhooks chan struct{}
+	// refused bounds the log lines about refused alerts.
+	refused rollback.LineLimits
 }
 
 // accept is Engine.Accept.

@@ -24,7 +24,12 @@ func (in *intake) admit(ctx context.Context, alert rollback.Alert, now time.Time
 		return k, s, false
 	}
 	name := rollback.Clip(alert.Labels[rollback.LabelAlertname], rollback.MaxName)
-	in.refuse(ctx, rollback.Refusal{Key: k, Verdict: rollback.NotAllowed, Alert: name, Reason: why, Count: 1, Last: now})
+	sender := ""
+	if alert.Sender != nil {
+		sender = rollback.Clip(rollback.Printable(alert.Sender.Name), rollback.MaxName)
+	}
+	in.refuse(ctx, rollback.LineSource{Sender: sender, Reason: string(reason)},
+		rollback.Refusal{Key: k, Verdict: rollback.NotAllowed, Alert: name, Reason: why, Count: 1, Last: now})
 	return k, s, false
 }
 
@@ -44,15 +49,23 @@ func (in *intake) watchdog(alert rollback.Alert) bool {
 
 // refuseUnknown refuses signals about a release that does not exist.
 func (in *intake) refuseUnknown(ctx context.Context, k rollback.Key, signals []rollback.Signal, why string) {
-	in.refuse(ctx, rollback.Refusal{
+	in.refuse(ctx, rollback.LineSource{Sender: signals[0].Sender, Reason: string(rollback.UnknownRelease)}, rollback.Refusal{
 		Key: k, Verdict: rollback.UnknownRelease, Alert: signals[0].Alert, Reason: rollback.Clip(why, rollback.MaxSummary),
 		Count: len(signals), Last: signals[0].Received,
 	})
 }
 
-func (in *intake) refuse(ctx context.Context, r rollback.Refusal) {
+// refuse counts refused alerts, and logs them: of a flood from one sender for one reason, the
+// first ones and how many more there were.
+func (in *intake) refuse(ctx context.Context, from rollback.LineSource, r rollback.Refusal) {
 	in.metrics.alerts.WithLabelValues(string(r.Verdict)).Add(float64(r.Count))
 	in.board.AddRefusal(r)
-	in.log.WarnContext(ctx, "alert refused", "verdict", r.Verdict, "namespace", r.Namespace,
-		"release", r.Release, "alert", r.Alert, "reason", r.Reason)
+	say, others := in.refused.Of(from).Count(time.Now())
+	if others > 0 {
+		in.log.WarnContext(ctx, "more alerts were refused", "peer", from.Sender, "reason", from.Reason, "count", others)
+	}
+	if say {
+		in.log.WarnContext(ctx, "alert refused", "peer", from.Sender, "verdict", r.Verdict, "namespace", r.Namespace,
+			"release", r.Release, "alert", r.Alert, "reason", r.Reason)
+	}
 }

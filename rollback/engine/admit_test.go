@@ -1,6 +1,9 @@
 package engine_test
 
 import (
+	"bytes"
+	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -87,4 +90,29 @@ backout_watchdogs_total{namespace="canary-demo"} 1
 	if refused != 3 {
 		t.Errorf("the board shows %d refusals, want those of the three watchdogs that do not count", refused)
 	}
+}
+
+// A sender whose alerts are all refused fills neither the log nor hides the alerts of another.
+func TestAFloodOfRefusedAlertsIsCountedInTheLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		e := newEngine(t, newCluster(), rollbacktest.Policy(), func(o *engine.Options) { o.Log = slog.New(slog.NewTextHandler(&log, nil)) })
+		refused := func(sender, namespace string) rollback.Alert {
+			a := alert("rollback")
+			a.Labels["namespace"], a.Sender = namespace, &rollback.Sender{Name: sender, Namespaces: []string{"canary-demo"}}
+			return a
+		}
+		flood := slices.Repeat([]rollback.Alert{refused("token of canary-demo", "kube-system")}, 1000)
+		deliver(t, e, append(flood, refused("token of shop", "kube-system"))...)
+		for peer, want := range map[string]int{"token of canary-demo": 20, "token of shop": 1} {
+			if got := strings.Count(log.String(), "msg=\"alert refused\" peer=\""+peer+"\""); got != want {
+				t.Errorf("%d lines are about the %s, want %d", got, peer, want)
+			}
+		}
+		wait(time.Minute)
+		deliver(t, e, flood[0])
+		if got := log.String(); !strings.Contains(got, "more alerts were refused\" peer=\"token of canary-demo\" reason=sender-not-allowed count=980") {
+			t.Errorf("the next line comes with the number of those that were left out: got %s", got[max(0, len(got)-500):])
+		}
+	})
 }
