@@ -428,6 +428,30 @@ func TestReceiverCheckNamesAReleaseThatIsOptedIn(t *testing.T) {
 	}
 }
 
+// With config.opsAuth, the pod of helm test presents a token of its own account: never that of backout.
+func TestReceiverCheckPresentsATokenToTheOpsListener(t *testing.T) {
+	for set, account := range map[string]string{
+		watched:                                "",
+		watched + ",config.opsAuth=kubernetes": "",
+		watched + ",config.opsAuth=kubernetes,tests.serviceAccountName=readers": "readers",
+	} {
+		pod := one[*corev1.Pod](t, receiver{set: set}.render(t), "Pod backout/backout-check").Spec
+		i := slices.IndexFunc(pod.Volumes, func(v corev1.Volume) bool { return v.Name == "ops-token" })
+		mounted := slices.ContainsFunc(pod.Containers[0].VolumeMounts, func(m corev1.VolumeMount) bool {
+			return m.Name == "ops-token" && m.MountPath == "/etc/backout/ops-token" && m.ReadOnly
+		})
+		args := slices.Contains(pod.Containers[0].Args, "--ops-token-file=/etc/backout/ops-token/token")
+		if wanted := strings.Contains(set, "opsAuth"); wanted != (i >= 0) || wanted != mounted || wanted != args {
+			t.Errorf("--set %s: volume %d, mounted %t, argument %t", set, i, mounted, args)
+		} else if wanted && (len(pod.Volumes[i].Projected.Sources) != 1 || pod.Volumes[i].Projected.Sources[0].ServiceAccountToken.Path != "token") {
+			t.Errorf("--set %s: the volume is %+v, want a token of the account", set, pod.Volumes[i].Projected)
+		}
+		if pod.ServiceAccountName != account || *pod.AutomountServiceAccountToken {
+			t.Errorf("--set %s: the pod runs as %q, with its token mounted %t", set, pod.ServiceAccountName, *pod.AutomountServiceAccountToken)
+		}
+	}
+}
+
 func TestReceiverRefusesBadValues(t *testing.T) {
 	for _, tt := range []struct{ set, want string }{
 		{"replicas=3", "'replicas' not allowed"},

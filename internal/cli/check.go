@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -39,7 +40,9 @@ func checkCommand() *cobra.Command {
 release, the alert is not for backout: this tests the webhook, the token and the ops listener, but
 writes no record.`,
 		Example: `  backout check canary-demo/canary-demo --token-file token
-  backout check --webhook https://backout.example --ca-file ca.crt --token-file token`,
+  backout check --webhook https://backout.example --ca-file ca.crt --token-file token
+  kubectl create token prometheus -n monitoring > ops-token
+  backout check --token-file token --ops-token-file ops-token`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), c.limit)
@@ -51,6 +54,8 @@ writes no record.`,
 	f.StringVar(&c.server.webhook, "webhook", "http://localhost:8080", "URL of the webhook listener, without a path")
 	f.StringVar(&c.server.ops, "ops", "http://localhost:9090", "URL of the ops listener, without a path")
 	f.StringVar(&c.server.token, "token-file", "", "file with the webhook's bearer token")
+	f.StringVar(&c.server.opsToken, "ops-token-file", "",
+		"file with a bearer token for the ops listener, of an account that may get the nonResourceURL /backout/*: needed with BACKOUT_OPS_AUTH=kubernetes")
 	f.StringVar(&c.server.ca, "ca-file", "", "file with the CAs of the webhook's certificate, instead of the system's CAs")
 	f.StringVar(&c.server.cert, "cert-file", "", "file with a client certificate for the webhook")
 	f.StringVar(&c.server.key, "key-file", "", "file with the key of the client certificate")
@@ -103,6 +108,9 @@ func (c *check) run(ctx context.Context, out io.Writer, args []string) error {
 func (c *check) awaitRecord(ctx context.Context, k rollback.Key, fingerprint string) (rollback.Record, error) {
 	for {
 		records, err := c.server.records(ctx, "/"+k.Namespace+"/"+k.Release)
+		if errors.Is(err, errRefused) {
+			return rollback.Record{}, err
+		}
 		for _, r := range records {
 			for _, s := range r.Signals {
 				if s.Fingerprint == fingerprint {

@@ -47,7 +47,7 @@ func (s *fakeStore) Record(context.Context, rollback.Key, int) (rollback.Record,
 
 // startServer starts a real HTTP edge over the store, and returns its URLs and the file of
 // its token.
-func startServer(t *testing.T, store *fakeStore, ready error) (webhook, ops, tokenFile string) {
+func startServer(t *testing.T, store *fakeStore, ready error, changes ...func(*handler.Options)) (webhook, ops, tokenFile string) {
 	t.Helper()
 	tokenFile = filepath.Join(t.TempDir(), "token")
 	if err := os.WriteFile(tokenFile, []byte("a-token-of-some-length\n"), 0o600); err != nil {
@@ -60,10 +60,14 @@ func startServer(t *testing.T, store *fakeStore, ready error) (webhook, ops, tok
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := handler.New(handler.Options{
+	o := handler.Options{
 		Config: c, Receiver: store, Reader: store, Registry: prometheus.NewRegistry(), Log: slog.New(slog.DiscardHandler),
 		Ready: func(context.Context) error { return ready },
-	})
+	}
+	for _, change := range changes {
+		change(&o)
+	}
+	server, err := handler.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,5 +136,41 @@ func TestCheckOnlyAsksToObserve(t *testing.T) {
 	}
 	if got := store.records[0].Signals[0]; got.Level != rollback.LevelObserve || got.Alert != checkAlert || got.Fingerprint == "" {
 		t.Errorf("check posts %+v", got)
+	}
+}
+
+// An ops listener that asks the API server about its readers gets the token of a reader, and the
+// webhook its own.
+func TestCheckHasATokenForTheOpsListener(t *testing.T) {
+	opsToken := filepath.Join(t.TempDir(), "ops-token")
+	if err := os.WriteFile(opsToken, []byte("the token of a reader\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct{ arg, fails string }{
+		"the token of a reader":   {"--ops-token-file=" + opsToken, ""},
+		"no token":                {"--ops-token-file=", "401 Unauthorized"},
+		"the flag is in the hint": {"--ops-token-file=", "set --ops-token-file"},
+		"no file":                 {"--ops-token-file=/nowhere", "read the token"},
+	} {
+		webhook, ops, token := startServer(t, &fakeStore{}, nil, func(o *handler.Options) {
+			o.Config.OpsAuth = handler.OpsAuthKubernetes
+			o.OpsAccess = func(_ context.Context, token, path string) error {
+				if token != "the token of a reader" || !strings.HasPrefix(path, "/backout/") {
+					return handler.ErrUnauthenticated
+				}
+				return nil
+			}
+		})
+		command := New(envconfig.MapLookuper(nil), []string{"backout", "check", "canary-demo/shop", "--webhook=" + webhook, "--ops=" + ops, "--token-file=" + token, tt.arg})
+		var out strings.Builder
+		command.SetOut(&out)
+		command.SetErr(io.Discard)
+		err := command.ExecuteContext(t.Context())
+		if tt.fails == "" && (err != nil || !strings.Contains(out.String(), "The alert is recorded")) {
+			t.Errorf("%s: %q, %v; want the alert recorded", name, out.String(), err)
+		}
+		if tt.fails != "" && (err == nil || !strings.Contains(err.Error(), tt.fails)) {
+			t.Errorf("%s: the error is %v; want %q in it", name, err, tt.fails)
+		}
 	}
 }

@@ -27,9 +27,9 @@ const maxErrorText = 500
 type endpoint struct {
 	// webhook and ops are URLs without a path.
 	webhook, ops string
-	// These files have a bearer token, the CAs of the webhook's certificate, and a client
-	// certificate with its key; "" is no file.
-	token, ca, cert, key string
+	// These files have the bearer tokens of the two listeners, the CAs of the webhook's
+	// certificate, and a client certificate with its key; "" is no file.
+	token, opsToken, ca, cert, key string
 
 	client *http.Client
 }
@@ -76,16 +76,25 @@ func (e *endpoint) post(ctx context.Context, labels map[string]string, fingerpri
 		return fmt.Errorf("post the alert: %w; set --webhook", err)
 	}
 	request.Header.Set("Content-Type", "application/json")
-	if e.token != "" {
-		token, err := os.ReadFile(e.token)
-		if err != nil {
-			return fmt.Errorf("read the token: %w", err)
-		}
-		request.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
+	if err := authorize(request, e.token); err != nil {
+		return err
 	}
 	if _, err := e.do(request); err != nil {
 		return fmt.Errorf("post the alert: %w", err)
 	}
+	return nil
+}
+
+// authorize adds the bearer token in the file to a request; nothing if that is "".
+func authorize(request *http.Request, file string) error {
+	if file == "" {
+		return nil
+	}
+	token, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("read the token: %w", err)
+	}
+	request.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
 	return nil
 }
 
@@ -115,10 +124,21 @@ func (e *endpoint) get(ctx context.Context, path string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("request %s: %w; set --ops", path, err)
 	}
-	return e.do(request)
+	if err := authorize(request, e.opsToken); err != nil {
+		return nil, err
+	}
+	text, err := e.do(request)
+	if errors.Is(err, errRefused) {
+		err = fmt.Errorf("%w; set --ops-token-file", err)
+	}
+	return text, err
 }
 
-// do returns the body of a response with status 200; any other status is an error.
+// errRefused says that the listener refuses the token of a request, or demands one.
+var errRefused = errors.New("refused")
+
+// do returns the body of a response with status 200; any other status is an error, 401 and 403
+// errRefused.
 func (e *endpoint) do(request *http.Request) ([]byte, error) {
 	response, err := e.client.Do(request)
 	if err != nil {
@@ -128,6 +148,9 @@ func (e *endpoint) do(request *http.Request) ([]byte, error) {
 	text, err := io.ReadAll(io.LimitReader(response.Body, maxResponse))
 	if err == nil && response.StatusCode != http.StatusOK {
 		err = errors.New(rollback.Short(rollback.Printable(response.Status+": "+string(text)), maxErrorText))
+	}
+	if response.StatusCode == http.StatusUnauthorized || response.StatusCode == http.StatusForbidden {
+		err = fmt.Errorf("%w: %w", errRefused, err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w", request.Method, request.URL, err)
