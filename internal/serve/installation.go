@@ -23,9 +23,9 @@ const serveLimit = 3 * time.Second
 // maxMarks is how many namespaces are marked at a time.
 const maxMarks = 8
 
-// errServedElsewhere ends the process if it finds out later that another installation
-// serves one of its targets: the next one leaves that target out from its start.
-var errServedElsewhere = errors.New("start again without the targets of other installations")
+// errServedElsewhere ends a service that finds out after its start that another installation
+// serves one of its targets.
+var errServedElsewhere = errors.New("another installation serves a target")
 
 // elsewhere are the targets' namespaces that other installations serve: installations by
 // namespace.
@@ -72,7 +72,6 @@ func (s *service) markAgain(ctx context.Context) error {
 	}
 	others, err := markTargets(ctx, s.cluster, s.accounts, s.config.Policy.Namespaces())
 	if len(others) > 0 {
-		others.log(ctx, s.log)
 		return errServedElsewhere
 	}
 	if err != nil {
@@ -82,9 +81,19 @@ func (s *service) markAgain(ctx context.Context) error {
 	return nil
 }
 
-// keepMarking calls markAgain until all targets are marked, it fails, or ctx ends.
-func (s *service) keepMarking(ctx context.Context) error {
-	for s.unmarked {
+// mark marks the targets that the start could not mark, as soon as the API server answers and
+// then every minute. It returns errServedElsewhere, or nil when ctx ends.
+func (s *service) mark(ctx context.Context) error {
+	select {
+	case <-s.answered:
+	case <-ctx.Done():
+		return nil
+	}
+	if err := s.markAgain(ctx); err != nil {
+		return err
+	}
+	close(s.asked)
+	for {
 		select {
 		case <-ctx.Done():
 			return nil
@@ -94,7 +103,6 @@ func (s *service) keepMarking(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
 }
 
 // newLeftOut returns a gauge of the targets that are left out.
@@ -113,12 +121,13 @@ func (s *service) leave(others elsewhere) {
 	}
 }
 
-// leaveOut removes the releases of the namespaces from the configuration.
-func (e elsewhere) leaveOut(c *config) {
+// leaveOut returns the configuration without the releases of the namespaces.
+func (e elsewhere) leaveOut(c config) config {
 	c.Policy.Releases = slices.DeleteFunc(slices.Clone(c.Policy.Releases), func(entry string) bool {
 		namespace, _, _ := strings.Cut(entry, "/")
 		return e[namespace] != ""
 	})
+	return c
 }
 
 // problems says for each namespace why backout does nothing there.

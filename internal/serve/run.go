@@ -2,6 +2,7 @@ package serve
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -20,20 +21,29 @@ func Run(ctx context.Context, env envconfig.Lookuper, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	log := newLogger(c.Log, out)
-	others, unmarked := markTargets(ctx, in, accounts{own: in.Namespace, names: c.TargetAccounts}, c.Policy.Namespaces())
-	if unmarked != nil {
-		log.ErrorContext(ctx, "the targets are not marked yet as served by this backout", "error", unmarked)
+	return serveTargets(ctx, c, in, newLogger(c.Log, out))
+}
+
+// serveTargets serves the targets that no other installation serves. Where it turns out later
+// that another one does, a new service goes on without that target: no part of it watches,
+// reads or writes anything there.
+func serveTargets(ctx context.Context, c config, in Cluster, log *slog.Logger) error {
+	for {
+		others, unmarked := markTargets(ctx, in, accounts{own: in.Namespace, names: c.TargetAccounts}, c.Policy.Namespaces())
+		if unmarked != nil {
+			log.ErrorContext(ctx, "the targets are not marked yet as served by this backout", "error", unmarked)
+		}
+		others.log(ctx, log)
+		s, err := newService(others.leaveOut(c), in, log)
+		if err != nil {
+			return err
+		}
+		s.leave(others)
+		s.unmarked = unmarked != nil
+		if err := s.serve(ctx); !errors.Is(err, errServedElsewhere) {
+			return err
+		}
 	}
-	others.log(ctx, log)
-	others.leaveOut(&c)
-	s, err := newService(c, in, log)
-	if err != nil {
-		return err
-	}
-	s.leave(others)
-	s.unmarked = unmarked != nil
-	return s.serve(ctx)
 }
 
 func newLogger(c logConfig, out io.Writer) *slog.Logger {

@@ -7,14 +7,13 @@ import (
 	"net"
 	"sync"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 )
 
 // serve listens and works until ctx ends. It then stops listening first, so that every
 // signal that was answered with 2xx is stored, and gives the current steps the rest of
 // the grace period. Steps that are unfinished then stay in their records for the next
-// leader. If the lease is lost, serve returns an error at once.
+// leader. If the lease is lost, serve returns an error at once. If another installation serves
+// a target, serve finishes the current work and returns errServedElsewhere.
 func (s *service) serve(ctx context.Context) error {
 	webhook, ops, err := s.listen(ctx)
 	if err != nil {
@@ -26,22 +25,32 @@ func (s *service) serve(ctx context.Context) error {
 	defer work.stop()
 	lead := begin(context.WithoutCancel(ctx), s.lead)
 	defer lead.stop()
+	mark := begin(context.WithoutCancel(ctx), s.mark)
+	defer mark.stop()
 
+	var leave error // errServedElsewhere
 	select {
 	case err := <-served:
 		return fmt.Errorf("serve: %w", err)
 	case err := <-lead.done:
 		return fmt.Errorf("lead: %w; the next leader finishes the open records", err)
+	case leave = <-mark.done:
 	case <-ctx.Done():
 	}
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.config.Grace)
 	defer cancel()
 	s.log.InfoContext(grace, "stopping: finishing the current work", "duration", s.config.Grace)
-	err = s.server.Shutdown(grace)
+	if leave == nil {
+		err = s.server.Shutdown(grace)
+	}
 	if workErr := work.end(grace); workErr != nil {
 		return errors.Join(err, fmt.Errorf("finish the current work: %w; its records stay open for the next leader", workErr))
 	}
-	return errors.Join(err, lead.end(grace))
+	if err = errors.Join(err, lead.end(grace)); err != nil || leave == nil {
+		return err
+	}
+	// Alerts that were stored meanwhile are the next service's work.
+	return errors.Join(s.server.Shutdown(grace), leave)
 }
 
 // listen opens both listeners and logs what the service will do.
@@ -108,26 +117,17 @@ func (s *service) work(ctx context.Context) error {
 	return errors.Join(err, errors.Join(errs[:]...))
 }
 
-// lead competes for the lease, and starts the leader's work once it has it. It marks targets
-// that the start could not mark.
+// lead competes for the lease, and starts the leader's work once it has it.
 func (s *service) lead(ctx context.Context) error {
 	select {
-	case <-s.answered:
+	case <-s.asked:
 	case <-ctx.Done():
 		return nil
 	}
-	if err := s.markAgain(ctx); err != nil {
-		return err
-	}
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return s.keepMarking(ctx) })
-	group.Go(func() error {
-		return s.lease.Run(ctx, func(ctx context.Context) {
-			s.engine.StartLeading()
-			<-ctx.Done()
-		})
+	return s.lease.Run(ctx, func(ctx context.Context) {
+		s.engine.StartLeading()
+		<-ctx.Done()
 	})
-	return group.Wait()
 }
 
 // retryInterval is the time between two requests to an API server that does not answer.

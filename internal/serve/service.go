@@ -54,8 +54,9 @@ type service struct {
 	engine     *engine.Engine
 	server     *handler.Server
 
-	// answered is closed once the API server has answered, and the keys of records are known.
-	answered chan struct{}
+	// answered is closed once the API server has answered, and the keys of records are known;
+	// asked once it was asked then which installations serve the targets.
+	answered, asked chan struct{}
 }
 
 // newService connects the parts. They do not listen, work or send requests yet.
@@ -74,7 +75,7 @@ func newService(c config, in Cluster, log *slog.Logger) (*service, error) {
 	}
 	s := &service{
 		config: c, cluster: in, accounts: as, client: client, replica: replicaName(), registry: registry,
-		board: report.NewBoard(), log: log, answered: make(chan struct{}),
+		board: report.NewBoard(), log: log, answered: make(chan struct{}), asked: make(chan struct{}),
 		itself: own, keys: ledger.NewKeys(own, in.Namespace, c.RecordKeys, log),
 	}
 	s.leftOut = newLeftOut()
