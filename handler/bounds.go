@@ -3,6 +3,8 @@ package handler
 import (
 	"errors"
 	"fmt"
+
+	"github.com/upcommerce/backout/rollback"
 )
 
 // Bounds of a payload besides BACKOUT_MAX_BODY_BYTES: an alert of three bytes takes more
@@ -26,15 +28,7 @@ var errTooMuch = errors.New("too much in one payload")
 func checkPayload(text []byte) error {
 	var s payloadSize
 	for _, c := range text {
-		switch {
-		case s.escaped:
-			s.escaped = false
-		case s.quoted && c == '\\':
-			s.escaped = true
-		case c == '"':
-			s.quoted = !s.quoted
-		case s.quoted:
-		default:
+		if s.structure.Next(c) {
 			s.add(c)
 		}
 		if s.alertValues > maxAlertValues || s.values > maxPayloadValues || s.alerts > maxAlerts {
@@ -47,8 +41,8 @@ func checkPayload(text []byte) error {
 // payloadSize is what a payload has so far. The alerts are the entries of a list in the
 // outermost object; the entries of other lists there count as well.
 type payloadSize struct {
-	depth           int
-	quoted, escaped bool
+	structure rollback.JSONStructure
+	depth     int
 	// inList says that a list of the outermost object is being read.
 	inList bool
 

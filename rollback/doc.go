@@ -16,6 +16,7 @@
 //	case.go          a Case is everything that a decision depends on
 //	decide.go        Decide turns a Case into a Decision
 //	  assess.go        whether a signal is about the newest revision
+//	  assess_content.go  since when its content is deployed, and which versions name it
 //	  late.go          whether a signal that had to wait still fires
 //	  storm.go         whether many releases have signals, and the queue of their rollbacks
 //	  limit.go         how much backout may do about it
@@ -48,9 +49,10 @@
 //	  command_forms.go   every form that one can have, and which names
 //	  command_words.go   quoting for a shell, and back
 //	text.go          texts without control characters, of bounded length
+//	json.go          the structure of a JSON text that is not decoded yet
 //	ports.go         the interfaces to Helm, the routers, Prometheus, the ledger and the notifier
 //	dryrun.go        what the engine would do about an alert now
-//	refusal.go       counts refused alerts
+//	refusal.go       counts refused alerts; lines.go bounds the log lines about them
 //
 // To shed a canary is to set its weight to zero on the live routes. It takes milliseconds
 // and can be undone, so it comes before the rollback.

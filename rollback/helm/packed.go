@@ -12,6 +12,8 @@ import (
 
 	"helm.sh/helm/v3/pkg/release"
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/upcommerce/backout/rollback"
 )
 
 // Bounds of a stored revision. The API server bounds only its packed size, to 1.5 MB: a
@@ -106,21 +108,13 @@ func decodePacked(packed []byte, size int64) (*release.Release, error) {
 // valueCounter counts the objects, lists and members in the JSON that is written to it. It
 // does not check that it is JSON. Write returns errTooLarge once there are too many.
 type valueCounter struct {
-	values          int
-	quoted, escaped bool
+	values    int
+	structure rollback.JSONStructure
 }
 
 func (v *valueCounter) Write(text []byte) (int, error) {
 	for _, c := range text {
-		switch {
-		case v.escaped:
-			v.escaped = false
-		case v.quoted && c == '\\':
-			v.escaped = true
-		case c == '"':
-			v.quoted = !v.quoted
-		case v.quoted:
-		case c == '{' || c == '[' || c == ',':
+		if v.structure.Next(c) && (c == '{' || c == '[' || c == ',') {
 			v.values++
 		}
 	}
