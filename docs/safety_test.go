@@ -60,3 +60,24 @@ func missing(span string, tests map[string]bool) string {
 	}
 	return span
 }
+
+// TestEveryAttackerHasATest checks that each line of the table in security.md names the tests that
+// show what stops the attacker.
+func TestEveryAttackerHasATest(t *testing.T) {
+	rows := 0
+	for _, f := range files(t, func(name string) bool { return name == "docs/security.md" }) {
+		for i, line := range f.lines {
+			if !strings.HasPrefix(line, "| ") || strings.HasPrefix(line, "| an attacker holds") {
+				continue
+			}
+			rows++
+			cells := strings.Split(strings.TrimSuffix(line, " |"), " | ")
+			if tests := cells[len(cells)-1]; len(cells) != 4 || !strings.HasPrefix(tests, "`Test") {
+				t.Errorf("%s:%d: the last of four cells has no test: %q", f.name, i+1, tests)
+			}
+		}
+	}
+	if rows < 10 {
+		t.Errorf("the table has %d lines", rows)
+	}
+}
