@@ -231,19 +231,25 @@ func (c *cluster) bindEditor(t *testing.T) {
 // forge writes, as the editor, the Secrets of a release whose first revision declares the loot.
 func (c *cluster) forge(t *testing.T, name string) {
 	t.Helper()
+	objects := func(tag string) string { return strings.Join(tracks(tag), "\n---") }
+	c.forgeRevisions(t, name, loot+objects("v1"), objects("v2"))
+}
+
+// forgeRevisions writes, as the editor, the Secrets of a release with two revisions of these manifests.
+func (c *cluster) forgeRevisions(t *testing.T, name, first, second string) {
+	t.Helper()
 	client, err := kubernetes.NewForConfig(c.asEditor())
 	if err != nil {
 		t.Fatal(err)
 	}
-	secrets := driver.NewSecrets(client.CoreV1().Secrets("shop"))
-	objects := func(tag string) string { return strings.Join(tracks(tag), "\n---") }
+	secrets, deployed := driver.NewSecrets(client.CoreV1().Secrets("shop")), helmtime.Now()
 	for number, r := range []struct {
 		status   release.Status
 		manifest string
-	}{{release.StatusSuperseded, loot + objects("v1")}, {release.StatusDeployed, objects("v2")}} {
+	}{{release.StatusSuperseded, first}, {release.StatusDeployed, second}} {
 		err := secrets.Create(fmt.Sprintf("sh.helm.release.v1.%s.v%d", name, number+1), &release.Release{
 			Name: name, Namespace: "shop", Version: number + 1, Manifest: r.manifest,
-			Info:  &release.Info{Status: r.status, Description: "Upgrade complete", FirstDeployed: helmtime.Now(), LastDeployed: helmtime.Now()},
+			Info:  &release.Info{Status: r.status, Description: "Upgrade complete", FirstDeployed: deployed, LastDeployed: deployed},
 			Chart: &chart.Chart{Metadata: &chart.Metadata{APIVersion: "v2", Name: name, Version: "1.0.0"}},
 		})
 		if err != nil {
