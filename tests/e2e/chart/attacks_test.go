@@ -290,7 +290,7 @@ func (a *attacked) bombs(t *testing.T) {
 
 	a.writeRecord(t, "empty", "accusations: [{}"+strings.Repeat(",{}", 330_000)+"]\n") // words:api accusations
 	eventually(t, "the record is counted as unreadable", func(context.Context) bool {
-		return strings.Contains(a.metrics(t), `backout_unreadable_records_total{reason="too-large"} 1`+"\n")
+		return strings.Contains(a.metrics(t), `backout_unreadable_records_total{reason="too-large"} 1`+"\n") //nolint:contextcheck // the context of the test
 	})
 	t.Log("a record of a million empty entries: unreadable, too-large")
 	if err := a.Client.CoreV1().ConfigMaps("shop").Delete(limited(t), "backout.v1.empty.v2", metav1.DeleteOptions{}); err != nil {
@@ -385,7 +385,7 @@ func (a *attacked) fire(t *testing.T, labels map[string]string) {
 	t.Helper()
 	body := webhookOf(labels)
 	eventually(t, "the alert is accepted", func(context.Context) bool {
-		code, _ := a.send(t, body)
+		code, _ := a.send(t, body) //nolint:contextcheck // the context of the test
 		return code == http.StatusOK
 	})
 }
