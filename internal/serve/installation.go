@@ -72,6 +72,7 @@ func (s *service) markAgain(ctx context.Context) error {
 	}
 	others, err := markTargets(ctx, s.cluster, s.accounts, s.config.Policy.Namespaces())
 	if len(others) > 0 {
+		s.found = others
 		return errServedElsewhere
 	}
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 
 	"github.com/sethvargo/go-envconfig"
 )
@@ -28,21 +29,25 @@ func Run(ctx context.Context, env envconfig.Lookuper, out io.Writer) error {
 // that another one does, a new service goes on without that target: no part of it watches,
 // reads or writes anything there.
 func serveTargets(ctx context.Context, c config, in Cluster, log *slog.Logger) error {
+	known := make(elsewhere) // one that was found stays, also if the API server does not answer later
 	for {
-		others, unmarked := markTargets(ctx, in, accounts{own: in.Namespace, names: c.TargetAccounts}, c.Policy.Namespaces())
+		others, unmarked := markTargets(ctx, in, accounts{own: in.Namespace, names: c.TargetAccounts}, known.leaveOut(c).Policy.Namespaces())
+		maps.Copy(known, others)
 		if unmarked != nil {
 			log.ErrorContext(ctx, "the targets are not marked yet as served by this backout", "error", unmarked)
 		}
 		others.log(ctx, log)
-		s, err := newService(others.leaveOut(c), in, log)
+		s, err := newService(known.leaveOut(c), in, log)
 		if err != nil {
 			return err
 		}
-		s.leave(others)
+		s.leave(maps.Clone(known))
 		s.unmarked = unmarked != nil
 		if err := s.serve(ctx); !errors.Is(err, errServedElsewhere) {
 			return err
 		}
+		s.found.log(ctx, log)
+		maps.Copy(known, s.found)
 	}
 }
 

@@ -31,9 +31,11 @@ type service struct {
 	// elsewhere are the targets that other installations serve. unmarked says that it was
 	// not possible to find out about all of them yet.
 	elsewhere elsewhere
-	leftOut   *prometheus.GaugeVec
-	unmarked  bool
-	client    kubernetes.Interface
+	// found are those that markAgain has found since. They are read once serve has returned.
+	found    elsewhere
+	leftOut  *prometheus.GaugeVec
+	unmarked bool
+	client   kubernetes.Interface
 	// itself is a client that never works as the account of a target.
 	itself   kubernetes.Interface
 	replica  string
