@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/report"
 	"github.com/upcommerce/backout/tests/env/sandbox"
 	"github.com/upcommerce/backout/tests/env/stage"
 )
@@ -147,10 +148,30 @@ func recordOf(t *testing.T, b *stage.Backout, release string, revision int, want
 		select {
 		case <-ctx.Done():
 			log, _ := os.ReadFile(b.Child.Log())
-			t.Fatalf("no such record about revision %d; the records: %+v\nbackout's log:\n%s", revision, last, log)
+			t.Fatalf("no such record about revision %d; %s\nbackout's log:\n%s", revision, summaries(last), log)
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
+}
+
+// summaries says on one line what each record is about, and which of its alerts still fire.
+func summaries(records []rollback.Record) string {
+	if len(records) == 0 {
+		return "there is no record"
+	}
+	texts := make([]string, 0, len(records))
+	for _, r := range records {
+		text := report.Summary(&r)
+		for _, s := range r.Signals {
+			state := "resolved"
+			if s.Resolved.IsZero() {
+				state = "fires since " + s.StartsAt.Format(time.TimeOnly)
+			}
+			text += fmt.Sprintf(", %s of revision %d %s", s.Alert, s.Revision, state)
+		}
+		texts = append(texts, text)
+	}
+	return "the records: " + strings.Join(texts, "; ")
 }
 
 // metric waits until backout's metrics contain that line.
