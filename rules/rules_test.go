@@ -117,7 +117,24 @@ func checkAlert(t *testing.T, r rule) {
 	if r.KeepFiringFor == "" {
 		t.Error("without keep_firing_for the alert may end during the rollback")
 	}
+	checkWindow(t, r)
 	checkPlaybook(t, r)
+}
+
+// checkWindow checks the annotation by which backout knows how far back the alert looks at the canary: as far as the series of its
+// expression that end in 5m, if there is one.
+func checkWindow(t *testing.T, r rule) {
+	t.Helper()
+	want := "1m"
+	switch {
+	case r.Labels["backout"] == "":
+		want = ""
+	case strings.Contains(r.Expr, "5m"):
+		want = "5m"
+	}
+	if got := r.Annotations["window"]; got != want {
+		t.Errorf("the annotation window is %q, want %q", got, want)
+	}
 }
 
 // checkPlaybook checks that the alert links to its own playbook, and that the playbook has every section.
