@@ -26,8 +26,9 @@ type Assessment struct {
 	// recheckAt is when the assessment may change without a new alert; zero if it does not.
 	recheckAt time.Time
 	// waits says that it may change at any time; missedRepeat, that Alertmanager has not
-	// repeated an alert on whose repetition it depends.
-	waits, missedRepeat bool
+	// repeated an alert on whose repetition it depends; poll, that it may change before
+	// recheckAt, with the next evaluation of the alert's rule.
+	waits, missedRepeat, poll bool
 }
 
 // strongest assesses every alert by itself and returns the assessment that allows most. If
@@ -123,8 +124,7 @@ func (c Case) Assess(s Signal) Assessment {
 	}
 	switch {
 	case !c.afterContent(s) && c.Now.Before(c.settledAt()):
-		a.Verdict, a.recheckAt = Settling, c.settledAt()
-		a.reason = fmt.Sprintf("the alert %s before revision %d was deployed", c.mayHaveStarted(), newest.Number)
+		a = c.settle(s, a)
 	case !s.Resolved.IsZero() && !c.actedOn(s):
 		a.Verdict, a.reason = Stale, "the alert was resolved before backout acted on it"
 	case a.level == LevelObserve:
@@ -175,9 +175,13 @@ func (c Case) actedOn(s Signal) bool {
 }
 
 // HandledBy returns the older revision whose record has a step for this very episode.
-// Once the newest revision has settled, an episode that goes on is about it instead.
+// Once the newest revision has settled, an episode that goes on is about it instead, and so it
+// is where the newest revision has the content that backout backed out of on it.
 func (c Case) HandledBy(s Signal) (int, bool) {
 	if !c.Now.Before(c.History.Newest().Deployed.Add(c.Policy.Settle)) {
+		return 0, false
+	}
+	if _, returned := c.returnedFrom(s); returned {
 		return 0, false
 	}
 	for i := range c.Records {

@@ -6,16 +6,20 @@ import (
 )
 
 // afterContent reports whether the newest revision can have caused the alert: the alert
-// names it, or its content was deployed when the alert started.
+// names it, or its content was deployed when the alert started. Where the content was there
+// before, the alert's evidence decides: see returnedFrom.
 //
 // After a Helm rollback, as of `helm upgrade --atomic`, an alert about the replaced revision may
 // fire later than the new one is deployed, and one about the same content earlier: unless the
 // alert names the revision itself, its condition must be known to have become true since.
 func (c Case) afterContent(s Signal) bool {
-	if s.Revision == c.History.Newest().Number {
+	if s.Revision == c.History.Newest().Number || c.ownEvidence(s) {
 		return true
 	}
-	since := !s.ActiveSince().Before(c.contentSince())
+	if _, returned := c.returnedFrom(s); returned {
+		return false
+	}
+	since := !s.ActiveSince().Before(c.ContentSince())
 	if c.History.madeByRollback() {
 		return since && (c.identifies(s.Version) || s.activeSinceKnown())
 	}
@@ -50,9 +54,9 @@ func (c Case) revisionOf(version string) (int, bool) {
 	return 0, false
 }
 
-// contentSince is when the content of the newest revision was first deployed: with the
+// ContentSince is when the content of the newest revision was first deployed: with the
 // first revision of a ramp.
-func (c Case) contentSince() time.Time {
+func (c Case) ContentSince() time.Time {
 	newest := c.History.Newest()
 	first := newest.Deployed
 	for _, r := range c.History.Older() {
@@ -66,4 +70,4 @@ func (c Case) contentSince() time.Time {
 
 // settledAt is when the newest content has been deployed for so long that the windows of
 // the alert rules contain nothing from before it.
-func (c Case) settledAt() time.Time { return c.contentSince().Add(c.Policy.Settle) }
+func (c Case) settledAt() time.Time { return c.ContentSince().Add(c.Policy.Settle) }

@@ -26,6 +26,9 @@ type Case struct {
 	// present moment, for the late signals about which it was asked.
 	AsksPrometheus bool
 	Present        map[Episode]Confirmation
+	// Serving is when the pods of the newest content were first seen to serve, alone; zero if
+	// they were not, or if no signal depends on it: see AwaitsEvidence.
+	Serving time.Time
 	// Routing is the canary's live traffic; nil before backout has observed it.
 	Routing *Routing
 	Policy  Policy

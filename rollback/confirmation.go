@@ -14,6 +14,9 @@ type Confirmation struct {
 	// not fire. It may be another one than the signal's: Prometheus and Alertmanager can
 	// relabel an alert on its way.
 	Level Level `json:"level,omitempty"`
+	// EvidenceFrom is when the window began that the alert's rule had looked back on when
+	// it was last evaluated, and true; zero if that is not known, or was not asked.
+	EvidenceFrom time.Time `json:"evidenceFrom,omitzero"`
 	// Error says why the answer is unknown or unproven.
 	Error string `json:"error,omitempty"`
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"time"
 )
 
 // Decide says what backout does about the suspect, which is the newest revision of the
@@ -47,6 +48,9 @@ func (c Case) decide() Decision {
 			return d
 		}
 		d := Decision{Verdict: a.Verdict, Reason: a.reason + a.notes(), RecheckAt: a.recheckAt, Waits: a.waits || !a.recheckAt.IsZero()}
+		if a.poll {
+			d.RecheckAt = time.Time{}
+		}
 		if a.missedRepeat {
 			d.NeedsHelp, d.Command = true, c.manualCommand()
 		}

@@ -40,6 +40,9 @@ type (
 		Prometheus string
 		Since      string
 		FiresAs    rollback.Level `json:"firesAs"`
+		// Now is Prometheus' answer about the present moment, and Evidence how far its rule
+		// looks back now.
+		Now, Evidence string
 	}
 	recordForm struct {
 		Rev             int
@@ -71,6 +74,8 @@ type (
 		Load     float64
 		NoStable string
 		Owner    rollback.Owner
+		// Serving is since when the newest content's own pods serve.
+		Serving string
 	}
 )
 
@@ -91,6 +96,7 @@ func readCase(t *testing.T, archive *txtar.Archive) rollback.Case {
 	c := rollback.Case{Key: rollbacktest.Shop(), Policy: rollbacktest.Policy(), Now: rollbacktest.Now(), Paused: cluster.Paused}
 	c.Policy.Mode = rollback.Mode(or(settings.Mode, string(rollback.ModeAct)))
 	c.Policy.Allow = settings.Allow
+	c.Serving, c.AsksPrometheus, c.Present = before(t, or(cluster.Serving, "never")), cluster.Serving != "", make(map[rollback.Episode]rollback.Confirmation)
 	c.Storm = rollback.Storm{Others: cluster.Others, Over: before(t, or(cluster.Over, "never"))}
 	if cluster.Weight != "" {
 		c.Routing = &rollback.Routing{
@@ -109,7 +115,10 @@ func readCase(t *testing.T, archive *txtar.Archive) rollback.Case {
 		c.Records = append(c.Records, r.read(t))
 	}
 	for _, a := range alerts {
-		c.Signals = append(c.Signals, a.read(t))
+		s := a.read(t)
+		if c.Signals = append(c.Signals, s); a.Now != "" {
+			c.Present[s.Episode()] = rollback.Confirmation{Answer: rollback.Answer(a.Now), EvidenceFrom: before(t, or(a.Evidence, "never"))}
+		}
 	}
 	return c
 }

@@ -54,11 +54,12 @@ func (r *Record) NotePresent(late []Signal, present map[Episode]Confirmation, no
 	}
 }
 
-// AssumeFiring returns the case in which Prometheus says that the late signals fire now.
+// AssumeFiring returns the case in which Prometheus says that the late signals fire now, on
+// what happened just now.
 func (c Case) AssumeFiring() Case {
 	c.Present = make(map[Episode]Confirmation)
 	for _, s := range c.LateSignals() {
-		c.Present[s.Episode()] = Confirmation{Answer: AnswerFiring}
+		c.Present[s.Episode()] = Confirmation{Answer: AnswerFiring, EvidenceFrom: c.Now}
 	}
 	return c
 }

@@ -101,6 +101,11 @@ type Prometheus interface {
 	// Firing says whether the signal's alert fired at that time, according to the
 	// servers that answer before ctx ends.
 	Firing(ctx context.Context, k Key, s Signal, at time.Time) Confirmation
+	// EvidenceFrom returns since when the alert's rule looked back when it was last evaluated,
+	// if the signal's alert fires now because its condition is true. It returns the zero time
+	// if it does not fire, fires only because of keep_firing_for, or if no server that answers
+	// before ctx ends knows how far the rule looks back.
+	EvidenceFrom(ctx context.Context, k Key, s Signal) time.Time
 	// CanaryTraffic returns the canary's requests per second at that time.
 	CanaryTraffic(ctx context.Context, k Key, at time.Time) (float64, error)
 }

@@ -41,14 +41,16 @@ func (c Case) attribution(s Signal) string {
 	switch {
 	case s.Revision == newest.Number:
 		return fmt.Sprintf("it names revision %d", newest.Number)
+	case c.ownEvidence(s):
+		return fmt.Sprintf("it fires on what the pods of revision %d did alone", newest.Number)
 	case c.identifies(s.Version) && c.afterContent(s):
 		return fmt.Sprintf("it names version %s, which only revision %d runs", s.Version, newest.Number)
-	case c.contentSince().IsZero():
+	case c.ContentSince().IsZero():
 		return fmt.Sprintf("the deployment time of the content of revision %d is unknown", newest.Number)
 	case c.afterContent(s):
-		return fmt.Sprintf("it started %s after the content of revision %d was deployed", Round(s.ActiveSince().Sub(c.contentSince())), newest.Number)
+		return fmt.Sprintf("it started %s after the content of revision %d was deployed", Round(s.ActiveSince().Sub(c.ContentSince())), newest.Number)
 	default:
 		return fmt.Sprintf("it started before the content of revision %d was deployed, and still fires %s after that; BACKOUT_SETTLE is %s",
-			newest.Number, Round(c.Now.Sub(c.contentSince())), c.Policy.Settle)
+			newest.Number, Round(c.Now.Sub(c.ContentSince())), c.Policy.Settle)
 	}
 }

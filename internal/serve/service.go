@@ -116,7 +116,11 @@ func newBuildInfo(b version.Build) prometheus.Collector {
 func (s *service) connectLedger() (err error) {
 	s.records = ledger.New(ledger.Options{
 		Client: s.client, Namespaces: s.config.Policy.Namespaces(), Own: s.cluster.Namespace, Keys: s.keys,
-		Gone: s.board.DeleteRecord, Summary: report.Summary, Registerer: s.registry, Log: s.log,
+		Gone: func(k rollback.Key, revision int) {
+			s.board.DeleteRecord(k, revision)
+			s.engine.OnRecordGone(k, revision)
+		},
+		Summary: report.Summary, Registerer: s.registry, Log: s.log,
 	})
 	s.lease, err = ledger.NewLease(ledger.LeaseOptions{
 		Client: s.client, Namespace: s.cluster.Namespace, Identity: s.replica, Config: s.config.Lease,

@@ -84,7 +84,7 @@ func (c *cluster) Open(context.Context) ([]rollback.Key, error) {
 			keys = append(keys, k)
 		}
 	}
-	return keys, nil
+	return keys, c.openError
 }
 
 func (c *cluster) Save(ctx context.Context, r rollback.Record) (rollback.Record, error) {

@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,6 +22,7 @@ func (c *cluster) History(ctx context.Context, k rollback.Key, consistency rollb
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.storedReads++
 	h, ok := c.history[k]
 	if !ok {
 		return nil, fmt.Errorf("%s: %w", k, rollback.ErrUnknownRelease)
@@ -127,7 +129,7 @@ func (c *cluster) writeRollback(p rollback.Plan) (int, error) {
 		c.interruptions--
 		revision.Status = rollback.StatusPendingRollback
 		c.history[p.Key] = slices.Insert(h, 0, revision)
-		return 0, errAPIServer
+		return 0, cmp.Or(c.interruption, errAPIServer)
 	}
 	for i := range h {
 		if h[i].Status == rollback.StatusDeployed {

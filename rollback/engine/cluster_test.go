@@ -23,8 +23,9 @@ type cluster struct {
 	paused   string
 
 	// weight is the canary's; weightsWritten has every value that was ever written.
-	// unmarked says that the route carries no mark of a shed.
+	// unmarked says that the route carries no mark of a shed, and noRoute that it is gone.
 	unmarked       bool
+	noRoute        bool
 	weight         string
 	weightsWritten []string
 	routing        rollback.Routing
@@ -45,8 +46,10 @@ type cluster struct {
 	preflights       int
 	rollbacks        int
 	recovered        []int
-	// interruptions is how many of the next rollbacks leave a pending revision behind.
+	// interruptions is how many of the next rollbacks leave a pending revision behind, with that
+	// error; errAPIServer if it is nil.
 	interruptions int
+	interruption  error
 
 	// answers are Prometheus' next ones, in order; the last one stays. Releases in answerTo
 	// get that answer instead. queriedAt has the times about which it was asked.
@@ -56,9 +59,15 @@ type cluster struct {
 	// firing, if not nil, answers about a release in place of answers; mu is locked.
 	firing      func(rollback.Key) rollback.Answer
 	trafficRate float64
+	// window is how far back the alerts' rules look; 0 is not known.
+	window time.Duration
+	// storedReads counts reads of a history from the API server.
+	storedReads int
 
 	// The next calls return these errors, one each.
 	shedErrors, rollbackErrors, preflightErrors, saveErrors, recordErrors, pauseErrors []error
+	// openError is returned with the releases that have an open record.
+	openError error
 
 	// readTime, saveTime, observeTime and answerTime are how long it takes to read a
 	// history, to save a record, to observe the routes and to query Prometheus;
@@ -172,6 +181,16 @@ func (c *cluster) Firing(ctx context.Context, k rollback.Key, _ rollback.Signal,
 		c.answers = c.answers[1:]
 	}
 	return answer
+}
+
+// EvidenceFrom is a window ago.
+func (c *cluster) EvidenceFrom(context.Context, rollback.Key, rollback.Signal) time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.window == 0 {
+		return time.Time{}
+	}
+	return time.Now().Add(-c.window)
 }
 
 func (c *cluster) CanaryTraffic(context.Context, rollback.Key, time.Time) (float64, error) {

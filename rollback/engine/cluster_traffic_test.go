@@ -25,6 +25,9 @@ func (c *cluster) Observe(ctx context.Context, k rollback.Key, _ rollback.Manife
 	routing.Observation = observation{k}
 	routing.Weights = []rollback.Weight{{Kind: "Ingress", Name: "shop-canary", From: c.weight, To: c.weight}}
 	routing.Writers = []string{c.writer}
+	if c.noRoute {
+		routing.Weights, routing.Writers = nil, nil
+	}
 	return routing, ctx.Err()
 }
 

@@ -25,6 +25,8 @@
 //	obstacle.go   stores an error outside of a step in the record, so that the team learns of it
 //	reopened.go   keeps a held weight at zero, and finds out who gave the canary a weight
 //	watches.go    watches the held routes
+//	returns.go    remembers which known bad content may come back while its alert goes on firing;
+//	              returned.go notices that it does
 //	leftovers.go  compares the marks on routes with the open records
 //	storm.go      remembers the releases that have alerts at the same time, and their queue
 //	metrics.go    the metrics

@@ -108,6 +108,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	defer e.watches.stop()
 	defer working.Wait()
 	working.Go(func() { e.sweeps(ctx) })
+	working.Go(func() { e.watchReturns(ctx) })
 	for {
 		select {
 		case <-ctx.Done():
@@ -198,4 +199,10 @@ func (e *Engine) OnRecord(r rollback.Record) {
 	if (r.Closed.IsZero() || time.Since(r.Closed) < sweepInterval) && e.leads() == nil {
 		e.queue.add(r.Key)
 	}
+}
+
+// OnRecordGone takes every record that was deleted. It never blocks.
+func (e *Engine) OnRecordGone(k rollback.Key, revision int) {
+	e.storms.forget(k, revision)
+	e.returns.forget(k, revision)
 }

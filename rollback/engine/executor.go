@@ -37,6 +37,7 @@ type executor struct {
 	storms     storms
 	obstacles  obstacles
 	watches    watches
+	returns    returns
 
 	// enqueue schedules the release's open records. It never blocks.
 	enqueue func(rollback.Key)

@@ -72,6 +72,8 @@ type inputs struct {
 	answers map[rollback.Episode]rollback.Confirmation
 	// present are the answers about the present moment: see rollback.Case.
 	present map[rollback.Episode]rollback.Confirmation
+	// serving is when the newest content's own pods were first seen to serve: see rollback.Case.
+	serving time.Time
 	routing *rollback.Routing
 	// trace is that of the decision that was taken on them.
 	trace *rollback.Trace
@@ -83,6 +85,8 @@ type inputs struct {
 // whether alerts that had to wait still fire.
 func (e *executor) gather(ctx context.Context, r rollback.Record, c rollback.Case, routes rollback.Consistency) inputs {
 	var in inputs
+	in.serving = e.servingSince(ctx, r, c)
+	c.Serving = in.serving
 	in.present = e.queryPresent(ctx, r, c)
 	c.Present = in.present
 	var asking parallel.WaitGroup
@@ -97,7 +101,7 @@ func (e *executor) gather(ctx context.Context, r rollback.Record, c rollback.Cas
 func decideWith(r *rollback.Record, c rollback.Case, in inputs, now time.Time) bool {
 	confirmed := r.Confirm(in.answers)
 	c = c.With(*r)
-	c.Now, c.Routing, c.Present = now, in.routing, in.present
+	c.Now, c.Routing, c.Present, c.Serving = now, in.routing, in.present, in.serving
 	late := c.LateSignals()
 	d, trace := safely(c)
 	changed := r.Decide(d) || confirmed
@@ -153,6 +157,9 @@ func (e *executor) queryPresent(ctx context.Context, r rollback.Record, c rollba
 	answers := make(map[rollback.Episode]rollback.Confirmation)
 	each(late, func(s rollback.Signal) {
 		answer := e.firesNow(ctx, r.Key, s)
+		if answer.Answer == rollback.AnswerFiring && c.AwaitsEvidence() {
+			answer.EvidenceFrom = e.prometheus.EvidenceFrom(ctx, r.Key, s)
+		}
 		mu.Lock()
 		defer mu.Unlock()
 		answers[s.Episode()] = answer

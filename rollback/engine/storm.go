@@ -24,6 +24,8 @@ type storms struct {
 	mu        sync.Mutex
 	suspected map[rollback.Key]rollback.Suspected
 	steps     map[rollback.Key]rollback.StormStep
+	// revisions are those of the records that correct has found to count.
+	revisions map[rollback.Key]int
 	// read says that the open records were read, so that no step is missing.
 	read      bool
 	releases  int
@@ -65,9 +67,27 @@ func (s *storms) correct(r rollback.Record) {
 	case !noted || known.Since.After(last):
 	case counting.IsZero() || !r.Decision().Verdict.Suspects():
 		delete(s.suspected, r.Key)
+		delete(s.revisions, r.Key)
 	default:
 		known.Over = r.Resolved()
 		s.suspected[r.Key] = known
+		if s.revisions == nil {
+			s.revisions = make(map[rollback.Key]int)
+		}
+		s.revisions[r.Key] = r.Revision
+	}
+}
+
+// forget drops what the record of a revision said, which was deleted: its release may be gone.
+func (s *storms) forget(k rollback.Key, revision int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.steps[k].Revision == revision {
+		delete(s.steps, k)
+	}
+	if s.revisions[k] == revision {
+		delete(s.suspected, k)
+		delete(s.revisions, k)
 	}
 }
 
@@ -100,6 +120,7 @@ func (s *storms) others(k rollback.Key, records []rollback.Record, p rollback.Po
 		switch {
 		case now.Sub(known.Last) >= stormMemory:
 			delete(s.suspected, other)
+			delete(s.revisions, other)
 		case other != k:
 			others = append(others, known)
 		}
@@ -212,8 +233,9 @@ func (e *executor) haveStorms() bool {
 	return e.storms.read
 }
 
-// keepStorm remembers what a record says about storms.
+// keepStorm remembers what a record says about storms, and about content that may come back.
 func (e *executor) keepStorm(r rollback.Record) {
+	e.returns.note(r)
 	e.storms.correct(r)
 	e.storms.follow(r)
 }

@@ -1,6 +1,7 @@
 package prom_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"maps"
 	"net/http"
@@ -32,6 +33,8 @@ type alert struct {
 	pending  bool
 	from, to time.Time // to is zero as long as it lasts
 	since    time.Time
+	// kept says that it fires because of keep_firing_for alone.
+	kept bool
 	// unstored alerts are in memory only; late ones are stored after the first query, and
 	// not in memory.
 	unstored, late bool
@@ -50,6 +53,12 @@ type rule struct {
 	evaluated               time.Time
 	// level is its backout label; "" is no label.
 	level string
+	// query is its expression, window its annotation; "" if it does not have one.
+	query, window string
+	// group is when the evaluation of its group began, if not at the same time.
+	group time.Time
+	// silent says that the server does not report why an alert fires.
+	silent bool
 }
 
 // fake is a Prometheus that reads label matchers, windows and times of a query, but does
@@ -192,15 +201,30 @@ func (f *fake) listRules(w http.ResponseWriter, r *http.Request) {
 		var alerts []any
 		for _, a := range f.alerts {
 			if a.labels["alertname"] == rule.name && a.to.IsZero() && !a.late {
-				alerts = append(alerts, map[string]any{"labels": a.labels, "state": a.state(), "activeAt": a.since.Add(f.clockAhead), "value": "1"})
+				one := map[string]any{"labels": a.labels, "state": a.state(), "activeAt": a.since.Add(f.clockAhead), "value": "1"}
+				if a.kept {
+					one["keepFiringSince"] = time.Now().Add(f.clockAhead)
+				}
+				alerts = append(alerts, one)
 			}
 		}
-		rules = append(rules, map[string]any{
-			"type": "alerting", "name": rule.name, "labels": labels, "query": "x", "health": rule.health, "lastError": rule.lastError,
+		one := map[string]any{
+			"type": "alerting", "name": rule.name, "labels": labels, "query": cmp.Or(rule.query, "x"), "health": rule.health, "lastError": rule.lastError,
 			"lastEvaluation": rule.evaluated.Add(f.clockAhead), "alerts": alerts,
-		})
+		}
+		if rule.window != "" {
+			one["annotations"] = map[string]string{"window": rule.window}
+		}
+		if !rule.silent {
+			one["keepFiringFor"] = 60
+		}
+		rules = append(rules, one)
 	}
-	answer(w, map[string]any{"groups": []any{map[string]any{"name": "canary", "file": "f", "interval": 1, "rules": rules}}})
+	group := map[string]any{"name": "canary", "file": "f", "interval": 1, "rules": rules}
+	if len(f.rules) > 0 && !f.rules[0].group.IsZero() {
+		group["lastEvaluation"] = f.rules[0].group.Add(f.clockAhead)
+	}
+	answer(w, map[string]any{"groups": []any{group}})
 }
 
 // evaluated has one healthy rule BadCanary of the level rollback.

@@ -25,13 +25,13 @@ groups:
       - {record: http_requests_total, expr: vector(time() * 7), labels: {namespace: web, release: shop, track: canary, pod: a}}
       - {record: http_requests_total, expr: vector(time() * 5), labels: {namespace: web, release: shop, track: canary, pod: b}}
       - {record: http_requests_total, expr: vector(time() * 3), labels: {namespace: web, release: shop, track: stable}}
-      - {alert: Bad, expr: vector(1), labels: {backout: rollback, namespace: web, release: shop, version: v3}}
+      - {alert: Bad, expr: vector(1), labels: {backout: rollback, namespace: web, release: shop, version: v3}, annotations: {window: 10s}}
       - {alert: Odd, expr: vector(1), labels: {backout: rollback, namespace: web, release: shop, version: 'v"3\.*}'}}
       - {alert: Good, expr: vector(0) > 1, labels: {backout: rollback, namespace: web, release: shop, version: v3}}
       - {alert: Pending, expr: vector(1), for: 1h, labels: {backout: rollback, namespace: web, release: shop, version: v3}}
       - {alert: Waited, expr: vector(1), for: %[2]s, labels: {backout: rollback, namespace: web, release: shop, version: v3}}
       - {alert: Passing, expr: vector(time()) < %[1]d, labels: {backout: rollback, namespace: web, release: shop, version: v3}}
-      - {alert: Kept, expr: vector(time()) < %[1]d, keep_firing_for: 1h, labels: {backout: rollback, namespace: web, release: shop, version: v3}}
+      - {alert: Kept, expr: vector(time()) < %[1]d, keep_firing_for: 1h, labels: {backout: rollback, namespace: web, release: shop, version: v3}, annotations: {window: 10s}}
       - {alert: Relabelled, expr: vector(1), labels: {backout: rollback, namespace: web, version: v3}}
       - {alert: Failing, expr: 'vector(1) + on() (vector(1) or label_replace(vector(1), "a", "b", "", ""))', labels: {backout: rollback, namespace: web, release: shop, version: v3}}
       - {alert: Observed, expr: vector(1), labels: {backout: observe, namespace: web, release: shop, version: v3}}
@@ -133,6 +133,7 @@ func TestARealPrometheus(t *testing.T) {
 	t.Run("labels distinguish alerts", func(t *testing.T) { st.labels(t) })
 	t.Run("active-since is before the rule's for", func(t *testing.T) { st.waited(t) })
 	t.Run("an alert that is over did fire at its receipt", func(t *testing.T) { st.over(t) })
+	t.Run("evidence is what the rule looked back on", func(t *testing.T) { st.evidence(t) })
 	t.Run("traffic", func(t *testing.T) { st.traffic(t) })
 	t.Run("a frozen server", func(t *testing.T) { st.frozen(t) })
 }
@@ -265,6 +266,21 @@ func (st *stage) over(t *testing.T) {
 	eventually(t, rollback.AnswerQuiet, func() rollback.Confirmation { return firing(t, st.client, "Passing", "v3", now) })
 	if got := firing(t, st.client, "Kept", "v3", now); got.Answer != rollback.AnswerFiring || got.ActiveSince.After(st.passed) {
 		t.Errorf("keep_firing_for keeps the alert firing, and keeps its active-since; got %+v", got)
+	}
+}
+
+// evidence is asked for when Kept fires because of keep_firing_for alone.
+func (st *stage) evidence(t *testing.T) {
+	t.Helper()
+	const window = 10 * time.Second
+	bad := rollback.Signal{Alert: "Bad", Version: "v3"}
+	if age := time.Since(st.client.EvidenceFrom(t.Context(), shop, bad)); age < window || age > window+3*time.Second {
+		t.Errorf("the evidence of Bad is from %s ago, want its window of %s before the last evaluation", age, window)
+	}
+	for _, alert := range []string{"Kept", "Good", "Pending"} {
+		if from := st.client.EvidenceFrom(t.Context(), shop, rollback.Signal{Alert: alert, Version: "v3"}); !from.IsZero() {
+			t.Errorf("the evidence of %s is from %s, want none: its condition is not true", alert, from)
+		}
 	}
 }
 
