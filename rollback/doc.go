@@ -17,8 +17,10 @@
 //	decide.go        Decide turns a Case into a Decision
 //	  assess.go        whether a signal is about the newest revision
 //	  assess_content.go  since when its content is deployed, and which versions name it
+//	  returned.go      whether a signal is about known bad content that is back
 //	  late.go          whether a signal that had to wait still fires
-//	  storm.go         whether many releases have signals, and the queue of their rollbacks
+//	  storm.go         whether many releases have signals
+//	  storm_queue.go   the queue of their rollbacks afterwards
 //	  limit.go         how much backout may do about it
 //	  tracing.go       adds checks to the trace; trace.go has the types
 //	verdict.go       the closed set of words for why backout acts or does not

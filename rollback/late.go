@@ -88,11 +88,25 @@ func (c Case) assessLate(s Signal, a Assessment) Assessment {
 		a.reason = "the alert had to wait; backout waits until Alertmanager repeats it"
 	default:
 		a.Verdict, a.waits, a.missedRepeat = Settling, true, true
+		if !c.AsksPrometheus {
+			a.recheckAt = c.repeatDue(s)
+		}
 		a.reason = fmt.Sprintf("the alert had to wait, and Alertmanager has not repeated it since %s: that is longer than BACKOUT_REPEAT (%s). "+
 			"It is over, silenced or inhibited, or %s repeats less often: lower its repeat_interval, or raise BACKOUT_REPEAT",
 			s.LastSeen.Format(time.RFC3339), c.Policy.Repeat, s.routeName())
 	}
 	return a
+}
+
+// repeatDue returns when the next repeat of an alert that was not repeated in time is due. Each
+// time that it is not, the next is awaited twice as long: a repeat that does come is decided at
+// once.
+func (c Case) repeatDue(s Signal) time.Time {
+	wait := c.Policy.Repeat
+	for wait > 0 && !c.Now.Before(s.LastSeen.Add(wait)) {
+		wait *= 2
+	}
+	return s.LastSeen.Add(wait)
 }
 
 // routeName names the route of Alertmanager by the receiver that it leads to.

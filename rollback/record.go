@@ -135,11 +135,24 @@ func (r *Record) Decide(d Decision) bool {
 		if i := slices.IndexFunc(r.Decisions, byOperator); i >= 0 {
 			r.Decisions = slices.Delete(r.Decisions, i, i+1)
 		} else if !byOperator(d) {
-			r.Decisions = slices.Delete(r.Decisions, 1, 2)
+			i := r.expendable()
+			r.Decisions = slices.Delete(r.Decisions, i, i+1)
 		}
 	}
 	r.Decisions = append(r.Decisions, d)
 	return true
+}
+
+// expendable returns the index of the decision that gives way to a new one: the oldest but the
+// first one and those that say from when until when the release was last in a storm.
+func (r *Record) expendable() int {
+	began, last := r.lastStorm()
+	for i := 1; i < len(r.Decisions); i++ {
+		if i != began && i != last && (last < 0 || i != last+1) {
+			return i
+		}
+	}
+	return 1
 }
 
 // Clone returns a copy whose signals, decisions and shed can be changed without changing

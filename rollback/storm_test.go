@@ -1,6 +1,8 @@
 package rollback_test
 
 import (
+	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -46,5 +48,32 @@ func TestStormAmong(t *testing.T) {
 		} else if c.storm && !storm.Over.Equal(now.Add(time.Duration(c.over)*time.Minute)) {
 			t.Errorf("%s: over in %s, want in %d minutes", c.what, storm.Over.Sub(now), c.over)
 		}
+	}
+}
+
+// A record keeps a number of decisions at most; from when until when the release was in a storm
+// stays known, for the place in the queue depends on it.
+func TestManyDecisionsDoNotForgetAStorm(t *testing.T) {
+	at := func(minute int) time.Time { return rollbacktest.Now().Add(time.Duration(minute) * time.Minute) }
+	for name, before := range map[string]int{"the storm came first": 0, "after other decisions": 4} {
+		t.Run(name, func(t *testing.T) {
+			var r rollback.Record
+			for i := range before {
+				r.Decide(rollback.Decision{Verdict: rollback.Settling, Reason: strconv.Itoa(i), At: at(i - 60)})
+			}
+			for i := range 3 {
+				r.Decide(rollback.Decision{Verdict: rollback.Storming, Reason: strconv.Itoa(i), At: at(i)})
+			}
+			for i := range 40 {
+				r.Decide(rollback.Decision{Verdict: rollback.Storming, Shed: true, Reason: strconv.Itoa(i), At: at(10 + i)})
+			}
+			since, was := r.WasInStorm()
+			if !was || !since.Equal(at(0)) {
+				t.Errorf("in a storm: %t, since %s; want since %s", was, since, at(0))
+			}
+			if after := r.Decisions[slices.IndexFunc(r.Decisions, func(d rollback.Decision) bool { return d.Shed })]; !after.At.Equal(at(10)) {
+				t.Errorf("the storm ended at %s, want %s", after.At, at(10))
+			}
+		})
 	}
 }

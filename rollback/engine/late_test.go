@@ -147,3 +147,42 @@ func TestAnAlertThatJoinsAWaitIsAskedAbout(t *testing.T) {
 		}
 	}, func(c *cluster) { c.answers = answers(rollback.AnswerFiring) })
 }
+
+// The revision has settled, and Alertmanager's next repeat is not due yet.
+func TestAnAlertThatIsNotDueForARepeatWaits(t *testing.T) {
+	simulate(t, func(t *testing.T, c *cluster, e *engine.Engine) {
+		episode := settlingAlert()
+		wait(3 * time.Minute)
+		deliver(t, e, episode)
+		wait(4 * time.Minute)
+		r := c.shopRecord(2)
+		if d := r.Decision(); c.rollbacks != 0 || len(c.weightsWritten) != 0 || d.Verdict != rollback.Settling || report.NeedsHelp(&r) {
+			t.Fatalf("%d rollbacks, weights written %v, %+v; want it to wait for the repeat, without a call for help", c.rollbacks, c.weightsWritten, d)
+		}
+		deliver(t, e, episode)
+		wait(20 * time.Second)
+		if c.rollbacks != 1 {
+			t.Errorf("%d rollbacks after the repeat, want 1", c.rollbacks)
+		}
+	})
+}
+
+// Without Prometheus nothing but a repeat changes the decision: it is taken again when one is due.
+func TestAMissedRepeatIsAwaitedUntilTheNextIsDue(t *testing.T) {
+	simulate(t, func(t *testing.T, c *cluster, e *engine.Engine) {
+		deliver(t, e, settlingAlert())
+		wait(20 * time.Minute)
+		r := c.shopRecord(2)
+		if due := r.Decision().RecheckAt; !due.Equal(r.Signals[0].LastSeen.Add(24 * time.Minute)) {
+			t.Errorf("decided again at %s, want when a repeat is due, every BACKOUT_REPEAT (6m), each time twice as long after %s", due, r.Signals[0].LastSeen)
+		}
+		decisions, reads := len(r.Decisions), c.storedReads
+		wait(time.Hour)
+		if r := c.shopRecord(2); len(r.Decisions) > decisions+2 {
+			t.Errorf("%d decisions an hour later, %d before; want one more each time that the time has doubled", len(r.Decisions), decisions)
+		}
+		if n := c.storedReads - reads; n > 2*4*60 {
+			t.Errorf("%d reads within an hour, want two in 15 seconds at most", n)
+		}
+	})
+}

@@ -252,7 +252,7 @@ const orderLimit = 30 * time.Second
 // change at any time are checked by the clock.
 func recheckAfter(d rollback.Decision) time.Duration {
 	switch {
-	case d.Verdict == rollback.NoStable && !d.Rollback:
+	case d.Verdict == rollback.NoStable && !d.Rollback, d.Verdict == rollback.Storming && d.RecheckAt.IsZero():
 		return sweepInterval
 	case d.Verdict == rollback.Settling && d.RecheckAt.IsZero():
 		return verifyInterval

@@ -160,7 +160,7 @@ func (in *intake) storeDecision(ctx context.Context, r rollback.Record, c rollba
 // record again if it is a new one. It returns ErrUnknownRelease for a release that no
 // longer exists. A record over which the decision panics is set aside.
 func (e *executor) decide(ctx context.Context, r *rollback.Record, c rollback.Case) (decided bool, err error) {
-	if r.Rollback != nil || r.SetAside() {
+	if r.Rollback != nil || r.SetAside() || c.LeftToLeader(r) {
 		return false, nil
 	}
 	defer func() {
