@@ -113,3 +113,21 @@ func TestAHoldGivesWayToAStrongerAlert(t *testing.T) {
 		}
 	})
 }
+
+// Another client deletes the route: the weight of one that it makes in its place is not held.
+func TestARouteThatIsGoneDuringAHoldIsReported(t *testing.T) {
+	simulate(t, func(t *testing.T, c *cluster, e *engine.Engine) {
+		startHold(t, c, e)
+		c.change(func() { c.noRoute = true })
+		wait(time.Minute)
+		r := c.shopRecord(2)
+		if !report.NeedsHelp(&r) || !strings.Contains(report.Explain(r).Headline, "Ingress/shop-canary") || len(report.Commands(&r)) == 0 || !r.Hold.Active() {
+			t.Errorf("%q, hold %+v; want the team notified of the route, with a command, and the hold to go on", report.Explain(r).Headline, r.Hold)
+		}
+		c.change(func() { c.noRoute = false })
+		wait(time.Minute)
+		if r := c.shopRecord(2); r.Obstacle == nil || !r.Obstacle.Finished() {
+			t.Errorf("obstacle %+v; want it to be over with the route", r.Obstacle)
+		}
+	})
+}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/upcommerce/backout/rollback"
@@ -39,6 +40,9 @@ func (e *executor) watchWeight(ctx context.Context, r rollback.Record, newest ro
 	if r.Unsigned && newest.UID == r.UID {
 		return e.adoptHold(ctx, r, manifest)
 	}
+	if gone := goneRoutes(r, routing); newest.UID == r.UID && len(gone) > 0 {
+		return progress{record: r}, fmt.Errorf("another client has deleted %s, which was held at zero: check which route leads to the canary now", strings.Join(gone, ", "))
+	}
 	if r.Hold.Problem != "" {
 		r, err = e.update(ctx, r, func(r *rollback.Record) bool {
 			r.Hold.Problem = ""
@@ -47,6 +51,22 @@ func (e *executor) watchWeight(ctx context.Context, r rollback.Record, newest ro
 	}
 	e.watches.checked(r, seen)
 	return progress{record: r, again: again}, err
+}
+
+// goneRoutes returns the routing objects that the record holds and that no longer exist.
+func goneRoutes(r rollback.Record, live rollback.Routing) []string {
+	object := func(w rollback.Weight) string {
+		name, _, _ := strings.Cut(w.Name, " ") // the rest is a part of the object
+		return w.Kind + "/" + name
+	}
+	var gone []string
+	for _, held := range r.Weights {
+		exists := slices.ContainsFunc(live.Weights, func(w rollback.Weight) bool { return object(w) == object(held) })
+		if name := object(held); !exists && !slices.Contains(gone, name) {
+			gone = append(gone, name)
+		}
+	}
+	return gone
 }
 
 // opened is a weight that a client has given a held canary.
