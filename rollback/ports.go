@@ -40,7 +40,8 @@ type Releases interface {
 	// Manifest returns the objects of a revision as Helm rendered them.
 	Manifest(ctx context.Context, k Key, revision int) (Manifest, error)
 	// Preflight returns the dangers of the rollback, and the tool that manages the objects
-	// that it would write. It changes nothing.
+	// that it would write. It changes nothing. It and RollBack return an *OverloadedError if
+	// the API server did not take a request on.
 	Preflight(ctx context.Context, p Plan) (PreflightResult, error)
 	// RollBack rolls back with Helm as planned and returns the number of the revision that
 	// Helm created. It does not wait for pods. It returns ErrRevisionChanged, having changed

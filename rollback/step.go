@@ -48,6 +48,12 @@ func (s *Step) Finish(now time.Time, err error, limit int) {
 	}
 }
 
+// Postpone stores the error of an attempt that does not count; the next one is due MaxRetryWait
+// later.
+func (s *Step) Postpone(now time.Time, err error) {
+	s.Error, s.Next = Clip(err.Error(), 1000), now.Add(MaxRetryWait)
+}
+
 // Wait returns the time until the next attempt, at least a millisecond; 0 if no attempt is due.
 func (s *Step) Wait(now time.Time) time.Duration {
 	if s == nil || s.Finished() || s.Next.IsZero() {

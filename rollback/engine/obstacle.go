@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -22,6 +23,8 @@ const (
 type obstacles struct {
 	mu     sync.Mutex
 	errors map[obstructed]obstacle
+	// notBefore is when the API server asks to try again.
+	notBefore map[obstructed]time.Time
 }
 
 // obstructed identifies a record.
@@ -52,11 +55,48 @@ func (o *obstacles) add(r rollback.Record, now time.Time) (obstacle, bool) {
 	return n, n.attempts >= obstacleAttempts && now.Sub(n.since) >= obstacleAfter
 }
 
+// await remembers that nothing is to be tried for a while.
+func (o *obstacles) await(r rollback.Record, now time.Time, wait time.Duration) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.notBefore == nil {
+		o.notBefore = make(map[obstructed]time.Time)
+	}
+	o.notBefore[obstructed{r.Key, r.UID}] = now.Add(wait)
+}
+
+// wait returns how long nothing is to be tried; 0 if it may be.
+func (o *obstacles) wait(r rollback.Record, now time.Time) time.Duration {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	id := obstructed{r.Key, r.UID}
+	wait := o.notBefore[id].Sub(now)
+	if wait <= 0 {
+		delete(o.notBefore, id)
+	}
+	return max(wait, 0)
+}
+
 // end forgets the errors about the record.
 func (o *obstacles) end(r rollback.Record) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	delete(o.errors, obstructed{r.Key, r.UID})
+}
+
+// isOverload reports whether the API server did not take a request on.
+func isOverload(err error) bool {
+	var overload *rollback.OverloadedError
+	return errors.As(err, &overload)
+}
+
+// retryAfter returns how long the API server asks to wait, within bounds; 0 if it does not.
+func retryAfter(err error) time.Duration {
+	var overload *rollback.OverloadedError
+	if !errors.As(err, &overload) {
+		return 0
+	}
+	return min(overload.RetryAfter, rollback.MaxRetryWait)
 }
 
 // noteObstacle counts an error outside of a step, and stores it in the record once it is an

@@ -68,6 +68,9 @@ func (e *executor) preflight(ctx context.Context, r rollback.Record, p rollback.
 	limited, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	result, preflightErr := e.releases.Preflight(limited, p)
+	if isOverload(preflightErr) {
+		return progress{record: r}, preflightErr // no attempt was used up: it is an obstacle if it lasts
+	}
 	stored, err := e.update(ctx, r, func(r *rollback.Record) bool {
 		if r.Rollback != nil {
 			return false

@@ -41,14 +41,7 @@ func (rc *reconciler) reconcile(ctx context.Context, k rollback.Key) time.Durati
 		if r.SetAside() {
 			continue
 		}
-		var again time.Duration
-		var err error
-		rc.contain(ctx, r, func() { again, err = rc.reconcileRecord(ctx, r) })
-		if err != nil {
-			again = max(rc.logAndRetry(ctx, k, "take the steps", err), rc.noteObstacle(ctx, r, err))
-		} else {
-			rc.endObstacle(ctx, r)
-		}
+		again := rc.reconcileOpen(ctx, r)
 		if again > 0 && (soonest == 0 || again < soonest) {
 			soonest = again
 		}
@@ -57,6 +50,25 @@ func (rc *reconciler) reconcile(ctx context.Context, k rollback.Key) time.Durati
 		rc.prune(ctx, k)
 	}
 	return soonest
+}
+
+// reconcileOpen takes one open record as far as it goes, and stores an error that lasts.
+func (rc *reconciler) reconcileOpen(ctx context.Context, r rollback.Record) (again time.Duration) {
+	if wait := rc.obstacles.wait(r, time.Now()); wait > 0 {
+		return wait
+	}
+	var err error
+	rc.contain(ctx, r, func() { again, err = rc.reconcileRecord(ctx, r) })
+	if err == nil {
+		rc.endObstacle(ctx, r)
+		return again
+	}
+	again = max(rc.logAndRetry(ctx, r.Key, "take the steps", err), rc.noteObstacle(ctx, r, err))
+	if after := retryAfter(err); after > 0 {
+		again = max(again, after)
+		rc.obstacles.await(r, time.Now(), again)
+	}
+	return again
 }
 
 // reconcileRecord takes one record as far as it goes. The next step always follows from

@@ -56,7 +56,7 @@ func (e *executor) checkedRollback(ctx context.Context, r rollback.Record, p rol
 	check, err := e.checkClaim(ctx, r, p)
 	switch {
 	case errors.Is(err, errPreflight):
-		return e.rollbackError(ctx, r, err)
+		return e.rollbackError(ctx, r, p, err)
 	case err != nil:
 		return progress{record: r}, err
 	case check.paused:
@@ -161,7 +161,7 @@ func (e *executor) executeRollback(ctx context.Context, r rollback.Record, p rol
 	ctx, cancel := context.WithTimeout(helm, stepTimeout)
 	defer cancel()
 	if err != nil {
-		return e.rollbackError(ctx, r, err)
+		return e.rollbackError(ctx, r, p, err)
 	}
 	return e.rolledBack(ctx, r, made, p)
 }
@@ -206,8 +206,10 @@ func (e *executor) rolledBack(ctx context.Context, r rollback.Record, made int, 
 }
 
 // rollbackError stores a rollback's error. The next attempt finds in the history how far
-// this one got.
-func (e *executor) rollbackError(ctx context.Context, r rollback.Record, cause error) (progress, error) {
+// this one got. One that the API server did not take on is not counted: as long as nothing is
+// written, it is an obstacle if it lasts; otherwise the next one has to wait for long, since
+// each leaves a revision behind.
+func (e *executor) rollbackError(ctx context.Context, r rollback.Record, p rollback.Plan, cause error) (progress, error) {
 	history, err := e.releases.History(ctx, r.Key, rollback.Stored)
 	if err != nil {
 		return progress{record: r}, err
@@ -216,7 +218,14 @@ func (e *executor) rollbackError(ctx context.Context, r rollback.Record, cause e
 	if newest.UID != r.UID && newest.Claim != r.UID && !failedAbove(r, history) {
 		return e.overtaken(ctx, r, history)
 	}
+	if isOverload(cause) && newest.UID == p.Newest.UID {
+		return progress{record: r}, cause
+	}
 	return e.finishRollback(ctx, r, func(r *rollback.Record, now time.Time) {
+		if isOverload(cause) {
+			r.Rollback.Postpone(now, cause)
+			return
+		}
 		if r.Rollback.Finish(now, cause, maxAttempts); r.Rollback.Failed {
 			failRollback(r, newest.Number)
 		}

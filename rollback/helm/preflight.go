@@ -26,10 +26,16 @@ import (
 // these or the autoscalers cannot be listed, the result's note says what to grant.
 //
 // Preflight returns an error if the API server does not answer or may answer something
-// else later; a refusal is a danger. If one of the manifests cannot be built, there is
+// else later, as a *rollback.OverloadedError if it did not take a request on; a refusal is a
+// danger. If one of the manifests cannot be built, there is
 // no dry run, and besides that Preflight returns only the dangers that the manifests
 // show.
 func (c *Client) Preflight(ctx context.Context, p rollback.Plan) (rollback.PreflightResult, error) {
+	result, err := c.preflight(ctx, p)
+	return result, overloaded(err)
+}
+
+func (c *Client) preflight(ctx context.Context, p rollback.Plan) (rollback.PreflightResult, error) {
 	history, err := c.History(ctx, p.Key, rollback.Stored)
 	if err != nil {
 		return rollback.PreflightResult{}, err

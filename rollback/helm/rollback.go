@@ -39,8 +39,15 @@ import (
 // the new revision, as failed or as pending-rollback, and objects between the two
 // revisions.
 //
+// An error of an API server that did not take a request on is a *rollback.OverloadedError.
+//
 // Helm takes no context: once begun, the rollback runs to its end.
 func (c *Client) RollBack(ctx context.Context, p rollback.Plan) (int, error) {
+	made, err := c.rollBack(ctx, p)
+	return made, overloaded(err)
+}
+
+func (c *Client) rollBack(ctx context.Context, p rollback.Plan) (int, error) {
 	if err := validatePlan(p); err != nil {
 		return 0, fmt.Errorf("roll %s back: %w", p.Key, err)
 	}

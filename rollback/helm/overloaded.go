@@ -1,0 +1,35 @@
+package helm
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/upcommerce/backout/rollback"
+)
+
+// overloaded returns the error as a *rollback.OverloadedError if the API server did not take the
+// request on: it answered 429 or 5xx, or not in time, or cannot be reached. An admission webhook
+// that does not answer is not the API server's load.
+func overloaded(err error) error {
+	if err == nil || !isOverload(err) {
+		return err
+	}
+	seconds, _ := apierrors.SuggestsClientDelay(err)
+	return &rollback.OverloadedError{RetryAfter: time.Duration(seconds) * time.Second, Err: err}
+}
+
+func isOverload(err error) bool {
+	var status apierrors.APIStatus
+	if errors.As(err, &status) {
+		code := status.Status().Code
+		return code == http.StatusTooManyRequests || code >= 500 && !strings.Contains(err.Error(), "failed calling webhook")
+	}
+	var network net.Error
+	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &network)
+}
