@@ -161,8 +161,8 @@ func (c *Client) store(namespace string) store {
 }
 
 // kube returns Helm's own Kubernetes client for the namespace, for one rollback.
-func (c *Client) kube(ctx context.Context, namespace string) *kube.Client {
-	objects := kube.New(getter{client: c, namespace: namespace, config: writeInOrder(c.asUser(namespace))})
+func (c *Client) kube(ctx context.Context, namespace string, seen *overloads) *kube.Client {
+	objects := kube.New(getter{client: c, namespace: namespace, config: writeInOrder(seen.observe(c.asUser(namespace)))})
 	objects.Namespace = namespace
 	objects.Log = c.debug(ctx)
 	return objects

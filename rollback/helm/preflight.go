@@ -139,7 +139,7 @@ func (t *dryRun) build(ctx context.Context) error {
 // server does not answer.
 func (t *dryRun) buildSide(ctx context.Context, number int, stored *release.Release, built *kube.ResourceList) (err error) {
 	c, p := t.client, t.plan
-	helm := c.kube(ctx, p.Key.Namespace)
+	helm := c.kube(ctx, p.Key.Namespace, new(overloads))
 	if *built, err = c.build(helm, stored.Manifest); err == nil && number == p.Target {
 		t.targetRevision = stored
 		t.hooks, err = c.rollbackHooks(helm, stored)

@@ -81,7 +81,7 @@ func (t *dryRun) run(ctx context.Context) error {
 	all := t.targetObjects
 	t.suspectObjects, t.targetObjects = confined.within(t.suspectObjects), confined.within(t.targetObjects)
 	prepared := holdingClient{
-		Client: t.client.kube(ctx, t.plan.Key.Namespace), ctx: ctx, hold: t.plan.Hold,
+		Client: t.client.kube(ctx, t.plan.Key.Namespace, new(overloads)), ctx: ctx, hold: t.plan.Hold,
 		scalers: t.client.scalerLister(func(err error) { t.unread = append(t.unread, errorText(err)) }),
 	}
 	if err := prepared.prepare(t.suspectObjects, t.targetObjects); err != nil {

@@ -43,11 +43,12 @@ import (
 //
 // Helm takes no context: once begun, the rollback runs to its end.
 func (c *Client) RollBack(ctx context.Context, p rollback.Plan) (int, error) {
-	made, err := c.rollBack(ctx, p)
-	return made, overloaded(err)
+	var seen overloads
+	made, err := c.rollBack(ctx, p, &seen)
+	return made, seen.of(err)
 }
 
-func (c *Client) rollBack(ctx context.Context, p rollback.Plan) (int, error) {
+func (c *Client) rollBack(ctx context.Context, p rollback.Plan, seen *overloads) (int, error) {
 	if err := validatePlan(p); err != nil {
 		return 0, fmt.Errorf("roll %s back: %w", p.Key, err)
 	}
@@ -55,7 +56,7 @@ func (c *Client) rollBack(ctx context.Context, p rollback.Plan) (int, error) {
 		return 0, err
 	}
 	guarded := c.guard(ctx, p)
-	objects := c.kube(ctx, p.Key.Namespace)
+	objects := c.kube(ctx, p.Key.Namespace, seen)
 	if err := guarded.checkPlan(); err != nil {
 		return 0, err // else prepare could fail to read a revision that is gone
 	}
