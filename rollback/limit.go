@@ -188,12 +188,18 @@ func (c Case) managedBy() Owner {
 	return found
 }
 
-// busy waits for the Helm operation in flight, and calls for help if it looks stuck.
+// busy waits for the Helm operation in flight. It calls for help if that looks stuck, and at once
+// where the shed has found nothing to set to zero: until the operation ends, users get the suspect.
 func (c Case) busy(newest Revision) Decision {
 	d := Decision{Verdict: Busy, Shed: true, Waits: true}
 	d.Reason = fmt.Sprintf("revision %d is %s", newest.Number, newest.Status)
-	if !newest.Deployed.IsZero() && c.Now.Sub(newest.Deployed) > c.Policy.OperationLimit {
+	own := c.record()
+	switch {
+	case !newest.Deployed.IsZero() && c.Now.Sub(newest.Deployed) > c.Policy.OperationLimit:
 		d.Reason = fmt.Sprintf("revision %d has been %s for more than %s: the Helm operation looks stuck", newest.Number, newest.Status, c.Policy.OperationLimit)
+		d.NeedsHelp, d.Command = true, c.manualCommand()
+	case own.ShedFoundNothing():
+		d.Reason += "; the release has no canary to take out of rotation, so it keeps its traffic until the Helm operation ends"
 		d.NeedsHelp, d.Command = true, c.manualCommand()
 	}
 	return d

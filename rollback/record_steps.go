@@ -65,6 +65,9 @@ func (r *Record) claimedAt() time.Time {
 	return first
 }
 
+// ShedFoundNothing reports whether the shed found no weight of a canary to set to zero.
+func (r *Record) ShedFoundNothing() bool { return r.Shed.Succeeded() && len(r.Weights) == 0 }
+
 // OwnShed reports whether backout itself has set the weight to zero for this record.
 func (r *Record) OwnShed() bool { return r.Shed.Succeeded() && r.Shed.Operator == "" }
 

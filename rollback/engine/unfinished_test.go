@@ -1,12 +1,15 @@
 package engine_test
 
 import (
+	"context"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/upcommerce/backout/rollback"
 	"github.com/upcommerce/backout/rollback/engine"
 	"github.com/upcommerce/backout/rollback/report"
+	"github.com/upcommerce/backout/rollback/rollbacktest"
 )
 
 // underAnUpgrade has v3 as revision 2, deployed, under an upgrade to v4 with that status and
@@ -80,6 +83,45 @@ func TestAnAlertDuringTheUpgradeThatReplacesItsRevision(t *testing.T) {
 					t.Errorf("%d rollbacks, weight %s after the upgrade; want %d and %s: %s", c.rollbacks, c.weight, end.rollbacks, end.weight, report.Summary(&r))
 				}
 			}, underAnUpgrade(rollback.StatusPendingUpgrade, "Preparing upgrade"))
+		})
+	}
+}
+
+// withoutRoute is a release without a canary's route.
+type withoutRoute struct{ *cluster }
+
+func (withoutRoute) Observe(context.Context, rollback.Key, rollback.Manifest, rollback.Consistency) (rollback.Routing, error) {
+	return rollback.Routing{}, nil
+}
+
+func (withoutRoute) Shed(context.Context, rollback.Key, rollback.Manifest, rollback.Observation, rollback.Precondition) ([]rollback.Weight, error) {
+	return nil, nil
+}
+
+// The process of helm upgrade was killed: nothing ends the operation, and without a route nothing
+// protects the users. With one, the shed does, and the operation may still end by itself.
+func TestAnUpgradeInProgressThatCannotBeShedNeedsHelpAtOnce(t *testing.T) {
+	for name, plain := range map[string]bool{"with a canary": false, "without": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster()
+				underAnUpgrade(rollback.StatusPendingUpgrade, "Preparing upgrade")(c)
+				e := newEngine(t, c, rollbacktest.Policy(), func(o *engine.Options) {
+					if plain {
+						o.Traffic = withoutRoute{c}
+					}
+				})
+				run(t, e)
+				deliver(t, e, alertAbout("v4"))
+				wait(5 * time.Second)
+				r, ok := c.record(rollbacktest.Shop(), 3)
+				if !ok || r.Decision().Verdict != rollback.Busy || report.NeedsHelp(&r) != plain || c.rollbacks != 0 {
+					t.Fatalf("%s, help asked for: %t; want busy, help asked for: %t, and no rollback", report.Summary(&r), report.NeedsHelp(&r), plain)
+				}
+				if plain && !suggests(&r, r.HelmRollbackCommand(2)) {
+					t.Errorf("commands %v; want the one that ends the operation", report.Commands(&r))
+				}
+			})
 		})
 	}
 }

@@ -165,7 +165,7 @@ func leftToOperator(r *rollback.Record, d rollback.Decision) bool {
 
 // nothingToHold reports whether the shed found no weight of a canary.
 func nothingToHold(r *rollback.Record) bool {
-	return r.Shed.Succeeded() && len(r.Weights) == 0
+	return r.ShedFoundNothing()
 }
 
 // holdDecision returns the decision for which the weight was held: the last one that
