@@ -80,6 +80,21 @@ func (r *manualRun) inProgress(m *rollback.ManualRollback) bool {
 	return m.Active() && m.ID != "" && r.other.silent(*m) <= manualAlive
 }
 
+// finishedBefore reports whether an earlier run has finished the order: the newest revision is what
+// that made. An operator whose command was killed at its very end runs it again: without this, that
+// would go back one revision further.
+func (r *manualRun) finishedBefore(newest rollback.Revision, records []rollback.Record) bool {
+	i := slices.IndexFunc(records, func(own rollback.Record) bool {
+		m := own.Manual
+		return m != nil && !m.Active() && m.Made == newest.Number && newest.Claim == own.UID && newest.Status == rollback.StatusDeployed
+	})
+	if i < 0 || r.To != 0 && r.To != records[i].Manual.Target {
+		return false
+	}
+	r.target = records[i].Manual.Target
+	return true
+}
+
 // abandon ends a claim that has changed nothing, with its hold and its order. The shed that it has
 // announced stays: backout finds out whether it was done.
 func abandon(r *rollback.Record, why string) {

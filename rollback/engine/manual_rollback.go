@@ -51,11 +51,15 @@ type manualRun struct {
 // error after it has set the weight to zero, that stays zero, in a hold, and the same order goes on
 // from there. It changes nothing if there is no target, if the rollback has a danger that is not
 // accepted, if another Helm operation or a rollback of backout is in progress, or if another
-// tool sets the weight.
+// tool sets the weight; and if an earlier run has finished the order, which is no error.
 func (m Manual) RollBack(ctx context.Context, o RollbackOrder) error {
 	r := &manualRun{Manual: m, RollbackOrder: o, id: rand.Text()}
-	if err := r.begin(ctx); err != nil {
+	done, err := r.begin(ctx)
+	if err != nil {
 		return fmt.Errorf("roll %s back: %w", o.Key, err)
+	}
+	if done {
+		return nil
 	}
 	if err := r.carryOut(ctx); err != nil {
 		return fmt.Errorf("roll %s back to revision %d: %w%s; go on with: %s", o.Key, r.target, err, r.weightNow(), o.Key.RollbackCommand(r.target, o.Allow...))
@@ -71,26 +75,31 @@ func (r *manualRun) weightNow() string {
 	return ""
 }
 
-// begin finds out what is to be done, and claims it in the record.
-func (r *manualRun) begin(ctx context.Context) error {
+// begin finds out what is to be done, and claims it in the record. It reports whether nothing is.
+func (r *manualRun) begin(ctx context.Context) (done bool, err error) {
 	c, err := r.read(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
-	if newest := c.History.Newest(); newest.Status.Pending() {
+	newest := c.History.Newest()
+	if r.finishedBefore(newest, c.Records) {
+		r.Print(fmt.Sprintf("%s is rolled back to revision %d already, as revision %d; to go back further, name a revision with --to", r.Key, r.target, newest.Number))
+		return true, nil
+	}
+	if newest.Status.Pending() {
 		if c, err = r.recover(ctx, c, newest); err != nil {
-			return err
+			return false, err
 		}
 	}
 	if err := r.choose(c); err != nil {
-		return err
+		return false, err
 	}
 	if r.made == 0 {
 		if err := r.check(ctx, c.History); err != nil {
-			return err
+			return false, err
 		}
 	}
-	return r.claim(ctx)
+	return false, r.claim(ctx)
 }
 
 // read reads the release, once no other run of the command works on it.
@@ -231,19 +240,4 @@ func (r *manualRun) accepts(dangers []rollback.Danger) error {
 		hint = "to do it all the same: " + again.String()
 	}
 	return fmt.Errorf("it is not safe: %s; %s", strings.Join(refused, "; "), hint)
-}
-
-// plan is the rollback for Helm.
-func (r *manualRun) plan(ctx context.Context, history rollback.History) (rollback.Plan, error) {
-	p := rollback.Plan{Key: r.Key, Suspect: r.suspect, Newest: history.Newest(), Target: r.target, HookTimeout: r.HookTimeout}
-	_, newer := history.From(r.suspect.UID)
-	p.Failed = slices.DeleteFunc(slices.Clone(newer), func(n rollback.Revision) bool { return n.Claim == r.suspect.UID })
-	if !r.held {
-		return p, nil
-	}
-	manifest, err := r.Releases.Manifest(ctx, r.Key, r.target)
-	if err == nil {
-		p.Hold, err = r.Traffic.Hold(ctx, r.Key, manifest)
-	}
-	return p, err
 }

@@ -112,6 +112,30 @@ func TestAnInterruptedManualRollbackGoesOn(t *testing.T) {
 	}
 }
 
+// TestAFinishedManualRollbackIsNotDoneAgain: an operator whose command was killed at its very end runs
+// it again.
+func TestAFinishedManualRollbackIsNotDoneAgain(t *testing.T) {
+	for name, c := range map[string]struct{ to, rollbacks int }{
+		"the same order": {0, 1}, "the same target": {1, 1}, "another target": {2, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				cl := newCluster()
+				if printed, err := rollBack(t.Context(), cl); err != nil {
+					t.Fatalf("%v after\n%s", err, printed)
+				}
+				printed, err := rollBack(t.Context(), cl, func(o *engine.RollbackOrder) { o.To = c.to })
+				if err != nil || cl.rollbacks != c.rollbacks {
+					t.Errorf("%v, %d rollbacks, want %d; printed\n%s", err, cl.rollbacks, c.rollbacks, printed)
+				}
+				if already := strings.Contains(printed, "is rolled back to revision 1 already, as revision 3"); already != (c.rollbacks == 1) {
+					t.Errorf("the command says that nothing is to be done: %t; printed\n%s", already, printed)
+				}
+			})
+		})
+	}
+}
+
 // TestAManualRollbackThatStandsStillIsReported with the command that goes on.
 func TestAManualRollbackThatStandsStillIsReported(t *testing.T) {
 	simulate(t, func(t *testing.T, c *cluster, _ *engine.Engine) {
@@ -164,8 +188,8 @@ func TestTwoManualRollbacksAreOne(t *testing.T) {
 		if first != nil || c.rollbacks != 1 || len(c.recovered) > 0 {
 			t.Errorf("%v: %d rollbacks, %v marked as failed; want the first to end undisturbed", first, c.rollbacks, c.recovered)
 		}
-		if waited < 30*time.Second || !strings.Contains(printed, "waiting until that command ends") || second == nil {
-			t.Errorf("after %s: %v\n%s; want the second to wait, and then to find nothing to go back to", waited, second, printed)
+		if waited < 30*time.Second || !strings.Contains(printed, "waiting until that command ends") || second != nil {
+			t.Errorf("after %s: %v\n%s; want the second to wait, and then to find it done", waited, second, printed)
 		}
 	})
 }

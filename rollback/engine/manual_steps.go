@@ -145,6 +145,21 @@ func (r *manualRun) rollBack(ctx context.Context) error {
 	return r.note(ctx, func(own *rollback.Record) { own.Manual.Made = r.made })
 }
 
+// plan is the rollback for Helm.
+func (r *manualRun) plan(ctx context.Context, history rollback.History) (rollback.Plan, error) {
+	p := rollback.Plan{Key: r.Key, Suspect: r.suspect, Newest: history.Newest(), Target: r.target, HookTimeout: r.HookTimeout}
+	_, newer := history.From(r.suspect.UID)
+	p.Failed = slices.DeleteFunc(slices.Clone(newer), func(n rollback.Revision) bool { return n.Claim == r.suspect.UID })
+	if !r.held {
+		return p, nil
+	}
+	manifest, err := r.Releases.Manifest(ctx, r.Key, r.target)
+	if err == nil {
+		p.Hold, err = r.Traffic.Hold(ctx, r.Key, manifest)
+	}
+	return p, err
+}
+
 // awaitPods waits until the pods of the new revision are ready.
 func (r *manualRun) awaitPods(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, r.PodTimeout, fmt.Errorf("the pods of revision %d are not ready after %s", r.made, r.PodTimeout))
