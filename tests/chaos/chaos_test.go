@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"context"
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
@@ -25,7 +26,7 @@ const (
 	trialPort = 8
 )
 
-// TestFaults runs a sample of ten, or with FAULTS=all everything. FAULTS_SEED
+// TestFaults runs a sample of eleven, or with FAULTS=all everything. FAULTS_SEED
 // chooses the sample and all instants, FAULTS_ONLY is a regular expression for
 // the trials to run, "kind, name". FAULTS_BACKOUT is another build of backout.
 func TestFaults(t *testing.T) {
@@ -36,14 +37,21 @@ func TestFaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	run := runner{t: t, stage: st, dir: dir}
-	clean := run.one(Trial{Kind: "nothing", Name: "clean"})
+	clean := run.one(Trial{Kind: nothing, Name: "clean"})
 	t.Log(clean.Result)
 	if !clean.Right() {
 		t.Fatal("backout does not work even if nothing breaks")
 	}
 	t.Logf("a clean run has %d writes and takes %s; the seed is %d", clean.writes, clean.Took.Round(time.Millisecond), seed)
-	trials := choose(t, Clean{Writes: clean.writes, Took: clean.Took}, uint64(seed))
-	results := append([]Result{clean.Result}, run.all(trials, number(t, "FAULTS_WIDTH", width))...)
+	facts := Clean{Writes: clean.writes, Took: clean.Took, Commanded: fewCommanded}
+	results := []Result{clean.Result}
+	if everything() {
+		order := run.one(Trial{Kind: nothing, Name: "clean, an operator's command", Order: func(ctx context.Context, r *Run) error { return r.finishCommand(ctx) }})
+		t.Logf("%s; the command has %d writes", order.Result, order.commanded)
+		results, facts.Commanded = append(results, order.Result), max(fewCommanded, order.commanded)
+	}
+	trials := choose(t, facts, uint64(seed))
+	results = append(results, run.all(trials, number(t, "FAULTS_WIDTH", width))...)
 	var table strings.Builder
 	if err := Print(&table, results); err != nil {
 		t.Fatal(err)
@@ -75,11 +83,14 @@ func number(t *testing.T, name string, otherwise int) int {
 	return n
 }
 
+// everything reports whether more than a sample is to run.
+func everything() bool { return os.Getenv("FAULTS") == "all" }
+
 // choose returns the trials to run. The dice of each kind are its own, so that a
 // kind's trials do not depend on the others'.
 func choose(t *testing.T, c Clean, seed uint64) []Trial {
 	t.Helper()
-	all := os.Getenv("FAULTS") == "all"
+	all := everything()
 	only, err := regexp.Compile(os.Getenv("FAULTS_ONLY"))
 	if err != nil {
 		t.Fatalf("FAULTS_ONLY: %v", err)
@@ -116,10 +127,12 @@ type runner struct {
 	next int
 }
 
-// measured is a Result and the number of writes that it took.
+// measured is a Result and the number of backout's writes.
 type measured struct {
 	Result
 	writes int
+	// commanded is how many the command has.
+	commanded int
 }
 
 func (r *runner) one(trial Trial) measured {
@@ -136,6 +149,9 @@ func (r *runner) one(trial Trial) measured {
 	m := measured{Result: result}
 	if result.Err == nil {
 		m.writes = len(run.proxy.Writes())
+		if run.command != nil {
+			m.commanded = len(run.command.proxy.Writes())
+		}
 	}
 	return m
 }

@@ -15,13 +15,17 @@
 //	revisions.go   the revisions that Helm stores
 //	outcome.go     waits for the end of a trial and gathers the facts
 //	invariants.go  the rules that every trial has to keep
+//	manual.go      the faults of a rollback that an operator does with the command
+//	command.go     the command, with the operator's rights and a proxy of its own
+//	left.go        what a command that ends early leaves behind, and what backout does then
+//	inbox.go       receives what backout sends to the team
 //	live.go        compares live objects with the manifest of a revision
 //	journal.go     writes a timeline, to find the cause of a failed trial
 //	table.go       the results of all trials
 //
 // TestFaults reads these variables:
 //
-//	FAULTS=all      everything; without it, a sample of ten
+//	FAULTS=all      everything; without it, a sample of eleven
 //	FAULTS_SEED     chooses the instants and the sample; 1 if unset
 //	FAULTS_ONLY     a regular expression for the trials, as "kind, name"
 //	FAULTS_WIDTH    how many trials run in parallel; 6 if unset

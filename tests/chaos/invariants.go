@@ -35,6 +35,10 @@ const (
 	RuleZero Rule = "no zero without a hold, no hold without a zero"
 	// RuleUpgrade: an operator can go on with helm upgrade.
 	RuleUpgrade Rule = "a helm upgrade works"
+	// RuleAlone: backout leaves a release alone that an operator's command rolls back, dead or not.
+	RuleAlone Rule = "backout leaves the release to the operator's command"
+	// RuleAsks: a command that does not go on is reported, with the command to run.
+	RuleAsks Rule = "the team gets the command that goes on"
 )
 
 // underway is how long a request may still be on its way to the bad canary after
@@ -45,18 +49,22 @@ const underway = time.Second
 // not as declared.
 const fewDifferences = 3
 
-// checks are all but RuleEnds and RuleUpgrade.
+// checks are all that judge the outcome.
 func checks() []func(context.Context, *Run, Facts) {
 	return []func(context.Context, *Run, Facts){
-		checkRevision, checkPending, checkOnce, checkShoppers, checkWeight, checkRecord, checkZero,
+		checkRevision, checkPending, checkOnce, checkShoppers, checkWeight, checkRecord, checkZero, checkCommand,
 	}
+}
+
+// accounted reports whether an open record says why the weight is zero.
+func accounted(f Facts) bool {
+	return slices.ContainsFunc(f.Records, func(record rollback.Record) bool { return record.AccountsForZero() })
 }
 
 // checkZero compares the live route with the open records.
 func checkZero(_ context.Context, r *Run, f Facts) {
-	accounted := slices.ContainsFunc(f.Records, func(record rollback.Record) bool { return record.AccountsForZero() })
 	held := slices.ContainsFunc(f.Records, func(record rollback.Record) bool { return record.Hold.Active() })
-	if zero := f.Weight == "0" || f.Marked; zero && !accounted {
+	if zero := f.Weight == "0" || f.Marked; zero && !accounted(f) {
 		r.breaks(RuleZero, "the weight is %s, marked %t, and no open record accounts for it", f.Weight, f.Marked)
 	} else if held && f.Weight != "0" {
 		r.breaks(RuleZero, "a record holds the weight at zero, and it is %s", f.Weight)
@@ -185,6 +193,10 @@ func mismatches(r *Run, f Facts, record rollback.Record) []string {
 	}
 	if record.Shed.Succeeded() {
 		claim("routes that were set to zero", len(record.Weights), 1)
+	}
+	if rolledBackByCommand(record) {
+		mismatchesOfCommand(f, record, claim)
+		return found
 	}
 	done, _ := f.Rollbacks()
 	claim("rolled back", record.Rollback.Succeeded(), done == 1)

@@ -27,6 +27,11 @@ func (r *Run) journal() error {
 			lines = append(lines, line{w.At, fmt.Sprintf("replica %d writes %s", w.Replica, w)})
 		}
 	}
+	if r.command != nil {
+		for _, w := range r.command.proxy.Writes() {
+			lines = append(lines, line{w.At, fmt.Sprintf("the command writes %s", w)})
+		}
+	}
 	for _, v := range r.shop.shoppers.Visits() {
 		if v.Failed() || v.Version == "v3" {
 			lines = append(lines, line{v.At, fmt.Sprintf("a shopper got %s", v)})

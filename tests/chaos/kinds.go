@@ -9,6 +9,9 @@ import (
 	"github.com/upcommerce/backout/tests/env/stage"
 )
 
+// nothing is the row of the trials in which nothing breaks.
+const nothing = "nothing"
+
 // Kind is one row of the table: a way in which things break.
 type Kind struct {
 	Name string
@@ -24,11 +27,13 @@ type Clean struct {
 	// record.
 	Writes int
 	Took   time.Duration
+	// Commanded is how many writes an operator's command has.
+	Commanded int
 }
 
 // Kinds are all of them.
 func Kinds() []Kind {
-	return []Kind{
+	return append([]Kind{
 		{"killed before a write", true, killedBefore},
 		{"killed after a write", true, killedAfter},
 		{"killed twice at random", true, killedAtRandom},
@@ -45,7 +50,7 @@ func Kinds() []Kind {
 		{"1,000 alerts in one webhook", false, floods},
 		{"a target without ready pods", false, unready},
 		{"a clock off by a minute", false, clocks},
-	}
+	}, commandKinds()...)
 }
 
 // outage is how long a process stays frozen and an API server stays away.

@@ -42,6 +42,37 @@ func body(alerts []alert) ([]byte, error) {
 	})
 }
 
+// fire posts the alert, and resolves it once the canary has been without traffic for a
+// while.
+func (r *Run) fire(ctx context.Context) error {
+	alerts := r.alerts()
+	if r.Alerts != nil {
+		alerts = r.Alerts(r)
+	}
+	var addresses []string
+	for _, replica := range r.replicas {
+		addresses = append(addresses, replica.Webhook)
+	}
+	if err := deliver(ctx, alerts, addresses...); err != nil {
+		return err
+	}
+	r.background.Go(func() {
+		if r.watcher.await(ctx, zero) != nil {
+			return // the trial is over
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(quietLimit):
+		}
+		for i := range alerts {
+			alerts[i].Ends = time.Now()
+		}
+		_ = deliver(ctx, alerts, addresses...) // until the trial is over
+	})
+	return nil
+}
+
 // repeatAfter is the pause after a delivery that failed. Alertmanager's grows;
 // the trials are short.
 const repeatAfter = 200 * time.Millisecond

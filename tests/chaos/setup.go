@@ -11,6 +11,19 @@ import (
 	"github.com/upcommerce/backout/tests/env/stage"
 )
 
+// setUp makes everything that the trial needs besides the shop.
+func (r *Run) setUp(ctx context.Context, port int) (err error) {
+	if r.Order != nil {
+		if r.inbox, err = openInbox(ctx); err != nil {
+			return err
+		}
+		if err := r.setUpCommand(ctx); err != nil {
+			return err
+		}
+	}
+	return r.setUpReplicas(ctx, port)
+}
+
 // setUpReplicas makes the proxy, and a link, a kubeconfig and an environment for
 // each replica.
 func (r *Run) setUpReplicas(ctx context.Context, port int) (err error) {
@@ -41,6 +54,9 @@ func (r *Run) setUpReplicas(ctx context.Context, port int) (err error) {
 			"BACKOUT_NAMESPACE": namespace, "BACKOUT_RELEASES": namespace + "/*",
 			"BACKOUT_TOKENS": "*:" + token, "BACKOUT_LISTEN": replica.Webhook, "BACKOUT_OPS_LISTEN": replica.Ops,
 			"BACKOUT_LOG_FORMAT": "text", "BACKOUT_SETTLE": "4s", "BACKOUT_VERIFY": "1s", "BACKOUT_VERIFY_LIMIT": "3s",
+		}
+		if r.inbox != nil {
+			env["BACKOUT_WEBHOOK_URL"] = r.inbox.url
 		}
 		for _, name := range slices.Sorted(maps.Keys(env)) {
 			replica.env = append(replica.env, name+"="+env[name])

@@ -63,7 +63,7 @@ func (r Result) String() string {
 	if r.Remains > 0 {
 		fmt.Fprintf(&s, ", interrupted %d", r.Remains)
 	}
-	if r.Fault != nil && r.Happened == 0 {
+	if (r.Fault != nil || r.Order != nil && r.Kind != nothing) && r.Happened == 0 {
 		fmt.Fprint(&s, ", the fault did not occur")
 	}
 	for _, b := range r.Broken {
@@ -107,7 +107,7 @@ func (w *row) add(r Result) {
 	w.tried++
 	w.faults += r.Happened
 	for rules, count := range map[*int]bool{
-		&w.right:   r.keeps(RuleEnds, RuleRevision, RulePending, RuleOnce, RuleUpgrade),
+		&w.right:   r.keeps(RuleEnds, RuleRevision, RulePending, RuleOnce, RuleUpgrade, RuleAlone, RuleAsks),
 		&w.traffic: r.keeps(RuleTraffic),
 		&w.records: r.keeps(RuleRecord, RuleZero),
 	} {

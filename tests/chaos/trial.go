@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/upcommerce/backout/rollback"
 	"github.com/upcommerce/backout/tests/env/stage"
 )
 
@@ -25,6 +26,8 @@ type Trial struct {
 	// Fault prepares the fault before the alert is posted; nil: nothing breaks. The
 	// functions that it passes to Run.After run in parallel with the trial.
 	Fault func(ctx context.Context, r *Run) error
+	// Order is what an operator does with the command; nil: an alert is posted.
+	Order func(ctx context.Context, r *Run) error
 	// Alerts are posted; nil: one about v3.
 	Alerts func(r *Run) []alert
 	// End is how the trial has to end.
@@ -66,6 +69,9 @@ type Run struct {
 	proxy    *Proxy
 	links    []*Link
 	replicas []*Replica
+	// command and inbox exist if the trial has an Order.
+	command *Command
+	inbox   *Inbox
 
 	posted        time.Time
 	took          time.Duration  // from the alert to the closed record
@@ -74,6 +80,7 @@ type Run struct {
 	background    sync.WaitGroup // goroutines that run until the trial is over
 	mu            sync.Mutex
 	happened      int       // faults that occurred
+	commandDone   bool      // the command has said that it has finished
 	broke         error     // why the trial proves nothing about backout
 	operatorSince time.Time // when an operator began to upgrade the release
 	broken        []Broken
@@ -108,7 +115,11 @@ func (r *Run) Try(ctx context.Context, port int) Result {
 
 // run runs the trial until its outcome is checked.
 func (r *Run) run(ctx context.Context, port int) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, trialLimit)
+	limit := trialLimit
+	if r.Order != nil {
+		limit += rollback.ManualPatience
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer func() {
 		cancel()
 		r.background.Wait()
@@ -123,7 +134,7 @@ func (r *Run) run(ctx context.Context, port int) (err error) {
 	if r.watcher, err = watchNamespace(ctx, r.stage.Client, r.shop.Namespace); err != nil {
 		return err
 	}
-	if err := r.setUpReplicas(ctx, port); err != nil {
+	if err := r.setUp(ctx, port); err != nil {
 		return err
 	}
 	for _, replica := range r.replicas {
@@ -140,7 +151,7 @@ func (r *Run) run(ctx context.Context, port int) (err error) {
 			return fmt.Errorf("prepare the fault: %w", err)
 		}
 	}
-	if err := r.postAlert(ctx); err != nil {
+	if err := r.begin(ctx); err != nil {
 		return err
 	}
 	r.faults.Wait()
@@ -185,37 +196,14 @@ func (r *Run) labels() map[string]string {
 // alerts is one about the bad canary, which fires from now on.
 func (r *Run) alerts() []alert { return []alert{{Labels: r.labels(), Starts: time.Now()}} }
 
-// postAlert posts the alert, and resolves it once the canary has been without
-// traffic for a while.
-func (r *Run) postAlert(ctx context.Context) error {
-	alerts := r.alerts()
-	if r.Alerts != nil {
-		alerts = r.Alerts(r)
-	}
-	var addresses []string
-	for _, replica := range r.replicas {
-		addresses = append(addresses, replica.Webhook)
-	}
+// begin posts the alert, or has the operator act.
+func (r *Run) begin(ctx context.Context) error {
 	r.posted = time.Now()
 	close(r.begun)
-	if err := deliver(ctx, alerts, addresses...); err != nil {
-		return err
+	if r.Order != nil {
+		return r.Order(ctx, r)
 	}
-	r.background.Go(func() {
-		if r.watcher.await(ctx, zero) != nil {
-			return // the trial is over
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(quietLimit):
-		}
-		for i := range alerts {
-			alerts[i].Ends = time.Now()
-		}
-		_ = deliver(ctx, alerts, addresses...) // until the trial is over
-	})
-	return nil
+	return r.fire(ctx)
 }
 
 // After runs the function that long after the alert was posted. The trial checks
