@@ -7,6 +7,7 @@
 //	workloads.go      the manifest's workloads and Services
 //	find.go         the live routes, also those that no manifest declares
 //	list.go           how lists are requested
+//	served.go         which kinds the API server does not serve
 //	observe.go      Observe: the weights, and the load that other backends would take over
 //	writer.go       who wrote a weight
 //	watch.go        Watch: which routing objects change

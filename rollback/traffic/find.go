@@ -156,7 +156,7 @@ func (r *Router) list(ctx context.Context, namespace string, group schema.GroupK
 	kind := r.kinds[group]
 	resource := schema.GroupVersionResource{Group: group.Group, Version: kind.version, Resource: kind.resource}
 	list, err := r.objects.Resource(resource).Namespace(namespace).List(ctx, o)
-	if apierrors.IsNotFound(err) {
+	if apierrors.IsNotFound(err) || apierrors.IsForbidden(err) && r.serving.lacks(ctx, resource) {
 		return nil, nil
 	}
 	if err != nil {

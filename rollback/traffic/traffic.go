@@ -3,6 +3,7 @@ package traffic
 import (
 	"fmt"
 
+	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 )
@@ -20,15 +21,24 @@ type Options struct {
 // Router sets the canary's weight on live routing objects. It is safe for concurrent use.
 type Router struct {
 	objects dynamic.Interface
+	serving *serving
 	kinds   registry
 	fence   func() error
 }
 
 // New returns a Router. It sends no request to the API server.
 func New(o Options) (*Router, error) {
-	objects, err := dynamic.NewForConfig(o.Config)
+	client, err := rest.HTTPClientFor(o.Config)
+	if err != nil {
+		return nil, fmt.Errorf("make an HTTP client: %w", err)
+	}
+	objects, err := dynamic.NewForConfigAndClient(o.Config, client)
 	if err != nil {
 		return nil, fmt.Errorf("make a dynamic client: %w", err)
 	}
-	return &Router{objects: objects, kinds: newRegistry(), fence: o.Fence}, nil
+	served, err := discovery.NewDiscoveryClientForConfigAndClient(o.Config, client)
+	if err != nil {
+		return nil, fmt.Errorf("make a discovery client: %w", err)
+	}
+	return &Router{objects: objects, serving: &serving{discovery: served}, kinds: newRegistry(), fence: o.Fence}, nil
 }
