@@ -68,13 +68,16 @@ func TestReceiverRightsAreThoseOfTheTable(t *testing.T) {
 		{
 			"Role shop/backout-shed", "In each target's namespace: to decide, to record, and to take a canary out of rotation",
 			"These go to the target's account. It reads every Secret of the namespace, because RBAC cannot select Helm's among them, and writes every " +
-				"ConfigMap. `patch` on a route can send its traffic anywhere; backout changes weights and its own annotations.",
+				"ConfigMap. `patch` on a route can send its traffic anywhere; backout changes weights and its own annotations. With `config.helmDriver: [configmap]` " +
+				"it has no right to Secrets, here and below.",
 		},
 		{
 			"Role shop/backout-rollback", "In each target's namespace, unless `rollback: false`: the additional rights of Helm's rollback",
 			"These go to the target's account, too. With them it can do what an editor of the namespace can: run any image under any service account " +
 				"of the namespace, overwrite any Secret, and delete what `rbac.kinds` names. No Role gives it a right in another namespace, or a cluster-scoped one. " +
-				"Rights that you bind to all service accounts of backout's namespace (the group system:serviceaccounts:NAMESPACE) are its own, too.",
+				"Rights that you bind to all service accounts of backout's namespace (the group system:serviceaccounts:NAMESPACE) are its own, too. " +
+				"With `configmap` in `config.helmDriver` it has `create`, `update` and `patch` on ConfigMaps for Helm's revisions; then every client that may write " +
+				"ConfigMaps in the namespace can decide what a rollback writes there, with these rights.",
 		},
 	} {
 		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n| kind | verbs |\n|---|---|\n", role.title, role.amounts)
@@ -126,6 +129,32 @@ func TestReceiverRolesNameOnlyWhatIsServed(t *testing.T) {
 			if len(granted[name]) > 0 {
 				t.Errorf("%s: the Roles grant %v on %s", tt.name, granted[name], name)
 			}
+		}
+	}
+}
+
+// Helm's revisions are in Secrets unless the values say otherwise; a team whose releases are all in ConfigMaps grants no right to Secrets.
+func TestReceiverRightsFollowHelmsDriver(t *testing.T) {
+	for _, tt := range []struct {
+		set           string
+		secrets, more bool
+	}{
+		{"", true, false},
+		{",config.helmDriver={secret}", true, false},
+		{",config.helmDriver={configmap}", false, true},
+		{",config.helmDriver={secret,configmap}", true, true},
+	} {
+		r := receiver{set: watched + tt.set + ",rbac.kinds=null"}.render(t)
+		shed := rights(one[*rbacv1.Role](t, r, "Role canary-demo/backout-shed"))
+		rollBack := rights(one[*rbacv1.Role](t, r, "Role canary-demo/backout-rollback"))
+		if got := len(shed["secrets"]) > 0 && len(rollBack["secrets"]) > 0; got != tt.secrets || len(shed["secrets"])+len(rollBack["secrets"]) > 0 != tt.secrets {
+			t.Errorf("%q: the Roles grant %v and %v on Secrets, want some: %t", tt.set, shed["secrets"], rollBack["secrets"], tt.secrets)
+		}
+		if got := slices.Equal(rollBack["configmaps"], []string{"create", "update", "patch"}); got != tt.more || len(rollBack["configmaps"]) > 0 != tt.more {
+			t.Errorf("%q: the Role of rollbacks grants %v on ConfigMaps, want those of Helm: %t", tt.set, rollBack["configmaps"], tt.more)
+		}
+		if slices.Contains(shed["configmaps"], "patch") {
+			t.Errorf("%q: the Role of sheds has the right to patch ConfigMaps, by which backout knows that it may roll back", tt.set)
 		}
 	}
 }

@@ -58,7 +58,7 @@ func hintForms() []form {
 	} {
 		all = append(all, own, "kubectl "+own)
 	}
-	return all
+	return append(all, storageForms()...)
 }
 
 // Words of forms that are not names.

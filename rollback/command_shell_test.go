@@ -17,7 +17,7 @@ import (
 
 // programs are the only programs that commands run.
 func programs() []string {
-	return []string{"helm", "backout", "kubectl", "flux", "argocd", "curl", "xargs"}
+	return []string{"helm", "backout", "kubectl", "flux", "argocd", "curl", "xargs", "env"}
 }
 
 // shell runs lines in a real shell whose only programs are stubs that write down their words.

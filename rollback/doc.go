@@ -42,6 +42,7 @@
 //	hook.go          the upgrade hooks of a revision, and whether they ran
 //	danger.go        the reasons not to roll back automatically
 //	owner.go         another tool that manages the release; owner_detect.go finds it
+//	storage.go       where Helm stores the revisions: Secrets or ConfigMaps
 //	manifest.go      the objects of a revision, and the workloads among them
 //	track.go         which workloads are the canary's, and why
 //	  track_manifest.go   what a manifest says about that
@@ -50,6 +51,7 @@
 //	command.go       commands for operators
 //	  command_forms.go   every form that one can have, and which names
 //	  command_words.go   quoting for a shell, and back
+//	  command_storage.go the same for a release in ConfigMaps
 //	text.go          texts without control characters, of bounded length
 //	json.go          the structure of a JSON text that is not decoded yet
 //	ports.go         the interfaces to Helm, the routers, Prometheus, the ledger and the notifier

@@ -44,12 +44,14 @@ func (s Status) Pending() bool {
 // decisions need.
 type Revision struct {
 	Number int
-	// UID is that of Helm's Secret. Revision numbers start at 1 again when a release is
-	// uninstalled and installed again; UIDs are never used twice.
-	UID    string
-	Status Status
-	// Unreadable says why backout cannot read the Secret, and names it; "" if it can. Then
-	// only what the Secret's metadata says is known: the fields above, Deployed and Claim.
+	// UID is that of the object in which Helm stores it. Revision numbers start at 1 again when a
+	// release is uninstalled and installed again; UIDs are never used twice.
+	UID string
+	// Storage is the kind of that object.
+	Storage Storage
+	Status  Status
+	// Unreadable says why backout cannot read that object, and names it; "" if it can. Then
+	// only what the object's metadata says is known: the fields above, Deployed and Claim.
 	Unreadable  string
 	Description string
 	Chart       string

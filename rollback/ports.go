@@ -30,8 +30,9 @@ type Precondition func(context.Context) error
 // Releases is the engine's access to Helm.
 type Releases interface {
 	// History returns the release's revisions, Stored or Cached. It returns
-	// ErrUnknownRelease if Helm stores no revision: for a Cached one, if the watches cover
-	// the release and have delivered none.
+	// ErrUnknownRelease if Helm stores no revision (for a Cached one, if the watches cover the
+	// release and have delivered none), and ErrTwoStorages if it stores some in more than one
+	// storage.
 	History(ctx context.Context, k Key, c Consistency) (History, error)
 	// EnsureNewest returns nil if that revision, by number and UID, is still the newest one
 	// of the release, and ErrRevisionChanged if it is not or is being uninstalled. It is

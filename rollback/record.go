@@ -17,9 +17,11 @@ const MaxDangers = 20
 type Record struct {
 	Key      `json:",inline"`
 	Revision int `json:"revision"`
-	// UID is that of Helm's Secret for the revision. A record with another UID is about
-	// another installation of the release.
+	// UID is that of the object in which Helm stores the revision. A record with another UID is
+	// about another installation of the release.
 	UID string `json:"uid"`
+	// Storage is the kind of that object. Commands depend on it, and nothing else.
+	Storage Storage `json:"storage,omitempty"`
 	// Content is the digest of the revision's content. It is known bad once the rollback has
 	// started, or a hold that no operator lifted has begun.
 	Content string    `json:"content,omitempty"`
@@ -179,7 +181,7 @@ func Later(a, b time.Time) time.Time {
 // installation with the same revision number, the new one replaces it.
 func NewRecord(k Key, suspect Revision, records []Record, now time.Time) Record {
 	r := Record{
-		Key: k, Revision: suspect.Number, UID: suspect.UID, Content: suspect.Content,
+		Key: k, Revision: suspect.Number, UID: suspect.UID, Storage: suspect.Storage, Content: suspect.Content,
 		Canary: suspect.Canary, Opened: now,
 	}
 	for _, other := range records {

@@ -83,7 +83,7 @@ func (c Case) pausedBy() string {
 // is the one that backout would choose. Its error says which revision to name instead.
 func (c Case) ManualTarget(to int) (Revision, string, error) {
 	suspect := c.History.Newest()
-	hint := fmt.Sprintf("look for another one with: %s", c.Key.HelmHistoryCommand())
+	hint := fmt.Sprintf("look for another one with: %s", c.Key.HelmHistoryCommand().In(suspect.Storage))
 	if to == 0 {
 		target, ok := c.target()
 		if !ok {

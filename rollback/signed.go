@@ -31,6 +31,7 @@ type RecordIdentity struct {
 	Content  string    `json:"content"`
 	Opened   time.Time `json:"opened"`
 	Canary   string    `json:"canary,omitempty"`
+	Storage  Storage   `json:"storage,omitempty"`
 }
 
 // The parts. Work is one part, so that no older state of one field is next to a newer
@@ -115,7 +116,7 @@ func (r *Record) shedPart() Part {
 func (r *Record) part(name string, content any) Part {
 	return Part{
 		Name: name, Content: content,
-		Of: RecordIdentity{Key: r.Key, Revision: r.Revision, UID: r.UID, Content: r.Content, Opened: r.Opened, Canary: r.Canary},
+		Of: RecordIdentity{Key: r.Key, Revision: r.Revision, UID: r.UID, Content: r.Content, Opened: r.Opened, Canary: r.Canary, Storage: r.Storage},
 	}
 }
 
@@ -256,7 +257,7 @@ func (r *Record) Adopt(suspect Revision, now time.Time) {
 	r.Closed, r.Notified = time.Time{}, nil
 	r.dropWork()
 	r.Revision, r.UID, r.Content, r.Opened, r.Unsigned = suspect.Number, suspect.UID, suspect.Content, now, false
-	r.Canary = suspect.Canary
+	r.Storage, r.Canary = suspect.Storage, suspect.Canary
 }
 
 // OrderedHold is the decision that an operator's command writes: to hold the weight, which

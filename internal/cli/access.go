@@ -3,6 +3,7 @@ package cli
 import (
 	"cmp"
 	"fmt"
+	"strings"
 
 	"github.com/sethvargo/go-envconfig"
 	"github.com/spf13/cobra"
@@ -30,6 +31,17 @@ func addNamespaceFlag(c *cobra.Command, a *serve.Access, fallback string) {
 func ownNamespace(env envconfig.Lookuper) string {
 	own, _ := env.Lookup(serve.Prefix + "NAMESPACE")
 	return cmp.Or(own, defaultNamespace)
+}
+
+// addManualFlags adds the flags of a command that changes something. It searches a release in
+// every storage, unless BACKOUT_HELM_DRIVER or Helm's own HELM_DRIVER names one.
+func addManualFlags(c *cobra.Command, a *serve.Access, env envconfig.Lookuper) {
+	addClusterFlags(c, a)
+	addNamespaceFlag(c, a, ownNamespace(env))
+	own, _ := env.Lookup(serve.Prefix + "HELM_DRIVER")
+	helms, _ := env.Lookup("HELM_DRIVER")
+	c.Flags().StringSliceVar(&a.HelmDrivers, "helm-driver", strings.Split(cmp.Or(own, helms, "secret,configmap"), ","),
+		"where Helm stores the release: secret, configmap, or both, which searches both")
 }
 
 // connect finds the cluster and returns it with a client.

@@ -64,7 +64,7 @@ func listReleases(ctx context.Context, a serve.Access, prefix string) []rollback
 	if err != nil {
 		return nil
 	}
-	client, err := helm.New(helm.Options{Config: in.Config, Log: slog.New(slog.DiscardHandler)})
+	client, err := helm.New(helm.Options{Config: in.Config, Storages: []rollback.Storage{rollback.Secrets, rollback.ConfigMaps}, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return nil
 	}
@@ -73,7 +73,7 @@ func listReleases(ctx context.Context, a serve.Access, prefix string) []rollback
 		namespace = ""
 	}
 	keys, err := client.Names(ctx, namespace)
-	if err != nil && !complete {
+	if err != nil && len(keys) == 0 && !complete {
 		keys, _ = client.Names(ctx, in.Namespace)
 	}
 	return keys

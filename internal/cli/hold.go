@@ -37,8 +37,7 @@ or an operator is rolling the release back.`,
 			return h.run(cmd.Context(), cmd.OutOrStdout(), args[0])
 		},
 	}
-	addClusterFlags(c, &h.access)
-	addNamespaceFlag(c, &h.access, ownNamespace(env))
+	addManualFlags(c, &h.access, env)
 	addReasonFlag(c, &h.reason)
 	return c
 }

@@ -29,11 +29,15 @@ type manual struct {
 }
 
 func newManual(ctx context.Context, a serve.Access) (manual, error) {
+	storages, err := rollback.ParseStorages(a.HelmDrivers)
+	if err != nil {
+		return manual{}, fmt.Errorf("--helm-driver %w", err)
+	}
 	in, client, err := connect(a)
 	if err != nil {
 		return manual{}, err
 	}
-	releases, err := helm.New(helm.Options{Config: in.Config, Log: slog.New(slog.DiscardHandler)})
+	releases, err := helm.New(helm.Options{Config: in.Config, Storages: storages, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return manual{}, err
 	}

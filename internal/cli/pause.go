@@ -40,8 +40,7 @@ pause ends by itself.`,
 			return p.begin(cmd.Context(), cmd.OutOrStdout(), args)
 		},
 	}
-	addClusterFlags(c, &p.access)
-	addNamespaceFlag(c, &p.access, ownNamespace(env))
+	addManualFlags(c, &p.access, env)
 	addReasonFlag(c, &p.reason)
 	c.Flags().DurationVar(&p.lasts, "for", 0, "how long, such as 2h; by default until it is ended")
 	return c
@@ -62,8 +61,7 @@ it.`,
 			return p.end(cmd.Context(), cmd.OutOrStdout(), args)
 		},
 	}
-	addClusterFlags(c, &p.access)
-	addNamespaceFlag(c, &p.access, ownNamespace(env))
+	addManualFlags(c, &p.access, env)
 	return c
 }
 

@@ -22,6 +22,7 @@ import (
 type planSettings struct {
 	policy     rollback.Policy
 	prometheus prom.Config
+	storages   []rollback.Storage
 	assumed    []string
 }
 
@@ -32,10 +33,15 @@ func (p *plan) settings(ctx context.Context, alerts []rollback.Alert) (planSetti
 	var c struct {
 		Policy     rollback.Policy
 		Prometheus prom.Config
+		Helm       serve.HelmConfig
 	}
 	set, err := serve.ReadVariables(ctx, p.env, &c)
 	if err != nil {
 		return planSettings{}, fmt.Errorf("read the limits from the environment:\n%w", err)
+	}
+	storages, err := c.Helm.Storages()
+	if err != nil {
+		return planSettings{}, err
 	}
 	var assumed []string
 	if !set {
@@ -58,7 +64,7 @@ func (p *plan) settings(ctx context.Context, alerts []rollback.Alert) (planSetti
 		c.Prometheus.URLs = nil // there is no alert to query
 	}
 	assumed = append(assumed, "that only releases whose records you can read have signals")
-	return planSettings{policy: c.Policy, prometheus: c.Prometheus, assumed: assumed}, nil
+	return planSettings{policy: c.Policy, prometheus: c.Prometheus, storages: storages, assumed: assumed}, nil
 }
 
 // errDryRun is the reason why a plan writes nothing.
@@ -75,7 +81,7 @@ func newDryEngine(ctx context.Context, a serve.Access, s planSettings) (*engine.
 	}
 	quiet := slog.New(slog.DiscardHandler)
 	options := engine.Options{Policy: s.policy, Registerer: prometheus.NewRegistry(), Log: quiet, Leads: noWrites}
-	if options.Releases, err = helm.New(helm.Options{Config: in.Config, Fence: noWrites, Log: quiet}); err != nil {
+	if options.Releases, err = helm.New(helm.Options{Config: in.Config, Storages: s.storages, Fence: noWrites, Log: quiet}); err != nil {
 		return nil, err
 	}
 	if options.Traffic, err = traffic.New(traffic.Options{Config: in.Config, Fence: noWrites}); err != nil {

@@ -50,8 +50,7 @@ zero: run it again, and it goes on.`,
 			return r.run(cmd.Context(), cmd.OutOrStdout(), args[0])
 		},
 	}
-	addClusterFlags(c, &r.access)
-	addNamespaceFlag(c, &r.access, ownNamespace(env))
+	addManualFlags(c, &r.access, env)
 	c.Flags().IntVar(&r.to, "to", 0, "revision to roll back to; by default the one that backout would choose")
 	c.Flags().StringSliceVar(&r.allow, "allow", nil, "dangers to accept, separated by commas: "+dangerNames())
 	c.Flags().DurationVar(&r.hookTimeout, "hook-timeout", 5*time.Minute, "how long each hook of Helm may take")

@@ -30,8 +30,7 @@ while backout or an operator is rolling the release back.`,
 			return u.run(cmd.Context(), cmd.OutOrStdout(), args[0])
 		},
 	}
-	addClusterFlags(c, &u.access)
-	addNamespaceFlag(c, &u.access, ownNamespace(env))
+	addManualFlags(c, &u.access, env)
 	return c
 }
 

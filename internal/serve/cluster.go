@@ -14,6 +14,8 @@ type Access struct {
 	Kubeconfig, Context string
 	// Namespace is backout's own; "" is that of the kubeconfig or the pod.
 	Namespace string
+	// HelmDrivers are values of Helm's HELM_DRIVER, for a command that reads releases.
+	HelmDrivers []string
 }
 
 // Cluster is a cluster to work on.

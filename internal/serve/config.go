@@ -20,6 +20,7 @@ import (
 // docs/configuration.md from these structs.
 type config struct {
 	Policy     rollback.Policy
+	Helm       HelmConfig
 	Prometheus prom.Config
 	HTTP       handler.Config
 	Notify     notify.Config
@@ -30,6 +31,24 @@ type config struct {
 	// TargetAccounts has a service account by the namespace of a target.
 	TargetAccounts map[string]string `env:"TARGET_ACCOUNTS" desc:"Service accounts in backout's own namespace, as NAMESPACE:ACCOUNT, separated by commas: backout works in the namespace as that account, which has rights there only. One for each namespace of BACKOUT_RELEASES. Empty: backout works as itself everywhere. The chart makes and names them."`
 	Grace          time.Duration     `env:"GRACE, default=25s" desc:"How long backout may take to finish its current work after SIGTERM; keep it below the pod's terminationGracePeriodSeconds."`
+}
+
+// HelmConfig says where Helm stores the releases.
+type HelmConfig struct {
+	Drivers []string `env:"HELM_DRIVER, default=secret" desc:"Where Helm stores the releases, as in Helm's HELM_DRIVER: secret, configmap, or both, separated by a comma. A release in both is refused. configmap believes every client that may write ConfigMaps in the namespace as much as one that may write Secrets."`
+}
+
+// Storages returns the storages, Secrets if the variable is empty. Its error names the
+// variable.
+func (c HelmConfig) Storages() ([]rollback.Storage, error) {
+	if len(c.Drivers) == 0 {
+		return []rollback.Storage{rollback.Secrets}, nil
+	}
+	all, err := rollback.ParseStorages(c.Drivers)
+	if err != nil {
+		return nil, fmt.Errorf("%sHELM_DRIVER=%w", Prefix, err)
+	}
+	return all, nil
 }
 
 type logConfig struct {
@@ -68,6 +87,9 @@ func (c config) validate() error {
 	}
 	if len(c.Policy.Releases) > 0 {
 		errs = append(errs, accounts{names: c.TargetAccounts}.validate(c.Policy.Namespaces()))
+	}
+	if _, err := c.Helm.Storages(); err != nil {
+		errs = append(errs, err)
 	}
 	return errors.Join(append(errs, c.Policy.Validate(), c.Prometheus.Validate(), c.HTTP.Validate(), c.Notify.Validate(), c.Lease.Validate())...)
 }

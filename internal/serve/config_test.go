@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -37,6 +38,7 @@ func TestTheDefaultsOfTheConfiguration(t *testing.T) {
 			Verify: 2 * time.Minute, VerifyLimit: 10 * time.Minute, TrafficFloor: 0.1,
 			KeepRecords: 10, KeepRecordsFor: 90 * 24 * time.Hour,
 		},
+		Helm:  HelmConfig{Drivers: []string{"secret"}},
 		Lease: ledger.LeaseConfig{Duration: 6 * time.Second, Renew: 4 * time.Second, Retry: 500 * time.Millisecond},
 		HTTP: handler.Config{
 			Listen: ":8080", OpsListen: ":9090", Auth: handler.AuthBearer, OpsAuth: handler.OpsAuthNone, Tokens: handler.Tokens{"*": {"/run/token"}},
@@ -122,12 +124,12 @@ func TestTheErrorListsEveryMistake(t *testing.T) {
 			map[string]string{
 				"BACKOUT_MODE": "dry-run", "BACKOUT_RELEASES": "*/shop,shop,ok/*", "BACKOUT_AUTH": "basic", "BACKOUT_LISTEN": "8080",
 				"BACKOUT_GRACE": "0s", "BACKOUT_LOG_FORMAT": "yaml", "BACKOUT_COOLDOWN": "-1s", "BACKOUT_MAX_BODY_BYTES": "0",
-				"BACKOUT_TLS_KEY_FILE": "/tls.key",
+				"BACKOUT_TLS_KEY_FILE": "/tls.key", "BACKOUT_HELM_DRIVER": "secret,sql",
 			},
 			[]string{
 				`BACKOUT_MODE="dry-run"`, `BACKOUT_RELEASES: "*/shop"`, `BACKOUT_RELEASES: "shop"`, `BACKOUT_AUTH="basic"`,
 				`BACKOUT_LISTEN="8080"`, "BACKOUT_GRACE=0s", `BACKOUT_LOG_FORMAT="yaml"`, "BACKOUT_COOLDOWN=-1s",
-				"BACKOUT_MAX_BODY_BYTES=0", "BACKOUT_TLS_CERT_FILE",
+				"BACKOUT_MAX_BODY_BYTES=0", "BACKOUT_TLS_CERT_FILE", `BACKOUT_HELM_DRIVER="sql": backout cannot read releases that Helm stores in SQL`,
 			},
 		},
 	} {
@@ -143,6 +145,20 @@ func TestTheErrorListsEveryMistake(t *testing.T) {
 		}
 		if strings.Contains(err.Error(), "%!") || strings.Contains(err.Error(), "nil") {
 			t.Errorf("%s: the error is in words:\n%v", c.mistakes, err)
+		}
+	}
+}
+
+func TestHelmsDriver(t *testing.T) {
+	for value, want := range map[string][]rollback.Storage{
+		"": {rollback.Secrets}, "secret": {rollback.Secrets}, "configmap": {rollback.ConfigMaps}, "configmap,secret": {rollback.Secrets, rollback.ConfigMaps},
+	} {
+		c, err := load(t, map[string]string{"BACKOUT_TOKENS": "*:/run/token", "BACKOUT_HELM_DRIVER": value})
+		if err != nil {
+			t.Fatalf("BACKOUT_HELM_DRIVER=%q: %v", value, err)
+		}
+		if got, err := c.Helm.Storages(); err != nil || !slices.Equal(got, want) {
+			t.Errorf("BACKOUT_HELM_DRIVER=%q is %v: got %v, %v", value, want, got, err)
 		}
 	}
 }

@@ -133,8 +133,12 @@ func (s *service) connectLedger() (err error) {
 }
 
 func (s *service) connectHelm() (err error) {
+	storages, err := s.config.Helm.Storages()
+	if err != nil {
+		return err
+	}
 	s.releases, err = helm.New(helm.Options{
-		Config: s.cluster.Config, User: s.accounts.user, Fence: s.lease.Held, Registerer: s.registry, Log: s.log,
+		Config: s.cluster.Config, Storages: storages, User: s.accounts.user, Fence: s.lease.Held, Registerer: s.registry, Log: s.log,
 	})
 	return err
 }

@@ -47,7 +47,7 @@ func (in *intake) watchdog(alert rollback.Alert) bool {
 	return true
 }
 
-// refuseUnknown refuses signals about a release that does not exist.
+// refuseUnknown refuses signals about a release that does not exist, or of which there are two.
 func (in *intake) refuseUnknown(ctx context.Context, k rollback.Key, signals []rollback.Signal, why string) {
 	in.refuse(ctx, rollback.LineSource{Sender: signals[0].Sender, Reason: string(rollback.UnknownRelease)}, rollback.Refusal{
 		Key: k, Verdict: rollback.UnknownRelease, Alert: signals[0].Alert, Reason: rollback.Clip(why, rollback.MaxSummary),

@@ -34,7 +34,7 @@ func (e *Engine) DryRun(ctx context.Context, alerts []rollback.Alert) ([]rollbac
 	for _, k := range keys {
 		b, err := e.read(ctx, k, rollback.Stored)
 		switch {
-		case errors.Is(err, rollback.ErrUnknownRelease):
+		case errors.Is(err, rollback.ErrUnknownRelease), errors.Is(err, rollback.ErrTwoStorages):
 			all = append(all, refused(k, rollback.UnknownRelease, err.Error()))
 			continue
 		case err != nil:

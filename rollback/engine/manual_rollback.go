@@ -130,7 +130,7 @@ func (r *manualRun) read(ctx context.Context) (rollback.Case, error) {
 // client is an error.
 func (r *manualRun) recover(ctx context.Context, c rollback.Case, pending rollback.Revision) (rollback.Case, error) {
 	if pending.Claim == "" {
-		return c, fmt.Errorf("revision %d is %s: another Helm operation is in progress; wait until it ends, or look with: %s", pending.Number, pending.Status, r.Key.HelmHistoryCommand())
+		return c, fmt.Errorf("revision %d is %s: another Helm operation is in progress; wait until it ends, or look with: %s", pending.Number, pending.Status, r.Key.HelmHistoryCommand().In(pending.Storage))
 	}
 	if err := r.Releases.Recover(ctx, r.Key, pending); err != nil {
 		return c, err
@@ -235,7 +235,7 @@ func (r *manualRun) accepts(dangers []rollback.Danger) error {
 		return nil
 	}
 	slices.Sort(allow)
-	hint := "no option allows this; Helm alone does not look for it: " + r.Key.HelmRollbackCommand(r.target).String()
+	hint := "no option allows this; Helm alone does not look for it: " + r.Key.HelmRollbackCommand(r.target).In(r.suspect.Storage).String()
 	if again := r.Key.RollbackCommand(r.target, slices.Compact(allow)...); again != (rollback.Command{}) {
 		hint = "to do it all the same: " + again.String()
 	}

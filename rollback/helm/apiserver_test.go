@@ -37,6 +37,8 @@ type apiServer struct {
 	users map[string]string
 	// lists counts the lists that were answered.
 	lists int
+	// requests are the reads and lists of stored revisions, as "GET secrets/name".
+	requests []string
 	// events are sent to watches; nil ends a watch at once.
 	events chan *unstructured.Unstructured
 	// stale are the objects of a list from the cache, if not nil.
@@ -108,6 +110,9 @@ func (s *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.users[object] = r.Header.Get("Impersonate-User")
 		s.write(w, r, resource, object)
 		return
+	}
+	if resource == "/api/v1/secrets" || resource == "/api/v1/configmaps" {
+		s.requests = append(s.requests, r.Method+" "+object)
 	}
 	if name == "" {
 		s.list(w, r, resource, object)

@@ -34,12 +34,12 @@ func TestBombs(t *testing.T) {
 			}
 			secrets := oneSecret{packed: packed}
 			for via, from := range map[string]reader{
-				"the store":     store{secrets, newDecoding()},
+				"the store":     store{secrets: secrets, decoding: newDecoding()},
 				"Helm's driver": driver.NewSecrets(newClaimingSecrets(secrets, "uid-5")),
 			} {
 				var err error
-				taken := allocated(func() { _, err = read(t.Context(), from, secretName("web", 1), newDecoding()) })
-				if !errors.Is(err, errCorrupt) || !errors.Is(err, errTooLarge) || !strings.Contains(err.Error(), secretName("web", 1)) {
+				taken := allocated(func() { _, err = read(t.Context(), from, objectName("web", 1), newDecoding()) })
+				if !errors.Is(err, errCorrupt) || !errors.Is(err, errTooLarge) || !strings.Contains(err.Error(), objectName("web", 1)) {
 					t.Errorf("by %s: a revision beyond the bounds is an error that names the Secret: got %v", via, err)
 				}
 				if taken > maxTaken {
@@ -105,10 +105,10 @@ func TestDamagedRevisions(t *testing.T) {
 	} {
 		secrets := oneSecret{packed: packed}
 		for via, from := range map[string]reader{
-			"the store":     store{secrets, newDecoding()},
+			"the store":     store{secrets: secrets, decoding: newDecoding()},
 			"Helm's driver": driver.NewSecrets(newClaimingSecrets(secrets, "uid-5")),
 		} {
-			if stored, err := read(t.Context(), from, secretName("web", 1), newDecoding()); !errors.Is(err, errCorrupt) || errors.Is(err, errTooLarge) {
+			if stored, err := read(t.Context(), from, objectName("web", 1), newDecoding()); !errors.Is(err, errCorrupt) || errors.Is(err, errTooLarge) {
 				t.Errorf("%s, by %s: it is damaged: got %v, %v", name, via, stored, err)
 			}
 		}
@@ -131,7 +131,7 @@ func TestLargeRevisions(t *testing.T) {
 		"anchors and a script":        "base: &base {a: 1}\nb: {<<: *base, c: [*base]}\ns: |\n  a && *x &y *glob\n",
 	} {
 		secrets := oneSecret{packed: packManifest(t, manifest)}
-		stored, err := read(t.Context(), store{secrets, newDecoding()}, secretName("web", 1), newDecoding())
+		stored, err := read(t.Context(), store{secrets: secrets, decoding: newDecoding()}, objectName("web", 1), newDecoding())
 		if err != nil || stored.Manifest != manifest {
 			t.Errorf("%s: it is read as it is: got %v", name, err)
 		}

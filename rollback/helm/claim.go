@@ -14,12 +14,12 @@ import (
 	"github.com/upcommerce/backout/rollback"
 )
 
-// claimAnnotation marks the Secrets of revisions that Helm wrote for backout. Its value
+// claimAnnotation marks the objects of revisions that Helm wrote for backout. Its value
 // is the UID of the suspect revision. It is not a label of the release, because the next
 // helm upgrade would inherit that.
 const claimAnnotation = "backout.dev/claim"
 
-// claimingSecrets are the Secrets of one namespace as Helm's storage driver uses them
+// claimingSecrets are Helm's objects of one namespace, as Secrets, as its storage driver uses them
 // during one rollback, within the bounds. Create adds the claim. Update keeps the annotations, and writes
 // only if the Secret is as this rollback last read or wrote it; Helm alone would
 // overwrite it.
@@ -80,14 +80,14 @@ func (c *claimingSecrets) Update(ctx context.Context, s *corev1.Secret, o metav1
 	last, known := c.lastSeen[s.Name]
 	c.mu.Unlock()
 	if !known {
-		return nil, fmt.Errorf("write Secret %s, which was not read before: %w", s.Name, rollback.ErrRevisionChanged)
+		return nil, fmt.Errorf("write %s, which was not read before: %w", s.Name, rollback.ErrRevisionChanged)
 	}
 	s = s.DeepCopy()
 	s.ResourceVersion = last.ResourceVersion
 	s.Annotations = maps.Clone(last.Annotations)
 	written, err := c.SecretInterface.Update(ctx, s, o)
 	if apierrors.IsConflict(err) {
-		return nil, fmt.Errorf("write Secret %s, which another client wrote meanwhile: %w", s.Name, rollback.ErrRevisionChanged)
+		return nil, fmt.Errorf("write %s, which another client wrote meanwhile: %w", s.Name, rollback.ErrRevisionChanged)
 	}
 	if err == nil {
 		c.remember(written)

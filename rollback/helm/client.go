@@ -30,6 +30,8 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"k8s.io/utils/lru"
+
+	"github.com/upcommerce/backout/rollback"
 )
 
 // fieldManager is the name that the helm program writes under. With another one, a later
@@ -40,7 +42,7 @@ const fieldManager = "helm"
 // takes some hundred bytes.
 const cachedRevisions = 10_000
 
-// requestTimeout limits one request about Helm's Secrets or the discovery.
+// requestTimeout limits one request about Helm's revisions or the discovery.
 const requestTimeout = 30 * time.Second
 
 // Options are the parts of a Client.
@@ -49,6 +51,9 @@ type Options struct {
 	Config *rest.Config
 	// Registerer gets the package's metrics; with nil they are not registered.
 	Registerer prometheus.Registerer
+	// Storages are those in which releases are searched; nil means Secrets. Each but the first
+	// costs a watch more for each namespace.
+	Storages []rollback.Storage
 	// Log is slog.Default if nil. Helm's own lines are logged at level debug.
 	Log *slog.Logger
 	// User returns the user name that the requests of a rollback impersonate, by the
@@ -62,11 +67,11 @@ type Options struct {
 	Fence func() error
 }
 
-// Client reads and rolls back Helm releases stored in Secrets. It is safe for
-// concurrent use.
+// Client reads and rolls back Helm releases. It is safe for concurrent use.
 type Client struct {
 	config    *rest.Config
 	user      func(namespace string) string
+	storages  []rollback.Storage
 	discovery discovery.CachedDiscoveryInterface
 	mapper    *restmapper.DeferredDiscoveryRESTMapper
 	clientset kubernetes.Interface
@@ -76,15 +81,15 @@ type Client struct {
 	followed followed
 	dynamic  dynamic.Interface
 	// digests has a rollback.Revision, and manifests a manifest, by UID and
-	// resourceVersion of their Secret.
+	// resourceVersion of the object that stores them.
 	digests   *lru.Cache
 	manifests manifestCache
-	// cachedSecrets has a cachedSecret by release and revision.
-	cachedSecrets *lru.Cache
-	decoding      decoding
-	large         large
-	metrics       *metrics
-	log           *slog.Logger
+	// stored has a storedAt by release and revision.
+	stored   *lru.Cache
+	decoding decoding
+	large    large
+	metrics  *metrics
+	log      *slog.Logger
 }
 
 // New returns a client. It sends no request; Warm does.
@@ -94,6 +99,9 @@ func New(o Options) (*Client, error) {
 	}
 	if o.User == nil {
 		o.User = func(string) string { return "" }
+	}
+	if len(o.Storages) == 0 {
+		o.Storages = []rollback.Storage{rollback.Secrets}
 	}
 	config := rest.CopyConfig(o.Config)
 	if o.Fence != nil {
@@ -124,9 +132,9 @@ func New(o Options) (*Client, error) {
 	kube.ManagedFieldsManager = fieldManager
 	cached := memory.NewMemCacheClient(clientset.Discovery())
 	return &Client{
-		config: config, user: o.User, discovery: cached, mapper: restmapper.NewDeferredDiscoveryRESTMapper(cached),
+		config: config, user: o.User, storages: o.Storages, discovery: cached, mapper: restmapper.NewDeferredDiscoveryRESTMapper(cached),
 		clientset: clientset, metadata: limitedMetadata, watching: watching, dynamic: objects,
-		digests: lru.New(cachedRevisions), cachedSecrets: lru.New(cachedRevisions),
+		digests: lru.New(cachedRevisions), stored: lru.New(cachedRevisions),
 		decoding: newDecoding(), large: newLarge(), metrics: newMetrics(o.Registerer), log: o.Log,
 	}, nil
 }
@@ -153,11 +161,6 @@ func (c *Client) Warm(ctx context.Context) error {
 		return fmt.Errorf("read what the API server offers: %w", err)
 	}
 	return nil
-}
-
-// store reads the revisions that Helm has stored in the namespace.
-func (c *Client) store(namespace string) store {
-	return store{secrets: c.clientset.CoreV1().Secrets(namespace), decoding: c.decoding}
 }
 
 // kube returns Helm's own Kubernetes client for the namespace, for one rollback.

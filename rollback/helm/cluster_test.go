@@ -14,6 +14,7 @@ import (
 	helmtime "helm.sh/helm/v3/pkg/time"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/kubernetes"
+	typed "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/yaml"
 
@@ -71,8 +72,9 @@ type cluster struct {
 	*helm.Client
 	*apiServer
 	config *rest.Config
-	store  *driver.Secrets
-	fence  *fence
+	// store is Helm's own driver.
+	store driver.Driver
+	fence *fence
 }
 
 // fence counts its calls, and returns err.
@@ -99,9 +101,19 @@ func (f *fence) call() error {
 // shed to zero.
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
+	return newClusterWith(t, func(client typed.CoreV1Interface) driver.Driver { return driver.NewSecrets(client.Secrets("shop")) })
+}
+
+// newClusterWith is newCluster for a release in the storage of that driver; the client searches
+// the storages.
+func newClusterWith(t *testing.T, store func(typed.CoreV1Interface) driver.Driver, storages ...rollback.Storage) *cluster {
+	t.Helper()
 	server, config := newAPIServer(t)
 	fence := &fence{}
-	client, err := helm.New(helm.Options{Config: config, Log: slog.New(slog.DiscardHandler), Fence: fence.call, User: func(namespace string) string { return "account-of-" + namespace }})
+	client, err := helm.New(helm.Options{
+		Config: config, Storages: storages, Log: slog.New(slog.DiscardHandler), Fence: fence.call,
+		User: func(namespace string) string { return "account-of-" + namespace },
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +124,7 @@ func newCluster(t *testing.T) *cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &cluster{client, server, config, driver.NewSecrets(clientset.CoreV1().Secrets("shop")), fence}
+	c := &cluster{client, server, config, store(clientset.CoreV1()), fence}
 	c.revision(t, 1, release.StatusSuperseded, manifest("v1", "5"))
 	c.revision(t, 2, release.StatusSuperseded, manifest("v2", "20"))
 	c.revision(t, 3, release.StatusDeployed, manifest("v3", "20"))

@@ -29,7 +29,7 @@ const (
 
 // confinement says which objects of a rollback belong to others than the release: those
 // outside its namespace, those that are cluster-scoped, and live ones that are marked as
-// another release's. Who may write Secrets in the namespace of a release can declare any
+// another release's. A client that may write Helm's objects in the namespace can declare any
 // of them in its manifest; backout never writes one.
 type confinement struct {
 	// dangers are of kind rollback.DangerForeign: objects that the rollback would have to

@@ -12,7 +12,7 @@ import (
 )
 
 // checkFailed returns an error if there are more failed upgrades above the suspect revision
-// than backout reads. Each may declare other objects, and a client that writes Secrets can make
+// than backout reads. Each may declare other objects, and a client that writes Helm's objects can make
 // any number of them.
 func checkFailed(p rollback.Plan) error {
 	if len(p.Failed) <= maxUnfinished {

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/metadata/metadatainformer"
@@ -30,7 +29,14 @@ const readAheadWorkers = 2
 // concurrent use; its zero value follows no namespace.
 type followed struct {
 	mu      sync.Mutex
-	indexes map[string]cache.SharedIndexInformer // by namespace
+	indexes map[string][]storageIndex // by namespace, one for each storage
+}
+
+// storageIndex has the metadata of all revisions in one storage of a namespace.
+type storageIndex struct {
+	cache.SharedIndexInformer
+
+	storage rollback.Storage
 }
 
 // metas returns a release's revisions as the watch has delivered them, newest first, and
@@ -38,22 +44,26 @@ type followed struct {
 // watch has not delivered its first list.
 func (f *followed) metas(k rollback.Key) ([]revisionMeta, bool) {
 	f.mu.Lock()
-	informer := f.indexes[k.Namespace]
+	indexes := f.indexes[k.Namespace]
 	f.mu.Unlock()
-	if informer == nil || !informer.HasSynced() {
-		return nil, false
-	}
-	found, err := informer.GetIndexer().ByIndex(byRelease, k.String())
-	if err != nil {
-		return nil, false
-	}
-	items := make([]metav1.PartialObjectMetadata, 0, len(found))
-	for _, item := range found {
-		if o, ok := item.(*metav1.PartialObjectMetadata); ok {
-			items = append(items, *o)
+	var all [][]revisionMeta
+	for _, index := range indexes {
+		if !index.HasSynced() {
+			return nil, false
 		}
+		found, err := index.GetIndexer().ByIndex(byRelease, k.String())
+		if err != nil {
+			return nil, false
+		}
+		items := make([]metav1.PartialObjectMetadata, 0, len(found))
+		for _, item := range found {
+			if o, ok := item.(*metav1.PartialObjectMetadata); ok {
+				items = append(items, *o)
+			}
+		}
+		all = append(all, metasOf(index.storage, items))
 	}
-	return metasOf(items), true
+	return sortMetas(all...), len(indexes) > 0
 }
 
 // Follow watches which revisions the releases of the namespaces have, and reads each
@@ -62,7 +72,7 @@ func (f *followed) metas(k rollback.Key) ([]revisionMeta, bool) {
 // Follow: the newest revision is compared with the store whenever that is required, and
 // a revision that is not cached is read then.
 //
-// For a namespace whose Secrets cannot be watched, Follow logs one line and tries again.
+// For a namespace whose revisions cannot be watched, Follow logs one line and tries again.
 // It returns nil when ctx ends.
 func (c *Client) Follow(ctx context.Context, namespaces []string, allows func(rollback.Key) bool) error {
 	// client-go would log the same errors on its own logger.
@@ -70,16 +80,22 @@ func (c *Client) Follow(ctx context.Context, namespaces []string, allows func(ro
 	changed := workqueue.NewTyped[rollback.Key]()
 	var all sync.WaitGroup
 	for _, namespace := range namespaces {
-		informer, err := c.informer(ctx, namespace, func(k rollback.Key) {
-			if allows(k) {
-				changed.Add(k)
+		var indexes []storageIndex
+		for _, s := range c.storages {
+			informer, err := c.informer(ctx, s, namespace, func(k rollback.Key) {
+				if allows(k) {
+					changed.Add(k)
+				}
+			})
+			if err != nil {
+				return err
 			}
-		})
-		if err != nil {
-			return err
+			indexes = append(indexes, storageIndex{informer, s})
 		}
-		c.followed.add(namespace, informer)
-		all.Go(func() { informer.RunWithContext(ctx) })
+		c.followed.add(namespace, indexes)
+		for _, index := range indexes {
+			all.Go(func() { index.RunWithContext(ctx) })
+		}
 	}
 	for range readAheadWorkers {
 		all.Go(func() { c.readAhead(ctx, changed) })
@@ -90,19 +106,19 @@ func (c *Client) Follow(ctx context.Context, namespaces []string, allows func(ro
 	return nil
 }
 
-func (f *followed) add(namespace string, informer cache.SharedIndexInformer) {
+func (f *followed) add(namespace string, indexes []storageIndex) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.indexes == nil {
-		f.indexes = make(map[string]cache.SharedIndexInformer)
+		f.indexes = make(map[string][]storageIndex)
 	}
-	f.indexes[namespace] = informer
+	f.indexes[namespace] = indexes
 }
 
-// informer returns an informer, not yet running, of the metadata of one namespace's
-// revisions. It calls changed with each release that changes after the start.
-func (c *Client) informer(ctx context.Context, namespace string, changed func(rollback.Key)) (cache.SharedIndexInformer, error) {
-	informer := metadatainformer.NewFilteredMetadataInformer(c.watching, corev1.SchemeGroupVersion.WithResource("secrets"), namespace, 0,
+// informer returns an informer, not yet running, of the metadata of a namespace's
+// revisions in one storage. It calls changed with each release that changes after the start.
+func (c *Client) informer(ctx context.Context, s rollback.Storage, namespace string, changed func(rollback.Key)) (cache.SharedIndexInformer, error) {
+	informer := metadatainformer.NewFilteredMetadataInformer(c.watching, resourceOf(s), namespace, 0,
 		cache.Indexers{byRelease: func(o any) ([]string, error) {
 			k, ok := releaseOf(o)
 			if !ok {
@@ -130,7 +146,7 @@ func (c *Client) informer(ctx context.Context, namespace string, changed func(ro
 		informer.SetWatchErrorHandlerWithContext(func(_ context.Context, _ *cache.Reflector, err error) {
 			if ctx.Err() == nil {
 				once.Do(func() {
-					c.log.WarnContext(ctx, "revisions cannot be followed; they are read when an alert comes", "namespace", namespace, "error", err)
+					c.log.WarnContext(ctx, "revisions cannot be followed; they are read when an alert comes", "namespace", namespace, "reason", "no watch of "+s.Kind()+"s", "error", err)
 				})
 			}
 		}),
@@ -141,7 +157,7 @@ func (c *Client) informer(ctx context.Context, namespace string, changed func(ro
 	return informer, nil
 }
 
-// stripMetadata drops the parts of a Secret's metadata that no revisionMeta contains: an
+// stripMetadata drops the parts of an object's metadata that no revisionMeta contains: an
 // object can have a megabyte of them.
 func stripMetadata(o any) (any, error) {
 	m, err := meta.Accessor(o)
@@ -175,24 +191,25 @@ func only(values map[string]string, keys ...string) map[string]string {
 	return kept
 }
 
-// releaseOf returns the release to which a revision's Secret belongs.
+// releaseOf returns the release to which the object of a revision belongs, and whether it is
+// one that Helm has written.
 func releaseOf(o any) (rollback.Key, bool) {
 	m, err := meta.Accessor(o)
 	if err != nil {
 		return rollback.Key{}, false
 	}
 	k := rollback.Key{Namespace: m.GetNamespace(), Release: m.GetLabels()["name"]}
-	return k, k.Release != ""
+	return k, k.Release != "" && strings.HasPrefix(m.GetName(), namePrefix)
 }
 
 // Count returns how many of the releases that Follow watches allows accepts.
 func (c *Client) Count(allows func(rollback.Key) bool) int {
 	c.followed.mu.Lock()
-	informers := slices.Collect(maps.Values(c.followed.indexes))
+	indexes := slices.Concat(slices.Collect(maps.Values(c.followed.indexes))...)
 	c.followed.mu.Unlock()
 	count := 0
-	for _, informer := range informers {
-		for _, value := range informer.GetIndexer().ListIndexFuncValues(byRelease) {
+	for _, index := range indexes {
+		for _, value := range index.GetIndexer().ListIndexFuncValues(byRelease) {
 			namespace, release, _ := strings.Cut(value, "/")
 			if allows(rollback.Key{Namespace: namespace, Release: release}) {
 				count++

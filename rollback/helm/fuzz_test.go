@@ -31,7 +31,7 @@ func FuzzRead(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		k := rollback.Key{Namespace: "shop", Release: "web"}
 		for _, packed := range [][]byte{text, zip(t, bytes.NewReader(text))} {
-			stored, err := read(t.Context(), store{oneSecret{packed: packed}, newDecoding()}, secretName("web", 1), newDecoding())
+			stored, err := read(t.Context(), store{secrets: oneSecret{packed: packed}, decoding: newDecoding()}, objectName("web", 1), newDecoding())
 			if err != nil {
 				continue
 			}

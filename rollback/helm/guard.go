@@ -86,7 +86,7 @@ func (g *guard) Get(key string) (*release.Release, error) {
 }
 
 func (g *guard) revision(number int) (*release.Release, error) {
-	stored, err := g.Get(secretName(g.plan.Key.Release, number))
+	stored, err := g.Get(objectName(g.plan.Key.Release, number))
 	if err != nil {
 		return nil, fmt.Errorf("read revision %d of %s: %w", number, g.plan.Key, err)
 	}
@@ -163,7 +163,7 @@ func (g *guard) liveManifest() (string, error) {
 	sum, err := manifestWithFailed(g.ctx, g.plan, suspect, g.decoding, func(number int) (*release.Release, error) {
 		failed, err := g.revision(number)
 		if number != g.plan.Newest.Number {
-			delete(g.stored, secretName(g.plan.Key.Release, number))
+			delete(g.stored, objectName(g.plan.Key.Release, number))
 		}
 		return failed, err
 	})
@@ -175,7 +175,7 @@ func (g *guard) liveManifest() (string, error) {
 }
 
 // Create writes the planned revision, or returns rollback.ErrRevisionChanged. The name
-// of the Secret is the only lock that Helm has: the client that creates it first owns
+// of the stored object is the only lock that Helm has: the client that creates it first owns
 // the revision.
 func (g *guard) Create(key string, rls *release.Release) error {
 	if rls.Version != g.plan.Newest.Number+1 {

@@ -23,12 +23,12 @@ func TestGuardedRollback(t *testing.T) {
 	if got := g.statuses(t); !slices.Equal(got, want) {
 		t.Errorf("one revision is created and deployed, the suspect one is superseded: got %v", got)
 	}
-	made, err := g.memory.Get(secretName("web", 6))
+	made, err := g.memory.Get(objectName("web", 6))
 	if err != nil || made.Info.Description != rollback.HelmDescription(2) {
 		t.Errorf("the new revision says what it is: got %v, %v", made, err)
 	}
 	slices.Sort(g.gets)
-	if want := []string{secretName("web", 2), secretName("web", 5)}; !slices.Equal(g.gets, want) {
+	if want := []string{objectName("web", 2), objectName("web", 5)}; !slices.Equal(g.gets, want) {
 		t.Errorf("only the suspect and the target revision are read, each once: got %q", g.gets)
 	}
 }
@@ -39,7 +39,7 @@ func TestGuardedRollbackOfAChangedRelease(t *testing.T) {
 		"the same number in another installation": func(g *guarded) { g.revisions[0].uid = "uid-of-another-installation" },
 		"an older revision: the newest is gone":   func(g *guarded) { g.revisions = g.revisions[1:] },
 		"another client creates the next revision first": func(g *guarded) {
-			_ = g.memory.Create(secretName("web", 6), aRelease(6, release.StatusPendingUpgrade))
+			_ = g.memory.Create(objectName("web", 6), aRelease(6, release.StatusPendingUpgrade))
 		},
 	} {
 		t.Run(what, func(t *testing.T) {
@@ -68,13 +68,13 @@ func TestGuardCreate(t *testing.T) {
 		"the planned one, and the newest has changed": {6, func(g *guarded) { g.revisions[0].number = 6 }, rollback.ErrRevisionChanged},
 		"the planned one, in another installation":    {6, func(g *guarded) { g.revisions[0].uid = "uid-of-another-installation" }, rollback.ErrRevisionChanged},
 		"the planned one, and it exists": {6, func(g *guarded) {
-			_ = g.memory.Create(secretName("web", 6), aRelease(6, release.StatusPendingUpgrade))
+			_ = g.memory.Create(objectName("web", 6), aRelease(6, release.StatusPendingUpgrade))
 		}, rollback.ErrRevisionChanged},
 	} {
 		g := newGuarded(t)
 		c.change(g)
 		before := len(g.statuses(t))
-		err := g.Create(secretName("web", c.number), aRelease(c.number, release.StatusPendingRollback))
+		err := g.Create(objectName("web", c.number), aRelease(c.number, release.StatusPendingRollback))
 		if !errors.Is(err, c.want) {
 			t.Errorf("%s: want %v, got %v", what, c.want, err)
 		}
@@ -95,7 +95,7 @@ func TestGuardQuery(t *testing.T) {
 	if _, err := g.Query(map[string]string{"name": "web", "owner": "helm"}); !errors.Is(err, noAnswer) {
 		t.Errorf("the guard refuses what it cannot check: got %v", err)
 	}
-	if err := g.Create(secretName("web", 6), aRelease(6, release.StatusPendingRollback)); !errors.Is(err, noAnswer) {
+	if err := g.Create(objectName("web", 6), aRelease(6, release.StatusPendingRollback)); !errors.Is(err, noAnswer) {
 		t.Errorf("the guard refuses what it cannot check: got %v", err)
 	}
 	if n := len(g.statuses(t)); n != 5 {
@@ -105,7 +105,7 @@ func TestGuardQuery(t *testing.T) {
 
 func TestGuardRefuses(t *testing.T) {
 	g := newGuarded(t)
-	if _, err := g.Delete(secretName("web", 1)); err == nil {
+	if _, err := g.Delete(objectName("web", 1)); err == nil {
 		t.Error("a rollback deletes no stored revision")
 	}
 	if _, err := g.List(func(*release.Release) bool { return true }); err == nil {
@@ -119,11 +119,11 @@ func TestGuardRefuses(t *testing.T) {
 func TestGuardKeepsTheRevisionOfAnotherClient(t *testing.T) {
 	g := newGuarded(t)
 	const theirs = 7
-	if err := g.memory.Create(secretName("web", theirs), aRelease(theirs, release.StatusDeployed)); err != nil {
+	if err := g.memory.Create(objectName("web", theirs), aRelease(theirs, release.StatusDeployed)); err != nil {
 		t.Fatal(err)
 	}
 	before := g.statuses(t)
-	err := g.Update(secretName("web", theirs), aRelease(theirs, release.StatusSuperseded))
+	err := g.Update(objectName("web", theirs), aRelease(theirs, release.StatusSuperseded))
 	if !errors.Is(err, rollback.ErrRevisionChanged) || !slices.Equal(g.statuses(t), before) {
 		t.Errorf("a revision that another client created meanwhile stays: got %v, %v; had %v", err, g.statuses(t), before)
 	}
@@ -141,7 +141,7 @@ func TestGuardAfterAnInterruption(t *testing.T) {
 		2: object("both", "target") + object("target", "target"),
 		6: object("both", "attempt") + object("attempt", "attempt"),
 	} {
-		stored, err := g.memory.Get(secretName("web", number))
+		stored, err := g.memory.Get(objectName("web", number))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -163,7 +163,7 @@ func TestGuardAfterAnInterruption(t *testing.T) {
 	if !maps.Equal(got, want) {
 		t.Errorf("the suspect revision's objects may be live, and those that only the attempt or the target declares: got %v", got)
 	}
-	if stored, _ := g.memory.Get(secretName("web", 6)); strings.Contains(stored.Manifest, "suspect") {
+	if stored, _ := g.memory.Get(objectName("web", 6)); strings.Contains(stored.Manifest, "suspect") {
 		t.Error("the manifest that Helm gets is not the stored one")
 	}
 
@@ -174,7 +174,7 @@ func TestGuardAfterAnInterruption(t *testing.T) {
 	if got := g.statuses(t); !slices.Equal(got, statuses) {
 		t.Errorf("the next revision is created; the attempt stays failed, where Helm would mark it superseded: got %v", got)
 	}
-	if stored, _ := g.memory.Get(secretName("web", 6)); strings.Contains(stored.Manifest, "suspect") {
+	if stored, _ := g.memory.Get(objectName("web", 6)); strings.Contains(stored.Manifest, "suspect") {
 		t.Error("the manifest that Helm got is not written back")
 	}
 }
@@ -224,7 +224,7 @@ func TestGuardAfterAFailure(t *testing.T) {
 
 func TestGuardSupersedesBeforeItDeploys(t *testing.T) {
 	g := newGuarded(t)
-	if err := g.Create(secretName("web", 6), aRelease(6, release.StatusPendingRollback)); err != nil {
+	if err := g.Create(objectName("web", 6), aRelease(6, release.StatusPendingRollback)); err != nil {
 		t.Fatal(err)
 	}
 	for _, u := range []struct {
@@ -238,7 +238,7 @@ func TestGuardSupersedesBeforeItDeploys(t *testing.T) {
 		{6, release.StatusPendingRollback, false, nil},
 		{6, release.StatusDeployed, false, []int{5}},
 	} {
-		err := g.Update(secretName("web", u.number), aRelease(u.number, u.status))
+		err := g.Update(objectName("web", u.number), aRelease(u.number, u.status))
 		if (err != nil) != u.refused || !slices.Equal(g.superseded, u.superseded) {
 			t.Errorf("after the update of revision %d to %s, %v are superseded: got %v, %v", u.number, u.status, u.superseded, g.superseded, err)
 		}

@@ -54,7 +54,7 @@ func newGuarded(t *testing.T) *guarded {
 		if number == 5 {
 			status = release.StatusDeployed
 		}
-		if err := g.memory.Create(secretName("web", number), aRelease(number, status)); err != nil {
+		if err := g.memory.Create(objectName("web", number), aRelease(number, status)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -67,7 +67,7 @@ func newGuarded(t *testing.T) *guarded {
 		metas: func(context.Context) ([]revisionMeta, error) { return g.revisions, g.err },
 		supersede: func(_ context.Context, number int) error {
 			g.superseded = append(g.superseded, number)
-			stored, err := g.memory.Get(secretName("web", number))
+			stored, err := g.memory.Get(objectName("web", number))
 			if err == nil {
 				stored.Info.Status = release.StatusSuperseded
 			}
@@ -82,7 +82,7 @@ func newGuarded(t *testing.T) *guarded {
 func interrupted(t *testing.T) *guarded {
 	t.Helper()
 	g := newGuarded(t)
-	if err := g.memory.Create(secretName("web", 6), aRelease(6, release.StatusFailed)); err != nil {
+	if err := g.memory.Create(objectName("web", 6), aRelease(6, release.StatusFailed)); err != nil {
 		t.Fatal(err)
 	}
 	g.plan.Newest = rollback.Revision{Number: 6, UID: "uid-6", Claim: "uid-5"}

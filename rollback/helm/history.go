@@ -13,7 +13,7 @@ import (
 const maxReads = 4
 
 // History returns the release's revisions, newest first. It caches the contents of a
-// revision until its Secret changes, so that a release with a long history costs one
+// revision until its object changes, so that a release with a long history costs one
 // list of metadata.
 //
 // A revision that cannot be decoded, or that exceeds the bounds, stays in the history: its
@@ -24,7 +24,8 @@ const maxReads = 4
 // With rollback.Cached, the revisions are those that Follow's watch has delivered,
 // without a request; they are as old as that if Follow does not run or cannot watch.
 // Then rollback.ErrNotCached says that a revision was never read or that the watch does not
-// cover the release, and rollback.ErrUnknownRelease that it has no revision of it.
+// cover the release, and rollback.ErrUnknownRelease that it has no revision of it. Both return
+// rollback.ErrTwoStorages for a release in more than one storage.
 func (c *Client) History(ctx context.Context, k rollback.Key, consistency rollback.Consistency) (rollback.History, error) {
 	if consistency == rollback.Cached {
 		return c.cachedHistory(k)
@@ -53,7 +54,10 @@ func (c *Client) cachedHistory(k rollback.Key) (rollback.History, error) {
 		return nil, fmt.Errorf("history of %s: %w", k, rollback.ErrNotCached)
 	}
 	if len(metas) == 0 {
-		return nil, fmt.Errorf("%s: %w: the watch has no revision of it", k, rollback.ErrUnknownRelease)
+		return nil, c.unknown(k)
+	}
+	if err := inOneStorage(k, metas); err != nil {
+		return nil, err
 	}
 	history := make(rollback.History, 0, len(metas))
 	for _, m := range metas {
@@ -63,7 +67,7 @@ func (c *Client) cachedHistory(k rollback.Key) (rollback.History, error) {
 		}
 		history = append(history, known.(rollback.Revision))
 	}
-	c.cacheSecrets(k, metas)
+	c.noteStored(k, metas)
 	return history, nil
 }
 

@@ -36,7 +36,7 @@ func TestWhatMakesARollbackLarge(t *testing.T) {
 		return func(g *guarded) {
 			stored := aRelease(number, release.StatusFailed)
 			stored.Manifest = string(make([]byte, smallText+1))
-			g.stored[secretName("web", number)] = stored
+			g.stored[objectName("web", number)] = stored
 		}
 	}
 	for what, c := range map[string]struct {

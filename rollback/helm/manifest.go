@@ -15,14 +15,14 @@ import (
 // Manifest returns the objects of a revision as Helm rendered them, without hooks; in
 // the place of a List it has the objects of the List. The caller may change them.
 func (c *Client) Manifest(ctx context.Context, k rollback.Key, revision int) (rollback.Manifest, error) {
-	cacheKey, err := c.cacheKey(ctx, k, revision)
+	at, err := c.findStored(ctx, k, revision)
 	if err != nil {
 		return nil, fmt.Errorf("look up revision %d of %s: %w", revision, k, err)
 	}
-	if known, ok := c.manifests.get(cacheKey); ok {
+	if known, ok := c.manifests.get(at.cacheKey); ok {
 		return known, nil
 	}
-	stored, err := read(ctx, c.store(k.Namespace), secretName(k.Release, revision), c.decoding)
+	stored, err := read(ctx, c.store(at.storage, k.Namespace), objectName(k.Release, revision), c.decoding)
 	if err != nil {
 		return nil, fmt.Errorf("read revision %d of %s: %w", revision, k, err)
 	}
@@ -35,7 +35,7 @@ func (c *Client) Manifest(ctx context.Context, k rollback.Key, revision int) (ro
 	if err != nil {
 		return nil, fmt.Errorf("decode the manifest of %s revision %d: %w", k, revision, err)
 	}
-	c.manifests.add(cacheKey, m)
+	c.manifests.add(at.cacheKey, m)
 	return m, nil
 }
 

@@ -21,7 +21,7 @@ type metrics struct {
 func newMetrics(reg prometheus.Registerer) *metrics {
 	m := &metrics{unreadable: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "backout_unreadable_revisions_total",
-		Help: "Revisions of a release whose Secret backout cannot read, by reason: damaged, or too large. A Secret that did not change is usually counted once.",
+		Help: "Revisions of a release that backout cannot read in Helm's Secret or ConfigMap, by reason: damaged, or too large. One that did not change is usually counted once.",
 	}, []string{"reason"})}
 	for _, reason := range []string{unreadableDamaged, unreadableTooLarge} {
 		m.unreadable.WithLabelValues(reason)

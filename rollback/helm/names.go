@@ -2,6 +2,7 @@ package helm
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,16 +13,23 @@ import (
 )
 
 // Names returns the releases of a namespace, or of all namespaces if that is "", in
-// order. It reads labels only, and needs the right to list Secrets there.
+// order. It reads labels only, and needs the right to list the storages' kinds there:
+// with an error, it returns the releases of those that it could list.
 func (c *Client) Names(ctx context.Context, namespace string) ([]rollback.Key, error) {
-	list, err := c.secretMetadata(rollback.Key{Namespace: namespace}).List(ctx, metav1.ListOptions{LabelSelector: "owner=helm,name"})
-	if err != nil {
-		return nil, fmt.Errorf("list the releases: %w", err)
-	}
 	var keys []rollback.Key
-	for _, item := range list.Items {
-		keys = append(keys, rollback.Key{Namespace: item.Namespace, Release: item.Labels["name"]})
+	var errs []error
+	for _, s := range c.storages {
+		list, err := c.objects(s, namespace).List(ctx, metav1.ListOptions{LabelSelector: "owner=helm,name"})
+		if err != nil {
+			errs = append(errs, fmt.Errorf("list the releases in %ss: %w", s.Kind(), err))
+			continue
+		}
+		for i := range list.Items {
+			if k, ok := releaseOf(&list.Items[i]); ok {
+				keys = append(keys, k)
+			}
+		}
 	}
 	slices.SortFunc(keys, func(a, b rollback.Key) int { return strings.Compare(a.String(), b.String()) })
-	return slices.Compact(keys), nil
+	return slices.Compact(keys), errors.Join(errs...)
 }

@@ -16,10 +16,17 @@ import (
 // newest, and rollback.ErrRevisionChanged if it is gone, another one, no longer the
 // newest, or being uninstalled.
 //
-// It reads two Secrets by name: a list would wait until the API server's cache has
+// It reads two objects by name: a list would wait until the API server's cache has
 // caught up with its store, up to a tenth of a second.
 func (c *Client) EnsureNewest(ctx context.Context, k rollback.Key, revision rollback.Revision) error {
-	own, next, err := c.readNewest(ctx, k, revision.Number)
+	storage, err := c.storageOf(ctx, k)
+	if errors.Is(err, rollback.ErrUnknownRelease) {
+		return fmt.Errorf("revision %d of %s is gone: %w", revision.Number, k, rollback.ErrRevisionChanged)
+	}
+	if err != nil {
+		return err
+	}
+	own, next, err := c.readNewest(ctx, k, revisionMeta{storage: storage, number: revision.Number})
 	switch {
 	case own == nil && err == nil:
 		return fmt.Errorf("revision %d of %s is gone: %w", revision.Number, k, rollback.ErrRevisionChanged)
@@ -35,27 +42,27 @@ func (c *Client) EnsureNewest(ctx context.Context, k rollback.Key, revision roll
 
 // isUninstalled reports whether Helm is uninstalling the release, or has uninstalled it
 // and kept its history.
-func isUninstalled(secret *metav1.PartialObjectMetadata) bool {
-	status := rollback.Status(secret.Labels["status"])
+func isUninstalled(stored *metav1.PartialObjectMetadata) bool {
+	status := rollback.Status(stored.Labels["status"])
 	return status == rollback.StatusUninstalling || status == rollback.StatusUninstalled
 }
 
 // readNewest reads in parallel the metadata of a revision, nil if it does not exist, and
 // whether there is one after it. Helm numbers revisions without gaps.
-func (c *Client) readNewest(ctx context.Context, k rollback.Key, number int) (own *metav1.PartialObjectMetadata, next bool, err error) {
+func (c *Client) readNewest(ctx context.Context, k rollback.Key, newest revisionMeta) (own *metav1.PartialObjectMetadata, next bool, err error) {
 	reading := parallel.NewGroup()
 	var after *metav1.PartialObjectMetadata
 	reading.Go(func() (err error) {
-		after, err = c.revisionMetadata(ctx, k, number+1)
+		after, err = c.revisionMetadata(ctx, k, newest.storage, newest.number+1)
 		return err
 	})
-	own, err = c.revisionMetadata(ctx, k, number)
+	own, err = c.revisionMetadata(ctx, k, newest.storage, newest.number)
 	return own, after != nil, errors.Join(err, reading.Wait())
 }
 
 // revisionMetadata reads the metadata of a revision; nil if it does not exist.
-func (c *Client) revisionMetadata(ctx context.Context, k rollback.Key, number int) (*metav1.PartialObjectMetadata, error) {
-	found, err := c.secretMetadata(k).Get(ctx, secretName(k.Release, number), metav1.GetOptions{})
+func (c *Client) revisionMetadata(ctx context.Context, k rollback.Key, s rollback.Storage, number int) (*metav1.PartialObjectMetadata, error) {
+	found, err := c.objects(s, k.Namespace).Get(ctx, objectName(k.Release, number), metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
 		return nil, nil

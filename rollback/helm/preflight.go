@@ -57,7 +57,7 @@ func (c *Client) preflight(ctx context.Context, p rollback.Plan) (rollback.Prefl
 	t.addDangers(secretDangers(p.Key, t.suspect, t.target)...)
 	if t.buildable() {
 		t.addDangers(t.podsDangers(ctx)...)
-		t.checkStorage(ctx)
+		t.checkStorage(ctx, history.Newest().Storage)
 		if err := t.run(ctx); err != nil {
 			return rollback.PreflightResult{}, fmt.Errorf("dry-run the rollback of %s to revision %d: %w", p.Key, p.Target, err)
 		}
@@ -160,12 +160,17 @@ func (t *dryRun) buildSide(ctx context.Context, number int, stored *release.Rele
 // the objects that only the failed upgrades of other clients declare: they may be live, and the
 // rollback deletes them.
 func (c *Client) readSide(ctx context.Context, p rollback.Plan, number int) (*release.Release, error) {
-	stored, err := read(ctx, c.store(p.Key.Namespace), secretName(p.Key.Release, number), c.decoding)
+	storage, err := c.storageOf(ctx, p.Key)
+	if err != nil {
+		return nil, err
+	}
+	from := c.store(storage, p.Key.Namespace)
+	stored, err := read(ctx, from, objectName(p.Key.Release, number), c.decoding)
 	if err != nil || number != p.Suspect.Number || len(p.Failed) == 0 {
 		return stored, err
 	}
 	stored.Manifest, err = manifestWithFailed(ctx, p, stored, c.decoding, func(number int) (*release.Release, error) {
-		return read(ctx, c.store(p.Key.Namespace), secretName(p.Key.Release, number), c.decoding)
+		return read(ctx, from, objectName(p.Key.Release, number), c.decoding)
 	})
 	return stored, err
 }

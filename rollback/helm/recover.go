@@ -3,6 +3,7 @@ package helm
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -21,9 +22,12 @@ import (
 // stored revision is that one, still pending, and carries backout's claim. It does not
 // change live objects.
 func (c *Client) Recover(ctx context.Context, k rollback.Key, pending rollback.Revision) error {
-	secrets := c.clientset.CoreV1().Secrets(k.Namespace)
-	secret, err := secrets.Get(ctx, secretName(k.Release, pending.Number), metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
+	secrets, err := c.revisionsOf(ctx, k)
+	var secret *corev1.Secret
+	if err == nil {
+		secret, err = secrets.Get(ctx, objectName(k.Release, pending.Number), metav1.GetOptions{})
+	}
+	if apierrors.IsNotFound(err) || errors.Is(err, rollback.ErrUnknownRelease) {
 		return fmt.Errorf("recover revision %d of %s, which is gone: %w", pending.Number, k, rollback.ErrRevisionChanged)
 	}
 	if err != nil {
@@ -54,9 +58,12 @@ func (c *Client) Recover(ctx context.Context, k rollback.Key, pending rollback.R
 // is: a failed revision stays failed, where Helm would mark it as superseded too. A
 // revision that cannot be read gets the status in its label, by which Helm finds it.
 func (c *Client) supersede(ctx context.Context, k rollback.Key, revision int) error {
-	secrets := c.clientset.CoreV1().Secrets(k.Namespace)
-	err := retry.RetryOnConflict(retry.DefaultRetry, func() error {
-		secret, err := secrets.Get(ctx, secretName(k.Release, revision), metav1.GetOptions{})
+	secrets, err := c.revisionsOf(ctx, k)
+	if err != nil {
+		return fmt.Errorf("supersede revision %d of %s: %w", revision, k, err)
+	}
+	err = retry.RetryOnConflict(retry.DefaultRetry, func() error {
+		secret, err := secrets.Get(ctx, objectName(k.Release, revision), metav1.GetOptions{})
 		if err != nil || secret.Labels["status"] != string(rollback.StatusDeployed) {
 			return err
 		}
@@ -78,19 +85,19 @@ func (c *Client) supersede(ctx context.Context, k rollback.Key, revision int) er
 func setStatus(secret *corev1.Secret, status rollback.Status, describe func(description string) string) error {
 	text, err := unpack(secret.Data[releaseKey])
 	if err != nil {
-		return fmt.Errorf("unpack Secret %s: %w", secret.Name, err)
+		return fmt.Errorf("unpack %s: %w", secret.Name, err)
 	}
 	var whole, info map[string]json.RawMessage
 	var description string
 	if err := json.Unmarshal(text, &whole); err != nil {
-		return fmt.Errorf("decode Secret %s: %w", secret.Name, err)
+		return fmt.Errorf("decode %s: %w", secret.Name, err)
 	}
 	if err := json.Unmarshal(whole["info"], &info); err != nil {
-		return fmt.Errorf("decode Secret %s: %w", secret.Name, err)
+		return fmt.Errorf("decode %s: %w", secret.Name, err)
 	}
 	if raw, ok := info["description"]; ok {
 		if err := json.Unmarshal(raw, &description); err != nil {
-			return fmt.Errorf("decode Secret %s: %w", secret.Name, err)
+			return fmt.Errorf("decode %s: %w", secret.Name, err)
 		}
 	}
 	for key, value := range map[string]string{"status": string(status), "description": describe(description)} {
@@ -105,7 +112,7 @@ func setStatus(secret *corev1.Secret, status rollback.Status, describe func(desc
 		return err
 	}
 	if secret.Data[releaseKey], err = pack(text); err != nil {
-		return fmt.Errorf("pack Secret %s: %w", secret.Name, err)
+		return fmt.Errorf("pack %s: %w", secret.Name, err)
 	}
 	setStatusLabel(secret, status)
 	return nil

@@ -21,13 +21,13 @@ const (
 
 // revision returns a revision from the cache; or it reads the revision, and returns the
 // manifest too if it can be decoded. For a revision that cannot be decoded, it returns
-// what the Secret's metadata says, and why.
+// what its object's metadata says, and why.
 func (c *Client) revision(ctx context.Context, k rollback.Key, m revisionMeta) (rollback.Revision, rollback.Manifest, error) {
 	if known, ok := c.digests.Get(m.cacheKey()); ok {
 		return known.(rollback.Revision), nil, nil
 	}
-	rev := rollback.Revision{Number: m.number, UID: m.uid, Status: m.status, Claim: m.claim, Deployed: m.created}
-	stored, err := read(ctx, c.store(k.Namespace), m.name, c.decoding)
+	rev := rollback.Revision{Number: m.number, UID: m.uid, Storage: m.storage, Status: m.status, Claim: m.claim, Deployed: m.created}
+	stored, err := read(ctx, c.store(m.storage, k.Namespace), m.name, c.decoding)
 	var declared rollback.Manifest
 	if err == nil {
 		rev, declared, err = c.decode(ctx, k, rev, stored)
@@ -91,7 +91,7 @@ func described(k rollback.Key, rev rollback.Revision, stored *release.Release, d
 	return rev
 }
 
-// deployedAt returns when a revision was deployed: when the API server created its Secret, by
+// deployedAt returns when a revision was deployed: when the API server stored it, by
 // the clock that the times of alerts and records are compared with. That time has whole
 // seconds, so that Helm's own, which is that of the machine that ran Helm, counts if it lies
 // within that second.

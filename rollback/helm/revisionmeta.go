@@ -8,16 +8,15 @@ import (
 	"strconv"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/client-go/metadata"
 
 	"github.com/upcommerce/backout/rollback"
 )
 
-// revisionMeta is the metadata of a revision's Secret.
+// revisionMeta is the metadata of the object that stores a revision.
 type revisionMeta struct {
+	storage rollback.Storage
 	number  int
 	uid     string
 	version string
@@ -29,11 +28,12 @@ type revisionMeta struct {
 	claim string
 }
 
-// cacheKey changes whenever the Secret does.
+// cacheKey changes whenever the object does.
 func (m revisionMeta) cacheKey() string { return m.uid + "@" + m.version }
 
 // revisionMetas returns the release's revisions, newest first, without reading their
-// contents. It returns rollback.ErrUnknownRelease if there is no revision.
+// contents. It returns rollback.ErrUnknownRelease if there is no revision, and
+// rollback.ErrTwoStorages if more than one storage has some.
 //
 // The newest one is as the API server's store has it now. The older ones are at least as
 // fresh as the newest one's last change: Follow's watch and the API server's cache
@@ -48,13 +48,17 @@ func (c *Client) revisionMetas(ctx context.Context, k rollback.Key) ([]revisionM
 }
 
 // cachedMetas returns the release's revisions, newest first, as Follow has cached them,
-// else as the API server has. It returns none if neither has, or if they cannot be read.
+// else as the API server has. It returns none if neither has, if they cannot be read, or if
+// they are in more than one storage.
 func (c *Client) cachedMetas(ctx context.Context, k rollback.Key) []revisionMeta {
 	metas, _ := c.followed.metas(k)
 	if len(metas) == 0 {
 		metas, _ = c.listMetas(ctx, k, fromCache) // callers then list the store, and return its error
 	}
-	c.cacheSecrets(k, metas)
+	if inOneStorage(k, metas) != nil {
+		return nil // so do they here
+	}
+	c.noteStored(k, metas)
 	return metas
 }
 
@@ -65,9 +69,12 @@ func (c *Client) storedMetas(ctx context.Context, k rollback.Key) ([]revisionMet
 		return nil, fmt.Errorf("list the revisions of %s: %w", k, err)
 	}
 	if len(metas) == 0 {
-		return nil, fmt.Errorf("%s: %w", k, rollback.ErrUnknownRelease)
+		return nil, c.unknown(k)
 	}
-	c.cacheSecrets(k, metas)
+	if err := inOneStorage(k, metas); err != nil {
+		return nil, err
+	}
+	c.noteStored(k, metas)
 	return metas, nil
 }
 
@@ -77,30 +84,36 @@ const (
 	fromStore = ""
 )
 
-// listMetas lists the release's Secrets, newest revision first.
-func (c *Client) listMetas(ctx context.Context, k rollback.Key, version string) ([]revisionMeta, error) {
-	list, err := c.secretMetadata(k).List(ctx, metav1.ListOptions{
+// listStorage lists the release's revisions in one storage, newest first.
+func (c *Client) listStorage(ctx context.Context, k rollback.Key, s rollback.Storage, version string) ([]revisionMeta, error) {
+	list, err := c.objects(s, k.Namespace).List(ctx, metav1.ListOptions{
 		LabelSelector: labels.Set{"owner": "helm", "name": k.Release}.String(), ResourceVersion: version,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return metasOf(list.Items), nil
+	return metasOf(s, list.Items), nil
 }
 
-// metasOf converts the metadata of Secrets, newest revision first.
-func metasOf(items []metav1.PartialObjectMetadata) []revisionMeta {
+// metasOf converts the metadata of a storage's objects, newest revision first.
+func metasOf(s rollback.Storage, items []metav1.PartialObjectMetadata) []revisionMeta {
 	metas := make([]revisionMeta, 0, len(items))
 	for _, item := range items {
 		number, err := strconv.Atoi(item.Labels["version"])
-		if err != nil {
+		if err != nil || item.Name != objectName(item.Labels["name"], number) {
 			continue // not written by Helm
 		}
 		metas = append(metas, revisionMeta{
-			number: number, uid: string(item.UID), version: item.ResourceVersion, created: item.CreationTimestamp.Time,
+			storage: s, number: number, uid: string(item.UID), version: item.ResourceVersion, created: item.CreationTimestamp.Time,
 			name: item.Name, status: rollback.Status(item.Labels["status"]), claim: item.Annotations[claimAnnotation],
 		})
 	}
+	return sortMetas(metas)
+}
+
+// sortMetas returns all of them, newest revision first.
+func sortMetas(lists ...[]revisionMeta) []revisionMeta {
+	metas := slices.Concat(lists...)
 	slices.SortFunc(metas, func(a, b revisionMeta) int { return cmp.Compare(b.number, a.number) })
 	return metas
 }
@@ -108,52 +121,54 @@ func metasOf(items []metav1.PartialObjectMetadata) []revisionMeta {
 // isCurrent reports whether the revision is the newest one and unchanged; false if that
 // cannot be read.
 func (c *Client) isCurrent(ctx context.Context, k rollback.Key, newest revisionMeta) bool {
-	own, next, err := c.readNewest(ctx, k, newest.number)
+	own, next, err := c.readNewest(ctx, k, newest)
 	return err == nil && !next && own != nil && string(own.UID) == newest.uid && own.ResourceVersion == newest.version
 }
 
-// secretMetadata is the metadata of the Secrets in the release's namespace.
-func (c *Client) secretMetadata(k rollback.Key) metadata.ResourceInterface {
-	return c.metadata.Resource(corev1.SchemeGroupVersion.WithResource("secrets")).Namespace(k.Namespace)
-}
+// storedMaxAge is how long a storedAt is used. A revision declares the same forever, unless
+// an uninstall and an install arrive at the same number within this time.
+const storedMaxAge = 2 * time.Second
 
-// cachedSecretMaxAge is how long a cachedSecret is used. A revision declares the same
-// forever, unless an uninstall and an install arrive at the same number within this
-// time.
-const cachedSecretMaxAge = 2 * time.Second
-
-// cachedSecret is the Secret that contained a revision at some time.
-type cachedSecret struct {
+// storedAt is the object that contained a revision at some time.
+type storedAt struct {
+	storage  rollback.Storage
 	cacheKey string
 	at       time.Time
 }
 
-// cacheSecrets remembers which Secrets contain the revisions.
-func (c *Client) cacheSecrets(k rollback.Key, metas []revisionMeta) {
+// noteStored remembers which objects contain the revisions.
+func (c *Client) noteStored(k rollback.Key, metas []revisionMeta) {
 	now := time.Now()
 	for _, m := range metas {
-		c.cachedSecrets.Add(revisionKey(k, m.number), cachedSecret{m.cacheKey(), now})
+		c.stored.Add(revisionKey(k, m.number), storedAt{m.storage, m.cacheKey(), now})
 	}
 }
 
-// cacheKey returns the key under which a revision is cached, from a recent cachedSecret,
-// else from the metadata of its Secret.
-func (c *Client) cacheKey(ctx context.Context, k rollback.Key, revision int) (string, error) {
-	if s, ok := c.cachedSecrets.Get(revisionKey(k, revision)); ok && time.Since(s.(cachedSecret).at) < cachedSecretMaxAge {
-		return s.(cachedSecret).cacheKey, nil
+// findStored returns the object that contains a revision: a recent storedAt, else from the
+// object's metadata. It fails as storageOf does.
+func (c *Client) findStored(ctx context.Context, k rollback.Key, revision int) (storedAt, error) {
+	if s, ok := c.stored.Get(revisionKey(k, revision)); ok && time.Since(s.(storedAt).at) < storedMaxAge {
+		return s.(storedAt), nil
 	}
-	secret, err := c.secretMetadata(k).Get(ctx, secretName(k.Release, revision), metav1.GetOptions{})
+	storage, err := c.storageOf(ctx, k)
 	if err != nil {
-		return "", err
+		return storedAt{}, err
 	}
-	return revisionMeta{uid: string(secret.UID), version: secret.ResourceVersion}.cacheKey(), nil
+	o, err := c.objects(storage, k.Namespace).Get(ctx, objectName(k.Release, revision), metav1.GetOptions{})
+	if err != nil {
+		return storedAt{}, err
+	}
+	return storedAt{storage: storage, cacheKey: revisionMeta{uid: string(o.UID), version: o.ResourceVersion}.cacheKey()}, nil
 }
 
 func revisionKey(k rollback.Key, revision int) string {
 	return k.String() + "@" + strconv.Itoa(revision)
 }
 
-// secretName returns the name that Helm gives to a revision's Secret.
-func secretName(release string, revision int) string {
-	return fmt.Sprintf("sh.helm.release.v1.%s.v%d", release, revision)
+// namePrefix begins the name of each object in which Helm stores a revision.
+const namePrefix = "sh.helm.release.v1."
+
+// objectName returns the name that Helm gives to the Secret or the ConfigMap of a revision.
+func objectName(release string, revision int) string {
+	return fmt.Sprintf("%s%s.v%d", namePrefix, release, revision)
 }

@@ -55,7 +55,10 @@ func (c *Client) rollBack(ctx context.Context, p rollback.Plan, seen *overloads)
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	guarded := c.guard(ctx, p)
+	guarded, err := c.guard(ctx, p)
+	if err != nil {
+		return 0, err
+	}
 	objects := c.kube(ctx, p.Key.Namespace, seen)
 	if err := guarded.checkPlan(); err != nil {
 		return 0, err // else prepare could fail to read a revision that is gone
@@ -100,16 +103,30 @@ func validatePlan(p rollback.Plan) error {
 	return checkFailed(p)
 }
 
-func (c *Client) guard(ctx context.Context, p rollback.Plan) *guard {
-	secrets := newClaimingSecrets(c.clientset.CoreV1().Secrets(p.Key.Namespace), p.Suspect.UID)
+func (c *Client) guard(ctx context.Context, p rollback.Plan) (*guard, error) {
+	storage, err := c.storageOf(ctx, p.Key)
+	if err != nil {
+		return nil, fmt.Errorf("roll %s back: %w", p.Key, err)
+	}
+	secrets := newClaimingSecrets(c.revisions(storage, p.Key.Namespace), p.Suspect.UID)
 	return &guard{
-		Driver: driver.NewSecrets(secrets), ctx: ctx, plan: p, stored: make(map[string]*release.Release), decoding: c.decoding,
+		Driver: namedDriver{driver.NewSecrets(secrets), storage}, ctx: ctx, plan: p, stored: make(map[string]*release.Release), decoding: c.decoding,
 		metas: func(ctx context.Context) ([]revisionMeta, error) { return c.revisionMetas(ctx, p.Key) },
 		supersede: func(ctx context.Context, revision int) error {
 			return c.supersede(ctx, p.Key, revision)
 		},
-	}
+	}, nil
 }
+
+// namedDriver is Helm's driver for Secrets, with the name of the kind that stores them.
+type namedDriver struct {
+	driver.Driver
+
+	storage rollback.Storage
+}
+
+// Name returns the kind of the objects.
+func (d namedDriver) Name() string { return d.storage.Kind() }
 
 // prepare does in advance what could otherwise fail after Helm has written the new
 // revision, which would then be left behind: it builds the objects of both sides, finds

@@ -12,9 +12,11 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	typed "k8s.io/client-go/kubernetes/typed/core/v1"
+
+	"github.com/upcommerce/backout/rollback"
 )
 
-// releaseKey is the key of a Secret's data that has the revision.
+// releaseKey is the key of the data that has the revision, in Secrets and ConfigMaps alike.
 const releaseKey = "release"
 
 // maxDecoding bounds the text, in bytes, that is decoded at a time, over all releases: a
@@ -41,21 +43,26 @@ func (d decoding) begin(ctx context.Context, size int64) (end func(), err error)
 	return func() { d.room.Release(size) }, nil
 }
 
-// reader reads a stored revision by the name of its Secret. Its Get is that of Helm's
-// storage drivers.
+// reader reads a stored revision by the name of its object, and has the kind of the objects as
+// its name. Helm's storage drivers are readers.
 type reader interface {
+	Name() string
 	Get(name string) (*release.Release, error)
 }
 
 // store reads the revisions of one namespace within the bounds. It is safe for concurrent
 // use.
 type store struct {
+	storage  rollback.Storage
 	secrets  typed.SecretInterface
 	decoding decoding
 }
 
+// Name returns the kind of the objects.
+func (s store) Name() string { return s.storage.Kind() }
+
 // Get reads and decodes one revision. It returns driver.ErrReleaseNotFound if there is no
-// Secret of that name, and errCorrupt or errTooLarge for one that cannot be decoded. The
+// object of that name, and errCorrupt or errTooLarge for one that cannot be decoded. The
 // result has no Labels.
 func (s store) Get(name string) (*release.Release, error) {
 	ctx := context.Background() // as Helm's drivers; the client's own limit ends the request
@@ -92,20 +99,20 @@ func corrupt(why error) error { return fmt.Errorf("%w: %w", errCorrupt, why) }
 func read(ctx context.Context, from reader, name string, d decoding) (stored *release.Release, err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
-			stored, err = nil, fmt.Errorf("decode Secret %s: %w: %v", name, errCorrupt, cause)
+			stored, err = nil, fmt.Errorf("decode %s %s: %w: %v", from.Name(), name, errCorrupt, cause)
 		}
 	}()
 	stored, err = from.Get(name)
 	switch {
 	case errors.Is(err, errCorrupt):
-		return nil, fmt.Errorf("decode Secret %s: %w", name, err)
+		return nil, fmt.Errorf("decode %s %s: %w", from.Name(), name, err)
 	case err != nil:
 		return nil, err
 	case stored.Info == nil || stored.Chart == nil || stored.Chart.Metadata == nil:
-		return nil, fmt.Errorf("decode Secret %s: %w: it lacks the chart or the status", name, errCorrupt)
+		return nil, fmt.Errorf("decode %s %s: %w: it lacks the chart or the status", from.Name(), name, errCorrupt)
 	}
 	if err := checkManifests(ctx, stored, d); err != nil {
-		return nil, fmt.Errorf("decode Secret %s: %w", name, corrupt(err))
+		return nil, fmt.Errorf("decode %s %s: %w", from.Name(), name, corrupt(err))
 	}
 	return stored, nil
 }

@@ -61,7 +61,7 @@ func TestUnreadableRevisionsStayInTheHistory(t *testing.T) {
 		t.Errorf("a Secret that does not change is read once: got %d", n)
 	}
 	err = testutil.GatherAndCompare(registry, strings.NewReader(`
-# HELP backout_unreadable_revisions_total Revisions of a release whose Secret backout cannot read, by reason: damaged, or too large. A Secret that did not change is usually counted once.
+# HELP backout_unreadable_revisions_total Revisions of a release that backout cannot read in Helm's Secret or ConfigMap, by reason: damaged, or too large. One that did not change is usually counted once.
 # TYPE backout_unreadable_revisions_total counter
 backout_unreadable_revisions_total{reason="damaged"} 1
 backout_unreadable_revisions_total{reason="too-large"} 1

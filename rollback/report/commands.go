@@ -19,6 +19,15 @@ type Command struct {
 // them from names and numbers; an alert's text is never among them, and a stored one only
 // if backout could have made it.
 func Commands(r *rollback.Record) []Command {
+	all := commandsOf(r)
+	for i := range all {
+		all[i].Line = all[i].Line.In(r.Storage)
+	}
+	return all
+}
+
+// commandsOf is Commands for a release in Secrets.
+func commandsOf(r *rollback.Record) []Command {
 	show := Command{Why: "to see the whole record", Line: r.ShowCommand()}
 	undo := Command{Why: "to undo the rollback", Line: r.RollbackCommand(r.Revision)}
 	if r.HasLeftover() {

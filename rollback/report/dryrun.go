@@ -61,7 +61,7 @@ func dryRunSteps(result rollback.DryRunResult) []string {
 		lines = append(lines, "decide again, "+at)
 	}
 	if d.NeedsHelp {
-		lines = append(lines, "ask the team for help"+toFinish(d.Command))
+		lines = append(lines, "ask the team for help"+toFinish(d.Command.In(result.Record.Storage)))
 	}
 	if len(lines) == 0 {
 		lines = append(lines, "do nothing")

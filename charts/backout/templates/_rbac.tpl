@@ -41,13 +41,20 @@ service:
 {{- toJson $routes -}}
 {{- end -}}
 
+{{/* Where Helm stores the releases, as a JSON list. Values that helm reuses from an earlier version of the chart lack it. */}}
+{{- define "backout.helmDriver" -}}
+{{- .Values.config.helmDriver | default (list "secret") | toJson -}}
+{{- end -}}
+
 {{/* The rights to decide, to record, and to take a canary out of rotation. */}}
 {{- define "backout.shedRules" -}}
+{{- if has "secret" (include "backout.helmDriver" . | fromJsonArray) -}}
 # Helm's revisions.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, list, watch]
-# backout's records and pauses.
+{{ end -}}
+# backout's records and pauses{{ if has "configmap" (include "backout.helmDriver" . | fromJsonArray) }}, and Helm's revisions{{ end }}.
 - apiGroups: [""]
   resources: [configmaps]
   verbs: [get, list, watch, create, update, delete]
@@ -94,10 +101,18 @@ service:
 
 {{/* The additional rights of Helm's rollback. */}}
 {{- define "backout.rollbackRules" -}}
+{{- if has "secret" (include "backout.helmDriver" . | fromJsonArray) -}}
 # The revision that Helm creates, and the status of the others.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [create, update]
+{{ end -}}
+{{- if has "configmap" (include "backout.helmDriver" . | fromJsonArray) -}}
+# The same in ConfigMaps. Records need `create` and `update` as well; backout rolls back only where it also has `patch`.
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [create, update, patch]
+{{ end -}}
 # Replicas that an autoscaler has added are kept.
 - apiGroups: [autoscaling]
   resources: [horizontalpodautoscalers]

@@ -85,6 +85,13 @@ func (c *Cluster) Helm(ctx context.Context, args ...string) (string, error) {
 	return out.String(), nil
 }
 
+// InConfigMaps returns the cluster with a helm that stores releases in ConfigMaps.
+func (c *Cluster) InConfigMaps() *Cluster {
+	other := *c
+	other.helm.env = append(slices.Clone(c.helm.env), "HELM_DRIVER=configmap")
+	return &other
+}
+
 // repository is the checkout: programs.Build puts programs into its tests/.bin.
 func (c *Cluster) repository() string {
 	return filepath.Join(filepath.Dir(c.helm.path), "..", "..")
