@@ -41,6 +41,7 @@ type confinement struct {
 	// differences say what stays otherwise than the target declares.
 	differences []string
 	unfinished  unfinished
+	unserved    unserved
 }
 
 // within returns the objects of the list that Helm visits.
@@ -69,6 +70,8 @@ type sides struct {
 	from, to *release.Release
 	// unfinished may have written other versions of the objects.
 	unfinished unfinished
+	// unserved are in neither.
+	unserved unserved
 }
 
 // confine finds the objects of both sides that belong to others than the release, and those
@@ -76,7 +79,7 @@ type sides struct {
 // in the release's namespace, and nothing outside of it.
 func (c *Client) confine(ctx context.Context, p rollback.Plan, s sides) (confinement, error) {
 	found := &confining{
-		confinement: confinement{left: make(map[string]bool), unfinished: s.unfinished},
+		confinement: confinement{left: make(map[string]bool), unfinished: s.unfinished, unserved: s.unserved},
 		own:         leftOut{client: c, plan: p, sides: s, names: revisionNames{namesOf(s.from), namesOf(s.to)}},
 	}
 	if p.Newest.Number > p.Suspect.Number {

@@ -13,7 +13,7 @@ import (
 )
 
 // holdingClient is Helm's Kubernetes client with five differences: it leaves objects alone
-// that are not the release's own or that stay as they are; in those that it writes, the
+// that are not the release's own, that stay as they are or whose kind is not served; in those that it writes, the
 // canary's weight is zero and a number of replicas does not get lower; it repairs objects in
 // which Helm's merge would leave parts of other revisions; and an object that it could not
 // delete is an error.
@@ -30,6 +30,7 @@ type holdingClient struct {
 	scalers scalerList
 	// unfinished may have left parts in the live objects.
 	unfinished unfinished
+	unserved   unserved
 }
 
 // Update prepares target as planned, then Helm writes it.

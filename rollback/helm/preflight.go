@@ -103,11 +103,13 @@ func (t *dryRun) build(ctx context.Context) error {
 	if err := checkFailed(p); err != nil {
 		t.addUnbuildable(err.Error())
 	}
-	for _, side := range []struct {
+	sides := []struct {
 		number   int
+		stored   *release.Release
 		declared *rollback.Manifest
 		built    *kube.ResourceList
-	}{{p.Suspect.Number, &t.suspect, &t.suspectObjects}, {p.Target, &t.target, &t.targetObjects}} {
+	}{{p.Suspect.Number, nil, &t.suspect, &t.suspectObjects}, {p.Target, nil, &t.target, &t.targetObjects}}
+	for i, side := range sides {
 		stored, err := c.readSide(ctx, p, side.number)
 		if err == nil && !waited && isLarge(stored) {
 			end, waitErr := c.large.begin(ctx)
@@ -128,31 +130,16 @@ func (t *dryRun) build(ctx context.Context) error {
 			t.addUnbuildable(fmt.Sprintf("the manifest of revision %d cannot be decoded: %s", side.number, errorText(err)))
 			continue
 		}
-		if err := t.buildSide(ctx, side.number, stored, side.built); err != nil {
+		sides[i].stored = stored
+	}
+	for _, side := range sides {
+		if side.stored == nil {
+			continue
+		}
+		if err := t.buildSide(ctx, side.number, side.stored, side.built); err != nil {
 			return err
 		}
 	}
-	return nil
-}
-
-// buildSide builds the objects of one of the two revisions. It returns an error if the API
-// server does not answer.
-func (t *dryRun) buildSide(ctx context.Context, number int, stored *release.Release, built *kube.ResourceList) (err error) {
-	c, p := t.client, t.plan
-	helm := c.kube(ctx, p.Key.Namespace, new(overloads))
-	if *built, err = c.build(helm, stored.Manifest); err == nil && number == p.Target {
-		t.targetRevision = stored
-		t.hooks, err = c.rollbackHooks(helm, stored)
-	} else if err == nil {
-		t.suspectRevision = stored
-	}
-	if err == nil {
-		return nil
-	}
-	if away := helm.IsReachable(); away != nil {
-		return fmt.Errorf("build the objects of %s revision %d: %w", p.Key, number, away)
-	}
-	t.addUnbuildable(fmt.Sprintf("the objects of revision %d cannot be built: %s", number, errorText(err)))
 	return nil
 }
 

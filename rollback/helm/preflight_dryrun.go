@@ -35,6 +35,10 @@ type dryRun struct {
 	// suspectRevision and targetRevision are set if their objects are built.
 	suspectRevision, targetRevision *release.Release
 	unfinished                      unfinished
+	// unserved are built in neither; nil as long as everything can be built.
+	unserved unserved
+	// needsUnserved says that the rollback needs an object of a kind that is not served.
+	needsUnserved bool
 	// stable are the identities of the stable track's workloads.
 	stable map[string]bool
 
@@ -70,7 +74,7 @@ func (t *dryRun) buildable() bool { return !t.notBuildable }
 func (t *dryRun) run(ctx context.Context) error {
 	confined, err := t.client.confine(ctx, t.plan, sides{
 		original: t.suspectObjects, target: t.targetObjects, hooks: t.hooks, from: t.suspectRevision, to: t.targetRevision,
-		unfinished: t.unfinished,
+		unfinished: t.unfinished, unserved: t.unserved,
 	})
 	if err != nil {
 		return err

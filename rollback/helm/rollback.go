@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"strings"
 
 	"helm.sh/helm/v3/pkg/action"
 	"helm.sh/helm/v3/pkg/kube"
@@ -76,7 +75,7 @@ func (c *Client) rollBack(ctx context.Context, p rollback.Plan, seen *overloads)
 		RESTClientGetter: getter{client: c, namespace: p.Key.Namespace, config: c.asUser(p.Key.Namespace)},
 		Releases:         storage.Init(guarded),
 		KubeClient: &holdingClient{
-			Client: objects, ctx: ctx, confined: confined, hold: p.Hold, scalers: c.scalerLister(func(error) {}), unfinished: confined.unfinished,
+			Client: objects, ctx: ctx, confined: confined, hold: p.Hold, scalers: c.scalerLister(func(error) {}), unfinished: confined.unfinished, unserved: confined.unserved,
 		},
 		Log:            c.debug(ctx),
 		HookOutputFunc: func(_, _, _ string) io.Writer { return io.Discard },
@@ -145,15 +144,6 @@ func (c *Client) prepare(g *guard, objects *kube.Client) (confinement, error) {
 	if s.to, err = g.revision(g.plan.Target); err != nil {
 		return confinement{}, err
 	}
-	if s.original, err = c.build(objects, live); err != nil {
-		return confinement{}, fmt.Errorf("build the objects of %s revision %d: %w", k, g.plan.Suspect.Number, err)
-	}
-	if s.target, err = c.build(objects, s.to.Manifest); err == nil {
-		s.hooks, err = c.rollbackHooks(objects, s.to)
-	}
-	if err != nil {
-		return confinement{}, fmt.Errorf("build the objects of %s revision %d: %w", k, g.plan.Target, err)
-	}
 	metas, err := g.metas(g.ctx)
 	if err != nil {
 		return confinement{}, err
@@ -163,6 +153,9 @@ func (c *Client) prepare(g *guard, objects *kube.Client) (confinement, error) {
 		status[m.number] = m.status
 	}
 	if s.unfinished, err = c.unfinished(g.ctx, g.plan, status); err != nil {
+		return confinement{}, err
+	}
+	if err := c.buildSides(objects, k, live, &s); err != nil {
 		return confinement{}, err
 	}
 	confined, err := c.confine(g.ctx, g.plan, s)
@@ -176,15 +169,4 @@ func (c *Client) prepare(g *guard, objects *kube.Client) (confinement, error) {
 		c.log.WarnContext(g.ctx, "rolling back without a look at the autoscalers", "namespace", k.Namespace, "release", k.Release, "error", err)
 	})
 	return confined, keepReplicas(g.ctx, confined.within(s.original), confined.within(s.target), list)
-}
-
-// build converts a manifest to the objects that Helm writes. The API may have been
-// extended since the mapper read it: if a kind is unknown, build reads it again.
-func (c *Client) build(objects *kube.Client, manifest string) (kube.ResourceList, error) {
-	built, err := objects.Build(strings.NewReader(manifest), false)
-	if err != nil {
-		c.mapper.Reset()
-		built, err = objects.Build(strings.NewReader(manifest), false)
-	}
-	return built, err
 }

@@ -85,17 +85,7 @@ func (c *cluster) dangers(t *testing.T) {
 			will: manifest(v1, "apiVersion: gone.example/v1\nkind: Relic\nmetadata: {name: relic}\n"), was: v2,
 			meanwhile: func(t *testing.T, _ string) {
 				t.Helper()
-				definitions := c.resource(t, decode(t, "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\n")[0].GroupVersionKind(), "")
-				if err := definitions.Delete(t.Context(), "relics.gone.example", metav1.DeleteOptions{}); err != nil {
-					t.Fatal(err)
-				}
-				eventually(t, func() error {
-					_, err := c.client.Discovery().ServerResourcesForGroupVersion("gone.example/v1")
-					if err == nil {
-						return errStillServed
-					}
-					return nil
-				})
+				c.undefine(t, "gone.example", "v1", "relics")
 			},
 			want: map[rollback.DangerKind]string{rollback.DangerUnbuildable: "Relic"},
 		},

@@ -147,6 +147,7 @@ func TestHelm(t *testing.T) {
 	t.Run("an autoscaled workload keeps its replicas", c.autoscaled)
 	t.Run("dangers", c.dangers)
 	t.Run("owners", c.owners)
+	t.Run("a kind that is not served stops nothing", c.notServed)
 }
 
 // interrupted interrupts a rollback after k writes, for every k, and a second attempt
