@@ -186,7 +186,7 @@ func TestReceiverConfigIsThatOfTheProgram(t *testing.T) {
 		"tls.secretName=a,tls.clientCA.secretName=b", "env.BACKOUT_LATER=later")
 	env := environmentOf(t, receiver{set: strings.Join(set, ",")}.render(t))
 	for name := range env {
-		if !slices.Contains(known, name) && name != "BACKOUT_LATER" {
+		if !slices.Contains(append(known, goMemoryLimit()...), name) && name != "BACKOUT_LATER" {
 			t.Errorf("the chart sets %s, which backout does not read", name)
 		}
 	}
@@ -209,8 +209,8 @@ func TestReceiverConfigIsThatOfTheProgram(t *testing.T) {
 		}
 	}
 	// Unset values keep the program's defaults.
-	if env := environmentOf(t, receiver{}.render(t)); len(env) != 7 {
-		t.Errorf("without values the environment is %v; want RELEASES, MODE, ROLLBACK_TIMEOUT, GRACE, LOG_LEVEL, LOG_FORMAT and TOKENS", env)
+	if env := environmentOf(t, receiver{}.render(t)); len(env) != 7+len(goMemoryLimit()) {
+		t.Errorf("without values the environment is %v; want RELEASES, MODE, ROLLBACK_TIMEOUT, GRACE, LOG_LEVEL, LOG_FORMAT, TOKENS and the memory limit", env)
 	}
 }
 

@@ -53,6 +53,25 @@
 {{- end }}
 {{- end -}}
 
+{{/* Go collects garbage more often near this limit: 1,000,000 bytes for each MiB of the container's limit, 95% of it. */}}
+{{- define "backout.goMemoryLimit" -}}
+{{- $own := false -}}
+{{- range .Values.extraEnv -}}
+{{- if eq .name "GOMEMLIMIT" -}}
+{{- $own = true -}}
+{{- end -}}
+{{- end -}}
+{{- if and (not $own) ((.Values.resources).limits).memory -}}
+- name: MEMORY_LIMIT_MIB
+  valueFrom:
+    resourceFieldRef:
+      resource: limits.memory
+      divisor: 1Mi
+- name: GOMEMLIMIT
+  value: $(MEMORY_LIMIT_MIB)000000B
+{{- end -}}
+{{- end -}}
+
 {{/* The Secrets to mount, by the name of the volume, as JSON. Never by subPath, so that a new value reaches the pod. */}}
 {{- define "backout.secrets" -}}
 {{- $secrets := dict -}}
