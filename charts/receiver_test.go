@@ -175,7 +175,7 @@ func TestReceiverConfigIsThatOfTheProgram(t *testing.T) {
 		if value == nil || value == "" {
 			set = append(set, "config."+key+"="+map[string]string{
 				"trafficFloor": "0.5", "stormReleases": "7", "maxLoad": "2.5", "keepRecords": "20", "maxBodyBytes": "2097152",
-				"events": "true", "opsAuth": "kubernetes", "webhookUrl": "http://a", "dashboardUrl": "http://a",
+				"events": "true", "opsAuth": "kubernetes", "webhookUrl": "http://a", "dashboardUrl": "http://a", "trackLabel": `role=canary\,preview`,
 			}[key])
 			if strings.HasSuffix(set[len(set)-1], "=") {
 				set[len(set)-1] += "1h"
@@ -192,7 +192,7 @@ func TestReceiverConfigIsThatOfTheProgram(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"BACKOUT_RELEASES": "canary-demo/canary-demo", "BACKOUT_PROMETHEUS_URLS": "http://a:9090,http://b:9090", "BACKOUT_ALLOW": "hook,pvc",
-		"BACKOUT_MAX_BODY_BYTES": "2097152", "BACKOUT_MAX_LOAD": "2.5", "BACKOUT_OPERATION_LIMIT": "1h", "BACKOUT_MODE": "observe",
+		"BACKOUT_MAX_BODY_BYTES": "2097152", "BACKOUT_MAX_LOAD": "2.5", "BACKOUT_OPERATION_LIMIT": "1h", "BACKOUT_MODE": "observe", "BACKOUT_TRACK_LABEL": "role=canary,preview",
 		"BACKOUT_LATER": "later", "BACKOUT_TLS_CLIENT_CA_FILE": "/etc/backout/client-ca/ca.crt",
 	} {
 		if env[name] != want {
@@ -458,6 +458,7 @@ func TestReceiverRefusesBadValues(t *testing.T) {
 		{"config.mod=act", "'mod' not allowed"},
 		{"config.mode=dry-run", "/config/mode"},
 		{"config.settle=7", "/config/settle"},
+		{"config.trackLabel=role", "/config/trackLabel"},
 		{"config.rollbackTimeout=", "/config/rollbackTimeout"},
 		{"config.rollbackTimeout=500ms", "/config/rollbackTimeout"},
 		{"config.allow={everything}", "/config/allow/0"},

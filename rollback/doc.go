@@ -45,7 +45,9 @@
 //	storage.go       where Helm stores the revisions: Secrets or ConfigMaps
 //	manifest.go      the objects of a revision, and the workloads among them
 //	track.go         which workloads are the canary's, and why
+//	  track_label.go      the configured label and its values
 //	  track_manifest.go   what a manifest says about that
+//	  track_shifted.go    what Flagger and Argo Rollouts say
 //	  track_confirmed.go  names and labels that a route or a pair of Services confirms
 //	routing.go       the canary's live traffic
 //	command.go       commands for operators

@@ -16,19 +16,35 @@ type Workload struct {
 	Template Object
 	// PodLabels are the labels of the template.
 	PodLabels map[string]string
-	// Canary says that its pods are the canary's, and Why says why.
+	// Canary says that its pods are the canary's, and Why says why. By are the labels that
+	// make them so; nil if something else does.
 	Canary bool
 	Why    string
-	// Serves says that Serving returns it.
+	By     map[string]string
+	// Tool is Flagger or Argo Rollouts if that shifts the requests to its pods, and Services are
+	// those that lead to the canary alone then, by the tool's rules: selectors say nothing
+	// about them.
+	Tool     string
+	Services []string
+	// Serves says that it may be behind a Service: it has a pod template of its own and does
+	// not end by itself, so it is no Job, CronJob or Pod.
 	Serves bool
 	Object Object
 }
 
-// Workloads returns the workloads by the default Track.
-func (m Manifest) Workloads() []Workload { return Track{}.Workloads(m) }
-
-// Serving returns the workloads that may be behind a Service, by the default Track.
-func (m Manifest) Serving() []Workload { return Track{}.Serving(m) }
+// Workloads returns every object that makes pods, of whatever kind, in the manifest's
+// order: objects with a pod template (Deployments, StatefulSets, DaemonSets, Rollouts,
+// Jobs ...), CronJobs, whose template is in their job template, and Pods. It does not say
+// which workloads are the canary's: Track.Workloads does.
+func (m Manifest) Workloads() []Workload {
+	var found []Workload
+	for _, o := range m {
+		if w, ok := WorkloadOf(o); ok {
+			found = append(found, w)
+		}
+	}
+	return found
+}
 
 // WorkloadOf returns a single object as a workload; false if it makes no pods. It
 // does not say whether the workload is the canary's: that depends on the others.

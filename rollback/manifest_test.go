@@ -44,7 +44,7 @@ func TestWorkloads(t *testing.T) {
 	if got, want := namesOf(m.Workloads()), []string{"deployment", "statefulset", "rollout", "job", "cronjob", "pod"}; !slices.Equal(got, want) {
 		t.Errorf("every object that makes pods is a workload, in the manifest's order: got %q, want %q", got, want)
 	}
-	if got, want := namesOf(m.Serving()), []string{"deployment", "statefulset", "rollout"}; !slices.Equal(got, want) {
+	if got, want := namesOf((rollback.Track{}).Serving(m)), []string{"deployment", "statefulset", "rollout"}; !slices.Equal(got, want) {
 		t.Errorf("workloads that serve have a template of their own and do not end by themselves: got %q, want %q", got, want)
 	}
 }

@@ -26,6 +26,7 @@ type Policy struct {
 	Releases        []string      `env:"RELEASES" desc:"Releases that backout may change, as namespace/name, separated by commas. The name may be a glob (canary-demo/*), the namespace is literal. Empty: none."`
 	Mode            Mode          `env:"MODE, default=act" desc:"act, or observe: decide and record, but change nothing."`
 	Cluster         string        `env:"CLUSTER" desc:"Name of this cluster. Alerts must have it as their cluster label. Empty: alerts with a cluster label are refused."`
+	Track           Track         `env:"TRACK_LABEL, default=track=canary" desc:"Label of the canary's pods and its values, as LABEL=VALUE, with further values after commas, such as role=canary,preview. Every other value, such as baseline, is the stable track's. The shipped alert rules read the label track of the metrics: docs/routers.md says how to set it."`
 	Settle          time.Duration `env:"SETTLE, default=7m" desc:"Time after a revision's deployment until an alert that began before it counts: the longest rule window + keep_firing_for + one evaluation."`
 	Repeat          time.Duration `env:"REPEAT, default=6m" desc:"Time within which Alertmanager repeats an alert that fires: repeat_interval + two group_intervals of its route. Without Prometheus, backout acts on an alert that had to wait only if it was repeated within this time. The chart sets it from alertmanagerConfig."`
 	Cooldown        time.Duration `env:"COOLDOWN, default=10m" desc:"Minimum time between two rollbacks of a release; within it, backout sets the canary's weight to zero and holds it."`
@@ -159,7 +160,7 @@ func (p Policy) Namespaces() []string {
 func (p Policy) LogValue() slog.Value {
 	return slog.GroupValue(
 		slog.Any("releases", p.Releases), slog.String("mode", string(p.Mode)),
-		slog.String("cluster", p.Cluster), slog.Duration("settle", p.Settle),
+		slog.String("cluster", p.Cluster), slog.String("track", p.Track.String()), slog.Duration("settle", p.Settle),
 		slog.Duration("cooldown", p.Cooldown), slog.Duration("bake", p.Bake), slog.Any("allow", p.Allow),
 	)
 }

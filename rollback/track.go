@@ -1,7 +1,6 @@
 package rollback
 
 import (
-	"cmp"
 	"slices"
 	"strings"
 )
@@ -28,43 +27,20 @@ const (
 	RouteAnnotation = "backout.dev/route"
 )
 
-// Track is the label by which the pods of a canary are recognized. The zero Track is
-// TrackLabel with the value TrackCanary.
-type Track struct {
-	Label string
-	// Canary are the values that say so; any other one, such as baseline, is the stable
-	// track's.
-	Canary []string
-}
-
-// Of reports whether labels are those of a canary's pod, or a selector of such pods.
-func (t Track) Of(labels map[string]string) bool {
-	value, ok := labels[cmp.Or(t.Label, TrackLabel)]
-	return ok && (slices.Contains(t.Canary, value) || len(t.Canary) == 0 && value == TrackCanary)
-}
-
-// Workloads returns every object that makes pods, of whatever kind, in the manifest's
-// order: objects with a pod template (Deployments, StatefulSets, DaemonSets, Rollouts,
-// Jobs ...), CronJobs, whose template is in their job template, and Pods.
+// Workloads returns Manifest.Workloads, and says which are the canary's, and why.
 //
 // The canary's are those that the first of these rules finds among the workloads that
-// serve: an operator's annotation; the track label; a subset named canary; a canary
-// Ingress; a conventional label (of Argo Rollouts or Istio) or a name that ends in
-// CanarySuffix, these two only where a route or a pair of Services confirms it: a probe may
-// have such a name too.
+// serve: an operator's annotation; the track label; Flagger or Argo Rollouts, which shift
+// requests to its pods; a subset named canary or like a value of the label; a canary Ingress;
+// a conventional label (of Argo Rollouts or Istio) or a name that ends in CanarySuffix, these
+// two only where a route or a pair of Services confirms it: a probe may have such a name too.
 func (t Track) Workloads(m Manifest) []Workload {
-	var found []Workload
-	for _, o := range m {
-		if w, ok := WorkloadOf(o); ok {
-			found = append(found, w)
-		}
-	}
-	newCanaries(m, found).mark(t)
+	found := m.Workloads()
+	newCanaries(m, found, t).mark(t)
 	return found
 }
 
-// Serving returns the workloads that may be behind a Service: those with a pod template
-// of their own that do not end by themselves, so no Jobs, CronJobs or Pods.
+// Serving returns the workloads that may be behind a Service: Workload.Serves.
 func (t Track) Serving(m Manifest) []Workload {
 	return slices.DeleteFunc(t.Workloads(m), func(w Workload) bool { return !w.Serves })
 }
@@ -85,16 +61,16 @@ const maxCanariesNamed = 5
 
 // mark sets Canary and Why by the first rule that finds any.
 func (c canaries) mark(t Track) {
-	rules := []func(Workload) string{c.chosenByPods, c.chosenByBackend, t.labelled, c.inSubset, c.behindIngress, c.confirmed}
+	rules := []func(Workload) sign{c.chosenByPods, because(c.chosenByBackend), t.labelled, c.shifted, because(c.inSubset), because(c.behindIngress), c.confirmed}
 	if c.tooLarge {
-		rules = []func(Workload) string{c.chosenByPods, t.labelled}
+		rules = []func(Workload) sign{c.chosenByPods, t.labelled, c.shifted}
 	}
 	for _, rule := range rules {
 		serves := false
 		for i, w := range c.all {
-			why := rule(w)
-			c.all[i].Why = why
-			serves = serves || why != "" && (w.Serves || w.Kind == "Pod")
+			found := rule(w)
+			c.all[i].note(found)
+			serves = serves || found.why != "" && (w.Serves || w.Kind == "Pod")
 		}
 		if !serves {
 			continue // a Job of the canary says nothing about what serves
@@ -105,18 +81,35 @@ func (c canaries) mark(t Track) {
 		return
 	}
 	for i := range c.all {
-		c.all[i].Why = ""
+		c.all[i].note(sign{})
 	}
 }
 
+// sign is why a workload is the canary's; the zero sign if it is not.
+type sign struct {
+	why string
+	// by are the labels of its pods that make it so, if labels do.
+	by map[string]string
+	// tool shifts the requests to its pods, and services lead to them.
+	tool     string
+	services []string
+}
+
+func (w *Workload) note(s sign) { w.Why, w.By, w.Tool, w.Services = s.why, s.by, s.tool, s.services }
+
+// because returns a rule that no labels are part of.
+func because(rule func(Workload) string) func(Workload) sign {
+	return func(w Workload) sign { return sign{why: rule(w)} }
+}
+
 // chosenByPods returns why an operator's CanaryPodsAnnotation chooses the workload.
-func (c canaries) chosenByPods(w Workload) string {
+func (c canaries) chosenByPods(w Workload) sign {
 	for _, by := range c.choices {
 		if selects(by.pods, w.PodLabels) {
-			return "annotation " + CanaryPodsAnnotation + " of " + by.object
+			return sign{why: "annotation " + CanaryPodsAnnotation + " of " + by.object, by: by.pods}
 		}
 	}
-	return ""
+	return sign{}
 }
 
 // parseLabels reads "a=b,c=d"; nil if the text is anything else.
@@ -145,19 +138,11 @@ func (c canaries) chosenByBackend(w Workload) string {
 	return ""
 }
 
-func (t Track) labelled(w Workload) string {
-	if !t.Of(w.PodLabels) {
-		return ""
-	}
-	label := cmp.Or(t.Label, TrackLabel)
-	return "its pods have the label " + label + "=" + w.PodLabels[label]
-}
-
 // inSubset returns which DestinationRule calls the workload's pods canary.
 func (c canaries) inSubset(w Workload) string {
 	for _, s := range c.subsets {
-		if by := c.subsetOf(s.service, TrackCanary, w); by != "" && w.Serves {
-			return by + " has the subset " + TrackCanary + " for its pods"
+		if by := c.subsetOf(s.service, s.name, w); by != "" && w.Serves && c.track.Named(s.name) {
+			return by + " has the subset " + s.name + " for its pods"
 		}
 	}
 	return ""

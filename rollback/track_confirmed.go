@@ -17,16 +17,18 @@ func selects(selector, labels map[string]string) bool {
 
 // candidate reports whether the workload looks like a canary: by its name, or by a label
 // that Argo Rollouts and Istio use in their manuals.
-func candidate(w Workload) (why string) {
-	for _, label := range []string{"role", "version", "app.kubernetes.io/track"} {
+func candidate(w Workload) (why string) { return likeness(w).why }
+
+func likeness(w Workload) sign {
+	for _, label := range []string{TrackLabel, "role", "version", "app.kubernetes.io/track"} {
 		if w.PodLabels[label] == TrackCanary {
-			return "its pods have the label " + label + "=" + TrackCanary
+			return hasLabel(label, TrackCanary)
 		}
 	}
 	if strings.HasSuffix(w.Name, CanarySuffix) {
-		return "its name ends in " + CanarySuffix
+		return sign{why: "its name ends in " + CanarySuffix}
 	}
-	return ""
+	return sign{}
 }
 
 // behindIngress returns which canary Ingress leads to the workload's pods.
@@ -39,16 +41,16 @@ func (c canaries) behindIngress(w Workload) string {
 	return ""
 }
 
-// confirmed returns why a candidate is the canary; "" if nothing confirms it.
-func (c canaries) confirmed(w Workload) string {
-	looks := candidate(w)
-	if !w.Serves || looks == "" {
-		return ""
+// confirmed returns why a candidate is the canary; the zero sign if nothing confirms it.
+func (c canaries) confirmed(w Workload) sign {
+	looks := likeness(w)
+	if !w.Serves || looks.why == "" {
+		return sign{}
 	}
 	if by := c.confirmedBy(w); by != "" {
-		return looks + ", and " + by
+		return sign{why: looks.why + ", and " + by, by: looks.by}
 	}
-	return ""
+	return sign{}
 }
 
 func (c canaries) confirmedBy(w Workload) string {

@@ -18,10 +18,12 @@ const (
 
 // canaries finds the canary's workloads among all of a manifest.
 type canaries struct {
+	track    Track
 	all      []Workload
 	services []service
 	choices  []choice
 	subsets  []subset
+	shifts   []shift
 	// routes are what divides requests between a Service and others, and ingresses the canary
 	// Ingresses that lead to it, by the Service's name.
 	routes, ingresses map[string]string
@@ -51,10 +53,11 @@ type service struct {
 	headless, routed bool
 }
 
-func newCanaries(m Manifest, all []Workload) canaries {
-	c := canaries{all: all, routes: make(map[string]string), ingresses: make(map[string]string)}
+func newCanaries(m Manifest, all []Workload, t Track) canaries {
+	c := canaries{track: t, all: all, routes: make(map[string]string), ingresses: make(map[string]string)}
 	for _, o := range m {
 		c.choose(o)
+		c.addShift(o)
 		switch kind := text(o, "kind"); {
 		case kind == "Service" && !strings.Contains(text(o, "apiVersion"), "/"):
 			c.services = append(c.services, serviceOf(o))

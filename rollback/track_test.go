@@ -133,6 +133,33 @@ spec:
 				"---\nkind: Ingress\nmetadata: {name: x, annotations: {nginx.ingress.kubernetes.io/canary: 'true'}}\nspec: {rules: [{http: {paths: [{backend: {service: {name: two}}}]}}]}\n",
 			[]string{"one", "two*"},
 		},
+		"the workload to which Flagger shifts requests": {
+			declared("Deployment", "shop", podTemplate("app: shop")) + declared("Deployment", "redis", podTemplate("app: redis")) +
+				"---\napiVersion: flagger.app/v1beta1\nkind: Canary\nmetadata: {name: x}\nspec: {targetRef: {kind: Deployment, name: shop}}\n",
+			[]string{"shop*", "redis"},
+		},
+		"a Rollout of Argo Rollouts": {
+			strings.ReplaceAll(declared("Rollout", "shop", podTemplate("app: shop")+", strategy: {canary: {steps: []}}"), "x/v1", "argoproj.io/v1alpha1") + declared("Deployment", "redis", podTemplate("app: redis")),
+			[]string{"shop*", "redis"},
+		},
+		"a Rollout of a workload": {
+			declared("Deployment", "shop", podTemplate("app: shop")) + declared("Deployment", "redis", podTemplate("app: redis")) +
+				strings.ReplaceAll(declared("Rollout", "x", "workloadRef: {kind: Deployment, name: shop}, strategy: {canary: {}}"), "x/v1", "argoproj.io/v1alpha1"),
+			[]string{"shop*", "redis"},
+		},
+		"a Rollout with another strategy": {
+			strings.ReplaceAll(declared("Rollout", "shop", podTemplate("app: shop")+", strategy: {blueGreen: {}}"), "x/v1", "argoproj.io/v1alpha1") + declared("Deployment", "redis", podTemplate("app: redis")),
+			[]string{"shop", "redis"},
+		},
+		"a Canary of another tool": {
+			declared("Deployment", "shop", podTemplate("app: shop")) + declared("Canary", "x", "targetRef: {kind: Deployment, name: shop}"),
+			[]string{"shop"},
+		},
+		"the track label wins over Flagger": {
+			declared("Deployment", "shop", podTemplate("app: shop")) + declared("Deployment", "new", podTemplate("track: canary")) +
+				"---\napiVersion: flagger.app/v1beta1\nkind: Canary\nmetadata: {name: x}\nspec: {targetRef: {kind: Deployment, name: shop}}\n",
+			[]string{"shop", "new*"},
+		},
 		"an operator's labels win over everything": {
 			declared("Deployment", "shop", podTemplate("track: canary")) + declared("Deployment", "next", podTemplate("tier: web, new: 'yes'")) +
 				"---\nkind: ConfigMap\nmetadata: {name: x, annotations: {backout.dev/canary-pods: 'tier=web, new=yes'}}\n",
@@ -158,10 +185,10 @@ spec:
 		"a Pod has the labels itself": {"kind: Pod\nmetadata: {name: web, labels: {track: canary}}\n", []string{"web*"}},
 	} {
 		m := decode(t, c.manifest)
-		if got := namesOf(m.Workloads()); !slices.Equal(got, c.want) {
+		if got := namesOf((rollback.Track{}).Workloads(m)); !slices.Equal(got, c.want) {
 			t.Errorf("%s: got %q, want %q", rule, got, c.want)
 		}
-		for _, w := range m.Workloads() {
+		for _, w := range (rollback.Track{}).Workloads(m) {
 			if w.Canary != (w.Why != "") {
 				t.Errorf("%s: a canary says why it is one, and the others do not: got %+v", rule, w)
 			}
@@ -177,26 +204,60 @@ func TestTrackLabel(t *testing.T) {
 	if got, want := namesOf(track.Workloads(m)), []string{"old", "new*", "newer*"}; !slices.Equal(got, want) {
 		t.Errorf("the configured label decides: got %q, want %q", got, want)
 	}
+	baseline := decode(t, declared("Deployment", "old", podTemplate("release: live"))+declared("Deployment", "b", podTemplate("release: baseline")))
+	if got, want := namesOf(track.Workloads(baseline)), []string{"old", "b"}; !slices.Equal(got, want) {
+		t.Errorf("a baseline is the stable track's: got %q, want %q", got, want)
+	}
 	if got, want := rollback.DescribeCanary(track.Workloads(m)), "Deployment new: its pods have the label release=next; Deployment newer: its pods have the label release=edge"; got != want {
 		t.Errorf("backout says what it takes for the canary and why: got %q, want %q", got, want)
+	}
+}
+
+// TestParseTrack: the label and its values are those that Kubernetes allows.
+func TestParseTrack(t *testing.T) {
+	for text, want := range map[string]string{
+		"track=canary":                         "track=canary",
+		"role=canary,preview":                  "role=canary,preview",
+		" example.com/role = canary , preview": "example.com/role=canary,preview",
+		"track":                                "want LABEL=VALUE",
+		"":                                     "want LABEL=VALUE",
+		"=canary":                              "is no name of a label",
+		"a/b/c=canary":                         "is no name of a label",
+		"Example.com/role=canary":              "is no name of a label",
+		"role=":                                "is no value of a label",
+		"role=canary,":                         "is no value of a label",
+		"role in (canary)":                     "want LABEL=VALUE",
+		"role=canary,role=preview":             "is no value of a label",
+		"role=" + strings.Repeat("a", 64):      "is no value of a label",
+		"track=canary,baseline":                "the value baseline is the stable track's",
+		"track=stable":                         "the value stable is the stable track's",
+		"role=canary,canary":                   "the value canary is listed twice",
+	} {
+		got, err := rollback.ParseTrack(text)
+		if err == nil && got.String() != want || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: want %q, got %s, %v", text, want, got, err)
+		}
+	}
+	if got := (rollback.Track{}).String(); got != "track=canary" {
+		t.Errorf("the zero Track is the default: got %s", got)
 	}
 }
 
 // TestTheCanaryOfALargeManifest: a manifest is not searched without bounds.
 func TestTheCanaryOfALargeManifest(t *testing.T) {
 	m := decode(t, pair()+serviceOf("shop", "app: shop")+serviceOf("shop-canary", "app: shop-canary"))
-	if got := m.Workloads(); !got[1].Canary {
+	if got := (rollback.Track{}).Workloads(m); !got[1].Canary {
 		t.Fatal("a pair of Services confirms a name")
 	}
 	other := decode(t, declared("Deployment", "other-canary", podTemplate("a: b")))
 	for range 5000 {
 		m = append(m, other[0], m[2])
 	}
-	if got := m.Workloads(); got[1].Canary {
+	if got := (rollback.Track{}).Workloads(m); got[1].Canary {
 		t.Error("in a large manifest, names do not count")
 	}
 	m = append(m, decode(t, declared("Deployment", "new", podTemplate("track: canary")))...)
-	if got := m.Workloads(); !got[len(got)-1].Canary {
+	if got := (rollback.Track{}).Workloads(m); !got[len(got)-1].Canary {
 		t.Error("in a large manifest, labels count")
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/upcommerce/backout/internal/serve"
+	"github.com/upcommerce/backout/rollback"
 )
 
 // defaultNamespace is where commands expect backout if neither a flag nor a variable
@@ -25,6 +26,15 @@ func addClusterFlags(c *cobra.Command, a *serve.Access) {
 // addNamespaceFlag adds the flag that names backout's own namespace.
 func addNamespaceFlag(c *cobra.Command, a *serve.Access, fallback string) {
 	c.Flags().StringVar(&a.Namespace, "backout-namespace", fallback, "namespace that backout itself runs in")
+}
+
+// trackFlag is the flag that names the label of the canary's pods.
+const trackFlag = "track-label"
+
+// addTrackFlag adds the flag for the track label, which is the environment's by default.
+func addTrackFlag(c *cobra.Command, label *string, env envconfig.Lookuper) {
+	given, _ := env.Lookup(serve.Prefix + "TRACK_LABEL")
+	c.Flags().StringVar(label, trackFlag, cmp.Or(given, rollback.Track{}.String()), "label of the canary's pods and its values, as BACKOUT_TRACK_LABEL of the running backout")
 }
 
 // ownNamespace returns backout's own namespace as the environment names it.

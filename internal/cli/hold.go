@@ -14,8 +14,8 @@ import (
 
 // hold is the command hold. program is what its hint calls backout.
 type hold struct {
-	access          serve.Access
-	reason, program string
+	access                      serve.Access
+	reason, program, trackLabel string
 }
 
 func holdCommand(env envconfig.Lookuper, program string) *cobra.Command {
@@ -38,6 +38,7 @@ or an operator is rolling the release back.`,
 		},
 	}
 	addManualFlags(c, &h.access, env)
+	addTrackFlag(c, &h.trackLabel, env)
 	addReasonFlag(c, &h.reason)
 	return c
 }
@@ -52,7 +53,7 @@ func (h *hold) run(ctx context.Context, out io.Writer, name string) error {
 	if err != nil {
 		return err
 	}
-	m, err := newManual(ctx, h.access)
+	m, err := newManual(ctx, h.access, h.trackLabel)
 	if err != nil {
 		return err
 	}

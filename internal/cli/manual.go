@@ -28,20 +28,26 @@ type manual struct {
 	ledger *ledger.Ledger
 }
 
-func newManual(ctx context.Context, a serve.Access) (manual, error) {
+// newManual returns the parts of a command, which finds the canary by the track label; "" is
+// the default one.
+func newManual(ctx context.Context, a serve.Access, trackLabel string) (manual, error) {
 	storages, err := rollback.ParseStorages(a.HelmDrivers)
 	if err != nil {
 		return manual{}, fmt.Errorf("--helm-driver %w", err)
+	}
+	var track rollback.Track
+	if err := track.EnvDecode(trackLabel); err != nil {
+		return manual{}, fmt.Errorf("--%s: %w", trackFlag, err)
 	}
 	in, client, err := connect(a)
 	if err != nil {
 		return manual{}, err
 	}
-	releases, err := helm.New(helm.Options{Config: in.Config, Storages: storages, Log: slog.New(slog.DiscardHandler)})
+	releases, err := helm.New(helm.Options{Config: in.Config, Storages: storages, Track: track, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return manual{}, err
 	}
-	router, err := traffic.New(traffic.Options{Config: in.Config})
+	router, err := traffic.New(traffic.Options{Config: in.Config, Track: track})
 	if err != nil {
 		return manual{}, err
 	}

@@ -37,7 +37,7 @@ func TestACommandStoresTheOperatorAndASummary(t *testing.T) {
 	if err := os.WriteFile(kubeconfig, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	m, err := newManual(t.Context(), serve.Access{Kubeconfig: kubeconfig, HelmDrivers: []string{"secret"}})
+	m, err := newManual(t.Context(), serve.Access{Kubeconfig: kubeconfig, HelmDrivers: []string{"secret"}}, "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -73,7 +73,7 @@ func (p *pause) begin(ctx context.Context, out io.Writer, args []string) error {
 	if p.lasts < 0 {
 		return fmt.Errorf("--for %s: want a duration above zero, such as 2h", p.lasts)
 	}
-	m, err := newManual(ctx, p.access)
+	m, err := newManual(ctx, p.access, "")
 	if err != nil {
 		return err
 	}
@@ -94,7 +94,7 @@ func (p *pause) end(ctx context.Context, out io.Writer, args []string) error {
 	if err != nil {
 		return err
 	}
-	m, err := newManual(ctx, p.access)
+	m, err := newManual(ctx, p.access, "")
 	if err != nil {
 		return err
 	}

@@ -81,10 +81,10 @@ func newDryEngine(ctx context.Context, a serve.Access, s planSettings) (*engine.
 	}
 	quiet := slog.New(slog.DiscardHandler)
 	options := engine.Options{Policy: s.policy, Registerer: prometheus.NewRegistry(), Log: quiet, Leads: noWrites}
-	if options.Releases, err = helm.New(helm.Options{Config: in.Config, Storages: s.storages, Fence: noWrites, Log: quiet}); err != nil {
+	if options.Releases, err = helm.New(helm.Options{Config: in.Config, Storages: s.storages, Track: s.policy.Track, Fence: noWrites, Log: quiet}); err != nil {
 		return nil, err
 	}
-	if options.Traffic, err = traffic.New(traffic.Options{Config: in.Config, Fence: noWrites}); err != nil {
+	if options.Traffic, err = traffic.New(traffic.Options{Config: in.Config, Track: s.policy.Track, Fence: noWrites}); err != nil {
 		return nil, err
 	}
 	stored := ledger.New(ledger.Options{Client: client, Namespaces: s.policy.Namespaces(), Own: in.Namespace, Log: quiet})

@@ -20,6 +20,7 @@ import (
 // rollbackOrder is the command rollback.
 type rollbackOrder struct {
 	access                  serve.Access
+	trackLabel              string
 	to                      int
 	allow                   []string
 	hookTimeout, podTimeout time.Duration
@@ -51,6 +52,7 @@ zero: run it again, and it goes on.`,
 		},
 	}
 	addManualFlags(c, &r.access, env)
+	addTrackFlag(c, &r.trackLabel, env)
 	c.Flags().IntVar(&r.to, "to", 0, "revision to roll back to; by default the one that backout would choose")
 	c.Flags().StringSliceVar(&r.allow, "allow", nil, "dangers to accept, separated by commas: "+dangerNames())
 	c.Flags().DurationVar(&r.hookTimeout, "hook-timeout", 5*time.Minute, "how long each hook of Helm may take")
@@ -81,7 +83,7 @@ func (r *rollbackOrder) run(ctx context.Context, out io.Writer, name string) err
 	if r.to < 0 || r.hookTimeout <= 0 || r.podTimeout <= 0 {
 		return errors.New("--to wants the number of a revision, --hook-timeout and --timeout a duration above zero, such as 5m")
 	}
-	m, err := newManual(ctx, r.access)
+	m, err := newManual(ctx, r.access, r.trackLabel)
 	if err != nil {
 		return err
 	}

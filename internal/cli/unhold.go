@@ -12,7 +12,10 @@ import (
 )
 
 // unhold is the command unhold.
-type unhold struct{ access serve.Access }
+type unhold struct {
+	access     serve.Access
+	trackLabel string
+}
 
 func unholdCommand(env envconfig.Lookuper) *cobra.Command {
 	u := &unhold{}
@@ -31,6 +34,7 @@ while backout or an operator is rolling the release back.`,
 		},
 	}
 	addManualFlags(c, &u.access, env)
+	addTrackFlag(c, &u.trackLabel, env)
 	return c
 }
 
@@ -39,7 +43,7 @@ func (u *unhold) run(ctx context.Context, out io.Writer, name string) error {
 	if err != nil {
 		return err
 	}
-	m, err := newManual(ctx, u.access)
+	m, err := newManual(ctx, u.access, u.trackLabel)
 	if err != nil {
 		return err
 	}

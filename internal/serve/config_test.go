@@ -32,7 +32,7 @@ func TestTheDefaultsOfTheConfiguration(t *testing.T) {
 	}
 	want := config{
 		Policy: rollback.Policy{
-			Mode: rollback.ModeAct, Settle: 7 * time.Minute, Cooldown: 10 * time.Minute, Bake: 24 * time.Hour,
+			Mode: rollback.ModeAct, Track: rollback.Track{Label: "track", Canary: []string{"canary"}}, Settle: 7 * time.Minute, Cooldown: 10 * time.Minute, Bake: 24 * time.Hour,
 			OperationLimit: time.Hour, RollbackTimeout: 5 * time.Minute,
 			ConfirmLimit: 2 * time.Minute, Repeat: 6 * time.Minute, StormReleases: 5, StormWindow: 10 * time.Minute, MaxLoad: 2,
 			Verify: 2 * time.Minute, VerifyLimit: 10 * time.Minute, TrafficFloor: 0.1,
@@ -70,14 +70,15 @@ func TestNoConfigurationForgetsAuthentication(t *testing.T) {
 
 func TestVariablesSetTheConfiguration(t *testing.T) {
 	got, err := load(t, map[string]string{
-		"BACKOUT_TOKENS":    "*:/run/token",
-		"BACKOUT_RELEASES":  "canary-demo/*, shop/web ,shop/api",
-		"BACKOUT_MODE":      "observe",
-		"BACKOUT_CLUSTER":   "blue",
-		"BACKOUT_SETTLE":    "90s",
-		"BACKOUT_LOG_LEVEL": "debug",
-		"BACKOUT_LISTEN":    "127.0.0.1:8081",
-		"RELEASES":          "other/*",
+		"BACKOUT_TOKENS":      "*:/run/token",
+		"BACKOUT_RELEASES":    "canary-demo/*, shop/web ,shop/api",
+		"BACKOUT_MODE":        "observe",
+		"BACKOUT_CLUSTER":     "blue",
+		"BACKOUT_SETTLE":      "90s",
+		"BACKOUT_LOG_LEVEL":   "debug",
+		"BACKOUT_LISTEN":      "127.0.0.1:8081",
+		"BACKOUT_TRACK_LABEL": "example.com/role=canary, preview",
+		"RELEASES":            "other/*",
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -86,19 +87,22 @@ func TestVariablesSetTheConfiguration(t *testing.T) {
 		t.Errorf("the entries of a list are separated by commas, and spaces around them are ignored (-want +got):\n%s", diff)
 	}
 	if got.Policy.Mode != rollback.ModeObserve || got.Policy.Cluster != "blue" || got.Policy.Settle != 90*time.Second ||
-		got.Log.Level != slog.LevelDebug || got.HTTP.Listen != "127.0.0.1:8081" {
+		got.Log.Level != slog.LevelDebug || got.HTTP.Listen != "127.0.0.1:8081" || got.Policy.Track.String() != "example.com/role=canary,preview" {
 		t.Errorf("the configuration has the values of the variables: got %+v", got)
 	}
 }
 
 // Charts and compose files set variables to the empty string.
 func TestAVariableMayBeEmpty(t *testing.T) {
-	got, err := load(t, map[string]string{"BACKOUT_TOKENS": "*:/run/token", "BACKOUT_RELEASES": "", "BACKOUT_CLUSTER": ""})
+	got, err := load(t, map[string]string{"BACKOUT_TOKENS": "*:/run/token", "BACKOUT_RELEASES": "", "BACKOUT_CLUSTER": "", "BACKOUT_TRACK_LABEL": ""})
 	if err != nil {
 		t.Fatalf("a list and a name may be empty: %v", err)
 	}
 	if len(got.Policy.Releases) != 0 || got.Policy.Cluster != "" {
 		t.Errorf("empty is empty: got %q, %q", got.Policy.Releases, got.Policy.Cluster)
+	}
+	if got.Policy.Track.String() != "track=canary" {
+		t.Errorf("the track label has its default: got %s", got.Policy.Track)
 	}
 }
 
@@ -112,11 +116,12 @@ func TestTheErrorListsEveryMistake(t *testing.T) {
 			"values that cannot be parsed",
 			map[string]string{
 				"BACKOUT_SETTLE": "seven minutes", "BACKOUT_MAX_BODY_BYTES": "1Mi", "BACKOUT_GRACE": "25",
-				"BACKOUT_LOG_LEVEL": "loud", "BACKOUT_BAKE": "1d",
+				"BACKOUT_LOG_LEVEL": "loud", "BACKOUT_BAKE": "1d", "BACKOUT_TRACK_LABEL": "role",
 			},
 			[]string{
 				`BACKOUT_SETTLE="seven minutes"`, `BACKOUT_MAX_BODY_BYTES="1Mi"`, `BACKOUT_GRACE="25"`,
 				`BACKOUT_LOG_LEVEL="loud"`, `BACKOUT_BAKE="1d"`,
+				`BACKOUT_TRACK_LABEL="role"`,
 			},
 		},
 		{
@@ -189,7 +194,7 @@ func countFields(s reflect.Type) int {
 	n := 0
 	for field := range s.Fields() {
 		f := field.Type
-		if f.Kind() == reflect.Struct {
+		if _, ok := field.Tag.Lookup("env"); !ok && f.Kind() == reflect.Struct {
 			n += countFields(f)
 			continue
 		}

@@ -138,20 +138,20 @@ func (s *service) connectHelm() (err error) {
 		return err
 	}
 	s.releases, err = helm.New(helm.Options{
-		Config: s.cluster.Config, Storages: storages, User: s.accounts.user, Fence: s.lease.Held, Registerer: s.registry, Log: s.log,
+		Config: s.cluster.Config, Storages: storages, Track: s.config.Policy.Track, User: s.accounts.user, Fence: s.lease.Held, Registerer: s.registry, Log: s.log,
 	})
 	return err
 }
 
 // connectRoutes connects what writes the routes' weights, and what measures them.
 func (s *service) connectRoutes() (err error) {
-	s.router, err = traffic.New(traffic.Options{Config: s.cluster.Config, Fence: s.lease.Held})
+	s.router, err = traffic.New(traffic.Options{Config: s.cluster.Config, Track: s.config.Policy.Track, Fence: s.lease.Held})
 	if err != nil {
 		return err
 	}
 	s.weights, err = traffic.NewGauge(traffic.GaugeOptions{
 		Config: s.cluster.Config, Namespaces: s.config.Policy.Namespaces(), Allows: s.config.Policy.Allows,
-		Registerer: s.registry, Log: s.log,
+		Track: s.config.Policy.Track, Registerer: s.registry, Log: s.log,
 		Show: func(namespace string, releases []rollback.GuardedRelease) {
 			s.board.SetReleases(namespace, releases)
 			s.engine.OnReleases(namespace, releases)

@@ -68,7 +68,10 @@ func (v variable) read(ctx context.Context, env envconfig.Lookuper) error {
 	})
 	if err != nil {
 		given, _ := env.Lookup(v.name)
-		return fmt.Errorf("%s=%q: %w", v.name, given, errors.Unwrap(err))
+		if cause := errors.Unwrap(err); cause != nil { // a type that reads itself returns its own error
+			err = cause
+		}
+		return fmt.Errorf("%s=%q: %w", v.name, given, err)
 	}
 	v.value.Set(alone.Elem().Field(0))
 	return nil

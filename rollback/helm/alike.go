@@ -11,6 +11,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/cli-runtime/pkg/resource"
+
+	"github.com/upcommerce/backout/rollback"
 )
 
 // revisionNames are the texts that name the suspect and the target revision.
@@ -105,7 +107,7 @@ func imageTags(r *release.Release) []string {
 		return nil
 	}
 	var tags []string
-	for _, w := range workloadsOf(r.Namespace, all) {
+	for _, w := range workloadsOf(rollback.Track{}, r.Namespace, all) {
 		for _, c := range slices.Concat(w.pod.Spec.InitContainers, w.pod.Spec.Containers) {
 			if t := tag(c.Image); t != "" {
 				tags = append(tags, t)

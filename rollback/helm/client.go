@@ -54,6 +54,8 @@ type Options struct {
 	// Storages are those in which releases are searched; nil means Secrets. Each but the first
 	// costs a watch more for each namespace.
 	Storages []rollback.Storage
+	// Track says which pods are the canary's.
+	Track rollback.Track
 	// Log is slog.Default if nil. Helm's own lines are logged at level debug.
 	Log *slog.Logger
 	// User returns the user name that the requests of a rollback impersonate, by the
@@ -70,6 +72,7 @@ type Options struct {
 // Client reads and rolls back Helm releases. It is safe for concurrent use.
 type Client struct {
 	config    *rest.Config
+	track     rollback.Track
 	user      func(namespace string) string
 	storages  []rollback.Storage
 	discovery discovery.CachedDiscoveryInterface
@@ -132,7 +135,7 @@ func New(o Options) (*Client, error) {
 	kube.ManagedFieldsManager = fieldManager
 	cached := memory.NewMemCacheClient(clientset.Discovery())
 	return &Client{
-		config: config, user: o.User, storages: o.Storages, discovery: cached, mapper: restmapper.NewDeferredDiscoveryRESTMapper(cached),
+		config: config, track: o.Track, user: o.User, storages: o.Storages, discovery: cached, mapper: restmapper.NewDeferredDiscoveryRESTMapper(cached),
 		clientset: clientset, metadata: limitedMetadata, watching: watching, dynamic: objects,
 		digests: lru.New(cachedRevisions), stored: lru.New(cachedRevisions),
 		decoding: newDecoding(), large: newLarge(), metrics: newMetrics(o.Registerer), log: o.Log,

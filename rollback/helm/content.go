@@ -31,6 +31,7 @@ type workload struct {
 
 // declaration is what a revision declares, and what its parts may be named after.
 type declaration struct {
+	track     rollback.Track
 	namespace string
 	objects   rollback.Manifest
 	// number is the revision's, and names are the versions of its chart, as labels have them.
@@ -60,7 +61,7 @@ type content struct {
 //
 // Objects that name no namespace are in the release's.
 func contentOf(d declaration) content {
-	all := workloadsOf(d.namespace, d.objects)
+	all := workloadsOf(d.track, d.namespace, d.objects)
 	canary := slices.DeleteFunc(slices.Clone(all), func(w workload) bool { return !w.Canary || w.isJob() })
 	c := content{canary: rollback.DescribeCanary(declaredOf(all))}
 	if len(canary) == 0 {
@@ -77,7 +78,7 @@ func contentOf(d declaration) content {
 	}
 	for _, w := range canary {
 		c.images = append(c.images, imagesOf(w)...)
-		c.pods = append(c.pods, digestOf(podAsItRuns(w, byID)))
+		c.pods = append(c.pods, digestOf(d.podAsItRuns(w, byID)))
 	}
 	slices.Sort(c.images)
 	slices.Sort(c.pods)
@@ -123,9 +124,9 @@ func identity(namespace string, object rollback.Object) string {
 }
 
 // workloadsOf returns the workloads of a manifest whose pod templates can be decoded.
-func workloadsOf(namespace string, all rollback.Manifest) []workload {
+func workloadsOf(track rollback.Track, namespace string, all rollback.Manifest) []workload {
 	var found []workload
-	for _, declared := range all.Workloads() {
+	for _, declared := range track.Workloads(all) {
 		w := workload{Workload: declared, id: identity(namespace, declared.Object)}
 		w.Namespace = cmp.Or(w.Namespace, namespace)
 		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(w.Template, &w.pod); err != nil {

@@ -137,7 +137,7 @@ func withoutWeights(node any) any {
 // podAsItRuns returns the pod of a workload whatever its track calls it: without labels,
 // with the data of its configuration in the place of the names, and without scheduling.
 // It is the same when the canary's pods become the stable track's.
-func podAsItRuns(w workload, byID map[string]rollback.Object) any {
+func (d declaration) podAsItRuns(w workload, byID map[string]rollback.Object) any {
 	spec, _ := w.Template["spec"].(map[string]any)
 	spec = without(spec, []string{"affinity", "topologySpreadConstraints", "hostname", "subdomain", "serviceAccountName", "serviceAccount", "nodeSelector", "tolerations"})
 	used := make(map[string]bool)
@@ -149,31 +149,33 @@ func podAsItRuns(w workload, byID map[string]rollback.Object) any {
 		}
 	}
 	slices.Sort(configuration)
-	return []any{anonymous(spec, w, used), configuration}
+	names := append(d.track.Names(), w.Name, "stable", "primary", "baseline")
+	for id := range used {
+		if kind, name, _ := strings.Cut(id, "/"+w.Namespace+"/"); slices.Contains([]string{"ConfigMap", "Secret", "PersistentVolumeClaim"}, kind) {
+			names = append(names, name)
+		}
+	}
+	return []any{anonymous(spec, names), configuration}
 }
 
-// anonymous returns the node with the names of the workload, of its configuration and of
-// tracks replaced.
-func anonymous(node any, w workload, used map[string]bool) any {
+// anonymous returns the node with those names replaced: of the workload, of its configuration
+// and of tracks.
+func anonymous(node any, names []string) any {
 	switch n := node.(type) {
 	case map[string]any:
 		kept := make(map[string]any, len(n))
 		for name, value := range n {
-			kept[name] = anonymous(value, w, used)
+			kept[name] = anonymous(value, names)
 		}
 		return kept
 	case []any:
 		kept := make([]any, len(n))
 		for i, value := range n {
-			kept[i] = anonymous(value, w, used)
+			kept[i] = anonymous(value, names)
 		}
 		return kept
 	case string:
-		own := n == w.Name || slices.Contains([]string{"canary", "stable", "primary", "baseline"}, n)
-		for _, kind := range []string{"ConfigMap", "Secret", "PersistentVolumeClaim"} {
-			own = own || used[kind+"/"+w.Namespace+"/"+n]
-		}
-		if own {
+		if slices.Contains(names, n) {
 			return "-"
 		}
 		return n

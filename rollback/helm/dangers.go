@@ -63,13 +63,13 @@ func title(k rollback.Key, kind, namespace, name string) string {
 
 // stableDangers returns the workloads of the stable track whose pods the rollback would
 // replace or delete. Without a canary there is no stable track to protect.
-func stableDangers(k rollback.Key, suspect, target rollback.Manifest) []rollback.Danger {
+func stableDangers(track rollback.Track, k rollback.Key, suspect, target rollback.Manifest) []rollback.Danger {
 	targets := make(map[string]workload)
-	for _, w := range workloadsOf(k.Namespace, target) {
+	for _, w := range workloadsOf(track, k.Namespace, target) {
 		targets[w.id] = w
 	}
 	var found []rollback.Danger
-	for _, w := range stableTrack(k, suspect) {
+	for _, w := range stableTrack(track, k, suspect) {
 		name := title(k, w.Kind, w.Namespace, w.Name)
 		next, stays := targets[w.id]
 		switch {
@@ -87,8 +87,8 @@ func replacedPods(name string) rollback.Danger {
 }
 
 // stableTrack returns the workloads of the stable track; none without a canary.
-func stableTrack(k rollback.Key, suspect rollback.Manifest) []workload {
-	all := workloadsOf(k.Namespace, suspect)
+func stableTrack(track rollback.Track, k rollback.Key, suspect rollback.Manifest) []workload {
+	all := workloadsOf(track, k.Namespace, suspect)
 	if !slices.ContainsFunc(all, workload.ofCanary) {
 		return nil
 	}
@@ -98,9 +98,9 @@ func stableTrack(k rollback.Key, suspect rollback.Manifest) []workload {
 }
 
 // stableIDs returns the identities of the stable track's workloads.
-func stableIDs(k rollback.Key, suspect rollback.Manifest) map[string]bool {
+func stableIDs(track rollback.Track, k rollback.Key, suspect rollback.Manifest) map[string]bool {
 	found := make(map[string]bool)
-	for _, w := range stableTrack(k, suspect) {
+	for _, w := range stableTrack(track, k, suspect) {
 		found[w.id] = true
 	}
 	return found

@@ -32,7 +32,7 @@ func TestStableDangers(t *testing.T) {
 	} {
 		suspect, _ := decodeManifest(c.suspect)
 		target, _ := decodeManifest(c.target)
-		got := stableDangers(rollback.Key{Namespace: "shop", Release: "web"}, suspect, target)
+		got := stableDangers(rollback.Track{}, rollback.Key{Namespace: "shop", Release: "web"}, suspect, target)
 		if (len(got) == 1) != (c.want != "") || len(got) == 1 && !strings.Contains(got[0].What, c.want) {
 			t.Errorf("%s: want %q, got %q", what, c.want, got)
 		}

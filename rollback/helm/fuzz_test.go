@@ -37,7 +37,7 @@ func FuzzRead(f *testing.F) {
 			}
 			declared, err := decodeManifest(stored.Manifest)
 			if err == nil {
-				described(k, rollback.Revision{}, stored, declared)
+				(&Client{}).described(k, rollback.Revision{}, stored, declared)
 			}
 		}
 	})

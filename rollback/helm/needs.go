@@ -35,9 +35,9 @@ func (t *dryRun) podsDangers(ctx context.Context) []rollback.Danger {
 		id := identity(t.plan.Key.Namespace, o)
 		goes[id] = !known[id] && !isKept(&unstructured.Unstructured{Object: o})
 	}
-	current := workloadsOf(t.plan.Key.Namespace, t.suspect)
+	current := workloadsOf(t.client.track, t.plan.Key.Namespace, t.suspect)
 	var found []rollback.Danger
-	for _, w := range workloadsOf(t.plan.Key.Namespace, t.target) {
+	for _, w := range workloadsOf(t.client.track, t.plan.Key.Namespace, t.target) {
 		if w.Namespace != t.plan.Key.Namespace {
 			continue
 		}

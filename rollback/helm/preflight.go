@@ -53,7 +53,7 @@ func (c *Client) preflight(ctx context.Context, p rollback.Plan) (rollback.Prefl
 		return rollback.PreflightResult{}, err
 	}
 	t.addDangers(hookDangers(history, p)...)
-	t.addDangers(stableDangers(p.Key, t.suspect, t.target)...)
+	t.addDangers(stableDangers(c.track, p.Key, t.suspect, t.target)...)
 	t.addDangers(secretDangers(p.Key, t.suspect, t.target)...)
 	if t.buildable() {
 		t.addDangers(t.podsDangers(ctx)...)

@@ -81,7 +81,7 @@ func (t *dryRun) run(ctx context.Context) error {
 	}
 	t.addDangers(confined.dangers...)
 	t.differences = append(t.differences, confined.differences...)
-	t.stable = stableIDs(t.plan.Key, t.suspect)
+	t.stable = stableIDs(t.client.track, t.plan.Key, t.suspect)
 	all := t.targetObjects
 	t.suspectObjects, t.targetObjects = confined.within(t.suspectObjects), confined.within(t.targetObjects)
 	prepared := holdingClient{

@@ -29,7 +29,7 @@ func (c *Client) Ready(ctx context.Context, k rollback.Key, revision int) (ready
 	if err != nil {
 		return false, "", err
 	}
-	workloads := workloadsOf(k.Namespace, declared)
+	workloads := workloadsOf(c.track, k.Namespace, declared)
 	for _, object := range declared {
 		o := &unstructured.Unstructured{Object: object}
 		viewer, err := polymorphichelpers.StatusViewerFor(o.GroupVersionKind().GroupKind())

@@ -73,19 +73,19 @@ func (c *Client) decode(ctx context.Context, k rollback.Key, rev rollback.Revisi
 	case err != nil:
 		declared = nil // Helm could not roll back to it either
 	}
-	return described(k, rev, stored, declared), declared, nil
+	return c.described(k, rev, stored, declared), declared, nil
 }
 
 // described completes rev by what the stored revision says and declares.
-func described(k rollback.Key, rev rollback.Revision, stored *release.Release, declared rollback.Manifest) rollback.Revision {
+func (c *Client) described(k rollback.Key, rev rollback.Revision, stored *release.Release, declared rollback.Manifest) rollback.Revision {
 	rev.Description = rollback.Short(stored.Info.Description, maxDescription)
 	rev.Chart = rollback.Short(stored.Chart.Metadata.Name, rollback.MaxName)
 	rev.Deployed = deployedAt(rev.Deployed, stored.Info.LastDeployed.Time)
-	d := declaration{namespace: k.Namespace, objects: declared, number: strconv.Itoa(rev.Number), names: chartNames(stored)}
-	c := contentOf(d)
-	rev.Content, rev.Canary = c.digest, rollback.Short(c.canary, rollback.MaxSummary)
-	rev.Versions = c.versions[:min(len(c.versions), maxVersions)]
-	rev.Images, rev.Pods = c.images[:min(len(c.images), maxVersions)], c.pods[:min(len(c.pods), maxVersions)]
+	d := declaration{track: c.track, namespace: k.Namespace, objects: declared, number: strconv.Itoa(rev.Number), names: chartNames(stored)}
+	found := contentOf(d)
+	rev.Content, rev.Canary = found.digest, rollback.Short(found.canary, rollback.MaxSummary)
+	rev.Versions = found.versions[:min(len(found.versions), maxVersions)]
+	rev.Images, rev.Pods = found.images[:min(len(found.images), maxVersions)], found.pods[:min(len(found.pods), maxVersions)]
 	rev.Owner = rollback.ReleaseOwner(k, 0, declared)
 	rev.Hooks = d.upgradeHooks(stored)
 	return rev

@@ -18,6 +18,7 @@ const canaryAnnotation = rollback.CanaryAnnotation
 // those that select only the canary's pods, or else those whose names end in
 // rollback.CanarySuffix.
 type canary struct {
+	track rollback.Track
 	// services are the canary's Services, and its subsets of Services that both tracks
 	// share, as "service/subset". guessed says that only their names make them so.
 	services sets.Set[string]
@@ -31,8 +32,9 @@ type canary struct {
 	deployments, others, autoscaled sets.Set[string]
 	// ownServices are all Services of the manifest.
 	ownServices sets.Set[string]
-	// tracked says that the manifest has canary pods.
-	tracked bool
+	// tracked says that the manifest has canary pods that no tool shifts the requests to; shifted
+	// that a tool does: then only its own Services are the canary's.
+	tracked, shifted bool
 	// workloads are those of the manifest.
 	workloads []workload
 	// chosen are the backends that canaryAnnotation names on one routing object; nil if it
@@ -67,7 +69,8 @@ func (c canary) has(name, service string) bool {
 	}
 	// A subset that the manifest does not describe is the canary's by its name.
 	_, described := c.subsets[name]
-	return service != "" && !described && name == service+"/"+rollback.TrackCanary
+	subset, isSubset := strings.CutPrefix(name, service+"/")
+	return service != "" && !described && isSubset && c.track.Named(subset)
 }
 
 // share adds the canary's Deployments behind a Service, if it selects others too.
@@ -91,18 +94,21 @@ func (c canary) share(s service, workloads []workload) {
 
 // onlyCanary reports whether the Service selects none but the canary's pods. A release that
 // is nothing but a canary does not show which other pods a Service selects, unless the
-// Service selects by the track.
-func onlyCanary(s service, workloads []workload) bool {
-	if (rollback.Track{}).Of(s.selector) {
+// Service selects by the track, or by the labels that make the release's pods the canary's.
+func (c canary) onlyCanary(s service) bool {
+	if c.track.Of(s.selector) {
 		return true
 	}
-	var canary, others bool
-	for _, w := range workloads {
+	var canary, others, labelled bool
+	for _, w := range c.workloads {
 		others = others || !w.canary
-		if s.selects(w) && !w.canary {
+		if !s.selects(w) {
+			continue
+		}
+		if !w.canary {
 			return false
 		}
-		canary = canary || s.selects(w)
+		canary, labelled = true, labelled || w.declared.SelectedBy(s.selector)
 	}
-	return canary && others
+	return canary && (others || labelled)
 }

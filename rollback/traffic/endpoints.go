@@ -112,7 +112,7 @@ type prefetch struct {
 // takeover Services are among them, so that Observe need not read the routes first.
 func (r *Router) prefetch(ctx context.Context, namespace string, m rollback.Manifest) *prefetch {
 	p := &prefetch{services: sets.New[string](), done: make(chan struct{})}
-	c := r.kinds.canaryOf(m)
+	c := r.kinds.canaryOf(m, r.track)
 	for _, s := range servicesOf(m) {
 		if !c.services.Has(s.name) {
 			p.services.Insert(s.name)

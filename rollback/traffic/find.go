@@ -21,7 +21,7 @@ import (
 // Services name. Without any, it returns those of the namespace that lead to the canary's
 // Services, for a canary that is a release of its own.
 func (r *Router) routes(ctx context.Context, k rollback.Key, m rollback.Manifest) ([]route, error) {
-	c := r.kinds.canaryOf(m)
+	c := r.kinds.canaryOf(m, r.track)
 	routes, err := r.kinds.declaredRoutes(k, m, c)
 	routes, ambiguousErr := r.resolved(ctx, k, routes)
 	err = errors.Join(err, ambiguousErr)
@@ -30,10 +30,14 @@ func (r *Router) routes(ctx context.Context, k rollback.Key, m rollback.Manifest
 	if len(routes) > 0 || err != nil {
 		return routes, err
 	}
-	if len(c.services) > 0 {
+	switch {
+	case len(c.services) > 0:
 		return r.found(ctx, k, c)
+	case c.shifted:
+		return nil, nil
+	default:
+		return r.shared(ctx, k, c)
 	}
-	return r.shared(ctx, k, c)
 }
 
 // resolved returns the routes without those whose canary is ambiguous, and an error for each
@@ -192,7 +196,7 @@ func (r *Router) shared(ctx context.Context, k rollback.Key, c canary) ([]route,
 	}
 	workloads := slices.Clone(c.workloads)
 	for _, o := range live {
-		w := workloadOf(o.live)
+		w := workloadOf(o.live, r.track)
 		own := slices.ContainsFunc(c.workloads, func(own workload) bool { return own.kind == w.kind && own.name == w.name })
 		// The canary of another release is neither suspect nor able to take over.
 		if !own && !w.canary {

@@ -32,7 +32,7 @@ func FuzzRoute(f *testing.F) {
 			return // the API server stores objects only
 		}
 		all := newRegistry()
-		all.canaryOf(rollback.Manifest{object.Object})
+		all.canaryOf(rollback.Manifest{object.Object}, rollback.Track{})
 		for id, k := range all {
 			c := canary{
 				services: sets.New("shop-canary", "shop/v2"), subsets: map[string]labels.Set{"shop/v2": {"track": "canary"}},

@@ -33,6 +33,8 @@ type GaugeOptions struct {
 	// opted in.
 	Namespaces []string
 	Allows     func(rollback.Key) bool
+	// Track says which pods are the canary's.
+	Track rollback.Track
 	// Registerer takes the metric; nil does not register it.
 	Registerer prometheus.Registerer
 	// Show receives a namespace's opted-in releases after each read, including those without
@@ -48,6 +50,7 @@ type GaugeOptions struct {
 type Gauge struct {
 	reader     *snapshotReader
 	kinds      registry
+	track      rollback.Track
 	namespaces []string
 	allows     func(rollback.Key) bool
 	log        *slog.Logger
@@ -75,7 +78,7 @@ type series struct{ namespace, release, route string }
 // NewGauge returns a Gauge. It sends no request to the API server before Run.
 func NewGauge(o GaugeOptions) (*Gauge, error) {
 	g := &Gauge{
-		kinds: newRegistry(), namespaces: o.Namespaces, allows: o.Allows, log: o.Log, report: o.Show,
+		kinds: newRegistry(), track: o.Track, namespaces: o.Namespaces, allows: o.Allows, log: o.Log, report: o.Show,
 		shown: make(map[string]shown), panicked: make(map[rollback.Key]bool),
 		weight: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "backout_canary_weight",
@@ -174,7 +177,7 @@ func (g *Gauge) series(ctx context.Context, namespace string, live snapshot) (ma
 		releases = append(releases, k)
 		var shares map[string]liveShare
 		err := parallel.Catch(func() (err error) {
-			r := &Router{objects: live.about(m, mentions), kinds: g.kinds}
+			r := &Router{objects: live.about(m, g.track, mentions), kinds: g.kinds, track: g.track}
 			shares, err = r.shares(ctx, k, m)
 			return err
 		})

@@ -35,10 +35,10 @@ func (s snapshot) mentions() map[string][]mention {
 }
 
 // about returns the snapshot with only those routing objects that may concern the release:
-// those that contain one of its words. The word canary is always one of them, because a
-// subset of that name counts without a DestinationRule.
-func (s snapshot) about(m rollback.Manifest, mentions map[string][]mention) snapshot {
-	words := sets.New(rollback.TrackCanary)
+// those that contain one of its words. The names that make a subset the canary's are always
+// among them, because such a subset counts without a DestinationRule.
+func (s snapshot) about(m rollback.Manifest, t rollback.Track, mentions map[string][]mention) snapshot {
+	words := sets.New(t.Names()...)
 	for _, object := range m {
 		o := &unstructured.Unstructured{Object: object}
 		words.Insert(o.GetName())

@@ -38,7 +38,7 @@ func (r *Router) Hold(ctx context.Context, k rollback.Key, m rollback.Manifest) 
 			errs = append(errs, fmt.Errorf("read %s %s/%s: %w", kind.name, k.Namespace, o.GetName(), err))
 		}
 	}
-	return r.kinds.holdIn(m, live), errors.Join(errs...)
+	return r.kinds.holdIn(m, r.track, live), errors.Join(errs...)
 }
 
 // identity identifies an object within its namespace.
@@ -52,8 +52,8 @@ func identityOf(o *unstructured.Unstructured) identity {
 }
 
 // holdIn returns the function of Hold, for those of the live objects that could be read.
-func (r registry) holdIn(m rollback.Manifest, live map[identity]*unstructured.Unstructured) func(object rollback.Object) {
-	c := r.canaryOf(m)
+func (r registry) holdIn(m rollback.Manifest, t rollback.Track, live map[identity]*unstructured.Unstructured) func(object rollback.Object) {
+	c := r.canaryOf(m, t)
 	return func(object rollback.Object) {
 		o := &unstructured.Unstructured{Object: object}
 		kind, ok := r[o.GroupVersionKind().GroupKind()]

@@ -19,16 +19,26 @@ import (
 const routeAnnotation = rollback.RouteAnnotation
 
 // canaryOf finds the canary's side in a manifest.
-func (r registry) canaryOf(m rollback.Manifest) canary {
-	workloads, services := workloadsOf(m), servicesOf(m)
+func (r registry) canaryOf(m rollback.Manifest, t rollback.Track) canary {
+	workloads, services := workloadsOf(m, t), servicesOf(m)
 	c := canary{
-		services: sets.New[string](), subsets: make(map[string]labels.Set), ownServices: sets.New[string](), workloads: workloads,
+		track: t, services: sets.New[string](), subsets: make(map[string]labels.Set), ownServices: sets.New[string](), workloads: workloads,
 		deployments: sets.New[string](), others: sets.New[string](), autoscaled: scaledBy(m),
 	}
-	c.tracked = slices.ContainsFunc(workloads, func(w workload) bool { return w.canary })
 	for _, s := range services {
 		c.ownServices.Insert(s.name)
-		if onlyCanary(s, workloads) {
+	}
+	for _, w := range workloads {
+		c.shifted = c.shifted || w.declared.Tool != ""
+		c.tracked = c.tracked || w.canary
+		c.services.Insert(w.declared.Services...)
+	}
+	if c.shifted {
+		c.tracked = false
+		return c
+	}
+	for _, s := range services {
+		if c.onlyCanary(s) {
 			c.services.Insert(s.name)
 		}
 	}

@@ -72,7 +72,7 @@ func TestHTTPRouteWeights(t *testing.T) {
 				}
 			}
 			held := httpRoute(t, c.rules)
-			newRegistry().holdIn(m, nil)(held)
+			newRegistry().holdIn(m, rollback.Track{}, nil)(held)
 			if got := listWeights(held); got != c.shed {
 				t.Errorf("the object that Helm writes has the weights %q, want %q", got, c.shed)
 			}

@@ -71,7 +71,7 @@ func TestIngressRules(t *testing.T) {
 				}
 			}
 			held := ingress(c.live)
-			newRegistry().holdIn(m, nil)(held)
+			newRegistry().holdIn(m, rollback.Track{}, nil)(held)
 			if diff := cmp.Diff(with(map[string]string{weightAnnotation: "0"}), (&unstructured.Unstructured{Object: held}).GetAnnotations()); diff != "" {
 				t.Errorf("the object that Helm writes (-want +got):\n%s", diff)
 			}

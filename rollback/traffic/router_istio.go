@@ -75,7 +75,7 @@ func (c canary) addSubsets(m rollback.Manifest, services []service) {
 				}
 			}
 			c.subsets[s.name] = s.selector
-			if onlyCanary(s, c.workloads) {
+			if c.onlyCanary(s) {
 				c.services.Insert(s.name)
 			}
 		}

@@ -81,7 +81,7 @@ func TestPlainService(t *testing.T) {
 				t.Errorf("after the shed the canary has no replicas: got %v", got.Object["spec"])
 			}
 			held := object(t, canary)
-			if newRegistry().holdIn(m, nil)(held); !cmp.Equal(held, object(t, canary)) {
+			if newRegistry().holdIn(m, rollback.Track{}, nil)(held); !cmp.Equal(held, object(t, canary)) {
 				t.Errorf("Helm writes the pod template and the replicas together, so nothing is held: got %v", held)
 			}
 			restored, err := r.Restore(t.Context(), shop(), m, nil)

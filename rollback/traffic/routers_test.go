@@ -62,7 +62,7 @@ func TestRouters(t *testing.T) {
 				t.Errorf("after the shed of %s: %q, want %q", before, got, c.shed)
 			}
 			held := object(t, c.route)
-			newRegistry().holdIn(m, nil)(held)
+			newRegistry().holdIn(m, rollback.Track{}, nil)(held)
 			if got := listWeights(held); got != c.shed {
 				t.Errorf("the object that Helm writes has the weights %q, want %q", got, c.shed)
 			}
@@ -93,7 +93,7 @@ func TestPatchNamesTheBackend(t *testing.T) {
 	} {
 		o := &unstructured.Unstructured{Object: object(t, c.route)}
 		kind := newRegistry()[o.GroupVersionKind().GroupKind()]
-		e, err := kind.router.shed(o, newRegistry().canaryOf(rollback.Manifest{object(t, canaryService), object(t, subsets)}))
+		e, err := kind.router.shed(o, newRegistry().canaryOf(rollback.Manifest{object(t, canaryService), object(t, subsets)}, rollback.Track{}))
 		if want := (operation{Op: "test", Path: c.path, Value: c.value}); err != nil || !slices.Contains(e.operations, want) {
 			t.Errorf("got %v, %v; want %v among them", e.operations, err, want)
 		}

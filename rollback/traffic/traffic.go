@@ -6,12 +6,16 @@ import (
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
+
+	"github.com/upcommerce/backout/rollback"
 )
 
 // Options are the parts of a Router.
 type Options struct {
 	// Config reaches the API server.
 	Config *rest.Config
+	// Track says which pods are the canary's.
+	Track rollback.Track
 	// Fence is called right before every write that gives the canary traffic; if it returns
 	// an error, nothing is sent. Nil never refuses. A write that takes traffic from the
 	// canary is not fenced: any replica may send it.
@@ -23,6 +27,7 @@ type Router struct {
 	objects dynamic.Interface
 	serving *serving
 	kinds   registry
+	track   rollback.Track
 	fence   func() error
 }
 
@@ -40,5 +45,5 @@ func New(o Options) (*Router, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a discovery client: %w", err)
 	}
-	return &Router{objects: objects, serving: &serving{discovery: served}, kinds: newRegistry(), fence: o.Fence}, nil
+	return &Router{objects: objects, serving: &serving{discovery: served}, kinds: newRegistry(), track: o.Track, fence: o.Fence}, nil
 }

@@ -14,6 +14,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/watch"
 	clienttesting "k8s.io/client-go/testing"
+
+	"github.com/upcommerce/backout/rollback"
 )
 
 func TestWatchReportsChangesOfRoutes(t *testing.T) {
@@ -164,7 +166,7 @@ func TestWriterOfAWeight(t *testing.T) {
 				m = append(manifest(t, sharedService, stableService, deployment("shop", "stable", "4", 0)), live.Object)
 			}
 			kinds := newRegistry()
-			routes, err := kinds.declaredRoutes(shop(), m, kinds.canaryOf(m))
+			routes, err := kinds.declaredRoutes(shop(), m, kinds.canaryOf(m, rollback.Track{}))
 			if err != nil || len(routes) != 1 {
 				t.Fatalf("routes %v, %v; want one", routes, err)
 			}

@@ -63,7 +63,8 @@ func (w weighted) leads(object *unstructured.Unstructured, c canary) (bool, erro
 // ambiguous returns an error that names the backends between which an operator has to
 // choose.
 func ambiguous(all []backend, c canary) error {
-	if c.chosen != nil || len(all) < 2 {
+	known := !c.guessed && slices.ContainsFunc(all, func(b backend) bool { return b.canary })
+	if c.chosen != nil || len(all) < 2 || known {
 		return nil
 	}
 	var candidates []string

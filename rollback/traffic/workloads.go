@@ -21,6 +21,8 @@ type workload struct {
 	kind, name string
 	labels     labels.Set
 	canary     bool
+	// declared is the workload of the manifest; the zero one for a live object.
+	declared rollback.Workload
 }
 
 // service is one Service of the manifest.
@@ -52,20 +54,20 @@ func scaledBy(m rollback.Manifest) sets.Set[string] {
 }
 
 // workloadsOf returns the workloads that may be behind a Service.
-func workloadsOf(m rollback.Manifest) []workload {
-	serving := m.Serving()
+func workloadsOf(m rollback.Manifest, t rollback.Track) []workload {
+	serving := t.Serving(m)
 	found := make([]workload, len(serving))
 	for i, w := range serving {
-		found[i] = workload{kind: w.Kind, name: w.Name, labels: w.PodLabels, canary: w.Canary}
+		found[i] = workload{kind: w.Kind, name: w.Name, labels: w.PodLabels, canary: w.Canary, declared: w}
 	}
 	return found
 }
 
 // workloadOf returns a live object as a workload, which is the canary's if its pods
 // carry the track label.
-func workloadOf(o *unstructured.Unstructured) workload {
+func workloadOf(o *unstructured.Unstructured, t rollback.Track) workload {
 	w, _ := rollback.WorkloadOf(o.Object)
-	return workload{kind: o.GetKind(), name: o.GetName(), labels: w.PodLabels, canary: rollback.Track{}.Of(w.PodLabels)}
+	return workload{kind: o.GetKind(), name: o.GetName(), labels: w.PodLabels, canary: t.Of(w.PodLabels)}
 }
 
 // servicesOf returns the Services of the manifest.
