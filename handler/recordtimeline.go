@@ -70,7 +70,11 @@ func newRecordTimeline(r rollback.Record, now time.Time) recordTimeline {
 	step("weight to zero", r.Shed)
 	add("canary without traffic", string(phaseNoTraffic), at[report.MilestoneZero], cmp.Or(at[report.MilestoneWeightRestored], at[report.MilestoneHoldEnded]))
 	step("Helm rollback", r.Rollback)
-	step("pods ready, weight restored", r.Restore)
+	if r.HoldsTarget() {
+		step("pods ready, canary held", r.Restore)
+	} else {
+		step("pods ready, weight restored", r.Restore)
+	}
 	add("verification", string(phaseVerifying), at[report.MilestoneWeightRestored], done(r.Verify))
 	slices.SortStableFunc(t.Lanes, func(a, b lane) int { return cmp.Compare(a.from, b.from) })
 	return t

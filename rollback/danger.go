@@ -43,6 +43,9 @@ const (
 	DangerStable DangerKind = "stable"
 	// DangerPods: the target's pods would not start, for want of an object.
 	DangerPods DangerKind = "pods"
+	// DangerCanary: the target's canary runs the suspect's pods, and backout cannot keep it at
+	// zero.
+	DangerCanary DangerKind = "canary"
 	// DangerReplicas: the lower maxReplicas of an HPA would remove pods that run.
 	DangerReplicas DangerKind = "replicas"
 )

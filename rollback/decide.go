@@ -79,7 +79,7 @@ func (c Case) decidedByHold() (Decision, bool) {
 	// A hold that an alert of level shed caused gives way to an alert of a stronger level.
 	d := r.Decision()
 	began := r.Shed.Tried() || r.Hold.Active()
-	return d, d.Hold && (d.Verdict != Act && began || len(r.Signals) == 0)
+	return d, d.Hold && (d.Verdict != Act && began || len(c.Signals) == 0)
 }
 
 // decidedByOperator returns the decision of the operator who ordered the hold of the
@@ -122,7 +122,7 @@ func (c Case) requireStable(d Decision) Decision {
 		return d
 	}
 	d.Reason = why + "; backout leaves the weight as it is; " + d.Reason
-	d.Verdict, d.Shed, d.Hold = NoStable, false, false
+	d.Verdict, d.Shed, d.Hold = NoStable, false, d.Hold && d.Rollback
 	if !d.Rollback {
 		d.NeedsHelp, d.Waits = true, true
 		d.Command = cmp.Or(d.Command, c.manualCommand())

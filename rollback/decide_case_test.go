@@ -20,6 +20,8 @@ type (
 		Status      string
 		Age         string
 		Content     string
+		Canary      string
+		Pods        []string
 		Versions    []string
 		Unreadable  string
 		Description string
@@ -107,7 +109,7 @@ func readCase(t *testing.T, archive *txtar.Archive) rollback.Case {
 	for _, r := range history {
 		c.History = append(c.History, rollback.Revision{
 			Number: r.Rev, UID: or(r.UID, fmt.Sprintf("uid-%d", r.Rev)), Status: rollback.Status(r.Status),
-			Deployed: before(t, r.Age), Content: r.Content, Versions: r.Versions, Unreadable: r.Unreadable, Description: r.Description,
+			Deployed: before(t, r.Age), Content: r.Content, Canary: r.Canary, Pods: r.Pods, Versions: r.Versions, Unreadable: r.Unreadable, Description: r.Description,
 			Chart: or(r.Chart, "canary-demo"), Claim: r.Claim, Owner: r.Owner,
 		})
 	}

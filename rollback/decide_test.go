@@ -84,7 +84,11 @@ func formatTrace(t rollback.Trace) string {
 		fmt.Fprintf(&b, "%s: %s\n", c.Name, c.Result)
 	}
 	for _, c := range t.Candidates {
-		fmt.Fprintf(&b, "candidate %d: %s\n", c.Revision, or(c.Reason, "yes"))
+		yes := "yes"
+		if c.Zero {
+			yes += ", with its canary at zero"
+		}
+		fmt.Fprintf(&b, "candidate %d: %s\n", c.Revision, or(c.Reason, yes))
 	}
 	return b.String()
 }

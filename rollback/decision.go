@@ -17,7 +17,8 @@ type Decision struct {
 	Shed     bool `json:"shed,omitempty"`
 	Rollback bool `json:"rollback,omitempty"`
 	// Hold says that the weight stays zero after the shed, until a revision with different
-	// content arrives or an operator lifts the hold.
+	// content arrives or an operator lifts the hold. Together with Rollback, it is that of the
+	// target's canary, which runs the suspect's pods: see Revision.PromotedBy.
 	Hold bool `json:"hold,omitempty"`
 	// NeedsHelp says that an operator has to look.
 	NeedsHelp bool `json:"needsHelp,omitempty"`
@@ -52,7 +53,10 @@ func (d Decision) Effects() string {
 	if d.Rollback {
 		parts = append(parts, fmt.Sprintf("roll back to revision %d", d.Target))
 	}
-	if d.Hold {
+	switch {
+	case d.Hold && d.Rollback:
+		parts = append(parts, fmt.Sprintf("hold the canary of revision %d at zero", d.Target))
+	case d.Hold:
 		parts = append(parts, "hold it there")
 	}
 	if d.Waits {

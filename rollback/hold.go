@@ -1,6 +1,8 @@
 package rollback
 
 import (
+	"fmt"
+	"slices"
 	"time"
 )
 
@@ -23,6 +25,31 @@ type Hold struct {
 	ReopenedBy string    `json:"reopenedBy,omitempty"`
 	// Problem says why the weight could not be set to zero again; "" if it could.
 	Problem string `json:"problem,omitempty"`
+}
+
+// HoldsTarget reports whether the rollback that the record decides, or has begun, holds the
+// canary of its target at zero: Revision.PromotedBy.
+func (r *Record) HoldsTarget() bool {
+	target := max(r.Target, r.Decision().Target)
+	for _, d := range slices.Backward(r.Decisions) {
+		if d.Rollback && d.Target == target {
+			return d.Hold
+		}
+	}
+	return false
+}
+
+// HoldTarget begins the hold of the canary of the record's revision, which the rollback of the
+// suspect's record has made: it runs the suspect's pods. The weights are those that were set to
+// zero. The decision leaves room for one about an alert that fires for that revision.
+func (r *Record) HoldTarget(suspect Record, weights []Weight, now time.Time) {
+	r.Decide(Decision{
+		Verdict: Act, Shed: true, Hold: true, At: now, Command: r.UnholdCommand(),
+		Reason: fmt.Sprintf("revision %d is the rollback of revision %d to revision %d, whose canary runs the pods of revision %d",
+			r.Revision, suspect.Revision, suspect.Target, suspect.Revision),
+	})
+	r.Shed.Finish(now, nil, 1)
+	r.Weights, r.Hold, r.Closed = weights, &Hold{Since: now}, time.Time{}
 }
 
 // reopenedOften is how often a weight is set to zero again at once. After that, backout waits

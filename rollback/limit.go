@@ -82,9 +82,9 @@ func (c Case) chooseTarget(newest Revision) Decision {
 	target, ok := c.target()
 	if !ok {
 		c.trace("target", "none of the older revisions")
-		return c.hold(NoTarget, "no older revision is good and has different content"+c.History.promoted())
+		return c.hold(NoTarget, "no older revision is good and has different content")
 	}
-	c.trace("target", "revision %d, the newest good one with different content%s", target.Number, sameImages(target, newest))
+	c.trace("target", "revision %d, %s%s", target.Number, target.chosenFor(newest), sameImages(target, newest))
 	if r, ok := c.History.unreadableSince(target); ok {
 		return c.hold(Unsafe, fmt.Sprintf("revision %d, which is newer than revision %d, cannot be read: it may be the last good one, and the hooks of its upgrade are unknown; %s", r.Number, target.Number, r.Unreadable))
 	}
@@ -100,8 +100,8 @@ func (c Case) chooseTarget(newest Revision) Decision {
 	}
 	d := Decision{
 		Verdict: Act, Shed: true, Rollback: true, Target: target.Number, SameImages: target.runsTheSame(newest),
-		Reason: fmt.Sprintf("an alert fires for revision %d; revision %d is the newest good one with different content", newest.Number, target.Number) +
-			sameImages(target, newest),
+		Hold:   target.PromotedBy(newest),
+		Reason: fmt.Sprintf("an alert fires for revision %d; revision %d is %s", newest.Number, target.Number, target.chosenFor(newest)) + sameImages(target, newest),
 	}
 	if len(c.Unfinished) > 0 && c.Unfinished[0].Claim != newest.UID {
 		d.NeedsHelp, d.Command = true, c.manualCommand()

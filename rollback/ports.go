@@ -59,6 +59,8 @@ type Releases interface {
 	// Ready reports whether every workload of the revision is rolled out; if not, the text
 	// says what is missing.
 	Ready(ctx context.Context, k Key, revision int) (bool, string, error)
+	// ReadyStable is Ready without the canary's workloads: for a canary that stays at zero.
+	ReadyStable(ctx context.Context, k Key, revision int) (bool, string, error)
 }
 
 // ErrRevisionChanged says that the release is no longer at the planned revision.
@@ -80,6 +82,10 @@ type Traffic interface {
 	// object of the manifest; it leaves other objects alone. It reads the live objects
 	// for the annotations of operators.
 	Hold(ctx context.Context, k Key, m Manifest) (func(object Object), error)
+	// HoldTarget is Hold for a canary that stays at zero after Helm has written the manifest:
+	// where its weight is a number of replicas, that is zero as well. Any error means that
+	// the weight might not stay zero; it is ErrNoRoute if no known route leads to the canary.
+	HoldTarget(ctx context.Context, k Key, m Manifest) (func(object Object), error)
 	// Restore sets the live weights to those that the manifest declares and returns
 	// them.
 	Restore(ctx context.Context, k Key, m Manifest, p Precondition) ([]Weight, error)
@@ -96,6 +102,9 @@ type Traffic interface {
 	// Held reports whether any live object that leads to the canary carries that mark.
 	Held(ctx context.Context, k Key, m Manifest) (bool, error)
 }
+
+// ErrNoRoute says that no route of a known kind leads to the canary.
+var ErrNoRoute = errors.New("no route of a known kind leads to the canary")
 
 // Prometheus is the engine's access to the servers that evaluate the alert rules. The
 // engine works without it.

@@ -17,20 +17,30 @@ import (
 // compared, never numbers.
 //
 // A revision before the promotion of a canary is no way back from it: for a suspect
-// without a canary, a revision whose canary runs the suspect's pods does not qualify.
+// without a canary, a revision whose canary runs the suspect's pods does not qualify. If no
+// other one does, it is the target all the same, with its canary held at zero: see
+// Revision.PromotedBy.
 func Target(h History, knownBad map[string]bool) (Revision, []Candidate, bool) {
 	candidates := make([]Candidate, 0, len(h.Older()))
-	for _, r := range h.Older() {
+	promoted := -1
+	for i, r := range h.Older() {
 		why := r.unfitFor(h.Newest(), knownBad)
 		if to, made := h.rolledBackTo(); why == "" && made && r.Number > to {
 			why = fmt.Sprintf("revision %d is a Helm rollback from it", h.Newest().Number)
+		}
+		if promoted < 0 && why == r.promotedText(h.Newest()) && r.PromotedBy(h.Newest()) {
+			promoted = i
 		}
 		candidates = append(candidates, Candidate{Revision: r.Number, Status: r.Status, Deployed: r.Deployed, Reason: why})
 		if why == "" {
 			return r, candidates, true
 		}
 	}
-	return Revision{}, candidates, false
+	if promoted < 0 {
+		return Revision{}, candidates, false
+	}
+	candidates[promoted].Reason, candidates[promoted].Zero = "", true
+	return h.Older()[promoted], candidates, true
 }
 
 // unfitFor says why r cannot be the target of a rollback of the suspect; "" if it can.
@@ -50,8 +60,8 @@ func (r Revision) unfitFor(suspect Revision, knownBad map[string]bool) string {
 		return fmt.Sprintf("its content is that of revision %d", suspect.Number)
 	case knownBad[r.Content]:
 		return "its content is known bad: backout rolled it back or held it before"
-	case r.promotedBy(suspect):
-		return fmt.Sprintf("its canary runs the pods of revision %d", suspect.Number)
+	case r.PromotedBy(suspect):
+		return r.promotedText(suspect)
 	default:
 		return ""
 	}
@@ -75,32 +85,36 @@ func reportsFailure(description string) bool {
 	return slices.Contains([]string{"Initial install underway", "Preparing upgrade"}, description)
 }
 
-// promotedBy reports whether the suspect has no canary, and runs the pods of r's canary.
-func (r Revision) promotedBy(suspect Revision) bool {
+// PromotedBy reports whether the suspect has no canary, and runs the pods of r's canary: a
+// rollback of the suspect to r has to hold that canary at zero.
+func (r Revision) PromotedBy(suspect Revision) bool {
 	return suspect.Canary == "" && r.Canary != "" && intersects(suspect.Pods, r.Pods)
 }
 
-// promoted names the newest revision that is no target because of its canary; "" without
-// one. It begins with a semicolon.
-func (h History) promoted() string {
-	for _, r := range h.Older() {
-		if r.good() && r.promotedBy(h.Newest()) {
-			return fmt.Sprintf("; revision %d does not qualify, because its canary runs the pods of revision %d", r.Number, h.Newest().Number)
-		}
+// chosenFor says why r is the target of a rollback of the suspect.
+func (r Revision) chosenFor(suspect Revision) string {
+	if r.PromotedBy(suspect) {
+		return "the only good one with different content"
 	}
-	return ""
+	return "the newest good one with different content"
+}
+
+func (r Revision) promotedText(suspect Revision) string {
+	return fmt.Sprintf("its canary runs the pods of revision %d", suspect.Number)
 }
 
 // runsTheSame reports whether the canaries of both revisions run the same images, or, if
 // neither has one, their workloads.
 func (r Revision) runsTheSame(other Revision) bool {
-	return len(r.Images) > 0 && slices.Equal(r.Images, other.Images)
+	return len(r.Images) > 0 && !r.PromotedBy(other) && slices.Equal(r.Images, other.Images)
 }
 
-// sameImages says that the target runs the same images as the suspect; "" if it does not.
-// It begins with a semicolon.
+// sameImages says that the target runs the same images as the suspect, or that its canary
+// runs the suspect's pods; "" if it does neither. It begins with a semicolon.
 func sameImages(target, suspect Revision) string {
 	switch {
+	case target.PromotedBy(suspect):
+		return fmt.Sprintf("; the canary of revision %d runs the pods of revision %d, and has to stay at zero", target.Number, suspect.Number)
 	case !target.runsTheSame(suspect):
 		return ""
 	case target.Canary == "":

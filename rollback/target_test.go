@@ -58,8 +58,12 @@ func TestTargetOfAPromotedCanary(t *testing.T) {
 		Key: rollbacktest.Shop(), Policy: rollbacktest.Policy(), Now: rollbacktest.Now(), History: h[:2],
 		Signals: []rollback.Signal{{Alert: "A", Level: rollback.LevelRollback, Fingerprint: "f", StartsAt: h[0].Deployed, LastSeen: rollbacktest.Now()}},
 	}
-	if d := rollback.Decide(c); d.Verdict != rollback.NoTarget || d.Rollback || !strings.HasSuffix(d.Reason, "; revision 3 does not qualify, because its canary runs the pods of revision 4") {
-		t.Errorf("without another revision there is no target, and the team learns why: got %+v", d)
+	if d := rollback.Decide(c); d.Verdict != rollback.Act || d.Target != 3 || !d.Rollback || !d.Hold ||
+		!strings.HasSuffix(d.Reason, "; the canary of revision 3 runs the pods of revision 4, and has to stay at zero") {
+		t.Errorf("without another revision it is the target, with its canary held at zero, and the team learns why: got %+v", d)
+	}
+	if d := rollback.Decide(c); d.SameImages {
+		t.Errorf("the stable track of revision 3 runs other images: got %+v", d)
 	}
 	h[0].Canary = "Deployment shop-canary: ..."
 	if got, _, _ := rollback.Target(h, nil); got.Number != 3 {

@@ -36,6 +36,9 @@ type Candidate struct {
 	Deployed time.Time `json:"deployed,omitzero"`
 	// Reason says why it is not the target; "" if it is.
 	Reason string `json:"reason,omitempty"`
+	// Zero says that it is the target only because no other revision qualifies: its canary runs
+	// the suspect's pods, and stays at zero after the rollback.
+	Zero bool `json:"zero,omitempty"`
 }
 
 // Round rounds a duration for readers: to milliseconds below a minute, to seconds from

@@ -2,6 +2,7 @@ package rollback
 
 import (
 	"fmt"
+	"slices"
 )
 
 // DecideWithTrace returns the decision that Decide returns, and its trace.
@@ -26,7 +27,8 @@ func (c Case) target() (Revision, bool) {
 	target, candidates, ok := Target(c.History, knownBadSigned(blaming))
 	if ok && KnownBad(blaming)[target.Content] {
 		ok = false
-		candidates[len(candidates)-1].Reason = "a record that backout has not signed says that its content is bad"
+		i := slices.IndexFunc(candidates, func(c Candidate) bool { return c.Revision == target.Number })
+		candidates[i].Reason, candidates[i].Zero = "a record that backout has not signed says that its content is bad", false
 	}
 	if c.traceTo != nil {
 		c.traceTo.Candidates = candidates[:min(len(candidates), maxCandidates)]

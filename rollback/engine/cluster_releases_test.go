@@ -57,8 +57,9 @@ func (c *cluster) EnsureNewest(ctx context.Context, k rollback.Key, revision rol
 	return nil
 }
 
-func (c *cluster) Manifest(context.Context, rollback.Key, int) (rollback.Manifest, error) {
-	return nil, nil
+// Manifest has an object that names the revision.
+func (c *cluster) Manifest(_ context.Context, _ rollback.Key, revision int) (rollback.Manifest, error) {
+	return rollback.Manifest{{"revision": revision}}, nil
 }
 
 func (c *cluster) Ready(ctx context.Context, _ rollback.Key, _ int) (bool, string, error) {
@@ -69,6 +70,13 @@ func (c *cluster) Ready(ctx context.Context, _ rollback.Key, _ int) (bool, strin
 	defer c.mu.Unlock()
 	c.readyCalls++
 	return c.ready, "waiting for the canary's pod", nil
+}
+
+func (c *cluster) ReadyStable(ctx context.Context, k rollback.Key, revision int) (bool, string, error) {
+	if c.stableReady {
+		return true, "", ctx.Err()
+	}
+	return c.Ready(ctx, k, revision)
 }
 
 func (c *cluster) Preflight(ctx context.Context, _ rollback.Plan) (rollback.PreflightResult, error) {
@@ -123,7 +131,7 @@ func (c *cluster) writeRollback(p rollback.Plan) (int, error) {
 	revision := rollback.Revision{
 		Number: made, UID: "uid-" + strconv.Itoa(made), Status: rollback.StatusDeployed, Deployed: time.Now(),
 		Content: target.Content, Versions: target.Versions, Chart: target.Chart, Description: fmt.Sprintf("Rollback to %d", p.Target),
-		Claim: p.Suspect.UID,
+		Claim: p.Suspect.UID, Canary: target.Canary, Pods: target.Pods,
 	}
 	if c.interruptions > 0 {
 		c.interruptions--

@@ -29,6 +29,8 @@ type cluster struct {
 	weight         string
 	weightsWritten []string
 	routing        rollback.Routing
+	// promoted says that revisions without a canary have no route.
+	promoted bool
 	// writer is the field manager that has written the weight.
 	writer string
 	// watchable says that the routes can be watched, by watchers; with oneKind those of kind
@@ -37,7 +39,9 @@ type cluster struct {
 	watchers                   []func()
 	observations, watchesBegun int
 	ready                      bool
-	readyCalls                 int
+	// stableReady says that the pods of the stable track are ready in any case.
+	stableReady bool
+	readyCalls  int
 
 	preflightResult rollback.PreflightResult
 	// differences are those of a rollback with its target.
@@ -65,7 +69,7 @@ type cluster struct {
 	storedReads int
 
 	// The next calls return these errors, one each.
-	shedErrors, rollbackErrors, preflightErrors, saveErrors, recordErrors, pauseErrors []error
+	shedErrors, holdTargetErrors, rollbackErrors, preflightErrors, saveErrors, recordErrors, pauseErrors []error
 	// openError is returned with the releases that have an open record.
 	openError error
 

@@ -3,9 +3,11 @@ package engine_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/rollbacktest"
 )
 
 // observation is one of the release's routes.
@@ -13,7 +15,19 @@ type observation struct{ key rollback.Key }
 
 func (o observation) Release() rollback.Key { return o.key }
 
-func (c *cluster) Observe(ctx context.Context, k rollback.Key, _ rollback.Manifest, _ rollback.Consistency) (rollback.Routing, error) {
+// routed reports whether a live route leads to the canary of the manifest's revision: all do,
+// but of a promoted canary only those of its own revision. mu is locked.
+func (c *cluster) routed(m rollback.Manifest) bool {
+	if !c.promoted || len(m) == 0 {
+		return true
+	}
+	own := slices.ContainsFunc(c.history[rollbacktest.Shop()], func(r rollback.Revision) bool {
+		return r.Number == m[0]["revision"] && r.Canary != ""
+	})
+	return own && c.weight != ""
+}
+
+func (c *cluster) Observe(ctx context.Context, k rollback.Key, m rollback.Manifest, _ rollback.Consistency) (rollback.Routing, error) {
 	time.Sleep(c.observeTime)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -23,6 +37,9 @@ func (c *cluster) Observe(ctx context.Context, k rollback.Key, _ rollback.Manife
 		routing.Load = 1
 	}
 	routing.Observation = observation{k}
+	if !c.routed(m) {
+		return routing, ctx.Err()
+	}
 	routing.Weights = []rollback.Weight{{Kind: "Ingress", Name: "shop-canary", From: c.weight, To: c.weight}}
 	routing.Writers = []string{c.writer}
 	if c.noRoute {
@@ -31,7 +48,7 @@ func (c *cluster) Observe(ctx context.Context, k rollback.Key, _ rollback.Manife
 	return routing, ctx.Err()
 }
 
-func (c *cluster) Shed(ctx context.Context, _ rollback.Key, _ rollback.Manifest, _ rollback.Observation, p rollback.Precondition) ([]rollback.Weight, error) {
+func (c *cluster) Shed(ctx context.Context, _ rollback.Key, m rollback.Manifest, _ rollback.Observation, p rollback.Precondition) ([]rollback.Weight, error) {
 	if c.beforeShed != nil {
 		c.beforeShed()
 	}
@@ -40,9 +57,13 @@ func (c *cluster) Shed(ctx context.Context, _ rollback.Key, _ rollback.Manifest,
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if !c.routed(m) {
+		return nil, nil
+	}
 	if err := nextError(&c.shedErrors); err != nil {
 		return nil, err
 	}
+	c.unmarked = false
 	w := rollback.Weight{Kind: "Ingress", Name: "shop-canary", From: c.weight, To: "0"}
 	if c.weight != "0" {
 		c.setWeight("0")
@@ -55,6 +76,16 @@ func (c *cluster) Shed(ctx context.Context, _ rollback.Key, _ rollback.Manifest,
 }
 
 func (c *cluster) Hold(ctx context.Context, _ rollback.Key, _ rollback.Manifest) (func(rollback.Object), error) {
+	return setToZero, ctx.Err()
+}
+
+// HoldTarget returns c.holdTargetErrors, one each.
+func (c *cluster) HoldTarget(ctx context.Context, _ rollback.Key, _ rollback.Manifest) (func(rollback.Object), error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := nextError(&c.holdTargetErrors); err != nil {
+		return nil, err
+	}
 	return setToZero, ctx.Err()
 }
 

@@ -11,6 +11,7 @@
 //	  shed.go       sets the canary's weight to zero
 //	  rollback.go   rolls back with Helm; recover.go continues an interrupted rollback
 //	  restore.go    gives the canary the target's weight, once its pods are ready
+//	  targetzero.go holds a canary that runs the suspect's pods at zero, in place of that
 //	  verify.go     finds out whether the rollback helped
 //	  hold.go       keeps the weight at zero until the content changes or an operator lifts it
 //	  undo.go       takes back a shed for an alert that Prometheus does not confirm

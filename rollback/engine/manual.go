@@ -40,6 +40,9 @@ func (m Manual) Hold(ctx context.Context, k rollback.Key, why string) (rollback.
 	}
 	now := time.Now().UTC()
 	records, err := m.notRollingBack(ctx, k, "hold")
+	if err := knowsCanary(newest, records); err != nil {
+		return rollback.Record{}, fmt.Errorf("hold %s: %w", k, err)
+	}
 	if r, ok := unshed(records); ok && errors.Is(err, errRollingBack) {
 		return m.shedFor(ctx, r, manifest)
 	}
@@ -131,12 +134,12 @@ func (m Manual) holdable(ctx context.Context, k rollback.Key, newest rollback.Re
 	}
 	routing, err := m.Traffic.Observe(ctx, k, manifest, rollback.Stored)
 	switch {
+	case routing.Owner.SetsWeights:
+		return nil, fmt.Errorf("hold %s: %s (%s) sets the weight itself; run: %s", k, routing.Owner.Tool, routing.Owner.Object, routing.Owner.Command)
 	case err != nil:
 		return nil, err
 	case len(routing.Weights) == 0:
 		return nil, fmt.Errorf("hold %s: %s; there is nothing to take out of rotation", k, noRoute)
-	case routing.Owner.SetsWeights:
-		return nil, fmt.Errorf("hold %s: %s (%s) sets the weight itself; run: %s", k, routing.Owner.Tool, routing.Owner.Object, routing.Owner.Command)
 	case routing.NoStable != "" && routing.Open():
 		return nil, fmt.Errorf("hold %s: %s; without the canary nothing would serve requests", k, routing.NoStable)
 	}
@@ -173,6 +176,9 @@ func (m Manual) Unhold(ctx context.Context, k rollback.Key) ([]rollback.Weight, 
 	records, err := m.notRollingBack(ctx, k, "unhold")
 	if err != nil {
 		return nil, err
+	}
+	if err := knowsCanary(newest, records); err != nil {
+		return nil, fmt.Errorf("unhold %s: %w", k, err)
 	}
 	if err := m.liftHolds(ctx, k, records); err != nil {
 		return nil, err

@@ -43,6 +43,8 @@ type manualRun struct {
 	// zero says that it was set to zero and nothing has ended that; untouched that this run has
 	// failed before it wrote anything but its claim.
 	zero, untouched bool
+	// promoted says that the target's canary runs the suspect's pods, and stays at zero.
+	promoted bool
 }
 
 // RollBack rolls the release back under the operator's own rights as backout does for an
@@ -94,6 +96,10 @@ func (r *manualRun) begin(ctx context.Context) (done bool, err error) {
 	if err := r.choose(c); err != nil {
 		return false, err
 	}
+	if err := knowsCanary(r.suspect, c.Records); err != nil {
+		return false, err
+	}
+	r.holdsTarget(c.History)
 	if r.made == 0 {
 		if err := r.check(ctx, c.History); err != nil {
 			return false, err
@@ -202,6 +208,7 @@ func (r *manualRun) check(ctx context.Context, history rollback.History) error {
 		r.held = false
 		r.Print(routing.NoStable + "; the canary's weight stays as it is")
 	}
+	r.held = r.held || r.promoted
 	plan, err := r.plan(ctx, history)
 	if err != nil {
 		return err

@@ -73,11 +73,7 @@ func (r *manualRun) shed(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	manifest, err := r.Releases.Manifest(ctx, r.Key, r.suspect.Number)
-	if err != nil {
-		return err
-	}
-	weights, err := r.Traffic.Shed(ctx, r.Key, manifest, nil, r.ifNewest(history.Newest()))
+	weights, err := r.zeroAll(ctx, r.ifNewest(history.Newest()))
 	r.untouched = r.untouched && len(weights) == 0
 	if err != nil {
 		return fmt.Errorf("take the canary out of rotation: %w", err)
@@ -153,10 +149,8 @@ func (r *manualRun) plan(ctx context.Context, history rollback.History) (rollbac
 	if !r.held {
 		return p, nil
 	}
-	manifest, err := r.Releases.Manifest(ctx, r.Key, r.target)
-	if err == nil {
-		p.Hold, err = r.Traffic.Hold(ctx, r.Key, manifest)
-	}
+	var err error
+	p.Hold, err = r.holdFor(ctx)
 	return p, err
 }
 
@@ -165,7 +159,7 @@ func (r *manualRun) awaitPods(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, r.PodTimeout, fmt.Errorf("the pods of revision %d are not ready after %s", r.made, r.PodTimeout))
 	defer cancel()
 	for last := ""; ; {
-		ready, missing, err := r.Releases.Ready(ctx, r.Key, r.made)
+		ready, missing, err := r.podsReady(ctx)
 		if ready && err == nil {
 			return nil
 		}
@@ -182,7 +176,7 @@ func (r *manualRun) awaitPods(ctx context.Context) error {
 	}
 }
 
-// restore gives the canary the weight that the new revision declares, and ends the claim.
+// restore ends the hold, and with it the claim: see giveWeight.
 func (r *manualRun) restore(ctx context.Context) error {
 	history, err := r.Releases.History(ctx, r.Key, rollback.Stored)
 	if err != nil {
@@ -192,13 +186,9 @@ func (r *manualRun) restore(ctx context.Context) error {
 	if !ok {
 		return fmt.Errorf("revision %d is gone: %w", r.made, rollback.ErrRevisionChanged)
 	}
-	manifest, err := r.Releases.Manifest(ctx, r.Key, r.made)
+	weights, err := r.giveWeight(ctx, made)
 	if err != nil {
 		return err
-	}
-	weights, err := r.Traffic.Restore(ctx, r.Key, manifest, allOf(r.ifNewest(made), r.ifOpen(made)))
-	if err != nil {
-		return fmt.Errorf("restore the weight: %w", err)
 	}
 	for _, w := range weights {
 		r.Print(w.String())

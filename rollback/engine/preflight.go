@@ -2,6 +2,8 @@ package engine
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -17,11 +19,19 @@ func (e *executor) plan(ctx context.Context, r rollback.Record, history rollback
 	if _, newer := history.From(r.UID); len(newer) > 0 {
 		p.Failed = slices.DeleteFunc(slices.Clone(newer), func(n rollback.Revision) bool { return n.Claim == r.UID })
 	}
-	if r.Decision().Verdict == rollback.NoStable {
+	held := r.HoldsTarget()
+	if r.Decision().Verdict == rollback.NoStable && !held {
 		return p, nil
 	}
 	manifest, err := e.releases.Manifest(ctx, r.Key, target)
 	if err != nil {
+		return p, err
+	}
+	if held {
+		p.Hold, err = e.traffic.HoldTarget(ctx, r.Key, manifest)
+		if errors.Is(err, rollback.ErrNoRoute) {
+			p.Hold, err = nil, nil // the preflight says so, and no rollback begins without
+		}
 		return p, err
 	}
 	p.Hold, err = e.holdWrites(ctx, r, manifest)
@@ -70,6 +80,10 @@ func (e *executor) preflight(ctx context.Context, r rollback.Record, p rollback.
 	result, preflightErr := e.releases.Preflight(limited, p)
 	if isOverload(preflightErr) {
 		return progress{record: r}, preflightErr // no attempt was used up: it is an obstacle if it lasts
+	}
+	if r.HoldsTarget() && p.Hold == nil {
+		result.Dangers = append(result.Dangers, rollback.Danger{Kind: rollback.DangerCanary, What: fmt.Sprintf(
+			"the canary of revision %d runs the pods of revision %d, and no route of a known kind leads to it: its weight would not stay zero", p.Target, r.Revision)})
 	}
 	stored, err := e.update(ctx, r, func(r *rollback.Record) bool {
 		if r.Rollback != nil {

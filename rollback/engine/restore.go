@@ -10,8 +10,11 @@ import (
 )
 
 // restore gives the canary the weight that the target declares, once the target's
-// workloads are ready.
+// workloads are ready. A canary that the rollback holds at zero gets none: holdTarget.
 func (e *executor) restore(ctx context.Context, r rollback.Record) (progress, error) {
+	if r.HoldsTarget() {
+		return e.holdTarget(ctx, r)
+	}
 	why, err := e.restoreBlockedBy(ctx, r)
 	if errors.Is(err, errUndecided) {
 		return progress{record: r, again: recheckInterval}, nil

@@ -110,7 +110,7 @@ func (e *executor) checkClaim(ctx context.Context, r rollback.Record, p rollback
 	}
 	c = c.With(r)
 	c.Now, c.Storm, c.Routing = began, rollback.Storm{}, nil
-	if d, _ := safely(c); !d.Rollback || d.Target != p.Target {
+	if d, _ := safely(c); !d.Rollback || d.Target != p.Target || d.Hold != r.HoldsTarget() {
 		check.why = fmt.Sprintf("the rollback to revision %d was begun, and is not what backout would decide now (%s): %s", p.Target, d.Verdict, d.Reason)
 	}
 	return check, nil
@@ -150,6 +150,11 @@ func (e *executor) executeRollback(ctx context.Context, r rollback.Record, p rol
 		return progress{record: r}, err
 	}
 	e.keepZero(ctx, r, p.Newest)
+	if r.HoldsTarget() {
+		if r, err = e.zeroTarget(ctx, r, p); err != nil {
+			return e.rollbackError(ctx, r, err)
+		}
+	}
 	helm := context.WithoutCancel(ctx)
 	late := time.AfterFunc(helmPatience, func() { e.giveWay(r.Key) })
 	defer late.Stop()

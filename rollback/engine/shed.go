@@ -17,6 +17,10 @@ const changedInterval = 100 * time.Millisecond
 // noRoute is the note of a shed that found nothing to set to zero.
 const noRoute = "the release has no canary route of a known kind"
 
+// routeHint follows noRoute where pods are known to be the canary's: their backend may be one that
+// backout does not know by their labels.
+const routeHint = "; if a route leads to it, set the annotation " + rollback.CanaryAnnotation + " on that route, with the name of the canary's backend"
+
 // shed sets the canary's weight to zero, beginning with the observation of the routes,
 // if there is one. A shed that fails does not stop the rollback.
 func (e *executor) shed(ctx context.Context, r rollback.Record, in inputs) (progress, error) {
@@ -44,6 +48,9 @@ func (e *executor) shed(ctx context.Context, r rollback.Record, in inputs) (prog
 		}
 		if err == nil && len(weights) == 0 {
 			r.Shed.Note = noRoute
+			if r.Canary != "" {
+				r.Shed.Note += routeHint
+			}
 		}
 		return true
 	})

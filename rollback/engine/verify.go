@@ -81,6 +81,9 @@ func (e *executor) finalOutcome(ctx context.Context, r rollback.Record, now time
 	}
 	switch e.anyFiring(ctx, r, now.Add(-lagOf(e.policy))) {
 	case rollback.AnswerQuiet:
+		if r.HoldsTarget() {
+			return rollback.OutcomeRestored, "the alert is quiet; the canary stays at zero, so that nothing proves that the stable track is good"
+		}
 		return rollback.OutcomeRestored, "the alert is quiet, but the canary gets too little traffic for that to prove anything"
 	case rollback.AnswerFiring:
 		return rollback.OutcomeNotRecovered, fmt.Sprintf("the alert still fires %s after the rollback", e.policy.VerifyLimit)

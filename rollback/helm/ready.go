@@ -25,6 +25,16 @@ import (
 // If not, waiting says what is missing. Ready does not wait for other kinds, nor for
 // workloads outside of the release's namespace, which no rollback writes.
 func (c *Client) Ready(ctx context.Context, k rollback.Key, revision int) (ready bool, waiting string, err error) {
+	return c.ready(ctx, k, revision, func(workload) bool { return false })
+}
+
+// ReadyStable is Ready without the canary's workloads.
+func (c *Client) ReadyStable(ctx context.Context, k rollback.Key, revision int) (ready bool, waiting string, err error) {
+	return c.ready(ctx, k, revision, workload.ofCanary)
+}
+
+// ready is Ready without the workloads that are left out.
+func (c *Client) ready(ctx context.Context, k rollback.Key, revision int, leftOut func(workload) bool) (ready bool, waiting string, err error) {
 	declared, err := c.Manifest(ctx, k, revision)
 	if err != nil {
 		return false, "", err
@@ -32,6 +42,10 @@ func (c *Client) Ready(ctx context.Context, k rollback.Key, revision int) (ready
 	workloads := workloadsOf(c.track, k.Namespace, declared)
 	for _, object := range declared {
 		o := &unstructured.Unstructured{Object: object}
+		id := identity(k.Namespace, object)
+		if slices.ContainsFunc(workloads, func(w workload) bool { return w.id == id && leftOut(w) }) {
+			continue
+		}
 		viewer, err := polymorphichelpers.StatusViewerFor(o.GroupVersionKind().GroupKind())
 		if err != nil || o.GetNamespace() != "" && o.GetNamespace() != k.Namespace {
 			continue // not a kind that is rolled out, or not the release's own
@@ -46,7 +60,6 @@ func (c *Client) Ready(ctx context.Context, k rollback.Key, revision int) (ready
 		var text string
 		var done bool
 		if usesOnDelete(live) {
-			id := identity(k.Namespace, object)
 			canary := slices.ContainsFunc(workloads, func(w workload) bool { return w.id == id && w.Canary })
 			text, done = onDeleteStatus(live, canary)
 		} else {

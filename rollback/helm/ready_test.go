@@ -85,6 +85,10 @@ func TestReady(t *testing.T) {
 			t.Errorf("%s: got %t, %q, %v", s.rule, ready, waiting, err)
 		}
 	}
+	status(2, 1, 2, 2)
+	if ready, waiting, err := c.ReadyStable(t.Context(), web(), 3); err != nil || !ready {
+		t.Errorf("a canary that stays at zero is not waited for: got %t, %q, %v", ready, waiting, err)
+	}
 	delete(c.objects, "deployments/web-canary")
 	if ready, waiting, err := c.Ready(t.Context(), web(), 3); err != nil || ready || !strings.Contains(waiting, "web-canary") {
 		t.Errorf("a workload that does not exist is waited for: got %t, %q, %v", ready, waiting, err)

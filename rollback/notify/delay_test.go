@@ -91,6 +91,10 @@ func (s *shop) Observe(context.Context, rollback.Key, rollback.Manifest, rollbac
 	return rollback.Routing{Load: 1, Weights: []rollback.Weight{{Kind: "Ingress", Name: "web-canary", From: s.weight, To: s.weight}}}, nil
 }
 
+func (s *shop) ReadyStable(ctx context.Context, k rollback.Key, revision int) (bool, string, error) {
+	return s.Ready(ctx, k, revision)
+}
+
 func (s *shop) set(to string) []rollback.Weight {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -112,6 +116,10 @@ func (s *shop) Shed(ctx context.Context, _ rollback.Key, _ rollback.Manifest, _ 
 
 func (s *shop) Hold(context.Context, rollback.Key, rollback.Manifest) (func(rollback.Object), error) {
 	return func(rollback.Object) {}, nil
+}
+
+func (s *shop) HoldTarget(ctx context.Context, k rollback.Key, m rollback.Manifest) (func(rollback.Object), error) {
+	return s.Hold(ctx, k, m)
 }
 
 func (s *shop) Restore(ctx context.Context, _ rollback.Key, _ rollback.Manifest, p rollback.Precondition) ([]rollback.Weight, error) {

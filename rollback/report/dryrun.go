@@ -44,13 +44,18 @@ func dryRunSteps(result rollback.DryRunResult) []string {
 	if d.Shed {
 		lines = append(lines, "set the canary's weight to zero"+dryRunWeights(result))
 	}
-	if d.Rollback {
+	switch {
+	case d.Rollback && d.Hold:
+		lines = append(lines,
+			fmt.Sprintf("roll back to revision %d with Helm", d.Target),
+			fmt.Sprintf("hold its canary, which runs the pods of revision %d, at zero until a revision with different content is deployed or an operator ends the hold", result.Record.Revision),
+			"verify that the rollback helped")
+	case d.Rollback:
 		lines = append(lines,
 			fmt.Sprintf("roll back to revision %d with Helm", d.Target),
 			"restore the weight that this revision declares, once its pods are ready",
 			"verify that the rollback helped")
-	}
-	if d.Hold {
+	case d.Hold:
 		lines = append(lines, "hold it at zero until a revision with different content is deployed or an operator ends the hold")
 	}
 	if d.Waits {

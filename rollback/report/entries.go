@@ -122,7 +122,7 @@ func shedEntries(r *rollback.Record) []Entry {
 func rollbackEntries(r *rollback.Record) []Entry {
 	switch s := r.Rollback; {
 	case s.Succeeded():
-		e := doneEntry(EntryRolledBack, s.Done, fmt.Sprintf("rolled back from revision %d to %d, as revision %d", r.Revision, r.Target, r.Made)+sameImages(r))
+		e := doneEntry(EntryRolledBack, s.Done, fmt.Sprintf("rolled back from revision %d to %d, as revision %d", r.Revision, r.Target, r.Made)+aboutTarget(r))
 		if text := differencesText(r); text != "" {
 			e.Text += "; " + text
 		}
@@ -138,6 +138,8 @@ func rollbackEntries(r *rollback.Record) []Entry {
 
 func restoreEntries(r *rollback.Record) []Entry {
 	switch s := r.Restore; {
+	case s.Succeeded() && r.HoldsTarget():
+		return []Entry{doneEntry(EntryHeld, s.Done, s.Note)}
 	case s.Succeeded():
 		text := fmt.Sprintf("the pods of revision %d are ready", r.Made)
 		if atZero(r) {

@@ -38,6 +38,9 @@ func headlineOfState(r *rollback.Record) string {
 	case StateRecovered:
 		return fmt.Sprintf("%s, and that helped%s.", rolledBack(r), verifyNote(r))
 	case StateRestored:
+		if r.HoldsTarget() {
+			return rolledBack(r) + ". The alert is quiet."
+		}
 		return rolledBack(r) + ". The alert is quiet, but the canary gets too little traffic to prove that it helped."
 	case StateNotRecovered:
 		if podsLate(r) {
@@ -74,11 +77,15 @@ func headlineOfState(r *rollback.Record) string {
 
 // rolledBack begins a sentence about the rollback.
 func rolledBack(r *rollback.Record) string {
-	return fmt.Sprintf("Rolled back to revision %d", r.Target) + sameImages(r)
+	return fmt.Sprintf("Rolled back to revision %d", r.Target) + aboutTarget(r)
 }
 
-// sameImages says that the target of the rollback runs the same images; "" if it does not.
-func sameImages(r *rollback.Record) string {
+// aboutTarget says that the target of the rollback runs the same images, or that its canary
+// stays at zero; "" if neither.
+func aboutTarget(r *rollback.Record) string {
+	if r.HoldsTarget() {
+		return fmt.Sprintf(", with its canary held at zero, which runs the pods of revision %d", r.Revision)
+	}
 	for _, d := range r.Decisions {
 		if d.SameImages && d.Target == r.Target && r.Target != 0 {
 			return fmt.Sprintf(", which runs the same images as revision %d", r.Revision)

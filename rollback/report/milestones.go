@@ -49,7 +49,7 @@ func Milestones(r *rollback.Record) []Milestone {
 	if r.Rollback.Succeeded() {
 		add(MilestoneRolledBack, r.Rollback.Done)
 	}
-	if r.Restore.Succeeded() {
+	if r.Restore.Succeeded() && !r.HoldsTarget() {
 		add(MilestoneWeightRestored, r.Restore.Done)
 	}
 	if r.Outcome != "" && r.Verify.Succeeded() {

@@ -164,9 +164,9 @@ func done(r *rollback.Record) []string {
 		}
 	}
 	if r.Rollback.Succeeded() {
-		lines = append(lines, fmt.Sprintf("revision %d -> %d, as revision %d, in %s", r.Revision, r.Target, r.Made, HumanDuration(r.Rollback.Done.Sub(r.Rollback.Started)))+sameImages(r))
+		lines = append(lines, fmt.Sprintf("revision %d -> %d, as revision %d, in %s", r.Revision, r.Target, r.Made, HumanDuration(r.Rollback.Done.Sub(r.Rollback.Started)))+aboutTarget(r))
 	}
-	if r.Restore.Succeeded() && atZero(r) {
+	if r.Restore.Succeeded() && atZero(r) && !r.HoldsTarget() {
 		lines = append(lines, fmt.Sprintf("weight restored as revision %d declares it, %s after backout received the alert", r.Target, HumanDuration(r.Restore.Done.Sub(received))))
 	}
 	return lines

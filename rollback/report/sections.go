@@ -89,6 +89,9 @@ func candidateFacts(r *rollback.Record) []Fact {
 		f := Fact{Name: fmt.Sprintf("revision %d", c.Revision), Text: "no: " + c.Reason, Bad: c.Reason != ""}
 		if c.Reason == "" {
 			f.Text, f.Good = "yes: the newest good revision with different content", true
+			if c.Zero {
+				f.Text = fmt.Sprintf("yes: no other one qualifies; its canary, which runs the pods of revision %d, stays at zero", r.Revision)
+			}
 		}
 		if !c.Deployed.IsZero() {
 			f.Text += fmt.Sprintf(" (%s, deployed %s)", c.Status, c.Deployed.UTC().Format(time.DateTime))
@@ -119,7 +122,11 @@ func stepFacts(r *rollback.Record) []Fact {
 	add("preflight", r.Preflight, preflightText(r))
 	add("weight to zero", r.Shed, rollback.FormatWeights(r.Weights))
 	add("rollback", r.Rollback, rollbackText(r))
-	add("weight restored", r.Restore, "the pods are ready, and the canary has the weight that its revision declares")
+	if r.HoldsTarget() {
+		add("pods ready", r.Restore, "the canary does not get its weight back")
+	} else {
+		add("weight restored", r.Restore, "the pods are ready, and the canary has the weight that its revision declares")
+	}
 	add("verification", r.Verify, string(r.Outcome))
 	if r.Hold != nil {
 		facts = append(facts, fact(r, r.Hold.Since, "held", "from now on the weight stays zero"))

@@ -18,7 +18,7 @@ func Summary(record *rollback.Record) string {
 		}
 	}
 	if r.Rollback.Succeeded() {
-		parts = append(parts, fmt.Sprintf("rolled back to revision %d as revision %d", r.Target, r.Made)+sameImages(r))
+		parts = append(parts, fmt.Sprintf("rolled back to revision %d as revision %d", r.Target, r.Made)+aboutTarget(r))
 	}
 	if r.Outcome != "" {
 		parts = append(parts, string(r.Outcome))

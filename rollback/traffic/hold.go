@@ -41,6 +41,30 @@ func (r *Router) Hold(ctx context.Context, k rollback.Key, m rollback.Manifest) 
 	return r.kinds.holdIn(m, r.track, live), errors.Join(errs...)
 }
 
+// HoldTarget is Hold for a canary that stays at zero after Helm has written the manifest: in a
+// Deployment whose replicas are the canary's weight, these are zero as well. It returns an error
+// if not all of the canary's routes could be found and read, which is rollback.ErrNoRoute without
+// any route.
+func (r *Router) HoldTarget(ctx context.Context, k rollback.Key, m rollback.Manifest) (func(object rollback.Object), error) {
+	routes, err := r.routes(ctx, k, m)
+	if err == nil && len(routes) == 0 {
+		err = rollback.ErrNoRoute
+	}
+	hold, holdErr := r.Hold(ctx, k, m)
+	if err := errors.Join(err, holdErr); err != nil {
+		return nil, err
+	}
+	return func(object rollback.Object) {
+		hold(object)
+		o := &unstructured.Unstructured{Object: object}
+		for _, route := range routes {
+			if route.kind.name == deploymentKind && o.GetKind() == deploymentKind && o.GetName() == route.name {
+				_ = unstructured.SetNestedField(object, int64(0), "spec", "replicas") // a spec of another type makes no pods
+			}
+		}
+	}, nil
+}
+
 // identity identifies an object within its namespace.
 type identity struct {
 	kind schema.GroupKind

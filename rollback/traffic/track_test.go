@@ -1,8 +1,11 @@
 package traffic
 
 import (
+	"context"
 	"strings"
 	"testing"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/upcommerce/backout/rollback"
 )
@@ -130,6 +133,73 @@ func TestBackendsOfFlaggerAndArgoRollouts(t *testing.T) {
 			t.Errorf("%s: got the canary's Services %q, want %q", name, got, c.want)
 		}
 	}
+}
+
+// TestHoldTarget: a canary that is to stay at zero has none of the weight that its revision declares,
+// whatever kind of route it has.
+func TestHoldTarget(t *testing.T) {
+	const split = `[{name: shop, weight: 80}, {name: shop-canary, weight: 20}]`
+	stable, next := rolePods("shop", "app: shop, track: stable"), rolePods("shop-canary", "app: shop, track: canary")
+	both, own := roleService("shop", "app: shop"), roleService("shop-canary", "track: canary")
+	for name, c := range map[string]struct {
+		manifest, live []string
+		path           []string
+		err            string
+	}{
+		"a route that Helm makes":  {[]string{stable, next, both, own, backendRefs(split)}, nil, []string{"spec", "rules"}, ""},
+		"replicas":                 {[]string{stable, next, both}, nil, []string{"spec", "replicas"}, ""},
+		"a route of the namespace": {[]string{stable, next, both, own}, []string{backendRefs(split)}, nil, ""},
+		"no route":                 {[]string{stable, next, both, own}, nil, nil, rollback.ErrNoRoute.Error()},
+		"an ambiguous route":       {[]string{stable, next, roleService("shop-a", "x: y"), roleService("shop-b", "x: z"), backendRefs(`[{name: shop-a, weight: 1}, {name: shop-b, weight: 1}]`)}, []string{backendRefs(`[{name: shop-a, weight: 1}, {name: shop-b, weight: 1}]`)}, nil, "which backend is the canary"},
+		"a plain release":          {[]string{stable, both}, nil, nil, rollback.ErrNoRoute.Error()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := manifest(t, c.manifest...)
+			hold, err := routerOn(cluster(t, c.live...)).HoldTarget(context.Background(), shop(), m)
+			if c.err != "" {
+				if err == nil || !strings.Contains(err.Error(), c.err) || hold != nil {
+					t.Errorf("got error %v, want %q", err, c.err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			held := manifest(t, c.manifest...)
+			for _, o := range held {
+				hold(o)
+			}
+			for i, o := range held {
+				u := &unstructured.Unstructured{Object: o}
+				value, _, _ := unstructured.NestedFieldNoCopy(o, "spec", "replicas")
+				n, _ := number(value)
+				switch {
+				case u.GetKind() == deploymentKind && u.GetName() == "shop-canary" && c.path != nil && c.path[1] == "replicas":
+					if n != 0 {
+						t.Errorf("%d replicas of the canary, want none", n)
+					}
+				case u.GetKind() == "HTTPRoute":
+					for _, s := range newRegistry().canaryOf(m, rollback.Track{}).splitsOf(t, u) {
+						if s.canaryWeight() != 0 || s.total() != 100 {
+							t.Errorf("weight %d of %d, want 0 of 100", s.canaryWeight(), s.total())
+						}
+					}
+				case u.GetKind() == deploymentKind && n != 1:
+					t.Errorf("%d replicas of %s, want those of %v", n, u.GetName(), m[i]["spec"])
+				}
+			}
+		})
+	}
+}
+
+// splitsOf returns the lists of an HTTPRoute.
+func (c canary) splitsOf(t *testing.T, o *unstructured.Unstructured) []split {
+	t.Helper()
+	all := gatewayAPI().splits(o, c)
+	if len(all) == 0 {
+		t.Fatal("the route has no list that leads to the canary")
+	}
+	return all
 }
 
 // TestTheGaugeGoesByTheTrackLabel: the metric has the routes that a shed would write.

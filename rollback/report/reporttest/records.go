@@ -24,7 +24,7 @@ const (
 // names that begin with the verdict.
 func Records() map[string]rollback.Record {
 	all := make(map[string]rollback.Record)
-	for _, some := range []map[string]rollback.Record{acting(), ended(), stuck(), obstructed(), waiting(), held(), leftAlone(), untouched()} {
+	for _, some := range []map[string]rollback.Record{acting(), ended(), stuck(), obstructed(), waiting(), held(), leftAlone(), untouched(), promoted()} {
 		maps.Copy(all, some)
 	}
 	return all
