@@ -152,7 +152,7 @@ func (e *executor) executeRollback(ctx context.Context, r rollback.Record, p rol
 	e.keepZero(ctx, r, p.Newest)
 	if r.HoldsTarget() {
 		if r, err = e.zeroTarget(ctx, r, p); err != nil {
-			return e.rollbackError(ctx, r, err)
+			return e.rollbackError(ctx, r, p, err)
 		}
 	}
 	helm := context.WithoutCancel(ctx)
