@@ -73,7 +73,7 @@ func TestAKindThatIsNotServedIsNotForbidden(t *testing.T) {
 	}
 }
 
-// What the discovery lacks is not looked for at each observation, and is found soon after it
+// A kind that the discovery lacks is not looked for at each observation, and is found soon after it
 // was added.
 func TestAbsentKindsAreRemembered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

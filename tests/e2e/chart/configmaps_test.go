@@ -22,7 +22,7 @@ func (c *cluster) inConfigMaps() *cluster {
 }
 
 // A team whose releases are all in ConfigMaps installs backout without any right to Secrets. A bad canary is rolled back, and Helm goes on with the
-// release. Where backout may only shed, the rights to write records make no rollback. A release in Secrets is none for backout.
+// release. Where backout may only shed, the rights to write records make no rollback. backout does not know a release in Secrets.
 func TestReleasesInConfigMaps(t *testing.T) {
 	t.Parallel()
 	c := open(t)
