@@ -53,6 +53,8 @@ func TestOnlyWritesAreNumbered(t *testing.T) {
 		{http.MethodPatch, "/apis/networking.k8s.io/v1/namespaces/a/ingresses/b?dryRun=All", 1},
 		{http.MethodPatch, "/apis/networking.k8s.io/v1/namespaces/a/ingresses/b", 2},
 		{http.MethodPost, "/api/v1/namespaces/a/events", 2},
+		{http.MethodPost, "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", 2},
+		{http.MethodPost, "/apis/authentication.k8s.io/v1/selfsubjectreviews", 2},
 		{http.MethodDelete, "/api/v1/namespaces/a/secrets/c", 3},
 	} {
 		if err := send(t, l, r.method, r.path); err != nil {
@@ -62,8 +64,8 @@ func TestOnlyWritesAreNumbered(t *testing.T) {
 			t.Errorf("after %s %s there are %d writes, want %d", r.method, r.path, n, r.writes)
 		}
 	}
-	if reached.Load() != 7 || proxy.Leader() != 0 {
-		t.Errorf("%d requests reached the API server, want all 7; the leader is %d, want 0", reached.Load(), proxy.Leader())
+	if reached.Load() != 9 || proxy.Leader() != 0 {
+		t.Errorf("%d requests reached the API server, want all 9; the leader is %d, want 0", reached.Load(), proxy.Leader())
 	}
 }
 
