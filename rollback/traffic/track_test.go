@@ -1,7 +1,6 @@
 package traffic
 
 import (
-	"context"
 	"strings"
 	"testing"
 
@@ -155,7 +154,7 @@ func TestHoldTarget(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := manifest(t, c.manifest...)
-			hold, err := routerOn(cluster(t, c.live...)).HoldTarget(context.Background(), shop(), m)
+			hold, err := routerOn(cluster(t, c.live...)).HoldTarget(t.Context(), shop(), m)
 			if c.err != "" {
 				if err == nil || !strings.Contains(err.Error(), c.err) || hold != nil {
 					t.Errorf("got error %v, want %q", err, c.err)

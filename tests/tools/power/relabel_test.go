@@ -7,11 +7,11 @@ import (
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/model/relabel"
+	relabeling "github.com/prometheus/prometheus/model/relabel"
 )
 
 // relabelings reads a list of docs/routers.md, which follows a mark of that name.
-func relabelings(t *testing.T, name string) []*relabel.Config {
+func relabelings(t *testing.T, name string) []*relabeling.Config {
 	t.Helper()
 	page, err := os.ReadFile("../../../docs/routers.md")
 	if err != nil {
@@ -22,11 +22,11 @@ func relabelings(t *testing.T, name string) []*relabel.Config {
 	if !found {
 		t.Fatalf("docs/routers.md has no list %s", name)
 	}
-	var all []*relabel.Config
+	var all []*relabeling.Config
 	for line := range strings.Lines(block) {
 		field, value, _ := strings.Cut(strings.TrimLeft(strings.TrimSpace(line), "- "), ": ")
 		if field == "sourceLabels" {
-			c := relabel.DefaultRelabelConfig
+			c := relabeling.DefaultRelabelConfig
 			c.NameValidationScheme = model.UTF8Validation
 			for source := range strings.SplitSeq(strings.Trim(value, "[]"), ", ") {
 				c.SourceLabels = append(c.SourceLabels, model.LabelName(source))
@@ -36,7 +36,7 @@ func relabelings(t *testing.T, name string) []*relabel.Config {
 		}
 		switch field {
 		case "regex":
-			all[len(all)-1].Regex = relabel.MustNewRegexp(value)
+			all[len(all)-1].Regex = relabeling.MustNewRegexp(value)
 		case "targetLabel":
 			all[len(all)-1].TargetLabel = value
 		case "replacement":
@@ -50,7 +50,7 @@ func relabelings(t *testing.T, name string) []*relabel.Config {
 func TestRelabelingsOfAnotherTrackLabel(t *testing.T) {
 	for role, want := range map[string]string{"canary": "canary", "preview": "canary", "baseline": "baseline", "live": "stable", "": ""} {
 		target := labels.NewBuilder(labels.FromStrings("__meta_kubernetes_pod_label_role", role))
-		if kept := relabel.ProcessBuilder(target, relabelings(t, "target")...); !kept || target.Get("track") != want {
+		if kept := relabeling.ProcessBuilder(target, relabelings(t, "target")...); !kept || target.Get("track") != want {
 			t.Errorf("a target with role=%q: track=%q, want %q", role, target.Get("track"), want)
 		}
 		for _, metric := range []string{"kube_pod_labels", "kube_service_labels", "kube_pod_info"} {
@@ -58,7 +58,7 @@ func TestRelabelingsOfAnotherTrackLabel(t *testing.T) {
 			if metric == "kube_pod_info" {
 				want = ""
 			}
-			if kept := relabel.ProcessBuilder(series, relabelings(t, "kube-state-metrics")...); !kept || series.Get("label_track") != want {
+			if kept := relabeling.ProcessBuilder(series, relabelings(t, "kube-state-metrics")...); !kept || series.Get("label_track") != want {
 				t.Errorf("%s with role=%q: label_track=%q, want %q", metric, role, series.Get("label_track"), want)
 			}
 		}
