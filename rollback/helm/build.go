@@ -107,7 +107,7 @@ func (t *dryRun) buildSide(ctx context.Context, number int, stored *release.Rele
 // object.
 func (t *dryRun) findUnserved(ctx context.Context) (unserved, error) {
 	if t.suspect == nil || t.target == nil {
-		return nil, nil
+		return unserved{}, nil
 	}
 	left, err := t.client.unfinishedOf(ctx, t.plan)
 	if err != nil {
