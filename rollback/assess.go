@@ -125,6 +125,8 @@ func (c Case) Assess(s Signal) Assessment {
 	switch {
 	case !c.afterContent(s) && c.Now.Before(c.settledAt()):
 		a = c.settle(s, a)
+	case !c.ownWindow(s, c.Now):
+		a = c.looksBackTo(s, a)
 	case !s.Resolved.IsZero() && !c.actedOn(s):
 		a.Verdict, a.reason = Stale, "the alert was resolved before backout acted on it"
 	case a.level == LevelObserve:
@@ -160,6 +162,7 @@ func (c Case) ConfirmDeadline(s Signal) time.Time {
 	if !c.afterContent(s) {
 		from = Later(from, c.settledAt())
 	}
+	from = Later(from, c.windowEnds(s))
 	if c.stormy() {
 		from = Later(from, c.Now)
 	}
@@ -171,7 +174,8 @@ func (c Case) ConfirmDeadline(s Signal) time.Time {
 // alert changes no decision.
 func (c Case) actedOn(s Signal) bool {
 	r := c.record()
-	return r.Claimed() && r.Holds(s) && c.afterContent(s) && !s.Resolved.Before(r.claimedAt())
+	own := c.afterContent(s) && c.ownWindow(s, s.Resolved)
+	return r.Claimed() && r.Holds(s) && own && !s.Resolved.Before(r.claimedAt())
 }
 
 // HandledBy returns the older revision whose record has a step for this very episode.

@@ -30,6 +30,8 @@ type (
 		Owner       rollback.Owner
 	}
 	alertForm struct {
+		// Alert is CanaryErrors if it is empty, which looks back BACKOUT_SETTLE.
+		Alert    string
 		Level    string
 		Began    string
 		Received string
@@ -154,7 +156,7 @@ func (r recordForm) read(t *testing.T) rollback.Record {
 func (a alertForm) read(t *testing.T) rollback.Signal {
 	t.Helper()
 	signal := rollback.Signal{
-		Alert: "CanaryErrors", Level: rollback.Level(a.Level), Fingerprint: or(a.Episode, "e1"),
+		Alert: or(a.Alert, "CanaryErrors"), Level: rollback.Level(a.Level), Fingerprint: or(a.Episode, "e1"),
 		StartsAt: before(t, a.Began), Version: a.Version, Revision: a.Revision, Received: before(t, or(a.Received, "0s")),
 		Resolved: before(t, or(a.Resolved, "never")),
 	}

@@ -18,6 +18,7 @@
 //	  assess.go        whether a signal is about the newest revision
 //	  assess_content.go  since when its content is deployed, and which versions name it
 //	  returned.go      whether a signal is about known bad content that is back
+//	  evidence.go      whether its window has requests of an earlier revision
 //	  late.go          whether a signal that had to wait still fires
 //	  storm.go         whether many releases have signals
 //	  storm_queue.go   the queue of their rollbacks afterwards

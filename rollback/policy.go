@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -43,6 +44,9 @@ type Policy struct {
 	TrafficFloor    float64       `env:"TRAFFIC_FLOOR, default=0.1" desc:"Requests per second that the canary has to get before a quiet alert proves recovery."`
 	KeepRecords     int           `env:"KEEP_RECORDS, default=10" desc:"Records kept per release, besides those of known bad content that is still in the history."`
 	KeepRecordsFor  time.Duration `env:"KEEP_RECORDS_FOR, default=2160h" desc:"How long records are kept, with the same exception. Older ones are deleted when a newer record of their release is closed."`
+
+	// Windows has the sum of Settle for the own rule of single alerts, by their names.
+	Windows map[string]time.Duration `env:"WINDOWS, default=CanaryErrorRatio:3m,CanaryLatency:3m,CanaryLatencyTail:3m" desc:"How far single alerts look back, as ALERT:DURATION, separated by commas: the longest window of the alert's rule + keep_firing_for + one evaluation. BACKOUT_SETTLE, if that is shorter, and for every other alert. An alert counts only once no earlier revision has served what it names for that long."`
 }
 
 // Validate returns every mistake in the policy, each by the name of its variable.
@@ -76,6 +80,7 @@ func (p Policy) Validate() error {
 			errs = append(errs, fmt.Errorf("BACKOUT_%s=%s: want a duration above zero, such as 5m", d.name, d.value))
 		}
 	}
+	errs = append(errs, p.validWindows()...)
 	for _, n := range []struct {
 		name         string
 		value, least float64
@@ -95,6 +100,17 @@ func (p Policy) Validate() error {
 		}
 	}
 	return errors.Join(append(errs, p.validOrder())...)
+}
+
+// validWindows checks the windows of single alerts.
+func (p Policy) validWindows() []error {
+	var errs []error
+	for _, alert := range slices.Sorted(maps.Keys(p.Windows)) {
+		if window := p.Windows[alert]; window <= 0 {
+			errs = append(errs, fmt.Errorf("BACKOUT_WINDOWS=%s:%s: want a duration above zero, such as %s:3m", alert, window, alert))
+		}
+	}
+	return errs
 }
 
 // validOrder checks the durations against each other.
@@ -160,7 +176,7 @@ func (p Policy) Namespaces() []string {
 func (p Policy) LogValue() slog.Value {
 	return slog.GroupValue(
 		slog.Any("releases", p.Releases), slog.String("mode", string(p.Mode)),
-		slog.String("cluster", p.Cluster), slog.String("track", p.Track.String()), slog.Duration("settle", p.Settle),
+		slog.String("cluster", p.Cluster), slog.String("track", p.Track.String()), slog.Duration("settle", p.Settle), slog.Any("windows", p.Windows),
 		slog.Duration("cooldown", p.Cooldown), slog.Duration("bake", p.Bake), slog.Any("allow", p.Allow),
 	)
 }

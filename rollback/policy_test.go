@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/upcommerce/backout/rollback"
 	"github.com/upcommerce/backout/rollback/rollbacktest"
@@ -96,6 +97,7 @@ func TestPolicyValidate(t *testing.T) {
 		{func(p *rollback.Policy) { p.Mode = "dry-run" }, `BACKOUT_MODE="dry-run"`},
 		{func(p *rollback.Policy) { p.Mode = "" }, `BACKOUT_MODE=""`},
 		{func(p *rollback.Policy) { p.Settle = 0 }, "BACKOUT_SETTLE=0s"},
+		{func(p *rollback.Policy) { p.Windows = map[string]time.Duration{"Slow": 0} }, "BACKOUT_WINDOWS=Slow:0s"},
 		{func(p *rollback.Policy) { p.Cooldown = -1 }, "BACKOUT_COOLDOWN=-1ns"},
 		{func(p *rollback.Policy) { p.Bake = 0 }, "BACKOUT_BAKE=0s"},
 		{func(p *rollback.Policy) { p.OperationLimit = 0 }, "BACKOUT_OPERATION_LIMIT=0s"},

@@ -61,7 +61,7 @@ func (c Case) ownEvidence(s Signal) bool {
 func (c Case) AwaitsEvidence() bool {
 	return !c.record().Claimed() && slices.ContainsFunc(c.Signals, func(s Signal) bool {
 		_, returned := c.returnedFrom(s)
-		return returned
+		return returned || !c.ownWindow(s, c.Now)
 	})
 }
 

@@ -12,7 +12,7 @@ import (
 func TestAnUnsignedRecordChoosesNoTarget(t *testing.T) {
 	now := rollbacktest.Now()
 	history := rollback.History{
-		{Number: 3, UID: "u3", Status: rollback.StatusDeployed, Deployed: now.Add(-time.Minute), Content: "c3", Chart: "shop"},
+		{Number: 3, UID: "u3", Status: rollback.StatusDeployed, Deployed: now.Add(-10 * time.Minute), Content: "c3", Chart: "shop"},
 		{Number: 2, UID: "u2", Status: rollback.StatusSuperseded, Deployed: now.Add(-time.Hour), Content: "c2", Chart: "shop"},
 		{Number: 1, UID: "u1", Status: rollback.StatusSuperseded, Deployed: now.Add(-2 * time.Hour), Content: "c1", Chart: "shop"},
 	}

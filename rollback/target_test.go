@@ -42,7 +42,7 @@ func TestTargetWhateverTheDescription(t *testing.T) {
 func promotion() rollback.History {
 	now := rollbacktest.Now()
 	return rollback.History{
-		{Number: 4, UID: "4", Status: rollback.StatusDeployed, Content: "p2", Chart: "x", Pods: []string{"v2", "redis"}, Images: []string{"redis:8", "shop:v2"}, Deployed: now.Add(-5 * time.Minute)},
+		{Number: 4, UID: "4", Status: rollback.StatusDeployed, Content: "p2", Chart: "x", Pods: []string{"v2", "redis"}, Images: []string{"redis:8", "shop:v2"}, Deployed: now.Add(-8 * time.Minute)},
 		{Number: 3, UID: "3", Status: rollback.StatusSuperseded, Content: "c2", Chart: "x", Canary: "Deployment shop-canary: ...", Pods: []string{"v2"}, Images: []string{"shop:v2"}, Deployed: now.Add(-time.Hour)},
 		{Number: 2, UID: "2", Status: rollback.StatusSuperseded, Content: "p1", Chart: "x", Pods: []string{"v1", "redis"}, Images: []string{"redis:8", "shop:v1"}, Deployed: now.Add(-9 * time.Hour)},
 	}
@@ -83,7 +83,7 @@ func TestTargetWithTheSameImages(t *testing.T) {
 	}
 	c := rollback.Case{
 		Key: rollbacktest.Shop(), Policy: rollbacktest.Policy(), Now: now,
-		History: rollback.History{revision(3, 2*time.Minute, "v3, red", "shop:v3"), revision(2, 26*time.Hour, "v3, blue", "shop:v3"), revision(1, 50*time.Hour, "v2", "shop:v2")},
+		History: rollback.History{revision(3, 10*time.Minute, "v3, red", "shop:v3"), revision(2, 26*time.Hour, "v3, blue", "shop:v3"), revision(1, 50*time.Hour, "v2", "shop:v2")},
 		Signals: []rollback.Signal{{Alert: "A", Level: rollback.LevelRollback, Fingerprint: "f", StartsAt: now.Add(-time.Minute), Received: now, LastSeen: now}},
 	}
 	d, trace := rollback.DecideWithTrace(c)

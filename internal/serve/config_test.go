@@ -37,6 +37,7 @@ func TestTheDefaultsOfTheConfiguration(t *testing.T) {
 			ConfirmLimit: 2 * time.Minute, Repeat: 6 * time.Minute, StormReleases: 5, StormWindow: 10 * time.Minute, MaxLoad: 2,
 			Verify: 2 * time.Minute, VerifyLimit: 10 * time.Minute, TrafficFloor: 0.1,
 			KeepRecords: 10, KeepRecordsFor: 90 * 24 * time.Hour,
+			Windows: map[string]time.Duration{"CanaryErrorRatio": 3 * time.Minute, "CanaryLatency": 3 * time.Minute, "CanaryLatencyTail": 3 * time.Minute},
 		},
 		Helm:  HelmConfig{Drivers: []string{"secret"}},
 		Lease: ledger.LeaseConfig{Duration: 6 * time.Second, Renew: 4 * time.Second, Retry: 500 * time.Millisecond},

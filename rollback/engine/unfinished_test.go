@@ -18,8 +18,10 @@ func underAnUpgrade(status rollback.Status, description string) func(*cluster) {
 	return func(c *cluster) {
 		c.upgrade("v4", description)
 		c.newest().Status = status
-		c.newest().Deployed = time.Now().Add(-30 * time.Second)
-		c.history[keyOf(alert("rollback"))][1].Status = rollback.StatusDeployed
+		below := &c.history[keyOf(alert("rollback"))][1]
+		below.Status = rollback.StatusDeployed
+		// No alert looks back that far.
+		c.newest().Deployed, below.Deployed = time.Now().Add(-8*time.Minute), time.Now().Add(-9*time.Minute)
 	}
 }
 

@@ -32,7 +32,7 @@ func Meaning(d rollback.Decision) string {
 	case rollback.NoStable:
 		return "No other backend could carry the canary's traffic, so backout leaves its weight as it is."
 	case rollback.Settling:
-		return "The alert began before this revision was deployed. backout decides again once older requests have left the rules' windows."
+		return "The alert may be about an earlier revision: it began before this one was deployed, or its rule still looks back to older requests. backout decides again once these have left its window."
 	case rollback.Stale:
 		return "The alert is about another revision, or it is over."
 	case rollback.Unconfirmed:

@@ -24,6 +24,7 @@ func Policy() rollback.Policy {
 		ConfirmLimit: 2 * time.Minute, StormReleases: 5, StormWindow: 10 * time.Minute, MaxLoad: 2,
 		Verify: 2 * time.Minute, VerifyLimit: 10 * time.Minute, TrafficFloor: 0.1,
 		KeepRecords: 10, KeepRecordsFor: 90 * 24 * time.Hour,
+		Windows: map[string]time.Duration{"CanaryErrorRatio": 3 * time.Minute, "CanaryLatency": 3 * time.Minute, "CanaryLatencyTail": 3 * time.Minute},
 	}
 }
 

@@ -169,7 +169,8 @@ func chartDir() string { return filepath.Join("..", "..", "..", "charts", "backo
 // install installs the chart, or upgrades it, and waits until its pods are available.
 func (c *cluster) install(t *testing.T, args ...string) string {
 	t.Helper()
-	all := append([]string{"upgrade", "--install", own, chartDir()}, args...)
+	// The alerts of these tests name no version, and begin soon after an upgrade.
+	all := append([]string{"upgrade", "--install", own, chartDir(), "--set", "config.settle=1s"}, args...)
 	out := c.helm(t, all...)
 	eventually(t, "backout's pods are rolled out", func(ctx context.Context) bool {
 		d, err := c.Client.AppsV1().Deployments(own).Get(ctx, own, metav1.GetOptions{})
