@@ -93,6 +93,9 @@ func parseDesc(t *testing.T, d *prometheus.Desc) metric {
 // that has the same description.
 func kindOf(t *testing.T, r *prometheus.Registry, m metric) dto.MetricType {
 	t.Helper()
+	if slices.Contains([]string{"backout_release_deployed_timestamp_seconds", "backout_workload_info"}, m.name) {
+		return dto.MetricType_GAUGE // a collector of its own has them, once a release is known
+	}
 	err := r.Register(prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: m.name, Help: m.help}, m.labels)) //nolint:promlinter // the name is a registered one
 	var known prometheus.AlreadyRegisteredError
 	if !errors.As(err, &known) {
@@ -114,6 +117,49 @@ func kindOf(t *testing.T, r *prometheus.Registry, m metric) dto.MetricType {
 // metricsPage lists all metrics.
 const metricsPage = "../../docs/metrics.md"
 
+// metricsOfPods is the part of the page about joins, with ~ for a backquote.
+const metricsOfPods = `
+## Which pods are of which revision
+
+Alert rules need it twice: to hold a canary's pods against those of the stable track, and to leave out what the pods of an earlier revision did.
+Every replica of backout has the same series, with the same values, and without a label of its own. A join takes the maximum, so that it survives
+a second replica, one that starts again, and a new leader:
+
+    # The pods of Deployments, with the track and the revision that they belong to.
+    label_replace(kube_pod_owner{owner_kind="ReplicaSet"}, "name", "$1", "owner_name", "(.*)")
+    * on (namespace, name) group_left (release, revision, app, version, track)
+    max by (namespace, release, revision, app, version, track, name) (backout_workload_info{kind="ReplicaSet"})
+
+    # When the revision of each ReplicaSet was deployed.
+    max by (namespace, release, revision, app, version, track, name) (backout_workload_info{kind="ReplicaSet"})
+    * on (namespace, release, revision) group_left ()
+    max by (namespace, release, revision) (backout_release_deployed_timestamp_seconds)
+
+    # Seconds since the newest revision of each release was deployed.
+    time() - max by (namespace, release) (backout_release_deployed_timestamp_seconds)
+
+The time is that of the API server, in whole seconds: when it stored Helm's object for the revision, which is before Helm writes any other object.
+A pod belongs to the revision of its ReplicaSet, StatefulSet or DaemonSet if it was created at that time or later (~kube_pod_created~). So it is for
+every pod of a ReplicaSet that one revision made. These may have older pods:
+
+- A ReplicaSet that its Deployment uses again, after a rollback or an upgrade to the same pod template. Its series has the revision under which it was
+  last scaled or changed: after a rollback the revision that the rollback made, and not the one that made the ReplicaSet.
+- A StatefulSet or DaemonSet, which has one series for all of its pods. Its series has the revision under which a client last changed the object. Its
+  older pods are of an earlier revision, or the change did not concern them: wait until the window of the rule has passed since that time.
+
+Upgrades that leave the pods alone, such as the steps of a ramp, move no ReplicaSet to another revision. If Helm no longer has the revision that
+made it, the oldest that it has takes its place.
+
+~track~ is the answer of backout itself, by the annotations, labels and routes of [docs/routers.md](routers.md#how-backout-finds-the-canary); a baseline counts
+as stable. ~app~ is the label ~app.kubernetes.io/name~ of the pods, else ~app~; ~version~ is ~app.kubernetes.io/version~, else ~version~, else the tag of the image of the
+first container.
+
+There are no series for releases that are not opted in, for Deployments that Helm did not install, and for ReplicaSets without a Deployment, such as those of
+Argo Rollouts. Where backout may not watch ReplicaSets, the log says so once, ~backout_replicasets_followed~ is 0, and no Deployment has series: rules
+then go by the labels of the pods. A new ReplicaSet shows up as soon as it has its first pod, and the track of a new Deployment within about a second. A namespace
+has at most 10,000 series.
+`
+
 // TestMetricsPage compares docs/metrics.md with the metrics that the service registers.
 // UPDATE=1 rewrites the file.
 func TestMetricsPage(t *testing.T) {
@@ -128,6 +174,7 @@ func TestMetricsPage(t *testing.T) {
 		}
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", m.name, strings.ToLower(m.kind.String()), labels, m.help)
 	}
+	b.WriteString(strings.ReplaceAll(metricsOfPods, "~", "`"))
 	if os.Getenv("UPDATE") != "" {
 		if err := os.WriteFile(metricsPage, []byte(b.String()), 0o600); err != nil {
 			t.Fatal(err)

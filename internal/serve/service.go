@@ -139,6 +139,7 @@ func (s *service) connectHelm() (err error) {
 	}
 	s.releases, err = helm.New(helm.Options{
 		Config: s.cluster.Config, Storages: storages, Track: s.config.Policy.Track, User: s.accounts.user, Fence: s.lease.Held, Registerer: s.registry, Log: s.log,
+		Changed: func(k rollback.Key) { s.weights.Soon(k.Namespace) },
 	})
 	return err
 }
@@ -151,7 +152,7 @@ func (s *service) connectRoutes() (err error) {
 	}
 	s.weights, err = traffic.NewGauge(traffic.GaugeOptions{
 		Config: s.cluster.Config, Namespaces: s.config.Policy.Namespaces(), Allows: s.config.Policy.Allows,
-		Track: s.config.Policy.Track, Registerer: s.registry, Log: s.log,
+		Track: s.config.Policy.Track, Registerer: s.registry, Log: s.log, Revisions: s.releases.Followed,
 		Show: func(namespace string, releases []rollback.GuardedRelease) {
 			s.board.SetReleases(namespace, releases)
 			s.engine.OnReleases(namespace, releases)

@@ -67,6 +67,9 @@ type Options struct {
 	// goroutines may call it at once. Nil lets everything pass. Dry runs pass without a
 	// call: they change nothing.
 	Fence func() error
+	// Changed is called with each opted-in release of which Follow has seen a change: it must
+	// not block. Nil calls nothing.
+	Changed func(k rollback.Key)
 }
 
 // Client reads and rolls back Helm releases. It is safe for concurrent use.
@@ -82,7 +85,9 @@ type Client struct {
 	// watching is metadata without a limit on the duration of a request.
 	watching metadata.Interface
 	followed followed
-	dynamic  dynamic.Interface
+	// changed is called by Follow, if not nil.
+	changed func(k rollback.Key)
+	dynamic dynamic.Interface
 	// digests has a rollback.Revision, and manifests a manifest, by UID and
 	// resourceVersion of the object that stores them.
 	digests   *lru.Cache
@@ -135,7 +140,7 @@ func New(o Options) (*Client, error) {
 	kube.ManagedFieldsManager = fieldManager
 	cached := memory.NewMemCacheClient(clientset.Discovery())
 	return &Client{
-		config: config, track: o.Track, user: o.User, storages: o.Storages, discovery: cached, mapper: restmapper.NewDeferredDiscoveryRESTMapper(cached),
+		config: config, track: o.Track, user: o.User, storages: o.Storages, changed: o.Changed, discovery: cached, mapper: restmapper.NewDeferredDiscoveryRESTMapper(cached),
 		clientset: clientset, metadata: limitedMetadata, watching: watching, dynamic: objects,
 		digests: lru.New(cachedRevisions), stored: lru.New(cachedRevisions),
 		decoding: newDecoding(), large: newLarge(), metrics: newMetrics(o.Registerer), log: o.Log,

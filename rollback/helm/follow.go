@@ -83,8 +83,12 @@ func (c *Client) Follow(ctx context.Context, namespaces []string, allows func(ro
 		var indexes []storageIndex
 		for _, s := range c.storages {
 			informer, err := c.informer(ctx, s, namespace, func(k rollback.Key) {
-				if allows(k) {
-					changed.Add(k)
+				if !allows(k) {
+					return
+				}
+				changed.Add(k)
+				if c.changed != nil {
+					c.changed(k)
 				}
 			})
 			if err != nil {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -40,13 +41,17 @@ type GaugeOptions struct {
 	// Show receives a namespace's opted-in releases after each read, including those without
 	// a known route to a canary; nil shows nothing.
 	Show func(namespace string, releases []rollback.GuardedRelease)
+	// Revisions returns what is known of a release's revisions, newest first, without a
+	// request; with nil there are no metrics of revisions and workloads.
+	Revisions func(k rollback.Key) []rollback.Revision
 	// Log is slog.Default if nil.
 	Log *slog.Logger
 }
 
 // Gauge reports the live weight of every opted-in release's canary as a metric, whether or
 // not the release ever got a signal. It only reads, so that every replica may run one. It
-// sends one list a kind and namespace, whatever the number of releases.
+// sends one list a kind and namespace, whatever the number of releases. From the same lists,
+// and one watch of ReplicaSets a namespace, it shows which pods are of which revision.
 type Gauge struct {
 	reader     *snapshotReader
 	kinds      registry
@@ -56,6 +61,9 @@ type Gauge struct {
 	log        *slog.Logger
 	weight     *prometheus.GaugeVec
 	report     func(namespace string, releases []rollback.GuardedRelease)
+	schedule   *schedule
+	// info is nil without Revisions.
+	info *workloadInfo
 
 	// shown is what the metric shows of each namespace, and panicked are the releases over
 	// whose routes the last read has panicked. Only Run uses them.
@@ -79,7 +87,7 @@ type series struct{ namespace, release, route string }
 func NewGauge(o GaugeOptions) (*Gauge, error) {
 	g := &Gauge{
 		kinds: newRegistry(), track: o.Track, namespaces: o.Namespaces, allows: o.Allows, log: o.Log, report: o.Show,
-		shown: make(map[string]shown), panicked: make(map[rollback.Key]bool),
+		shown: make(map[string]shown), panicked: make(map[rollback.Key]bool), schedule: newSchedule(),
 		weight: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "backout_canary_weight",
 			Help: "Share of a route's traffic that is meant for the canary of an opted-in release, as it is live, in percent. " +
@@ -97,28 +105,59 @@ func NewGauge(o GaugeOptions) (*Gauge, error) {
 	if g.reader, err = newSnapshotReader(o.Config, g.kinds, g.log); err != nil {
 		return nil, err
 	}
-	if o.Registerer != nil {
-		if err := o.Registerer.Register(g.weight); err != nil {
-			return nil, fmt.Errorf("register the gauge of canary weights: %w", err)
-		}
+	if o.Revisions != nil {
+		o.Log = g.log
+		g.info = newWorkloadInfo(o, g.reader.server, g.Soon)
 	}
-	return g, nil
+	return g, g.register(o.Registerer)
 }
+
+// register registers the metrics, unless r is nil.
+func (g *Gauge) register(r prometheus.Registerer) error {
+	if r == nil {
+		return nil
+	}
+	if err := r.Register(g.weight); err != nil {
+		return fmt.Errorf("register the gauge of canary weights: %w", err)
+	}
+	if g.info == nil {
+		return nil
+	}
+	if err := r.Register(g.info); err != nil {
+		return fmt.Errorf("register the metrics of workloads: %w", err)
+	}
+	return nil
+}
+
+// Soon makes Run read a namespace soon, and once more some seconds later: Helm has stored a
+// revision there. It never blocks.
+func (g *Gauge) Soon(namespace string) { g.schedule.soon(namespace) }
 
 // Run reads the weights every 30 s until ctx ends, and then returns nil. It is called once.
 // It logs a namespace that cannot be read, once for each outage: nothing but dashboards and
 // alerts depends on the metric.
 func (g *Gauge) Run(ctx context.Context) error {
-	for {
-		for _, namespace := range g.namespaces {
+	var following sync.WaitGroup
+	defer following.Wait()
+	if g.info != nil {
+		following.Go(func() { g.info.run(ctx) })
+	}
+	g.schedule.add(g.namespaces)
+	for ctx.Err() == nil {
+		namespace, wait := g.schedule.next()
+		if wait <= 0 {
+			began := time.Now()
 			g.poll(ctx, namespace)
+			g.schedule.done(namespace, began)
+			continue
 		}
 		select {
 		case <-ctx.Done():
-			return nil
-		case <-time.After(gaugeInterval):
+		case <-g.schedule.woken:
+		case <-time.After(wait):
 		}
 	}
+	return nil
 }
 
 // poll brings the series of one namespace up to date.
@@ -133,6 +172,9 @@ func (g *Gauge) poll(ctx context.Context, namespace string) {
 	if err == nil {
 		now := shown{at: time.Now()}
 		now.series, now.releases = g.series(limited, namespace, live)
+		if g.info != nil {
+			g.info.set(namespace, live.owners(now.releases, rollback.Track{}))
+		}
 		g.show(namespace, now)
 		g.report(namespace, now.guarded())
 		return
@@ -144,6 +186,9 @@ func (g *Gauge) poll(ctx context.Context, namespace string) {
 	last.failing = true
 	if time.Since(last.at) > staleLimit {
 		last.series = nil
+		if g.info != nil {
+			g.info.set(namespace, nil)
+		}
 	}
 	g.show(namespace, last)
 }

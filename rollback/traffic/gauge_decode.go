@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -17,25 +18,26 @@ type outline struct {
 		Name        string            `json:"name"`
 		Namespace   string            `json:"namespace"`
 		Annotations map[string]string `json:"annotations"`
+		Managed     []managedOutline  `json:"managedFields"`
 	} `json:"metadata"`
 	Spec map[string]any `json:"spec"`
 }
 
-// podOutline is the outline of an object that makes pods, without their spec.
+// podOutline is the outline of an object that makes pods, without most of their spec.
 type podOutline struct {
 	outline
 	Spec struct {
-		Replicas *int64 `json:"replicas"`
-		Template struct {
-			Metadata struct {
-				Labels map[string]string `json:"labels"`
-			} `json:"metadata"`
-		} `json:"template"`
+		Replicas *int64          `json:"replicas"`
+		Template templateOutline `json:"template"`
 	} `json:"spec"`
 	Status struct {
 		ReadyReplicas int64 `json:"readyReplicas"`
 	} `json:"status"`
 }
+
+// changedAt is where the outline of an object that makes pods has the lastChange of its managed
+// fields, in place of these.
+const changedAt = "changedAt"
 
 // decode reads a list. A list that ends too soon is an error.
 func (k listedKind) decode(d *json.Decoder) ([]unstructured.Unstructured, error) {
@@ -101,7 +103,7 @@ func (k listedKind) next(d *json.Decoder) (unstructured.Unstructured, error) {
 	spec := map[string]any{"template": map[string]any{
 		"metadata": map[string]any{"labels": decoded(o.Spec.Template.Metadata.Labels)},
 		// A template with a spec makes the object a workload.
-		"spec": map[string]any{},
+		"spec": map[string]any{"containers": []any{map[string]any{"image": o.Spec.Template.image()}}},
 	}}
 	if o.Spec.Replicas != nil {
 		spec["replicas"] = *o.Spec.Replicas
@@ -118,6 +120,9 @@ func (k listedKind) object(o outline, spec map[string]any) unstructured.Unstruct
 	metadata := map[string]any{"name": o.Metadata.Name, "namespace": o.Metadata.Namespace}
 	if len(o.Metadata.Annotations) > 0 {
 		metadata["annotations"] = decoded(o.Metadata.Annotations)
+	}
+	if changed := lastChange(o.Metadata.Managed); k.pods && !changed.IsZero() {
+		metadata[changedAt] = changed.Format(time.RFC3339)
 	}
 	return unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": metav1.GroupVersion{Group: k.resource.Group, Version: k.resource.Version}.String(),

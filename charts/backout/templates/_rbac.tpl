@@ -65,6 +65,10 @@ service:
 - apiGroups: [apps]
   resources: [deployments, statefulsets, daemonsets]
   verbs: {{ ternary "[list]" "[get, list]" (eq .Values.config.events false) }}
+# Which pods are of which revision, for the metrics.
+- apiGroups: [apps]
+  resources: [replicasets]
+  verbs: [watch]
 - apiGroups: [discovery.k8s.io]
   resources: [endpointslices]
   verbs: [list]

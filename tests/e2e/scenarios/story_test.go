@@ -20,10 +20,12 @@ func TestAnAlertRollsTheReleaseBack(t *testing.T) {
 	b := backout(t, st, 0, nil)
 	am := alertmanager(t, st, 0, b)
 	timeline := watch(t, st)
+	awaitPods(t, b, "1 v1 stable", "2 v3 canary")
 	if err := am.Fire(limited(t), sandbox.Alert{Labels: labels(nil)}); err != nil {
 		t.Fatal(err)
 	}
 	r := record(t, b, 2, closed)
+	awaitPods(t, b, "1 v1 stable", "3 v2 canary") // in the ReplicaSet of revision 1
 	if r.Target != 1 || r.Made != 3 || r.Decision().Verdict != rollback.Act || !r.Restore.Succeeded() {
 		t.Errorf("the record: %s; want a rollback to revision 1 as revision 3, and the weight restored", report.Summary(&r))
 	}
@@ -40,6 +42,7 @@ func TestAnAlertRollsTheReleaseBack(t *testing.T) {
 	if err := st.Install(ctx, stage.Release, stage.Canary("v4", "blue", 10)...); err != nil {
 		t.Errorf("helm upgrade after the rollback: %v", err)
 	}
+	awaitPods(t, b, "1 v1 stable", "4 v4 canary")
 	if weight := look(t, st).Weight; weight != "10" {
 		t.Errorf("weight after the upgrade: %q; want the chart's 10", weight)
 	}
