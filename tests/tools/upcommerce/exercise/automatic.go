@@ -38,6 +38,7 @@ func (r *run) failing(ctx context.Context) error {
 // bad installs a bad v3 and follows it until backout has verified that the rollback
 // helped.
 func (r *run) bad(ctx context.Context, name, fault string, isBad func(stage.Visit) bool) error {
+	r.awaitOwnWindows(ctx)
 	r.stroll(ctx)
 	good, err := r.deployed(ctx)
 	if err != nil {
@@ -80,8 +81,20 @@ func (r *run) bad(ctx context.Context, name, fault string, isBad func(stage.Visi
 	if err := r.rolledOut(ctx, "v1", "v2"); err != nil {
 		return err
 	}
+	r.replaced = time.Now()
 	r.printf("split after:")
 	return r.split(ctx, "v2")
+}
+
+// awaitOwnWindows waits until no alert looks back to the v3 before. Until then, backout does not
+// act on an alert about the same tag.
+func (r *run) awaitOwnWindows(ctx context.Context) {
+	r.bar.Begin("waiting until no alert looks back to the v3 before")
+	defer r.bar.End()
+	select {
+	case <-ctx.Done():
+	case <-time.After(time.Until(r.replaced.Add(r.LooksBack))):
+	}
 }
 
 func (r *run) alerts(ctx context.Context) ([]promv1.Alert, error) {

@@ -69,11 +69,13 @@ type Pace struct {
 func OnSandbox(ctx context.Context, st *stage.Stage, bar *progress.Progress, pace Pace) (*Ground, error) {
 	bar.Begin("starting backout and monitoring")
 	env := stage.QueryPrometheus()
+	looksBack := time.Minute + cmp.Or(pace.KeepFiring, time.Minute) + 5*time.Second
 	maps.Copy(env, map[string]string{
 		"BACKOUT_RELEASES": strings.Join(append(FaultNamespaces(), Namespace), "/*,") + "/*",
 		// The exercise has two bad canaries of one release within minutes, and many releases
 		// that are bad at once.
 		"BACKOUT_COOLDOWN": "1s", "BACKOUT_STORM_RELEASES": "100",
+		"BACKOUT_WINDOWS": fmt.Sprintf("CanaryErrorRatio:%[1]s,CanaryLatency:%[1]s,CanaryLatencyTail:%[1]s", looksBack),
 		// It is the only replica, and is not restarted if it cannot renew its lease while the
 		// machine is busy.
 		"BACKOUT_LEASE_DURATION": "60s", "BACKOUT_LEASE_RENEW": "40s",
@@ -103,7 +105,7 @@ func OnSandbox(ctx context.Context, st *stage.Stage, bar *progress.Progress, pac
 	g := &Ground{
 		Config: st.Sandbox.RESTConfig(), Helm: st.Helm, Chart: st.Chart(), Arguments: st.ChartArguments(),
 		Shoppers: func() *stage.Shoppers { return stage.ShoppersAt(router, host) },
-		Host:     host, Address: sandbox.InnerAddress, Scrape: time.Second, Window: pace.Window,
+		Host:     host, Address: sandbox.InnerAddress, Scrape: time.Second, Window: pace.Window, LooksBack: looksBack,
 		Ended:      b.Child.Done(),
 		InParallel: func(ctx context.Context) ([]Seconds, error) { return MeasureFaults(ctx, st, p, bar) },
 	}
@@ -146,7 +148,7 @@ func FromEnvironment(ctx context.Context) (*Ground, error) {
 	g := &Ground{
 		Config: config, Helm: helm, Chart: chart, Arguments: append(arguments, strings.Fields(os.Getenv("UPCOMMERCE_ARGUMENTS"))...),
 		Shoppers: func() *stage.Shoppers { return stage.ShoppersAt(where, name) },
-		Host:     name, Address: router.Hostname(), Scrape: 15 * time.Second, Window: window,
+		Host:     name, Address: router.Hostname(), Scrape: 15 * time.Second, Window: window, LooksBack: 3 * time.Minute,
 	}
 	raw, err := loading.RawConfig()
 	if err != nil {

@@ -56,6 +56,8 @@ type Ground struct {
 	// Window is that of the rates in the answers, and how long the traffic of v1 and v2 is
 	// measured.
 	Window time.Duration
+	// LooksBack is how far the alerts look back that are about v3: BACKOUT_WINDOWS.
+	LooksBack time.Duration
 	// Environment has the variables with which FromEnvironment finds this ground; nil if it
 	// returned this ground.
 	Environment map[string]string

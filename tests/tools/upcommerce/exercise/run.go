@@ -32,6 +32,8 @@ type run struct {
 	share          int
 	failedManually int
 	automatic      []backedOut
+	// replaced is when the last v3 was replaced.
+	replaced time.Time
 
 	shoppers *stage.Shoppers
 	home     func()

@@ -177,6 +177,7 @@ func (r *run) manualRollback(ctx context.Context) error {
 	if err := r.rolledOut(ctx, "v1", "v2"); err != nil {
 		return err
 	}
+	r.replaced = time.Now()
 	r.bar.End()
 	for _, v := range r.shoppers.Visits() {
 		if v.Failed() {
