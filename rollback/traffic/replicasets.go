@@ -60,8 +60,8 @@ type replicaSets struct {
 	seen time.Time
 }
 
-// all returns the ReplicaSets that have pods, and whether backout follows them now. For
-// staleLimit after the watch has ended, they are the last ones.
+// all returns the ReplicaSets that have pods, and whether backout knows them. For staleLimit
+// after a watch has ended, until the next one has begun, they are the last ones.
 func (r *replicaSets) all() ([]replicaSet, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -74,7 +74,7 @@ func (r *replicaSets) all() ([]replicaSet, bool) {
 			known = append(known, set)
 		}
 	}
-	return known, r.live
+	return known, true
 }
 
 // run follows the namespace until ctx ends. One watch lasts some minutes, and the next goes on

@@ -96,13 +96,13 @@ func (w *workloadInfo) Collect(out chan<- prometheus.Metric) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for namespace, sets := range w.sets {
-		known, live := sets.all()
+		sets, known := sets.all()
 		followed := 0.0
-		if live {
+		if known {
 			followed = 1
 		}
 		out <- constant(w.followed, followed, namespace)
-		w.collect(out, namespace, byDeployment(known))
+		w.collect(out, namespace, byDeployment(sets))
 	}
 }
 

@@ -262,6 +262,10 @@ func TestReplicaSetsAreFollowedWithoutLists(t *testing.T) {
 			_ = server.stream.Close()
 		}
 		end()
+		synctest.Wait()
+		if diff := cmp.Diff(map[string]float64{"": 1}, g.series(t, "backout_replicasets_followed")); diff != "" {
+			t.Errorf("the moment between two watches is no end (-want +got):\n%s", diff)
+		}
 		time.Sleep(time.Second)
 		server.send(t, "ERROR", `{kind: Status, apiVersion: v1, status: Failure, code: 410, reason: Expired, metadata: {}}`)
 		time.Sleep(time.Second)
