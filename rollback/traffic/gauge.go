@@ -173,7 +173,7 @@ func (g *Gauge) poll(ctx context.Context, namespace string) {
 		now := shown{at: time.Now()}
 		now.series, now.releases = g.series(limited, namespace, live)
 		if g.info != nil {
-			g.info.set(namespace, live.owners(now.releases, rollback.Track{}))
+			g.info.set(namespace, live.owners(now.releases, g.track))
 		}
 		g.show(namespace, now)
 		g.report(namespace, now.guarded())
