@@ -6,7 +6,6 @@ import (
 	"maps"
 	"strings"
 
-	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -14,6 +13,7 @@ import (
 	"k8s.io/client-go/metadata"
 
 	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/parallel"
 )
 
 // storageOf returns the storage that has the release's revisions. It returns
@@ -67,7 +67,7 @@ func (c *Client) listMetas(ctx context.Context, k rollback.Key, version string) 
 		return c.listStorage(ctx, k, c.storages[0], version)
 	}
 	found := make([][]revisionMeta, len(c.storages))
-	var listing errgroup.Group
+	listing := parallel.NewGroup()
 	for i, s := range c.storages {
 		listing.Go(func() (err error) {
 			found[i], err = c.listStorage(ctx, k, s, version)

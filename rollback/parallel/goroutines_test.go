@@ -15,17 +15,19 @@ import (
 // carries to the step, with the reason.
 func alone() map[string]string {
 	return map[string]string{
-		"engine/engine.go":       "the workers of Run: their panics end the process",
-		"engine/fastpath.go":     "Try carries the panic to the shed",
-		"engine/manual_steps.go": "without its reports of progress, the command must not go on",
-		"helm/follow.go":         "informers, which run as long as the process",
-		"ledger/follow.go":       "watches, which run as long as the process",
-		"ledger/lease.go":        "the elector, which runs as long as the process",
-		"notify/notifier.go":     "the workers of Run",
-		"prom/client.go":         "Try carries the panic to the step",
-		"prom/watch.go":          "the queries of Run about the servers themselves",
-		"traffic/endpoints.go":   "Try carries the panic to the step",
-		"traffic/watch.go":       "a watch, which outlasts the step that begins it",
+		"engine/engine.go":        "the workers of Run: their panics end the process",
+		"engine/fastpath.go":      "Try carries the panic to the shed",
+		"engine/manual_steps.go":  "without its reports of progress, the command must not go on",
+		"helm/follow.go":          "informers, which run as long as the process",
+		"ledger/follow.go":        "watches, which run as long as the process",
+		"ledger/lease.go":         "the elector, which runs as long as the process",
+		"notify/notifier.go":      "the workers of Run",
+		"prom/client.go":          "Try carries the panic to the step",
+		"prom/watch.go":           "the queries of Run about the servers themselves",
+		"traffic/endpoints.go":    "Try carries the panic to the step",
+		"traffic/gauge.go":        "the watches of ReplicaSets, which run as long as the process",
+		"traffic/workloadinfo.go": "watches, which run as long as the process",
+		"traffic/watch.go":        "a watch, which outlasts the step that begins it",
 	}
 }
 

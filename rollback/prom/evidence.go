@@ -9,13 +9,13 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
-	"sync"
 	"time"
 
 	promv1 "github.com/prometheus/client_golang/api/prometheus/v1"
 	"github.com/prometheus/common/model"
 
 	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/parallel"
 )
 
 // windowAnnotation is the annotation of an alert rule that says how far back its condition looks
@@ -33,7 +33,7 @@ const windowAnnotation = "window"
 func (c *Client) EvidenceFrom(ctx context.Context, k rollback.Key, s rollback.Signal) time.Time {
 	q := query{alert: s.Alert, namespace: k.Namespace, release: k.Release, version: comparableVersion(s.Version)}
 	found := make([]time.Time, len(c.servers))
-	var asking sync.WaitGroup
+	var asking parallel.WaitGroup
 	for i, server := range c.servers {
 		asking.Go(func() { found[i] = server.evidenceFrom(ctx, q) })
 	}
