@@ -60,7 +60,8 @@ func locate(path string) (resource, name string, ok bool) {
 	return resource, name, ok
 }
 
-func discover(w http.ResponseWriter, path string) {
+// discover answers with what the server serves: all kinds but the one that is gone.
+func discover(w http.ResponseWriter, path, gone string) {
 	switch path {
 	case "/version":
 		answer(w, http.StatusOK, map[string]any{"major": "1", "minor": "37", "gitVersion": "v1.37.0"})
@@ -88,7 +89,7 @@ func discover(w http.ResponseWriter, path string) {
 	list := metav1.APIResourceList{TypeMeta: metav1.TypeMeta{Kind: "APIResourceList", APIVersion: "v1"}}
 	list.GroupVersion = strings.TrimPrefix(strings.TrimPrefix(path, "/apis/"), "/api/")
 	for resource, k := range kinds() {
-		if group, name := resource[:strings.LastIndex(resource, "/")], resource[strings.LastIndex(resource, "/")+1:]; group == path {
+		if group, name := resource[:strings.LastIndex(resource, "/")], resource[strings.LastIndex(resource, "/")+1:]; group == path && resource != gone {
 			list.APIResources = append(list.APIResources, metav1.APIResource{
 				Name: name, Kind: k.kind, Namespaced: !k.cluster, Verbs: metav1.Verbs{"get", "list", "create", "update", "patch", "delete"},
 			})

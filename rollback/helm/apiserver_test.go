@@ -46,6 +46,8 @@ type apiServer struct {
 	// before is called, if not nil, before each request for objects, also of a kind that
 	// is not served, without mu held. A status code other than 0 is the answer.
 	before func(method, object string) int
+	// gone is the path of a resource that is served no more.
+	gone string
 	// refuse returns, if not nil, the answer to a write or a dry run. The zero Status
 	// refuses nothing.
 	refuse func(method, object string) metav1.Status
@@ -96,8 +98,12 @@ func (s *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	if s.gone != "" && resource == s.gone {
+		http.NotFound(w, r) // in plain text, as the real server
+		return
+	}
 	if !ok {
-		discover(w, r.URL.Path)
+		discover(w, r.URL.Path, s.gone)
 		return
 	}
 	if r.URL.Query().Get("watch") == "true" {

@@ -211,6 +211,9 @@ func (c *Client) ofAnotherRelease(ctx context.Context, k rollback.Key, info *res
 		return "", liveMissing, nil // the API server makes the name of a new object
 	}
 	live, err := c.metadata.Resource(info.Mapping.Resource).Namespace(info.Namespace).Get(ctx, info.Name, metav1.GetOptions{})
+	if isUnserved(err) {
+		return "", liveUnknown, fmt.Errorf("read whose object %s is: %w", info.ObjectName(), errStale)
+	}
 	state := stateOf(err)
 	if state == liveMissing || state == liveForbidden {
 		return "", state, nil

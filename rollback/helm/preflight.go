@@ -30,8 +30,11 @@ import (
 // danger. If one of the manifests cannot be built, there is
 // no dry run, and besides that Preflight returns only the dangers that the manifests
 // show.
-func (c *Client) Preflight(ctx context.Context, p rollback.Plan) (rollback.PreflightResult, error) {
-	result, err := c.preflight(ctx, p)
+func (c *Client) Preflight(ctx context.Context, p rollback.Plan) (result rollback.PreflightResult, err error) {
+	err = c.again(func() (err error) {
+		result, err = c.preflight(ctx, p)
+		return err
+	})
 	return result, overloaded(err)
 }
 

@@ -67,8 +67,11 @@ func (c *Client) rollBack(ctx context.Context, p rollback.Plan, seen *overloads)
 		return 0, err
 	}
 	defer end()
-	confined, err := c.prepare(guarded, objects)
-	if err != nil {
+	var confined confinement
+	if err = c.again(func() (err error) {
+		confined, err = c.prepare(guarded, objects)
+		return err
+	}); err != nil {
 		return 0, err
 	}
 	run := action.NewRollback(&action.Configuration{

@@ -8,7 +8,9 @@ import (
 	"strings"
 
 	"helm.sh/helm/v3/pkg/kube"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -22,6 +24,26 @@ type unserved map[string]rollback.Object
 
 // errUnserved says that a rollback needs an object of a kind that is not served.
 var errUnserved = errors.New("is of a kind that the API server does not serve")
+
+// errStale says that the discovery that backout has read is outdated: it has a kind that the API
+// server does not serve any more.
+var errStale = errors.New("the API server does not serve a kind any more that it served before")
+
+// isUnserved reports whether the error is the answer for a kind that is not served, and not for
+// an object that does not exist: that is a Status of the API server.
+func isUnserved(err error) bool {
+	return apierrors.IsNotFound(err) && apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse)
+}
+
+// again calls do, and once more with a new discovery if that was outdated.
+func (c *Client) again(do func() error) error {
+	err := do()
+	if errors.Is(err, errStale) {
+		c.mapper.Reset()
+		err = do()
+	}
+	return err
+}
 
 // declarations are the objects by which a rollback is checked for kinds that are not served.
 type declarations struct {

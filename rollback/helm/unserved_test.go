@@ -78,3 +78,40 @@ func TestAKindThatIsNotServed(t *testing.T) {
 		})
 	}
 }
+
+// TestAKindThatIsServedNoMore: the definition went while backout ran, which has read the discovery
+// before.
+func TestAKindThatIsServedNoMore(t *testing.T) {
+	one, other := document(policy, "1", "1"), document(policy, "1", "2")
+	for what, tc := range map[string]struct {
+		target string
+		stops  bool
+	}{
+		"both revisions declare the same": {one, false},
+		"they declare others":             {other, true},
+	} {
+		t.Run(what, func(t *testing.T) {
+			for _, first := range []string{"preflight", "rollback"} {
+				c := newCluster(t)
+				c.both(t, one, tc.target)
+				c.live(t, one)
+				plan := c.plan(t, 4)
+				if _, err := c.Preflight(t.Context(), plan); err != nil {
+					t.Fatal(err)
+				}
+				c.gone = "/apis/shop.example/v1/scalers"
+				c.resetCounts()
+				if first == "preflight" {
+					result, err := c.Preflight(t.Context(), plan)
+					if err != nil || tc.stops != (len(result.Dangers) > 0) || tc.stops == (len(result.Differences) > 0) {
+						t.Errorf("the object stops the preflight: want %t, got %q, %q, %v", tc.stops, result.Dangers, result.Differences, err)
+					}
+				}
+				_, err := c.RollBack(t.Context(), plan)
+				if (err != nil) != tc.stops || tc.stops != (len(c.writes) == 0) {
+					t.Errorf("%s first: the object stops the rollback: want %t, got %v after %v", first, tc.stops, err, c.writes)
+				}
+			}
+		})
+	}
+}
