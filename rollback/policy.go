@@ -46,7 +46,7 @@ type Policy struct {
 	KeepRecordsFor  time.Duration `env:"KEEP_RECORDS_FOR, default=2160h" desc:"How long records are kept, with the same exception. Older ones are deleted when a newer record of their release is closed."`
 
 	// Windows has the sum of Settle for the own rule of single alerts, by their names.
-	Windows map[string]time.Duration `env:"WINDOWS, default=CanaryErrorRatio:3m,CanaryLatency:3m,CanaryLatencyTail:3m" desc:"How far single alerts look back, as ALERT:DURATION, separated by commas: the longest window of the alert's rule + keep_firing_for + one evaluation. BACKOUT_SETTLE, if that is shorter, and for every other alert. An alert counts only once no earlier revision has served what it names for that long."`
+	Windows map[string]time.Duration `env:"WINDOWS, default=CanaryErrorRatio:3m,CanaryLatency:3m,CanaryLatencyTail:3m,CanaryCrashLooping:3m,CanaryImagePull:4m,CanaryNotReady:3m,CanarySilent:3m,CanaryUnreachable:3m" desc:"How far single alerts look back, as ALERT:DURATION, separated by commas: the longest window of the alert's rule + keep_firing_for + one evaluation. BACKOUT_SETTLE, if that is shorter, and for every other alert. An alert counts only once no earlier revision has served what it names for that long."`
 }
 
 // Validate returns every mistake in the policy, each by the name of its variable.

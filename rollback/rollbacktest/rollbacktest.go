@@ -24,7 +24,16 @@ func Policy() rollback.Policy {
 		ConfirmLimit: 2 * time.Minute, StormReleases: 5, StormWindow: 10 * time.Minute, MaxLoad: 2,
 		Verify: 2 * time.Minute, VerifyLimit: 10 * time.Minute, TrafficFloor: 0.1,
 		KeepRecords: 10, KeepRecordsFor: 90 * 24 * time.Hour,
-		Windows: map[string]time.Duration{"CanaryErrorRatio": 3 * time.Minute, "CanaryLatency": 3 * time.Minute, "CanaryLatencyTail": 3 * time.Minute},
+		Windows: map[string]time.Duration{
+			"CanaryErrorRatio":   3 * time.Minute,
+			"CanaryLatency":      3 * time.Minute,
+			"CanaryLatencyTail":  3 * time.Minute,
+			"CanaryCrashLooping": 3 * time.Minute,
+			"CanaryImagePull":    4 * time.Minute,
+			"CanaryNotReady":     3 * time.Minute,
+			"CanarySilent":       3 * time.Minute,
+			"CanaryUnreachable":  3 * time.Minute,
+		},
 	}
 }
 
