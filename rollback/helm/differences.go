@@ -185,18 +185,26 @@ func (t *dryRun) compareLive(ctx context.Context, info *resource.Info, names rev
 		t.note(t.title(info) + " does not exist, though revision " + strconv.Itoa(t.plan.Target) + " declares it")
 		return nil
 	}
-	if before != nil && names.alike(before, info) {
-		target = before.Object.(*unstructured.Unstructured) // it was left as it was, if backout may not write it
+	paths, err := t.differingFrom(ctx, info, target, live)
+	if err == nil && len(paths) > 0 && before != nil && names.alike(before, info) {
+		// It was left as it was if backout may not write it.
+		var kept []string
+		if kept, err = t.differingFrom(ctx, info, before.Object.(*unstructured.Unstructured), live); len(kept) < len(paths) {
+			paths = kept
+		}
 	}
-	wanted := *info
-	wanted.Object = t.comparable(target)
-	bases := basesOf(target.Object, t.original(info, live), t.unfinished.declared(t.plan.Key.Namespace, target.Object))
-	outcome := t.comparable(live)
-	paths, err := t.client.differingFields(ctx, comparison{&wanted, live, outcome, bases})
 	if err == nil && len(paths) > 0 {
 		t.note(differenceText(t.title(info), t.plan.Target, paths))
 	}
 	return err
+}
+
+// differingFrom returns the fields in which a live object differs from what a revision declares.
+func (t *dryRun) differingFrom(ctx context.Context, info *resource.Info, declared, live *unstructured.Unstructured) ([]string, error) {
+	wanted := *info
+	wanted.Object = t.comparable(declared)
+	bases := basesOf(declared.Object, t.original(info, live), t.unfinished.declared(t.plan.Key.Namespace, declared.Object))
+	return t.client.differingFields(ctx, comparison{&wanted, live, t.comparable(live), bases})
 }
 
 // comparable returns a copy without the number of replicas, and with the weights as the plan

@@ -160,6 +160,35 @@ func TestNoDifferences(t *testing.T) {
 	}
 }
 
+// TestLabelsOfTheRevisionAreNoDifference: a chart names the version in a label of every object. Helm writes
+// the target's, or the object keeps the suspect's if backout may not write it.
+func TestLabelsOfTheRevisionAreNoDifference(t *testing.T) {
+	labelled := func(version, value string) string {
+		return "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: labelled, labels: {app.kubernetes.io/version: " + version + "}}\ndata: {a: '" + value + "'}\n"
+	}
+	for what, c := range map[string]struct{ live, want string }{
+		"written":                 {labelled("v2", "1"), ""},
+		"left as it was":          {labelled("v3", "1"), ""},
+		"written, and changed":    {labelled("v2", "2"), "ConfigMap labelled differs from revision 4 in data.a"},
+		"as it was, and changed":  {labelled("v3", "2"), "ConfigMap labelled differs from revision 4 in data.a"},
+		"of a third one, changed": {labelled("v9", "1"), "ConfigMap labelled differs from revision 4 in metadata.labels.app.kubernetes.io/version"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			cl := newCluster(t)
+			cl.both(t, labelled("v3", "1"), labelled("v2", "1"))
+			plan := cl.plan(t, 4)
+			if _, err := cl.RollBack(t.Context(), plan); err != nil {
+				t.Fatal(err)
+			}
+			cl.live(t, c.live)
+			got, err := cl.Differences(t.Context(), plan)
+			if err != nil || strings.Join(got, "; ") != c.want {
+				t.Errorf("want %q, got %q, %v", c.want, got, err)
+			}
+		})
+	}
+}
+
 // TestDifferencesAfterTheRollback has what others did meanwhile.
 func TestDifferencesAfterTheRollback(t *testing.T) {
 	for what, c := range map[string]struct {
