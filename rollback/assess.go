@@ -185,11 +185,11 @@ func (c Case) HandledBy(s Signal) (int, bool) {
 	if !c.Now.Before(c.History.Newest().Deployed.Add(c.Policy.Settle)) {
 		return 0, false
 	}
-	if _, returned := c.returnedFrom(s); returned {
-		return 0, false
-	}
 	for i := range c.Records {
 		r := &c.Records[i]
+		if _, back := c.returnedSince(r); back {
+			continue
+		}
 		if r.Revision < c.History.Newest().Number && r.Claimed() && c.current(r) && r.Holds(s) {
 			return r.Revision, true
 		}

@@ -60,13 +60,17 @@ func (c Case) servedBefore(s Signal) (earlier Revision, until time.Time) {
 // looksBackTo changes the assessment of an alert whose rule looks back to an earlier revision:
 // it waits until its window ends, or the evaluation that looks back no further.
 func (c Case) looksBackTo(s Signal, a Assessment) Assessment {
+	if !s.Resolved.IsZero() {
+		a.Verdict, a.reason = Stale, "the alert was resolved before backout acted on it"
+		return a
+	}
 	earlier, until := c.servedBefore(s)
-	newest, ago, window := c.History.Newest(), Round(c.Now.Sub(until)), c.Policy.Window(s.Alert)
-	a.Verdict, a.recheckAt, a.versionNote, a.poll = Settling, c.windowEnds(s), "", c.AsksPrometheus
+	newest, since, window := c.History.Newest(), until.UTC().Format(time.RFC3339), c.Policy.Window(s.Alert)
+	a.Verdict, a.recheckAt, a.versionNote, a.poll = Settling, c.windowEnds(s), "", c.AsksPrometheus && a.level != LevelObserve
 	if newest.HasVersion(s.Version) {
-		a.reason = fmt.Sprintf("revision %d ran version %s too, until %s ago, and the alert looks back %s", earlier.Number, s.Version, ago, window)
+		a.reason = fmt.Sprintf("revision %d ran version %s too, until %s, and the alert looks back %s", earlier.Number, s.Version, since, window)
 	} else {
-		a.reason = fmt.Sprintf("the alert names no version of revision %d, which was deployed %s ago, and looks back %s", newest.Number, ago, window)
+		a.reason = fmt.Sprintf("the alert names no version of revision %d, whose content was deployed at %s, and looks back %s", newest.Number, since, window)
 	}
 	return a
 }

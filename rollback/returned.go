@@ -12,13 +12,14 @@ import (
 // has settled, such an alert is about it only if it fires on what the pods of that one did,
 // whatever its version label says.
 func (c Case) returnedFrom(s Signal) (int, bool) {
-	if s.Operator != "" || s.Revision != 0 || !c.Now.Before(c.settledAt()) {
+	window := c.Policy.Window(s.Alert)
+	if s.Operator != "" || s.Revision != 0 || !c.Now.Before(c.ContentSince().Add(window)) {
 		return 0, false
 	}
 	for i := range c.Records {
 		r := &c.Records[i]
 		left, returned := c.returnedSince(r)
-		if returned && (r.Holds(s) || s.ActiveSince().Before(left.Add(c.Policy.Settle))) {
+		if returned && (r.Holds(s) || s.ActiveSince().Before(left.Add(window))) {
 			return r.Revision, true
 		}
 	}
@@ -60,6 +61,9 @@ func (c Case) ownEvidence(s Signal) bool {
 // newest content's own pods did.
 func (c Case) AwaitsEvidence() bool {
 	return !c.record().Claimed() && slices.ContainsFunc(c.Signals, func(s Signal) bool {
+		if s.Operator != "" || s.Level == LevelObserve || s.Denied() || !s.Resolved.IsZero() {
+			return false
+		}
 		_, returned := c.returnedFrom(s)
 		return returned || !c.ownWindow(s, c.Now)
 	})
@@ -83,7 +87,8 @@ func (c Case) settle(s Signal, a Assessment) Assessment {
 	case now.Answer == AnswerFiring && now.Level == LevelObserve:
 		a.Verdict, a.level, a.recheckAt, a.reason = Observe, LevelObserve, time.Time{}, "the level of the alert in Prometheus is observe now"
 	default:
-		a.poll = c.AsksPrometheus
+		a.recheckAt = c.ContentSince().Add(c.Policy.Window(s.Alert))
+		a.poll = c.AsksPrometheus && a.level != LevelObserve
 		a.reason = fmt.Sprintf("backout backed out of the same content at revision %d; the alert counts once it fires on what the pods of revision %d did alone", from, newest)
 	}
 	return a

@@ -35,7 +35,7 @@ type config struct {
 
 // HelmConfig says where Helm stores the releases.
 type HelmConfig struct {
-	Drivers []string `env:"HELM_DRIVER, default=secret" desc:"Where Helm stores the releases, as in Helm's HELM_DRIVER: secret, configmap, or both, separated by a comma. A release in both is refused. configmap believes every client that may write ConfigMaps in the namespace as much as one that may write Secrets."`
+	Drivers []string `env:"HELM_DRIVER, default=secret" desc:"Where Helm stores the releases, as in Helm's HELM_DRIVER: secret, configmap, or both, separated by a comma. A release in both is an error, and its alerts are not stored. configmap believes every client that may write ConfigMaps in the namespace as much as one that may write Secrets."`
 }
 
 // Storages returns the storages, Secrets if the variable is empty. Its error names the

@@ -83,7 +83,7 @@ func (in *intake) readReleases(ctx context.Context, signals map[rollback.Key][]r
 		switch {
 		case errors.Is(err, ErrTooManyReleases):
 			left++
-		case errors.Is(err, rollback.ErrUnknownRelease), errors.Is(err, rollback.ErrTwoStorages):
+		case errors.Is(err, rollback.ErrUnknownRelease):
 			in.refuseUnknown(ctx, k, signals[k], err.Error())
 		case err != nil:
 			errs = append(errs, fmt.Errorf("store the alerts about %s: %w", k, err))

@@ -105,7 +105,7 @@ func decideWith(r *rollback.Record, c rollback.Case, in inputs, now time.Time) b
 	late := c.LateSignals()
 	d, trace := safely(c)
 	changed := r.Decide(d) || confirmed
-	if changed && r.Claimed() {
+	if changed && (r.Claimed() || d.Rollback) {
 		r.NotePresent(late, in.present, now)
 	}
 	if changed {

@@ -40,6 +40,13 @@ func (r *manualRun) holdFor(ctx context.Context) (func(rollback.Object), error) 
 	if !r.promoted {
 		return r.Traffic.Hold(ctx, r.Key, manifest)
 	}
+	routing, err := r.Traffic.Observe(ctx, r.Key, manifest, rollback.Stored)
+	if err != nil {
+		return nil, err
+	}
+	if routing.Open() && routing.NoStable != "" {
+		return nil, fmt.Errorf("the canary of revision %d is what serves now (%s), and cannot be held at zero; name another revision with --to", r.target, routing.NoStable)
+	}
 	hold, err := r.Traffic.HoldTarget(ctx, r.Key, manifest)
 	if err != nil {
 		return nil, fmt.Errorf("keep the canary of revision %d at zero: %w; name another revision with --to", r.target, err)

@@ -13,8 +13,8 @@ import (
 // and no others, if a decision depends on it; else the zero time. A new process sees them
 // later, and so asks for younger evidence.
 func (e *executor) servingSince(ctx context.Context, r rollback.Record, c rollback.Case) time.Time {
-	if c = c.With(r); e.prometheus == nil || !c.AwaitsEvidence() {
-		return time.Time{}
+	if c = c.With(r); e.prometheus == nil || !c.AwaitsEvidence() || c.History.Newest().Status.Pending() {
+		return time.Time{} // before Helm ends, the pods that are rolled out may be those of the revision before
 	}
 	id := servedContent{r.Key, c.ContentSince()}
 	if since := e.returns.servingSince(id); !since.IsZero() {

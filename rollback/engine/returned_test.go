@@ -230,9 +230,13 @@ func TestContentThatIsBackStaysDecidedOnceItIsShed(t *testing.T) {
 		wait(20 * time.Minute) // the cooldown is over
 		c.redeploy()
 		c.change(func() { c.newest().Status = rollback.StatusPendingUpgrade })
+		wait(6 * time.Minute)
+		if _, weight := c.progress(); weight != "20" {
+			t.Fatalf("weight %s while the pods may be those of the revision before, want 20", weight)
+		}
 		wait(90 * time.Second)
 		if _, weight := c.progress(); weight != "0" {
-			t.Fatalf("weight %s while the upgrade is in progress, want zero", weight)
+			t.Fatalf("weight %s once BACKOUT_SETTLE has passed and the upgrade is in progress, want zero", weight)
 		}
 		over := alert("rollback")
 		over.StartsAt, over.Resolved = time.Date(1999, 12, 31, 23, 59, 50, 0, time.UTC), true

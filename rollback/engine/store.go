@@ -25,7 +25,7 @@ func (in *intake) store(ctx context.Context, b batch) error {
 			err = in.storeLocked(ctx, fresh)
 		}
 	}
-	if errors.Is(err, rollback.ErrUnknownRelease) || errors.Is(err, rollback.ErrTwoStorages) {
+	if errors.Is(err, rollback.ErrUnknownRelease) {
 		in.refuseUnknown(ctx, b.key, b.signals, err.Error())
 		return nil
 	}

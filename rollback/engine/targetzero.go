@@ -29,7 +29,14 @@ func (e *executor) zeroTarget(ctx context.Context, r rollback.Record, p rollback
 	if err != nil {
 		return r, err
 	}
-	weights, err := e.traffic.Shed(limited, r.Key, manifest, nil, e.ensureNewest(r.Key, p.Newest))
+	routing, err := e.traffic.Observe(limited, r.Key, manifest, rollback.Stored)
+	if err != nil {
+		return r, err
+	}
+	if routing.Open() && routing.NoStable != "" {
+		return r, fmt.Errorf("revision %d: %s: %w", p.Target, routing.NoStable, errNotHeld)
+	}
+	weights, err := e.traffic.Shed(limited, r.Key, manifest, routing.Observation, e.ensureNewest(r.Key, p.Newest))
 	if err != nil {
 		err = fmt.Errorf("set the weight of the canary of revision %d to zero: %w", p.Target, err)
 	}

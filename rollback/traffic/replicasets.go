@@ -119,16 +119,30 @@ func (r *replicaSets) end() {
 func (r *replicaSets) begin(version string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.live, r.begun = true, time.Now()
+	r.live = true
 	if r.sets == nil {
 		r.sets = make(map[string]replicaSet)
 	}
+	if time.Since(r.begun) >= initialEvents {
+		for name := range r.old {
+			delete(r.sets, name)
+		}
+		r.old = nil
+	}
 	if version == "" {
+		r.begun = time.Now()
 		r.old = make(map[string]bool, len(r.sets))
 		for name := range r.sets {
 			r.old[name] = true
 		}
 	}
+}
+
+// delivered reports whether the watch has had the time to deliver the objects that exist.
+func (r *replicaSets) delivered() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return time.Since(r.begun) >= initialEvents
 }
 
 // follow follows one watch to its end, from a version on, and brings that up to date.
@@ -175,7 +189,11 @@ func (r *replicaSets) read(events *json.Decoder, version *string) error {
 		if err := json.Unmarshal(event.Object, &o); err != nil {
 			return fmt.Errorf("read a ReplicaSet: %w", err)
 		}
-		*version = o.Metadata.ResourceVersion
+		if *version != "" || event.Type == watch.Bookmark || r.delivered() {
+			// Before, the objects that exist are delivered, in any order: a watch that breaks off
+			// among them has to begin again.
+			*version = o.Metadata.ResourceVersion
+		}
 		if event.Type != watch.Bookmark {
 			r.note(event.Type, o)
 		}

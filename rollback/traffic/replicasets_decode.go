@@ -7,6 +7,8 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/upcommerce/backout/rollback"
 )
 
 // replicaSetOutline is the part of a ReplicaSet that a replicaSet is made of.
@@ -92,5 +94,5 @@ func appOf(labels map[string]string) string {
 func versionOf(labels map[string]string, image string) string {
 	image, _, _ = strings.Cut(image, "@")
 	_, tag, _ := strings.Cut(image[strings.LastIndex(image, "/")+1:], ":")
-	return cmp.Or(labels["app.kubernetes.io/version"], labels["version"], tag)
+	return strings.Clone(rollback.Clip(cmp.Or(labels["app.kubernetes.io/version"], labels["version"], tag), rollback.MaxName))
 }
