@@ -117,3 +117,29 @@ func TestAnAlertWithoutAVersionWaitsForItsWindow(t *testing.T) {
 		})
 	}
 }
+
+// Each save of a record wakes the engine: a decision whose text changes with the time would be
+// stored without end.
+func TestAnAlertThatWaitsForItsWindowIsStoredOnce(t *testing.T) {
+	simulate(t, func(t *testing.T, c *cluster, e *engine.Engine) {
+		saves := 0
+		c.change(func() {
+			c.saved = func(r rollback.Record) { saves++; e.OnRecord(r) }
+		})
+		wait(20 * time.Second)
+		again := alertAbout("")
+		again.StartsAt = time.Now()
+		deliver(t, e, again)
+		wait(5 * time.Minute)
+		if r := c.shopRecord(4); saves > 3 || r.Decision().Verdict != rollback.Settling {
+			t.Errorf("%d saves within five minutes; %s", saves, report.Summary(&r))
+		}
+		over := again
+		over.Resolved = true
+		deliver(t, e, over)
+		wait(time.Second)
+		if r := c.shopRecord(4); r.Decision().Verdict != rollback.Stale {
+			t.Errorf("an alert that is over cannot come to count: %s", report.Summary(&r))
+		}
+	}, redeployed(time.Minute, "v4"), func(c *cluster) { c.answers = answers(rollback.AnswerFiring) })
+}

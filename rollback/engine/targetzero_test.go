@@ -262,3 +262,14 @@ func TestACommandThatFindsNoCanaryChangesNothing(t *testing.T) {
 		}
 	})
 }
+
+// The Deployment of the promoted canary is all that serves now.
+func TestACanaryThatIsAllThatServesIsNotHeld(t *testing.T) {
+	simulate(t, func(t *testing.T, c *cluster, e *engine.Engine) {
+		deliver(t, e, alert("rollback"))
+		wait(time.Hour)
+		if r := c.shopRecord(2); c.rollbacks != 0 || slices.Contains(c.weightsWritten, "0") || !report.NeedsHelp(&r) {
+			t.Errorf("%d rollbacks, weights written %v, %s; want no zero, and the team informed", c.rollbacks, c.weightsWritten, report.Summary(&r))
+		}
+	}, promotedCanary, withRoute("100"), func(c *cluster) { c.routing.NoStable = "Service shop has no ready endpoint" })
+}

@@ -134,6 +134,9 @@ func TestAReleaseInTwoStorages(t *testing.T) {
 	refused("a cached History", err)
 	_, err = c.History(t.Context(), web(), rollback.Stored)
 	refused("History with watches", err)
+	if got := c.Followed(web()); len(got) > 0 {
+		t.Errorf("no revision is followed: got %v", got)
+	}
 }
 
 // TestEachReleaseHasItsOwnStorage: a namespace may have releases in both, and other ConfigMaps

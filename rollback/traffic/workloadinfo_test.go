@@ -373,3 +373,28 @@ func TestScheduleOfReads(t *testing.T) {
 		}
 	})
 }
+
+// The objects that exist are delivered first, in any order: a watch that breaks off among them
+// begins again, and lacks none.
+func TestAWatchThatBreaksOffAtItsBeginningBeginsAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := &watched{transport: transport{cluster(t, tracks(t)...)}}
+		g := followedOn(t, server, web, twoRevisions)
+		g.run(t)
+		server.send(t, "ADDED", replicaSetOf("shop-canary-1", "shop-canary", "app: shop", 1, 101, 8))
+		server.mu.Lock()
+		_ = server.stream.Close()
+		server.mu.Unlock()
+		time.Sleep(2 * time.Second)
+		if diff := cmp.Diff([]string{"", ""}, server.begun); diff != "" {
+			t.Errorf("versions from which the watches begin (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// An image may be of any length.
+func TestTheVersionOfAnImageIsBounded(t *testing.T) {
+	if got := versionOf(nil, "shop:"+strings.Repeat("x", 1<<20)); len(got) > rollback.MaxName+len("…") {
+		t.Errorf("a label of %d bytes", len(got))
+	}
+}
