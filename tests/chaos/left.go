@@ -81,10 +81,25 @@ func (r *Run) asksTheTeam(ctx context.Context, l left) error {
 	if err := r.fire(ctx); err != nil {
 		return err
 	}
-	if err := r.inbox.await(limit, "dev.backout.needs-help", fmt.Sprintf("backout rollback %s --to 1", r.command.release)); err != nil {
-		r.breaks(RuleAsks, "%s after the command was killed, the team has not got it: %w", rollback.ManualPatience+askLimit, err)
+	if err := r.awaitCall(ctx); err != nil {
+		r.breaks(RuleAsks, "%s after the command was killed, the team did not get it: %w", rollback.ManualPatience+askLimit, err)
 	}
 	return r.checkLeftAlone(ctx, l)
+}
+
+// awaitCall waits until the team gets the command. Each leader measures the patience itself: on a busy
+// machine it may lose its Lease, and the next process begins again.
+func (r *Run) awaitCall(ctx context.Context) error {
+	for begun := time.Now(); ; {
+		limit, cancel := context.WithDeadline(ctx, begun.Add(rollback.ManualPatience+askLimit))
+		err := r.inbox.await(limit, "dev.backout.needs-help", fmt.Sprintf("backout rollback %s --to 1", r.command.release))
+		cancel()
+		last := r.replicas[0].lastStart()
+		if err == nil || ctx.Err() != nil || !last.After(begun) {
+			return err
+		}
+		begun = last
+	}
 }
 
 // saysHowToGoOn checks the last words of a command that was stopped.
@@ -137,6 +152,12 @@ func checkCommand(_ context.Context, r *Run, f Facts) {
 	if done, _ := f.Rollbacks(); r.commandDone && done > 0 && !byCommand {
 		r.breaks(RuleRecord, "the command has rolled back, and no record says so")
 	}
+}
+
+// tooLate reports whether the record is about an alert that came when the command had already made
+// another revision: it says so, and no more.
+func (r *Run) tooLate(record rollback.Record) bool {
+	return r.command != nil && record.Revision > firstRevisions && record.NothingToDo() && !record.Closed.IsZero()
 }
 
 // rolledBackByCommand reports whether the record says that an operator rolled the release back.

@@ -32,8 +32,15 @@ func TestRulesOfACommandFindWhatBreaksThem(t *testing.T) {
 		rule  Rule // "" if none is broken
 		spoil func(r *Run, f *Facts)
 	}{
-		"nothing is wrong":       {"", func(*Run, *Facts) {}},
-		"backout wrote records":  {"", func(r *Run, _ *Facts) { r.proxy.writes = []Write{{Path: "/api/v1/namespaces/a/configmaps/b"}} }},
+		"nothing is wrong":      {"", func(*Run, *Facts) {}},
+		"backout wrote records": {"", func(r *Run, _ *Facts) { r.proxy.writes = []Write{{Path: "/api/v1/namespaces/a/configmaps/b"}} }},
+		"an alert that was too late": {"", func(_ *Run, f *Facts) {
+			stale := rollback.Decision{Verdict: rollback.Stale}
+			f.Records = append(f.Records, rollback.Record{Revision: 3, Closed: f.Records[0].Closed, Decisions: []rollback.Decision{stale}})
+		}},
+		"an alert about the new revision": {RuleRecord, func(_ *Run, f *Facts) {
+			f.Records = append(f.Records, rollback.Record{Revision: 3, Closed: f.Records[0].Closed, Decisions: []rollback.Decision{{Verdict: rollback.Act}}})
+		}},
 		"two writers":            {RuleOnce, func(r *Run, _ *Facts) { r.proxy.writes, r.command.proxy.writes = revision, revision }},
 		"both have rolled back":  {RuleRecord, func(_ *Run, f *Facts) { f.Records[0].Rollback = f.Records[0].Shed }},
 		"another operator":       {RuleRecord, func(_ *Run, f *Facts) { f.Records[0].Manual.Operator = "bob" }},

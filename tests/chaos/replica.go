@@ -28,6 +28,7 @@ type Replica struct {
 	mu      sync.Mutex
 	process *os.Process
 	starts  int
+	began   time.Time     // when process was started
 	gone    chan struct{} // closed when process has ended
 }
 
@@ -82,7 +83,7 @@ func (r *Replica) start(ctx context.Context, log *os.File) (func() error, error)
 		return nil, fmt.Errorf("start backout: %w", err)
 	}
 	gone := make(chan struct{})
-	r.process, r.gone = cmd.Process, gone
+	r.process, r.gone, r.began = cmd.Process, gone, time.Now()
 	return func() error {
 		defer close(gone)
 		return cmd.Wait()
@@ -97,6 +98,13 @@ func (r *Replica) signal(s syscall.Signal) chan struct{} {
 		_ = r.process.Signal(s) // a process that has ended needs none
 	}
 	return r.gone
+}
+
+// lastStart returns when the process was started that runs now.
+func (r *Replica) lastStart() time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.began
 }
 
 // Kill ends the process with SIGKILL and returns when it is gone.

@@ -117,7 +117,7 @@ func (r *Run) Try(ctx context.Context, port int) Result {
 func (r *Run) run(ctx context.Context, port int) (err error) {
 	limit := trialLimit
 	if r.Order != nil {
-		limit += rollback.ManualPatience
+		limit += 2 * rollback.ManualPatience
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer func() {
