@@ -155,9 +155,10 @@ func checkCommand(_ context.Context, r *Run, f Facts) {
 }
 
 // tooLate reports whether the record is about an alert that came when the command had already made
-// another revision: it says so, and no more.
+// another revision: it is recorded, and no step is begun for it.
 func (r *Run) tooLate(record rollback.Record) bool {
-	return r.command != nil && record.Revision > firstRevisions && record.NothingToDo() && !record.Closed.IsZero()
+	recorded := slices.Contains([]rollback.Verdict{rollback.Paused, rollback.Stale}, record.Decision().Verdict)
+	return r.command != nil && record.Revision > firstRevisions && recorded && !record.Claimed() && record.Hold == nil
 }
 
 // rolledBackByCommand reports whether the record says that an operator rolled the release back.
