@@ -19,8 +19,8 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// markedLate is an API server that says only after the first request about it which installation
-// serves namespace shop; payments is marked as served by backout.
+// markedLate is an API server that says at the second request about it, and at no other, which
+// installation serves namespace shop; payments is marked as served by backout.
 func markedLate(t *testing.T, marks *atomic.Int32) *httptest.Server {
 	t.Helper()
 	answer := func(w http.ResponseWriter, object any) {
@@ -47,7 +47,7 @@ func markedLate(t *testing.T, marks *atomic.Int32) *httptest.Server {
 			answer(w, metav1.APIResourceList{GroupVersion: "v1"})
 		case strings.HasSuffix(path, "/namespaces/payments/configmaps/backout.v1"):
 			answer(w, mark("backout"))
-		case strings.HasSuffix(path, "/namespaces/shop/configmaps/backout.v1") && marks.Add(1) > 1:
+		case strings.HasSuffix(path, "/namespaces/shop/configmaps/backout.v1") && marks.Add(1) == 2:
 			answer(w, mark("another"))
 		default:
 			w.WriteHeader(http.StatusForbidden)
@@ -72,7 +72,8 @@ func freePort(t *testing.T) string {
 }
 
 // Another installation that is found after the start costs its target alone: it is no longer
-// served, and readiness, a metric and the log say so.
+// served, and readiness, a metric and the log say so, also if the API server does not answer when
+// the others go on.
 func TestATargetOfAnotherInstallationIsLeftOutAfterTheStart(t *testing.T) {
 	var marks atomic.Int32
 	api, ops := markedLate(t, &marks), freePort(t)

@@ -12,7 +12,7 @@ import (
 )
 
 // secretType is the type of the Secrets in which Helm stores revisions.
-const secretType = "helm.sh/release.v1"
+const secretType = "helm.sh/release.v1" //nolint:gosec // no credential
 
 // checkStorage adds a danger if backout may not create the object in which Helm stores the
 // revision that a rollback makes: with the rights of a shed alone, nothing else may be missing.
