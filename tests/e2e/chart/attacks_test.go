@@ -1,28 +1,18 @@
 package chart
 
 import (
-	"bytes"
-	"compress/gzip"
-	"context"
-	"encoding/base64"
-	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
 	"net"
-	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -212,265 +202,6 @@ func (a *attacked) foreign(t *testing.T) {
 	}
 }
 
-// injection is a name that is a command where a shell reads it unquoted.
-const injection = "web; touch pwned #"
-
-// shell: names of owners that are commands, in an annotation of a live Ingress, an owner reference, a label and the URL of a webhook.
-func (a *attacked) shell(t *testing.T) {
-	client, err := kubernetes.NewForConfig(a.asEditor())
-	if err != nil {
-		t.Fatal(err)
-	}
-	owned := func(meta string) string {
-		return strings.Replace(split("v1")[1], "metadata: {", "metadata: {"+meta, 1)
-	}
-	annotated := fmt.Sprintf("argo-rollouts.argoproj.io/managed-by-rollouts: %q", injection)
-	named := strings.Replace(split("v1")[1], "name: shop-canary", "name: annotation-canary", 1)
-	live := strings.Replace(named, "annotations: {", "annotations: {"+annotated+", ", 1)
-	if err := client.NetworkingV1().RESTClient().Post().Namespace("shop").Resource("ingresses").SetHeader("Content-Type", "application/yaml").
-		Body([]byte(live)).Do(limited(t)).Error(); err != nil {
-		t.Fatal(err)
-	}
-	for name, object := range map[string]string{
-		"annotation": named,
-		"reference":  owned(fmt.Sprintf("ownerReferences: [{apiVersion: flagger.app/v1beta1, kind: Canary, name: %q, uid: a}], ", injection)),
-		"label":      owned(fmt.Sprintf("labels: {helm.toolkit.fluxcd.io/name: %q, helm.toolkit.fluxcd.io/namespace: flux-system}, ", injection)),
-		"gate": "\napiVersion: flagger.app/v1beta1\nkind: Canary\nmetadata: {name: web}\nspec: {targetRef: {kind: Deployment, name: shop-canary}, " +
-			`analysis: {webhooks: [{type: rollback, url: "http://x/; touch pwned #/check"}]}}`,
-	} {
-		a.forgeRevisions(t, name, strings.Join(append(tracks("v1"), object), "\n---"), strings.Join(append(tracks("v2"), object), "\n---"))
-		a.fire(t, suspecting(name, 2))
-		r := a.decided(t, name, rollback.Managed)
-		for _, command := range report.Commands(&r) {
-			t.Logf("%s: do: %s", name, command.Line)
-			runsNothing(t, command.Line.String())
-		}
-	}
-}
-
-// runsNothing has a real shell read a command, with programs that do nothing, and checks that no text of another client was run.
-func runsNothing(t *testing.T, command string) {
-	t.Helper()
-	programs, work := t.TempDir(), t.TempDir()
-	for _, name := range []string{"kubectl", "helm", "flux", "argocd", "curl", "backout", "xargs"} {
-		if err := os.WriteFile(filepath.Join(programs, name), []byte("#!/bin/sh\nexit 0\n"), 0o700); err != nil {
-			t.Fatal(err)
-		}
-	}
-	touch, err := exec.LookPath("touch")
-	if err == nil {
-		err = os.Symlink(touch, filepath.Join(programs, "touch"))
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	run := exec.CommandContext(limited(t), "/bin/sh", "-c", command)
-	run.Env, run.Dir = []string{"PATH=" + programs}, work
-	if out, err := run.CombinedOutput(); err != nil {
-		t.Errorf("a shell does not run %s: %v\n%s", command, err, out)
-	}
-	if left, _ := os.ReadDir(work); len(left) > 0 {
-		t.Errorf("a text of another client was run: %s", command)
-	}
-}
-
-// bombs: what unpacks or decodes to far more than it has, in a release's Secret, a record and webhooks; alerts about thousands of releases;
-// connections without a request.
-func (a *attacked) bombs(t *testing.T) {
-	a.forgeRevisions(t, "bomb", strings.Join(tracks("v1"), "\n---"), strings.Join(tracks("v2"), "\n---"))
-	a.forgeBomb(t, "bomb", 700)
-	a.fire(t, suspecting("bomb", 3))
-	r := a.await(t, "shop", "backout.v1.bomb.v3", func(r rollback.Record) bool {
-		return r.Decision().Verdict == rollback.Unsafe || r.Decision().Verdict == rollback.NoTarget
-	})
-	t.Logf("a Secret that unpacks to 700 MiB: %s: %s", r.Decision().Verdict, r.Decision().Reason)
-	if r.Rollback != nil || !strings.Contains(r.Decision().Reason, "too large") {
-		t.Errorf("nothing is rolled back past a revision that cannot be read: %s", report.Summary(&r))
-	}
-
-	a.writeRecord(t, "empty", "accusations: [{}"+strings.Repeat(",{}", 330_000)+"]\n") // words:api accusations
-	eventually(t, "the record is counted as unreadable", func(context.Context) bool {
-		return strings.Contains(a.metrics(t), `backout_unreadable_records_total{reason="too-large"} 1`+"\n") //nolint:contextcheck // the context of the test
-	})
-	t.Log("a record of a million empty entries: unreadable, too-large")
-	if err := a.Client.CoreV1().ConfigMaps("shop").Delete(limited(t), "backout.v1.empty.v2", metav1.DeleteOptions{}); err != nil {
-		t.Fatal(err)
-	}
-
-	many := []byte(`{"version":"4","groupKey":"g","status":"firing","alerts":[{}` + strings.Repeat(",{}", 340_000) + `]}`)
-	codes := make(map[int]int)
-	var mu sync.Mutex
-	var posting sync.WaitGroup
-	for range 16 {
-		posting.Go(func() {
-			code, _ := a.send(t, many)
-			mu.Lock()
-			defer mu.Unlock()
-			codes[code]++
-		})
-	}
-	posting.Wait()
-	t.Logf("16 webhooks of 1 MiB at once: answers %v", codes)
-	if codes[http.StatusRequestEntityTooLarge]+codes[http.StatusServiceUnavailable] != 16 {
-		t.Errorf("bombs are answered 413 or 503: got %v", codes)
-	}
-
-	for n, want := range map[int]int{6500: http.StatusRequestEntityTooLarge, 1900: http.StatusOK} {
-		before := a.requests(t)
-		code, text := a.send(t, releases(n))
-		took := a.requests(t) - before
-		t.Logf("one webhook about %d releases that do not exist: %d %.120s, %d requests to the API server", n, code, strings.TrimSpace(text), took)
-		if code != want || took > 800 { // 100 releases are read, with some requests each
-			t.Errorf("answered %d with %d requests, want %d and at most 800", code, took, want)
-		}
-	}
-	a.idle(t, 2000)
-}
-
-// forgeBomb writes, as the editor, a third revision of a release whose gzip has so many MiB of spaces.
-func (a *attacked) forgeBomb(t *testing.T, name string, mebibytes int) {
-	t.Helper()
-	var zipped bytes.Buffer
-	w, err := gzip.NewWriterLevel(&zipped, gzip.BestCompression)
-	if err != nil {
-		t.Fatal(err)
-	}
-	spaces := bytes.Repeat([]byte(" "), 1<<20)
-	for range mebibytes {
-		if _, err := w.Write(spaces); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	client, err := kubernetes.NewForConfig(a.asEditor())
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = client.CoreV1().Secrets("shop").Create(limited(t), &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{
-			Name: "sh.helm.release.v1." + name + ".v3", Labels: map[string]string{"name": name, "owner": "helm", "status": "deployed", "version": "3"},
-		},
-		Type: "helm.sh/release.v1", Data: map[string][]byte{"release": []byte(base64.StdEncoding.EncodeToString(zipped.Bytes()))},
-	}, metav1.CreateOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// writeRecord writes, as the editor, a record with that text about revision 2 of a release.
-func (a *attacked) writeRecord(t *testing.T, name, text string) {
-	t.Helper()
-	client, err := kubernetes.NewForConfig(a.asEditor())
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = client.CoreV1().ConfigMaps("shop").Create(limited(t), &corev1.ConfigMap{
-		ObjectMeta: metav1.ObjectMeta{
-			Name: "backout.v1." + name + ".v2",
-			Labels: map[string]string{
-				"app.kubernetes.io/managed-by": "backout", "backout.dev/release": name, "backout.dev/revision": "2", "backout.dev/open": "true",
-			},
-		},
-		Data: map[string]string{"record.yaml": text},
-	}, metav1.CreateOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// fire posts an alert until it is accepted, as Alertmanager does.
-func (a *attacked) fire(t *testing.T, labels map[string]string) {
-	t.Helper()
-	body := webhookOf(labels)
-	eventually(t, "the alert is accepted", func(context.Context) bool {
-		code, _ := a.send(t, body) //nolint:contextcheck // the context of the test
-		return code == http.StatusOK
-	})
-}
-
-// send posts a body with the token of shop. Several may be sent at a time.
-func (a *attacked) send(t *testing.T, body []byte) (int, string) {
-	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, a.webhook+"/api/v1/alerts", bytes.NewReader(body))
-	if err != nil {
-		t.Error(err)
-		return 0, ""
-	}
-	request.Header.Set("Authorization", "Bearer "+a.token)
-	request.Close = true // backout may have closed the connection of the request before for a new one
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		t.Logf("no answer: %v", err)
-		return 0, ""
-	}
-	defer func() { _ = response.Body.Close() }()
-	text, _ := io.ReadAll(response.Body)
-	return response.StatusCode, string(text)
-}
-
-// webhookOf is a webhook with an alert of each of these labels.
-func webhookOf(labels ...map[string]string) []byte {
-	var alerts []map[string]any
-	for i, l := range labels {
-		alerts = append(alerts, map[string]any{"status": "firing", "labels": l, "startsAt": time.Now(), "fingerprint": fmt.Sprintf("%016x", i)})
-	}
-	text, _ := json.Marshal(map[string]any{"version": "4", "status": "firing", "alerts": alerts})
-	return text
-}
-
-// releases is a webhook with an alert about each of n releases that do not exist.
-func releases(n int) []byte {
-	var all []map[string]string
-	for i := range n {
-		all = append(all, labelsOf("shop", fmt.Sprintf("no-%d", i), "rollback"))
-	}
-	return webhookOf(all...)
-}
-
-// requests returns how many requests backout has sent to the API server.
-func (a *attacked) requests(t *testing.T) int {
-	t.Helper()
-	all, err := a.Sandbox.Requests()
-	if err != nil {
-		t.Fatal(err)
-	}
-	n := 0
-	for _, r := range all {
-		if r.User == account || r.Impersonator == account {
-			n++
-		}
-	}
-	return n
-}
-
-// idle opens so many connections, sends nothing, and checks that a sender is answered meanwhile.
-func (a *attacked) idle(t *testing.T, n int) {
-	t.Helper()
-	address := strings.TrimPrefix(a.webhook, "http://")
-	var open []net.Conn
-	defer func() {
-		for _, c := range open {
-			_ = c.Close()
-		}
-	}()
-	began := time.Now()
-	for range n {
-		conn, err := (&net.Dialer{}).DialContext(limited(t), "tcp", address)
-		if err != nil {
-			t.Fatalf("after %d connections: %v", len(open), err)
-		}
-		open = append(open, conn)
-	}
-	opened, began := time.Since(began), time.Now()
-	code, _ := a.send(t, webhookOf(map[string]string{"alertname": "NotForBackout"}))
-	t.Logf("%d idle connections in %s: a sender is answered %d after %s", n, opened.Round(time.Millisecond), code, time.Since(began).Round(time.Millisecond))
-	if code != http.StatusOK {
-		t.Errorf("a sender is answered %d while connections are idle", code)
-	}
-}
-
 // forgedRecord: a record that says that backout has decided and begun, that names another Slack channel, and that has escape sequences.
 func (a *attacked) forgedRecord(t *testing.T) {
 	a.forgeRevisions(t, "believed", strings.Join(tracks("v1"), "\n---"), strings.Join(tracks("v2"), "\n---"))
@@ -518,16 +249,6 @@ target: 1
 		}
 	}
 	t.Logf("no escape sequence and no channel in %s", strings.Join(slices.Sorted(maps.Keys(shown)), ", "))
-}
-
-// metrics returns backout's metrics.
-func (a *attacked) metrics(t *testing.T) string {
-	t.Helper()
-	code, text := a.get(t, a.url(t, own+"-ops")+"/metrics", a.reader)
-	if code != http.StatusOK {
-		t.Fatalf("/metrics: %d %.300s", code, text)
-	}
-	return text
 }
 
 var residentMemory = regexp.MustCompile(`(?m)^process_resident_memory_bytes (\S+)$`)

@@ -278,6 +278,12 @@ func (c *cluster) forgeRecord(t *testing.T, name string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	c.writeRecord(t, name, string(text))
+}
+
+// writeRecord writes, as the editor, a record with that text about revision 2 of a release.
+func (c *cluster) writeRecord(t *testing.T, name, text string) {
+	t.Helper()
 	client, err := kubernetes.NewForConfig(c.asEditor())
 	if err != nil {
 		t.Fatal(err)
@@ -289,7 +295,7 @@ func (c *cluster) forgeRecord(t *testing.T, name string) {
 				"app.kubernetes.io/managed-by": "backout", "backout.dev/release": name, "backout.dev/revision": "2", "backout.dev/open": "true",
 			},
 		},
-		Data: map[string]string{"record.yaml": string(text)},
+		Data: map[string]string{"record.yaml": text},
 	}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
