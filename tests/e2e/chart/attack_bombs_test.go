@@ -152,7 +152,8 @@ func (a *attacked) idle(t *testing.T, n int) {
 	opened, began := time.Since(began), time.Now()
 	tries := 0
 	eventually(t, "a sender is answered while connections are idle", func(context.Context) bool {
-		tries++ // as Alertmanager does: connections that came later may have pushed the sender's out before its request was read
+		// As Alertmanager does: connections that came later may have pushed the sender's out before its request was read.
+		tries++
 		code, _ := a.send(t, webhookOf(map[string]string{"alertname": "NotForBackout"})) //nolint:contextcheck // the context of the test
 		return code == http.StatusOK
 	})
