@@ -3,6 +3,7 @@ package inside
 
 import (
 	"fmt"
+	"net"
 
 	"github.com/vishvananda/netlink"
 )
@@ -22,12 +23,15 @@ func SetUpNetwork(address string) error {
 	}
 	bridge := &netlink.Bridge{LinkAttrs: netlink.NewLinkAttrs()}
 	bridge.Name = BridgeName
-	if err := netlink.LinkAdd(bridge); err != nil {
-		return fmt.Errorf("add bridge %s: %w", BridgeName, err)
-	}
 	a, err := netlink.ParseAddr(address)
 	if err != nil {
 		return fmt.Errorf("parse the bridge's address: %w", err)
+	}
+	// A bridge without a hardware address of its own takes the lowest one of its ports. That changes as pods come and go, and then pods
+	// send to the old one for up to half a minute: their probes fail, and their connections stand still.
+	bridge.HardwareAddr = append(net.HardwareAddr{0x0a, 0x58}, a.IP.To4()...)
+	if err := netlink.LinkAdd(bridge); err != nil {
+		return fmt.Errorf("add bridge %s: %w", BridgeName, err)
 	}
 	if err := netlink.AddrAdd(bridge, a); err != nil {
 		return fmt.Errorf("give bridge %s the address %s: %w", BridgeName, address, err)
