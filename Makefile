@@ -41,7 +41,7 @@ fast: ## tests that need no cluster
 	cd tests/tools/power && go test ./...
 
 e2e: ## tests against a real Kubernetes in the sandbox; RUN=TestName runs one and prints its log
-	@cd tests && go build -buildvcs=false -o .bin/suite ./tools/suite && exec .bin/suite $(if $(RUN),-run '$(RUN)')
+	@cd tests && go build -buildvcs=false -o .bin/suite ./tools/suite && exec .bin/suite $(if $(value RUN),-run '$(value RUN)')
 
 sandbox: ## keep a control plane ready for the next make e2e RUN=TestName, until Ctrl-C
 	@$(COMPILE) sandbox && exec tests/.bin/sandbox$(if $(KUBEBUILDER_ASSETS),-readymade) keep
