@@ -166,11 +166,14 @@ func (c *cluster) helm(t *testing.T, args ...string) string {
 // chartDir is the chart's directory in this clone.
 func chartDir() string { return filepath.Join("..", "..", "..", "charts", "backout") }
 
+// settle is BACKOUT_SETTLE.
+const settle = 200 * time.Millisecond
+
 // install installs the chart, or upgrades it, and waits until its pods are available.
 func (c *cluster) install(t *testing.T, args ...string) string {
 	t.Helper()
 	// The alerts of these tests name no version, and begin soon after an upgrade.
-	all := append([]string{"upgrade", "--install", own, chartDir(), "--set", "config.settle=1s"}, args...)
+	all := append([]string{"upgrade", "--install", own, chartDir(), "--set", "config.settle=" + settle.String()}, args...)
 	out := c.helm(t, all...)
 	eventually(t, "backout's pods are rolled out", func(ctx context.Context) bool {
 		d, err := c.Client.AppsV1().Deployments(own).Get(ctx, own, metav1.GetOptions{})
@@ -219,8 +222,11 @@ func (c *cluster) alertmanager(t *testing.T, namespace string) *sandbox.Alertman
 	return am
 }
 
+// fire lets an alert fire that names no version. backout believes that it is about the newest revision once that is older than the alert
+// looks back, settle, and the second by which the API server's times may be off; Alertmanager repeats it minutes later only.
 func fire(t *testing.T, am *sandbox.Alertmanager, labels map[string]string) {
 	t.Helper()
+	time.Sleep(settle + time.Second)
 	if err := am.Fire(limited(t), sandbox.Alert{Labels: labels}); err != nil {
 		t.Fatal(err)
 	}

@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/discovery"
@@ -75,6 +76,30 @@ func hold(t *testing.T) *cluster {
 		t.Fatalf("install the release of another team: %v\n%s", err, out)
 	}
 	return c
+}
+
+// makeNamespace makes a namespace, and waits until the control plane has made its own objects in it.
+func (c *cluster) makeNamespace(t *testing.T, name string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	if _, err := c.client.CoreV1().Namespaces().Create(ctx, namespace, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		_, account := c.client.CoreV1().ServiceAccounts(name).Get(ctx, "default", metav1.GetOptions{})
+		_, certificate := c.client.CoreV1().ConfigMaps(name).Get(ctx, "kube-root-ca.crt", metav1.GetOptions{})
+		err := errors.Join(account, certificate)
+		if err == nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("namespace %s lacks the objects of a new namespace: %v", name, err)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }
 
 // snapshot returns every object without its status, by kind, namespace and name. It leaves

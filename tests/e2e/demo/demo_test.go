@@ -46,10 +46,8 @@ func TestTheDemoRemovesItsOwnNamespacesOnly(t *testing.T) {
 	if err := c.GatewayAPI(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	foreign := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "backout-demo-shop"}}
-	if _, err := c.client.CoreV1().Namespaces().Create(t.Context(), foreign, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
+	const foreign = "backout-demo-shop"
+	c.makeNamespace(t, foreign)
 	before := c.snapshot(t)
 	code, out := play(t, "", c.on(), "-context", contextName)
 	if code != 1 {
@@ -58,7 +56,7 @@ func TestTheDemoRemovesItsOwnNamespacesOnly(t *testing.T) {
 	contains(t, out, "namespace backout-demo-shop exists without the label backout.dev/demo=true", "delete it if you do not need it")
 	c.unchanged(t, before)
 
-	own := metav1.ObjectMeta{Name: foreign.Name, Labels: map[string]string{"backout.dev/demo": "true"}}
+	own := metav1.ObjectMeta{Name: foreign, Labels: map[string]string{"backout.dev/demo": "true"}}
 	if _, err := c.client.CoreV1().Namespaces().Update(t.Context(), &corev1.Namespace{ObjectMeta: own}, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
