@@ -2,13 +2,10 @@ package charts_test
 
 import (
 	"os"
-	"slices"
 	"testing"
 
 	"helm.sh/helm/v3/pkg/chartutil"
 	"sigs.k8s.io/yaml"
-
-	"github.com/upcommerce/backout/rollback"
 )
 
 // The schema describes every value that values.yaml has, and no other.
@@ -47,32 +44,4 @@ func TestReceiverSchemaKnowsEveryValue(t *testing.T) {
 		}
 	}
 	compare("", &schema, values)
-}
-
-// The chart accepts every danger that backout does, and no other.
-func TestReceiverSchemaKnowsEveryDanger(t *testing.T) {
-	text, err := os.ReadFile("backout/values.schema.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var schema struct {
-		Properties struct {
-			Config struct {
-				Properties struct {
-					Allow struct {
-						Items struct{ Enum []rollback.DangerKind }
-					}
-				}
-			}
-		}
-	}
-	if err := yaml.Unmarshal(text, &schema); err != nil {
-		t.Fatal(err)
-	}
-	got, want := schema.Properties.Config.Properties.Allow.Items.Enum, rollback.AllowableDangers()
-	slices.Sort(got)
-	slices.Sort(want)
-	if !slices.Equal(got, want) {
-		t.Errorf("the schema's dangers are %v, want %v", got, want)
-	}
 }

@@ -61,7 +61,7 @@ func TestReleasesInConfigMaps(t *testing.T) {
 	if reason := r.Decision().Reason; r.Rollback != nil || !strings.Contains(reason, "may not patch it") {
 		t.Errorf("with the rights of a shed alone, the weight must be held at zero, and the reason names the right: %s: %s", report.Summary(&r), reason)
 	}
-	eventually(t, "the release in Secrets is refused", func(ctx context.Context) bool {
+	eventually(t, "the release in Secrets is refused", func(context.Context) bool {
 		return strings.Contains(c.logs(), "no such Helm release in the namespace's ConfigMaps")
 	})
 	if _, known := c.record(limited(t), "maps", "backout.v1.hidden.v1"); known {
