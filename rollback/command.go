@@ -150,6 +150,18 @@ func (k Key) HoldCommand() Command { return BackoutCommand("backout", "hold", k.
 // UnholdCommand ends a hold.
 func (k Key) UnholdCommand() Command { return BackoutCommand("backout", "unhold", k.String()) }
 
+// EditRouteCommand opens a route of the namespace, by kind and name, in an editor.
+func (k Key) EditRouteCommand(route string) Command {
+	kind, name, _ := strings.Cut(route, "/")
+	return newCommand("kubectl", "edit", strings.ToLower(kind), name, "-n", k.Namespace)
+}
+
+// UnmarkRouteCommand removes the mark of a shed from a route of the namespace, by kind and name.
+func (k Key) UnmarkRouteCommand(route string) Command {
+	kind, name, _ := strings.Cut(route, "/")
+	return newCommand("kubectl", "annotate", strings.ToLower(kind), name, "-n", k.Namespace, HeldAnnotation+"-", HeldRulesAnnotation+"-")
+}
+
 // ResumeCommand ends a pause of the release.
 func (k Key) ResumeCommand() Command { return BackoutCommand("backout", "resume", k.String()) }
 

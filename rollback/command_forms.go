@@ -51,6 +51,8 @@ func hintForms() []form {
 		"helm list -A",
 		"kubectl get configmap <name> -n <namespace> -o yaml",
 		"kubectl get configmaps -A -l app.kubernetes.io/managed-by=backout -L backout.dev/verdict",
+		"kubectl edit <kind> <name> -n <namespace>",
+		"kubectl annotate <kind> <name> -n <namespace> " + HeldAnnotation + "- " + HeldRulesAnnotation + "-",
 	}
 	for _, own := range []form{
 		"backout hold <key>", "backout unhold <key>", "backout resume <key>", "backout resume <namespace>", "backout resume",
@@ -58,7 +60,7 @@ func hintForms() []form {
 	} {
 		all = append(all, own, "kubectl "+own)
 	}
-	return append(all, storageForms()...)
+	return slices.Concat(all, storageForms(), trackForms(slices.Concat(decisionForms(), all)))
 }
 
 // Words of forms that are not names.
@@ -80,6 +82,7 @@ const (
 )
 
 var (
+	kindPattern     = regexp.MustCompile(`^[a-z][a-z0-9]{0,62}$`)
 	revisionPattern = regexp.MustCompile(`^[1-9][0-9]{0,9}$`)
 	gateBodyPattern = regexp.MustCompile(`^\{"name": "[-a-z0-9.]{1,253}", "namespace": "[-a-z0-9]{1,63}"\}$`)
 	gatePattern     = regexp.MustCompile(`^https?://[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]+)?(/[A-Za-z0-9._~%:=+-]*)+$`)
@@ -139,6 +142,10 @@ func isValue(word, s string) bool {
 		return s == anyRevision || isRevision(s)
 	case "<dangers>":
 		return isDangers(s)
+	case "<kind>":
+		return kindPattern.MatchString(s)
+	case "<track>":
+		return isTrackOption(s)
 	case "<name>":
 		return isName(s)
 	case "<application>":

@@ -110,7 +110,7 @@ func (s shell) check(t testing.TB, c rollback.Command) {
 			t.Errorf("%q runs %q", line, words[0])
 		}
 		for _, w := range words {
-			if strings.HasPrefix(w, "-") && !slices.Contains([]string{"-n", "-A", "-o", "-l", "-L", "-d", "-I{}", "--", "--to", "--allow"}, w) {
+			if strings.HasPrefix(w, "-") && !slices.Contains([]string{"-n", "-A", "-o", "-l", "-L", "-d", "-I{}", "--", "--to", "--allow", "--track-label"}, w) {
 				t.Errorf("%q has the option %q", line, w)
 			}
 		}

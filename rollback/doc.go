@@ -55,6 +55,7 @@
 //	  command_forms.go   every form that one can have, and which names
 //	  command_words.go   quoting for a shell, and back
 //	  command_storage.go the same for a release in ConfigMaps
+//	  command_track.go   the same for a canary with another label
 //	text.go          texts without control characters, of bounded length
 //	json.go          the structure of a JSON text that is not decoded yet
 //	ports.go         the interfaces to Helm, the routers, Prometheus, the ledger and the notifier

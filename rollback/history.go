@@ -63,6 +63,8 @@ type Revision struct {
 	Content string
 	// Canary says what is taken for the canary and why; "" for a plain release.
 	Canary string
+	// TrackLabel is the label by which the canary was looked for, as Track.Option returns it.
+	TrackLabel string
 	// Versions are the names that metrics may have for the version of the canary's pods:
 	// version labels and image tags. For a plain release they are those of all workloads,
 	// and so are Images and Pods.

@@ -38,7 +38,8 @@ type Releases interface {
 	// of the release, and ErrRevisionChanged if it is not or is being uninstalled. It is
 	// cheaper than History, and serves as the Precondition of a weight change.
 	EnsureNewest(ctx context.Context, k Key, revision Revision) error
-	// Manifest returns the objects of a revision as Helm rendered them.
+	// Manifest returns the objects of a revision as Helm rendered them. It returns an
+	// *OverloadedError if the API server did not take the request on.
 	Manifest(ctx context.Context, k Key, revision int) (Manifest, error)
 	// Preflight returns the dangers of the rollback, and the tool that manages the objects
 	// that it would write. It changes nothing. It and RollBack return an *OverloadedError if
@@ -87,7 +88,8 @@ type Traffic interface {
 	// the weight might not stay zero; it is ErrNoRoute if no known route leads to the canary.
 	HoldTarget(ctx context.Context, k Key, m Manifest) (func(object Object), error)
 	// Restore sets the live weights to those that the manifest declares and returns
-	// them.
+	// them. It and Shed return an *OverloadedError if the API server did not take a request on,
+	// maybe after a part of the writes.
 	Restore(ctx context.Context, k Key, m Manifest, p Precondition) ([]Weight, error)
 	// RestoreHeld is Restore for those live objects alone that carry the mark of a shed: only
 	// a client that may write the route can have set it.

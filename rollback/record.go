@@ -29,6 +29,9 @@ type Record struct {
 	// Canary says what backout takes for the revision's canary, and why; "" for a plain
 	// release.
 	Canary string `json:"canary,omitempty"`
+	// TrackLabel is the label by which the canary was looked for, for commands; "" for the default
+	// one. It counts only in a record that backout has signed.
+	TrackLabel string `json:"trackLabel,omitempty"`
 
 	Signals []Signal `json:"signals"`
 	// DroppedSignals is how many episodes came after the record was full.
@@ -80,6 +83,8 @@ type Record struct {
 	// accounts for: Started is when backout found it, Error names the routes, and Done is when
 	// it was gone. It is not signed: it starts nothing.
 	Leftover *Step `json:"leftover,omitempty"`
+	// StrayRoutes are the marked routes of a leftover whose release is gone, by kind and name.
+	StrayRoutes []string `json:"strayRoutes,omitempty"`
 
 	// Panics is how often backout has panicked over the record; see SetAside.
 	Panics int `json:"panics,omitempty"`
@@ -182,7 +187,7 @@ func Later(a, b time.Time) time.Time {
 func NewRecord(k Key, suspect Revision, records []Record, now time.Time) Record {
 	r := Record{
 		Key: k, Revision: suspect.Number, UID: suspect.UID, Storage: suspect.Storage, Content: suspect.Content,
-		Canary: suspect.Canary, Opened: now,
+		Canary: suspect.Canary, TrackLabel: suspect.TrackLabel, Opened: now,
 	}
 	for _, other := range records {
 		if other.Revision == suspect.Number {

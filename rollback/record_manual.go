@@ -21,6 +21,9 @@ type ManualRollback struct {
 	Started time.Time    `json:"started"`
 	// Progress is when the command last reported that it works on it.
 	Progress time.Time `json:"progress"`
+	// Quiet is since when a leader has seen no progress, by its own clock; zero as long as there is.
+	// A new leader goes on from there.
+	Quiet time.Time `json:"quiet,omitzero"`
 	// Stalled is when backout found no progress for ManualPatience; zero as long as there is.
 	Stalled time.Time `json:"stalled,omitzero"`
 	// Made is the revision that Helm made, 0 before.

@@ -51,6 +51,10 @@ func (r *Record) AccountsForZero() bool {
 // HasLeftover reports whether there is a zero now that no record accounts for.
 func (r *Record) HasLeftover() bool { return r.Leftover != nil && !r.Leftover.Finished() }
 
+// HasStrayRoutes reports whether such a zero is on routes that carry the mark of a shed although
+// the release is gone.
+func (r *Record) HasStrayRoutes() bool { return r.HasLeftover() && len(r.StrayRoutes) > 0 }
+
 // Claimed reports whether a step that changes the cluster was started.
 func (r *Record) Claimed() bool { return r.Shed != nil || r.Rollback != nil }
 

@@ -37,6 +37,13 @@ func (r Routing) Writer(i int) string {
 	return ""
 }
 
+// The annotations with which a shed marks a routing object, for as long as it holds a weight at
+// zero there: the weights that it found, and the rules that it removed.
+const (
+	HeldAnnotation      = "backout.dev/held-weight"
+	HeldRulesAnnotation = "backout.dev/held-rules"
+)
+
 // GuardedRelease is an opted-in release with its canary's live traffic.
 type GuardedRelease struct {
 	Key `json:",inline"`

@@ -32,6 +32,7 @@ type RecordIdentity struct {
 	Opened   time.Time `json:"opened"`
 	Canary   string    `json:"canary,omitempty"`
 	Storage  Storage   `json:"storage,omitempty"`
+	Track    string    `json:"trackLabel,omitempty"`
 }
 
 // The parts. Work is one part, so that no older state of one field is next to a newer
@@ -116,7 +117,9 @@ func (r *Record) shedPart() Part {
 func (r *Record) part(name string, content any) Part {
 	return Part{
 		Name: name, Content: content,
-		Of: RecordIdentity{Key: r.Key, Revision: r.Revision, UID: r.UID, Content: r.Content, Opened: r.Opened, Canary: r.Canary, Storage: r.Storage},
+		Of: RecordIdentity{
+			Key: r.Key, Revision: r.Revision, UID: r.UID, Content: r.Content, Opened: r.Opened, Canary: r.Canary, Storage: r.Storage, Track: r.TrackLabel,
+		},
 	}
 }
 
@@ -238,7 +241,7 @@ func (r *Record) restrictOperator() {
 		allowed := slices.DeleteFunc(AllowableDangers(), func(kind DangerKind) bool { return !slices.Contains(m.Allow, kind) })
 		r.Manual = &ManualRollback{
 			Operator: Clip(m.Operator, MaxName), ID: Clip(m.ID, MaxName), Target: m.Target, Allow: allowed, Made: m.Made,
-			Started: m.Started, Progress: m.Progress, Stalled: m.Stalled, Ended: m.Ended, Note: Clip(m.Note, MaxSummary),
+			Started: m.Started, Progress: m.Progress, Quiet: m.Quiet, Stalled: m.Stalled, Ended: m.Ended, Note: Clip(m.Note, MaxSummary),
 		}
 	}
 	if r.Shed == nil || r.Shed.Operator == "" {
@@ -257,7 +260,7 @@ func (r *Record) Adopt(suspect Revision, now time.Time) {
 	r.Closed, r.Notified = time.Time{}, nil
 	r.dropWork()
 	r.Revision, r.UID, r.Content, r.Opened, r.Unsigned = suspect.Number, suspect.UID, suspect.Content, now, false
-	r.Storage, r.Canary = suspect.Storage, suspect.Canary
+	r.Storage, r.Canary, r.TrackLabel = suspect.Storage, suspect.Canary, suspect.TrackLabel
 }
 
 // OrderedHold is the decision that an operator's command writes: to hold the weight, which

@@ -71,6 +71,21 @@ func (t Track) String() string {
 	return cmp.Or(t.Label, TrackLabel) + "=" + strings.Join(t.values(), ",")
 }
 
+// Option returns the Track as the flag --track-label of a command has it; "" for the default, which
+// a command has without the flag.
+func (t Track) Option() string {
+	if text := t.String(); text != (Track{}).String() {
+		return text
+	}
+	return ""
+}
+
+// isTrackOption reports whether s is the Option of a Track.
+func isTrackOption(s string) bool {
+	t, err := ParseTrack(s)
+	return err == nil && t.Option() == s
+}
+
 func (t Track) values() []string {
 	if len(t.Canary) == 0 {
 		return []string{TrackCanary}

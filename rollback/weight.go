@@ -30,3 +30,10 @@ func FormatWeights(weights []Weight) string {
 	}
 	return strings.Join(texts, ", ")
 }
+
+// Route returns the kind and name of the routing object, such as "HTTPRoute/shop": Name may also say
+// which of its lists the weight is in.
+func (w Weight) Route() string {
+	name, _, _ := strings.Cut(w.Name, " ")
+	return w.Kind + "/" + name
+}

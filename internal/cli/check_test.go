@@ -142,19 +142,29 @@ func TestCheckOnlyAsksToObserve(t *testing.T) {
 // An ops listener that asks the API server about its readers gets the token of a reader, and the
 // webhook its own.
 func TestCheckHasATokenForTheOpsListener(t *testing.T) {
-	opsToken := filepath.Join(t.TempDir(), "ops-token")
-	if err := os.WriteFile(opsToken, []byte("the token of a reader\n"), 0o600); err != nil {
-		t.Fatal(err)
+	file := func(token string) string {
+		path := filepath.Join(t.TempDir(), "ops-token")
+		if err := os.WriteFile(path, []byte(token+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
 	}
+	opsToken, unknown, powerless := file("the token of a reader"), file("an old token"), file("a token without a right")
 	for name, tt := range map[string]struct{ arg, fails string }{
 		"the token of a reader":   {"--ops-token-file=" + opsToken, ""},
 		"no token":                {"--ops-token-file=", "401 Unauthorized"},
 		"the flag is in the hint": {"--ops-token-file=", "set --ops-token-file"},
 		"no file":                 {"--ops-token-file=/nowhere", "read the token"},
+		"how to make one":         {"--ops-token-file=", "kubectl create token"},
+		"an unknown token":        {"--ops-token-file=" + unknown, "does not know the token"},
+		"a token without a right": {"--ops-token-file=" + powerless, "an account that may get the nonResourceURL /backout/*"},
 	} {
 		webhook, ops, token := startServer(t, &fakeStore{}, nil, func(o *handler.Options) {
 			o.Config.OpsAuth = handler.OpsAuthKubernetes
 			o.OpsAccess = func(_ context.Context, token, path string) error {
+				if token == "a token without a right" {
+					return handler.ErrForbidden
+				}
 				if token != "the token of a reader" || !strings.HasPrefix(path, "/backout/") {
 					return handler.ErrUnauthenticated
 				}

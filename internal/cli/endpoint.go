@@ -129,13 +129,31 @@ func (e *endpoint) get(ctx context.Context, path string) ([]byte, error) {
 	}
 	text, err := e.do(request)
 	if errors.Is(err, errRefused) {
-		err = fmt.Errorf("%w; set --ops-token-file", err)
+		err = fmt.Errorf("%w; %s", err, e.opsHint(err))
 	}
 	return text, err
 }
 
-// errRefused says that the listener refuses the token of a request, or demands one.
-var errRefused = errors.New("refused")
+// opsHint says what to do about an ops listener that refuses a request: with
+// BACKOUT_OPS_AUTH=kubernetes it asks the API server about the token.
+func (e *endpoint) opsHint(refused error) string {
+	const right = "an account that may get the nonResourceURL /backout/*"
+	switch {
+	case e.opsToken == "":
+		return "backout asks its readers for a token: set --ops-token-file to a file with that of " + right + "; kubectl create token makes one"
+	case errors.Is(refused, errForbidden):
+		return "set --ops-token-file to a file with the token of " + right
+	default:
+		return "the API server does not know the token in --ops-token-file: make another one with kubectl create token"
+	}
+}
+
+// errRefused says that the listener refuses the token of a request, or demands one; errForbidden that
+// it is a token without the right.
+var (
+	errRefused   = errors.New("refused")
+	errForbidden = errors.New("forbidden")
+)
 
 // do returns the body of a response with status 200; any other status is an error, 401 and 403
 // errRefused.
@@ -149,8 +167,11 @@ func (e *endpoint) do(request *http.Request) ([]byte, error) {
 	if err == nil && response.StatusCode != http.StatusOK {
 		err = errors.New(rollback.Short(rollback.Printable(response.Status+": "+string(text)), maxErrorText))
 	}
-	if response.StatusCode == http.StatusUnauthorized || response.StatusCode == http.StatusForbidden {
+	switch response.StatusCode {
+	case http.StatusUnauthorized:
 		err = fmt.Errorf("%w: %w", errRefused, err)
+	case http.StatusForbidden:
+		err = fmt.Errorf("%w: %w: %w", errRefused, errForbidden, err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w", request.Method, request.URL, err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -23,24 +24,29 @@ const serveLimit = 3 * time.Second
 // maxMarks is how many namespaces are marked at a time.
 const maxMarks = 8
 
-// errServedElsewhere ends a service that finds out after its start that another installation
-// serves one of its targets.
-var errServedElsewhere = errors.New("another installation serves a target")
+// errMarksChanged ends a service that finds out after its start that another installation serves
+// one of its targets, or that none serves one any more that was left out.
+var errMarksChanged = errors.New("another installation serves other targets now")
 
 // elsewhere are the targets' namespaces that other installations serve: installations by
 // namespace.
 type elsewhere map[string]string
 
-// markTargets marks the targets' namespaces as served by this installation, and returns
-// those that another one serves. Its error is about those that could not be marked.
-func markTargets(ctx context.Context, in Cluster, as accounts, namespaces []string) (elsewhere, error) {
-	ctx, cancel := context.WithTimeout(ctx, serveLimit)
-	defer cancel()
+// newMarks returns a ledger for the marks of the targets.
+func newMarks(in Cluster, as accounts) (*ledger.Ledger, error) {
 	client, err := kubernetes.NewForConfig(helm.Typed(as.impersonate(in.Config)))
 	if err != nil {
 		return nil, fmt.Errorf("make a Kubernetes client: %w", err)
 	}
-	marks := ledger.New(ledger.Options{Client: client, Own: in.Namespace})
+	return ledger.New(ledger.Options{Client: client, Own: in.Namespace}), nil
+}
+
+// markTargets marks the namespaces as served by the installation of that name, and returns those
+// that another one serves. Of a namespace that could not be marked it returns what was known of it;
+// its error is about those.
+func (e elsewhere) markTargets(ctx context.Context, marks *ledger.Ledger, own string, namespaces []string) (elsewhere, error) {
+	ctx, cancel := context.WithTimeout(ctx, serveLimit)
+	defer cancel()
 	serving, errs := make([]string, len(namespaces)), make([]error, len(namespaces))
 	var group errgroup.Group
 	group.SetLimit(maxMarks)
@@ -51,39 +57,40 @@ func markTargets(ctx context.Context, in Cluster, as accounts, namespaces []stri
 		})
 	}
 	_ = group.Wait()
-	others := make(elsewhere)
+	now := make(elsewhere)
+	maps.Copy(now, e)
 	for i, namespace := range namespaces {
-		if serving[i] != "" && serving[i] != in.Namespace {
-			others[namespace] = serving[i]
+		switch {
+		case errs[i] != nil:
+		case serving[i] != "" && serving[i] != own:
+			now[namespace] = serving[i]
+		default:
+			delete(now, namespace)
 		}
 	}
-	return others, errors.Join(errs...)
+	return now, errors.Join(errs...)
 }
 
-// markInterval is the time between two attempts to mark the targets that the start could not
-// mark.
+// markInterval is how often the marks of the targets are read.
 const markInterval = time.Minute
 
-// markAgain marks the targets if the start could not mark all of them. It returns
-// errServedElsewhere if another installation serves one.
+// markAgain reads the marks of all targets, and marks those that have none. It returns
+// errMarksChanged if other targets than before are those of other installations.
 func (s *service) markAgain(ctx context.Context) error {
-	if !s.unmarked {
-		return nil
+	now, err := s.elsewhere.markTargets(ctx, s.records, s.cluster.Namespace, s.targets)
+	if !maps.Equal(now, s.elsewhere) {
+		s.found = now
+		return errMarksChanged
 	}
-	others, err := markTargets(ctx, s.cluster, s.accounts, s.config.Policy.Namespaces())
-	if len(others) > 0 {
-		s.found = others
-		return errServedElsewhere
-	}
-	if err != nil {
+	if s.unmarked && err != nil {
 		s.log.ErrorContext(ctx, "targets are not marked as served by this backout; another installation may serve them, too", "error", err)
 	}
-	s.unmarked = err != nil
+	s.unmarked = s.unmarked && err != nil
 	return nil
 }
 
-// mark marks the targets that the start could not mark, as soon as the API server answers and
-// then every minute. It returns errServedElsewhere, or nil when ctx ends.
+// mark reads the marks of the targets as soon as the API server answers, and then at each interval.
+// It returns errMarksChanged, or nil when ctx ends.
 func (s *service) mark(ctx context.Context) error {
 	select {
 	case <-s.answered:
@@ -98,7 +105,7 @@ func (s *service) mark(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(markInterval):
+		case <-time.After(s.markEvery):
 		}
 		if err := s.markAgain(ctx); err != nil {
 			return err
@@ -136,14 +143,22 @@ func (e elsewhere) problems() []string {
 	var all []string
 	for namespace, installation := range e {
 		all = append(all, fmt.Sprintf("namespace %s is served by the backout in namespace %s, so this one leaves its releases alone; if that one is gone, "+
-			"run kubectl annotate configmap %s -n %s backout.dev/installation- and restart backout", namespace, installation, ledger.PausesName, namespace))
+			"run kubectl annotate configmap %s -n %s backout.dev/installation-", namespace, installation, ledger.PausesName, namespace))
 	}
 	slices.Sort(all)
 	return all
 }
 
-func (e elsewhere) log(ctx context.Context, log *slog.Logger) {
-	for _, p := range e.problems() {
+// logChanges logs which targets are left out that were not before, and which are served again.
+func (e elsewhere) logChanges(ctx context.Context, log *slog.Logger, before elsewhere) {
+	left := maps.Clone(e)
+	maps.DeleteFunc(left, func(namespace, installation string) bool { return before[namespace] == installation })
+	for _, p := range left.problems() {
 		log.ErrorContext(ctx, "a target is left out", "reason", p)
+	}
+	for _, namespace := range slices.Sorted(maps.Keys(before)) {
+		if e[namespace] == "" {
+			log.InfoContext(ctx, "a target is served that was left out", "namespace", namespace)
+		}
 	}
 }

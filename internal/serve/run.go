@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"time"
 
 	"github.com/sethvargo/go-envconfig"
 )
@@ -22,32 +23,36 @@ func Run(ctx context.Context, env envconfig.Lookuper, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	return serveTargets(ctx, c, in, newLogger(c.Log, out))
+	return serveTargets(ctx, c, in, markInterval, newLogger(c.Log, out))
 }
 
-// serveTargets serves the targets that no other installation serves. Where it turns out later
-// that another one does, a new service goes on without that target: no part of it watches,
-// reads or writes anything there.
-func serveTargets(ctx context.Context, c config, in Cluster, log *slog.Logger) error {
-	known := make(elsewhere) // one that was found stays, also if the API server does not answer later
+// serveTargets serves the targets that no other installation serves, and reads at each interval
+// which these are. Where that changes, a new service goes on: no part of it watches, reads or
+// writes anything in a target that is left out but the mark.
+func serveTargets(ctx context.Context, c config, in Cluster, interval time.Duration, log *slog.Logger) error {
+	marks, err := newMarks(in, accounts{own: in.Namespace, names: c.TargetAccounts})
+	if err != nil {
+		return err
+	}
+	known, targets := make(elsewhere), c.Policy.Namespaces()
 	for {
-		others, unmarked := markTargets(ctx, in, accounts{own: in.Namespace, names: c.TargetAccounts}, known.leaveOut(c).Policy.Namespaces())
-		maps.Copy(known, others)
+		now, unmarked := known.markTargets(ctx, marks, in.Namespace, targets)
 		if unmarked != nil {
 			log.ErrorContext(ctx, "the targets are not marked yet as served by this backout", "error", unmarked)
 		}
-		others.log(ctx, log)
+		now.logChanges(ctx, log, known)
+		known = now
 		s, err := newService(known.leaveOut(c), in, log)
 		if err != nil {
 			return err
 		}
 		s.leave(maps.Clone(known))
-		s.unmarked = unmarked != nil
-		if err := s.serve(ctx); !errors.Is(err, errServedElsewhere) {
+		s.targets, s.markEvery, s.unmarked = targets, interval, unmarked != nil
+		if err := s.serve(ctx); !errors.Is(err, errMarksChanged) {
 			return err
 		}
-		s.found.log(ctx, log)
-		maps.Copy(known, s.found)
+		s.found.logChanges(ctx, log, known)
+		known = s.found
 	}
 }
 

@@ -12,8 +12,9 @@ import (
 // serve listens and works until ctx ends. It then stops listening first, so that every
 // signal that was answered with 2xx is stored, and gives the current steps the rest of
 // the grace period. Steps that are unfinished then stay in their records for the next
-// leader. If the lease is lost, serve returns an error at once. If another installation serves
-// a target, serve finishes the current work and returns errServedElsewhere.
+// leader. If the lease is lost, serve returns an error at once. If other
+// installations serve other targets than before, serve finishes the current work and returns
+// errMarksChanged.
 func (s *service) serve(ctx context.Context) error {
 	webhook, ops, err := s.listen(ctx)
 	if err != nil {
@@ -28,7 +29,7 @@ func (s *service) serve(ctx context.Context) error {
 	mark := begin(context.WithoutCancel(ctx), s.mark)
 	defer mark.stop()
 
-	var leave error // errServedElsewhere
+	var leave error // errMarksChanged
 	select {
 	case err := <-served:
 		return fmt.Errorf("serve: %w", err)

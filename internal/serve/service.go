@@ -28,14 +28,16 @@ type service struct {
 	config   config
 	cluster  Cluster
 	accounts accounts
-	// elsewhere are the targets that other installations serve. unmarked says that it was
-	// not possible to find out about all of them yet.
+	// elsewhere are those of the targets that other installations serve. unmarked says that it was
+	// not possible to find out about all of them yet. The marks are read at each markEvery.
 	elsewhere elsewhere
+	targets   []string
+	markEvery time.Duration
+	unmarked  bool
 	// found are those that markAgain has found since. They are read once serve has returned.
-	found    elsewhere
-	leftOut  *prometheus.GaugeVec
-	unmarked bool
-	client   kubernetes.Interface
+	found   elsewhere
+	leftOut *prometheus.GaugeVec
+	client  kubernetes.Interface
 	// itself is a client that never works as the account of a target.
 	itself   kubernetes.Interface
 	replica  string
@@ -78,7 +80,7 @@ func newService(c config, in Cluster, log *slog.Logger) (*service, error) {
 	s := &service{
 		config: c, cluster: in, accounts: as, client: client, replica: replicaName(), registry: registry,
 		board: report.NewBoard(), log: log, answered: make(chan struct{}), asked: make(chan struct{}),
-		itself: own, keys: ledger.NewKeys(own, in.Namespace, c.RecordKeys, log),
+		targets: c.Policy.Namespaces(), markEvery: markInterval, itself: own, keys: ledger.NewKeys(own, in.Namespace, c.RecordKeys, log),
 	}
 	s.leftOut = newLeftOut()
 	registry.MustRegister(report.NewCollector(s.board), s.leftOut)
@@ -115,7 +117,7 @@ func newBuildInfo(b version.Build) prometheus.Collector {
 // connectLedger connects the lease and the records.
 func (s *service) connectLedger() (err error) {
 	s.records = ledger.New(ledger.Options{
-		Client: s.client, Namespaces: s.config.Policy.Namespaces(), Own: s.cluster.Namespace, Keys: s.keys,
+		Client: s.client, Namespaces: s.config.Policy.Namespaces(), Own: s.cluster.Namespace, Keys: s.keys, TrackLabel: s.config.Policy.Track.Option(),
 		Gone: func(k rollback.Key, revision int) {
 			s.board.DeleteRecord(k, revision)
 			s.engine.OnRecordGone(k, revision)
@@ -157,6 +159,7 @@ func (s *service) connectRoutes() (err error) {
 			s.board.SetReleases(namespace, releases)
 			s.engine.OnReleases(namespace, releases)
 		},
+		Stray: func(namespace string, routes []string) { s.engine.OnStrayMarks(namespace, routes) },
 	})
 	return err
 }

@@ -69,7 +69,7 @@ type cluster struct {
 	storedReads int
 
 	// The next calls return these errors, one each.
-	shedErrors, holdTargetErrors, rollbackErrors, preflightErrors, saveErrors, recordErrors, pauseErrors []error
+	shedErrors, restoreErrors, holdTargetErrors, rollbackErrors, preflightErrors, saveErrors, recordErrors, pauseErrors []error
 	// openError is returned with the releases that have an open record.
 	openError error
 

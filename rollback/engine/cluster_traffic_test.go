@@ -100,6 +100,9 @@ func (c *cluster) Restore(ctx context.Context, _ rollback.Key, _ rollback.Manife
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if err := nextError(&c.restoreErrors); err != nil {
+		return nil, err
+	}
 	c.setWeight("20")
 	return []rollback.Weight{{Kind: "Ingress", Name: "shop-canary", From: "0", To: "20"}}, nil
 }

@@ -29,6 +29,7 @@
 //	returns.go    remembers which known bad content may come back while its alert goes on firing;
 //	              returned.go notices that it does
 //	leftovers.go  compares the marks on routes with the open records
+//	straymarks.go  the same for marks whose release is gone; straymarks_seen.go has what was seen of them
 //	storm.go      remembers the releases that have alerts at the same time, and their queue
 //	metrics.go    the metrics
 //

@@ -47,6 +47,7 @@ type Engine struct {
 	reconciler *reconciler
 	queue      *queue
 	leftovers  leftovers
+	strays     strayMarks
 }
 
 // New returns an engine that does nothing before Run. Its error names every mistake in
@@ -167,6 +168,7 @@ func (e *Engine) sweep(ctx context.Context) {
 	for _, k := range keys {
 		e.queue.add(k)
 	}
+	e.strays.compare(ctx, e.executor)
 	e.leftovers.compare(ctx, e.executor)
 	e.watches.prune()
 }
@@ -195,6 +197,7 @@ func (e *Engine) OnRecord(r rollback.Record) {
 		e.storms.note(r.Key, earlier(first, time.Now()), earlier(seen, time.Now()), e.policy.StormWindow)
 	}
 	e.keepStorm(r)
+	e.strays.note(r)
 	// A record that was closed just now may exceed the number that is kept.
 	if (r.Closed.IsZero() || time.Since(r.Closed) < sweepInterval) && e.leads() == nil {
 		e.queue.add(r.Key)
@@ -205,4 +208,5 @@ func (e *Engine) OnRecord(r rollback.Record) {
 func (e *Engine) OnRecordGone(k rollback.Key, revision int) {
 	e.storms.forget(k, revision)
 	e.returns.forget(k, revision)
+	e.strays.forget(k, revision)
 }

@@ -220,7 +220,7 @@ func (e *executor) storeLeftover(ctx context.Context, k rollback.Key, records []
 	for _, r := range slices.Backward(records) {
 		if !r.Unsigned {
 			_, err := e.update(ctx, r, func(r *rollback.Record) bool {
-				r.Leftover = found
+				r.Leftover, r.StrayRoutes = found, nil
 				return true
 			})
 			return err

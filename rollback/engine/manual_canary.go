@@ -120,7 +120,7 @@ func (r *manualRun) giveWeight(ctx context.Context, made rollback.Revision) ([]r
 		own.Decide(rollback.OrderedHold(r.Key, r.Operator, now))
 	})
 	if err == nil && held.Hold.Active() {
-		r.Print(fmt.Sprintf("the canary of revision %d is held at zero: %s; to end the hold: %s", r.made, why, held.UnholdCommand()))
+		r.Print(fmt.Sprintf("the canary of revision %d is held at zero: %s; to end the hold: %s", r.made, why, held.UnholdCommand().WithTrack(made.TrackLabel)))
 	}
 	return nil, err
 }

@@ -57,7 +57,7 @@ func (r *manualRun) note(ctx context.Context, change func(*rollback.Record)) err
 			return stored, false, err
 		}
 		mine := *stored.Manual
-		mine.Progress, mine.Stalled = time.Now().UTC(), time.Time{}
+		mine.Progress, mine.Quiet, mine.Stalled = time.Now().UTC(), time.Time{}, time.Time{}
 		stored.Manual = &mine
 		change(&stored)
 		return stored, true, nil

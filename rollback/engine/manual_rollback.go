@@ -64,7 +64,7 @@ func (m Manual) RollBack(ctx context.Context, o RollbackOrder) error {
 		return nil
 	}
 	if err := r.carryOut(ctx); err != nil {
-		return fmt.Errorf("roll %s back to revision %d: %w%s; go on with: %s", o.Key, r.target, err, r.weightNow(), o.Key.RollbackCommand(r.target, o.Allow...))
+		return fmt.Errorf("roll %s back to revision %d: %w%s; go on with: %s", o.Key, r.target, err, r.weightNow(), o.Key.RollbackCommand(r.target, o.Allow...).WithTrack(r.suspect.TrackLabel))
 	}
 	return nil
 }
@@ -243,7 +243,7 @@ func (r *manualRun) accepts(dangers []rollback.Danger) error {
 	}
 	slices.Sort(allow)
 	hint := "no option allows this; Helm alone does not look for it: " + r.Key.HelmRollbackCommand(r.target).In(r.suspect.Storage).String()
-	if again := r.Key.RollbackCommand(r.target, slices.Compact(allow)...); again != (rollback.Command{}) {
+	if again := r.Key.RollbackCommand(r.target, slices.Compact(allow)...).WithTrack(r.suspect.TrackLabel); again != (rollback.Command{}) {
 		hint = "to do it all the same: " + again.String()
 	}
 	return fmt.Errorf("it is not safe: %s; %s", strings.Join(refused, "; "), hint)

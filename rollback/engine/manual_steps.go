@@ -111,7 +111,7 @@ func (r *manualRun) ifOpen(made rollback.Revision) rollback.Precondition {
 			return err
 		}
 		if own, ok := rollback.FindRecord(records, made); ok && own.Closed.IsZero() && (own.Hold.Active() || own.Shed.Tried()) {
-			return fmt.Errorf("revision %d is held at zero itself; to end that: %s", made.Number, own.UnholdCommand())
+			return fmt.Errorf("revision %d is held at zero itself; to end that: %s", made.Number, own.UnholdCommand().WithTrack(made.TrackLabel))
 		}
 		return nil
 	}

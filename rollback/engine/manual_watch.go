@@ -61,8 +61,17 @@ func (rc *reconciler) watchClaim(ctx context.Context, r rollback.Record, records
 // changed nothing.
 func (rc *reconciler) watchManual(ctx context.Context, r rollback.Record, history rollback.History) time.Duration {
 	old := *r.Manual
-	if left := rollback.ManualPatience - rc.claims.silent(r.Key, old); left > 0 {
-		return min(left, sweepInterval)
+	silence := rc.claims.silent(r.Key, old)
+	switch {
+	case silence < manualAlive:
+		return manualAlive - silence
+	case silence < rollback.ManualPatience && old.Quiet.IsZero():
+		if err := rc.noteQuiet(ctx, r, time.Now().UTC().Add(-silence)); err != nil {
+			return rc.logAndRetry(ctx, r.Key, "store since when an operator's rollback reports nothing", err)
+		}
+		return recheckInterval
+	case silence < rollback.ManualPatience:
+		return min(rollback.ManualPatience-silence, sweepInterval)
 	}
 	changed, err := rc.changedByClaim(ctx, r, history)
 	if err != nil {
@@ -95,6 +104,21 @@ func (rc *reconciler) watchManual(ctx context.Context, r rollback.Record, histor
 	return sweepInterval
 }
 
+// noteQuiet stores since when the operator's command has reported nothing.
+func (rc *reconciler) noteQuiet(ctx context.Context, r rollback.Record, since time.Time) error {
+	old := *r.Manual
+	_, err := rc.update(ctx, r, func(r *rollback.Record) bool {
+		if !r.Manual.Active() || r.Manual.ID != old.ID || !r.Manual.Progress.Equal(old.Progress) {
+			return false
+		}
+		quiet := *r.Manual
+		quiet.Quiet = since
+		r.Manual = &quiet
+		return true
+	})
+	return err
+}
+
 // changedByClaim reports whether the operator's command may have changed the release: it says
 // so in the record, Helm has a revision of it, or a route is at zero and marked.
 func (rc *reconciler) changedByClaim(ctx context.Context, r rollback.Record, history rollback.History) (bool, error) {
@@ -112,6 +136,8 @@ type claims struct {
 	last map[rollback.Key]progressReport
 }
 
+// silent returns for how long the claim has had no report of progress: as this process has seen it,
+// or an earlier leader that has stored it.
 func (c *claims) silent(k rollback.Key, m rollback.ManualRollback) time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -121,7 +147,10 @@ func (c *claims) silent(k rollback.Key, m rollback.ManualRollback) time.Duration
 	last := c.last[k]
 	silence := last.silent(m)
 	c.last[k] = last
-	return silence
+	if m.Quiet.IsZero() {
+		return silence
+	}
+	return max(silence, time.Since(m.Quiet))
 }
 
 func (c *claims) forget(k rollback.Key) {

@@ -102,6 +102,52 @@ func TestAClaimIsNotJudgedByItsClock(t *testing.T) {
 	}
 }
 
+// TestAClaimIsNotLeftAloneForLongerByANewLeader: the patience goes on where the last leader was.
+func TestAClaimIsNotLeftAloneForLongerByANewLeader(t *testing.T) {
+	for _, skew := range []time.Duration{-time.Hour, 0, time.Hour} {
+		t.Run(skew.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster()
+				claimManually(t, c, time.Now().Add(skew))
+				began := time.Now()
+				for range 3 {
+					stop := run(t, newEngine(t, c, rollbacktest.Policy()))
+					wait(35 * time.Second)
+					stop()
+					if m := c.shopRecord(2).Manual; !m.Active() {
+						t.Fatalf("the claim has ended after %s: %+v", time.Since(began), m)
+					}
+				}
+				run(t, newEngine(t, c, rollbacktest.Policy()))
+				wait(rollback.ManualPatience + 5*time.Second - time.Since(began))
+				if m := c.shopRecord(2).Manual; m.Active() {
+					t.Errorf("the claim has been without progress for %s, and is active: %+v", time.Since(began), m)
+				}
+			})
+		})
+	}
+}
+
+// TestAClaimThatReportsAgainIsNotQuiet: what an earlier leader has stored ends with a report.
+func TestAClaimThatReportsAgainIsNotQuiet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		claimManually(t, c, time.Now())
+		stop := run(t, newEngine(t, c, rollbacktest.Policy()))
+		wait(100 * time.Second)
+		stop()
+		if m := c.shopRecord(2).Manual; m.Quiet.IsZero() {
+			t.Fatalf("no leader has stored since when the claim is quiet: %+v", m)
+		}
+		c.reportManually(func(m *rollback.ManualRollback) { m.Progress, m.Quiet = time.Now(), time.Time{} })
+		run(t, newEngine(t, c, rollbacktest.Policy()))
+		wait(100 * time.Second)
+		if m := c.shopRecord(2).Manual; !m.Active() {
+			t.Errorf("a claim that has reported 100 seconds ago has ended: %+v", m)
+		}
+	})
+}
+
 // TestARunThatIsDeadIsTakenOver: without a report for a while, whatever its clock said.
 func TestARunThatIsDeadIsTakenOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -53,6 +53,9 @@ func (e *executor) restoreWeight(ctx context.Context, r rollback.Record) (progre
 	if errors.Is(err, rollback.ErrRevisionChanged) || errors.Is(err, errUndecided) {
 		return progress{record: r}, nil // checked again
 	}
+	if isOverload(err) {
+		return progress{record: r}, err // no attempt: an obstacle, if it lasts
+	}
 	stored, saveErr := e.update(ctx, r, func(r *rollback.Record) bool {
 		beginRestore(r)
 		if err != nil && neverAtZero(r) && r.Restore.Attempts+1 >= maxShedAttempts {

@@ -109,6 +109,9 @@ func (e *executor) beginTargetHold(ctx context.Context, r rollback.Record, made 
 	if errors.Is(err, rollback.ErrRevisionChanged) {
 		err = nil
 	}
+	if isOverload(err) {
+		return progress{record: r}, err // no attempt, as in a restore
+	}
 	if err != nil && (r.Restore == nil || r.Restore.Attempts+1 < maxAttempts) {
 		stored, saveErr := e.update(ctx, r, func(r *rollback.Record) bool {
 			beginRestore(r)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/helm"
 )
 
 func TestHistory(t *testing.T) {
@@ -151,4 +153,24 @@ func (s *apiServer) create(number int, at time.Time) {
 	o := s.objects["secrets/"+secretName(number)].DeepCopy()
 	o.SetCreationTimestamp(metav1.NewTime(at))
 	s.put("secrets/"+secretName(number), o)
+}
+
+// A record and its commands have the label by which the canary was looked for; the default one is not
+// named.
+func TestARevisionHasTheTrackLabel(t *testing.T) {
+	c := newCluster(t)
+	for want, track := range map[string]rollback.Track{"": {Label: "track"}, "role=canary,preview": {Label: "role", Canary: []string{"canary", "preview"}}} {
+		client, err := helm.New(helm.Options{Config: c.config, Track: track, Log: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		history, err := client.History(t.Context(), web(), rollback.Stored)
+		if err != nil {
+			t.Fatal(err)
+		}
+		newest := history.Newest()
+		if r := rollback.NewRecord(web(), newest, nil, newest.Deployed); newest.TrackLabel != want || r.TrackLabel != want {
+			t.Errorf("revision %q, record %q; want %q", newest.TrackLabel, r.TrackLabel, want)
+		}
+	}
 }

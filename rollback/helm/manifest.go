@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/yaml"
 
 	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/overload"
 )
 
 // Manifest returns the objects of a revision as Helm rendered them, without hooks; in
@@ -17,14 +18,14 @@ import (
 func (c *Client) Manifest(ctx context.Context, k rollback.Key, revision int) (rollback.Manifest, error) {
 	at, err := c.findStored(ctx, k, revision)
 	if err != nil {
-		return nil, fmt.Errorf("look up revision %d of %s: %w", revision, k, err)
+		return nil, overload.Of(fmt.Errorf("look up revision %d of %s: %w", revision, k, err))
 	}
 	if known, ok := c.manifests.get(at.cacheKey); ok {
 		return known, nil
 	}
 	stored, err := read(ctx, c.store(at.storage, k.Namespace), objectName(k.Release, revision), c.decoding)
 	if err != nil {
-		return nil, fmt.Errorf("read revision %d of %s: %w", revision, k, err)
+		return nil, overload.Of(fmt.Errorf("read revision %d of %s: %w", revision, k, err))
 	}
 	end, err := c.decoding.begin(ctx, manifestWeight*int64(len(stored.Manifest)))
 	if err != nil {

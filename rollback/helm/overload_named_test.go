@@ -46,3 +46,13 @@ func TestAnOverloadIsNamed(t *testing.T) {
 		})
 	}
 }
+
+// The restore needs the manifest of the new revision.
+func TestAnOverloadIsNamedForAManifest(t *testing.T) {
+	c := newCluster(t)
+	c.before = func(string, string) int { return http.StatusServiceUnavailable }
+	var overload *rollback.OverloadedError
+	if _, err := c.Manifest(t.Context(), web(), 2); !errors.As(err, &overload) {
+		t.Errorf("%v, want that the API server is overloaded", err)
+	}
+}

@@ -13,6 +13,7 @@ import (
 	"helm.sh/helm/v3/pkg/storage/driver"
 
 	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/overload"
 )
 
 // Preflight returns what would be dangerous about the planned rollback, and which other
@@ -35,7 +36,7 @@ func (c *Client) Preflight(ctx context.Context, p rollback.Plan) (result rollbac
 		result, err = c.preflight(ctx, p)
 		return err
 	})
-	return result, overloaded(err)
+	return result, overload.Of(err)
 }
 
 func (c *Client) preflight(ctx context.Context, p rollback.Plan) (rollback.PreflightResult, error) {

@@ -26,7 +26,7 @@ func (c *Client) revision(ctx context.Context, k rollback.Key, m revisionMeta) (
 	if known, ok := c.digests.Get(m.cacheKey()); ok {
 		return known.(rollback.Revision), nil, nil
 	}
-	rev := rollback.Revision{Number: m.number, UID: m.uid, Storage: m.storage, Status: m.status, Claim: m.claim, Deployed: m.created}
+	rev := rollback.Revision{Number: m.number, UID: m.uid, Storage: m.storage, Status: m.status, Claim: m.claim, Deployed: m.created, TrackLabel: c.track.Option()}
 	stored, err := read(ctx, c.store(m.storage, k.Namespace), m.name, c.decoding)
 	var declared rollback.Manifest
 	if err == nil {

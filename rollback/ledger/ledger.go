@@ -53,6 +53,9 @@ type Options struct {
 	// Keys sign what is saved, and what they have not signed is left out of what is read. With
 	// nil, records are neither signed nor verified: commands are no replicas.
 	Keys *Keys
+	// TrackLabel is the running backout's rollback.Track.Option. With Keys, it replaces that of a
+	// record that backout has not signed: commands for operators contain it.
+	TrackLabel string
 	// Gone is called by Follow for each record that was deleted; nil if nothing needs to
 	// know.
 	Gone func(k rollback.Key, revision int)
@@ -72,6 +75,7 @@ type Ledger struct {
 	namespaces []string
 	own        string
 	keys       *Keys
+	trackLabel string
 	gone       func(k rollback.Key, revision int)
 	summary    func(r *rollback.Record) string
 	log        *slog.Logger
@@ -97,7 +101,7 @@ func New(o Options) *Ledger {
 		o.Summary = func(*rollback.Record) string { return "" }
 	}
 	return &Ledger{
-		client: o.Client, namespaces: o.Namespaces, own: o.Own, keys: o.Keys, gone: o.Gone, summary: o.Summary, log: o.Log,
+		client: o.Client, namespaces: o.Namespaces, own: o.Own, keys: o.Keys, trackLabel: o.TrackLabel, gone: o.Gone, summary: o.Summary, log: o.Log,
 		decoding:   semaphore.NewWeighted(maxDecoding),
 		unreadable: newUnreadable(o.Registerer), unsigned: newUnsigned(o.Registerer),
 	}

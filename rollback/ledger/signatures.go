@@ -50,10 +50,14 @@ func (l *Ledger) keepSigned(ctx context.Context, r *rollback.Record) ([]string, 
 	if err := l.keys.learn(ctx, signatures); err != nil {
 		return nil, fmt.Errorf("%w: %w", errKeys, err)
 	}
-	return r.KeepSigned(func(p rollback.Part) bool {
+	removed := r.KeepSigned(func(p rollback.Part) bool {
 		text, err := signedText(p)
 		return err == nil && l.keys.verify(text, signatures)
-	}), nil
+	})
+	if r.Unsigned {
+		r.TrackLabel = l.trackLabel
+	}
+	return removed, nil
 }
 
 // signedText returns what is signed of a part of a printable record.

@@ -394,7 +394,7 @@ func FuzzSignedRecord(f *testing.F) {
 
 // A part that has a field more is signed with it: reflection finds the fields.
 func TestEveryFieldThatBackoutWritesIsSigned(t *testing.T) {
-	unsigned := []string{"Hold", "Manual", "Closed", "DroppedSignals", "Obstacle", "Leftover", "Panics", "Trace", "Signatures", "Ignored", "Unsigned", "Version", "Key"}
+	unsigned := []string{"Hold", "Manual", "Closed", "DroppedSignals", "Obstacle", "Leftover", "StrayRoutes", "Panics", "Trace", "Signatures", "Ignored", "Unsigned", "Version", "Key"}
 	for field := range reflect.TypeFor[rollback.Record]().Fields() {
 		if slices.Contains(unsigned, field.Name) {
 			continue
@@ -435,5 +435,27 @@ func TestARecordIsReadForItsOwnReleaseAlone(t *testing.T) {
 	records, err := l.Records(t.Context(), rollback.Key{Namespace: "shop", Release: "other"}, rollback.Stored)
 	if err != nil || len(records) != 0 {
 		t.Errorf("%d records of shop/other, %v; want none: it is that of shop/web", len(records), err)
+	}
+}
+
+// A command for an operator contains the label of a record: another client chooses none.
+func TestARecordThatIsNotSignedHasTheLabelOfTheRunningBackout(t *testing.T) {
+	client := versioned(fake.NewClientset())
+	l := ledger.New(ledger.Options{Client: client, Namespaces: []string{"shop"}, Own: "backout", Keys: newKeys(t, client), TrackLabel: "role=next"})
+	own := worked()
+	own.TrackLabel = "role=canary"
+	save(t, l, own)
+	if r := readBy(t, l); r.TrackLabel != "role=canary" || r.Unsigned {
+		t.Errorf("label %q, unsigned %t; want the one that was signed", r.TrackLabel, r.Unsigned)
+	}
+	forge(t, client, func(r *rollback.Record) { r.TrackLabel = "app=shop" })
+	if r := readBy(t, l); r.TrackLabel != "role=next" || r.Rollback != nil || r.Shed != nil {
+		t.Errorf("label %q, rollback %+v; want the running backout's, and nothing that was signed with another one", r.TrackLabel, r.Rollback)
+	}
+	forge(t, client, func(r *rollback.Record) {
+		*r = rollback.Record{Key: r.Key, Revision: r.Revision, UID: r.UID, TrackLabel: "app=shop"}
+	})
+	if r := readBy(t, l); r.TrackLabel != "role=next" {
+		t.Errorf("label %q of a record without anything of backout; want the running backout's", r.TrackLabel)
 	}
 }

@@ -27,6 +27,9 @@ func advice(r *rollback.Record) Advice {
 
 func adviceText(r *rollback.Record) string {
 	d := r.Decision()
+	if r.HasStrayRoutes() {
+		return "Look at the weights of the route, set them if they are not right, and remove the mark: no release is left that would end it."
+	}
 	if r.HasLeftover() {
 		return "Find out whether the canary should get traffic. No version of it gets any until an operator restores the weight."
 	}

@@ -21,15 +21,23 @@ type Command struct {
 func Commands(r *rollback.Record) []Command {
 	all := commandsOf(r)
 	for i := range all {
-		all[i].Line = all[i].Line.In(r.Storage)
+		all[i].Line = forRelease(r, all[i].Line)
 	}
 	return all
 }
 
-// commandsOf is Commands for a release in Secrets.
+// forRelease returns the command as it works for the release of the record.
+func forRelease(r *rollback.Record, c rollback.Command) rollback.Command {
+	return c.In(r.Storage).WithTrack(r.TrackLabel)
+}
+
+// commandsOf is Commands for a release in Secrets whose canary has the default label.
 func commandsOf(r *rollback.Record) []Command {
 	show := Command{Why: "to see the whole record", Line: r.ShowCommand()}
 	undo := Command{Why: "to undo the rollback", Line: r.RollbackCommand(r.Revision)}
+	if r.HasStrayRoutes() {
+		return distinct(append(strayCommands(r), show)...)
+	}
 	if r.HasLeftover() {
 		return distinct(Command{Why: "to give the canary its weight back", Line: r.UnholdCommand()}, show)
 	}
@@ -57,6 +65,17 @@ func commandsOf(r *rollback.Record) []Command {
 	case StateNoAction:
 	}
 	return nil
+}
+
+// strayCommands are for marked routes whose release is gone.
+func strayCommands(r *rollback.Record) []Command {
+	var all []Command
+	for _, route := range r.StrayRoutes {
+		all = append(all,
+			Command{Why: "to set the weights of the route, if they are not right", Line: r.EditRouteCommand(route)},
+			Command{Why: "then to remove the mark of the shed", Line: r.UnmarkRouteCommand(route)})
+	}
+	return all
 }
 
 // stuckCommands are for a step that keeps failing: where the canary still gets traffic, the

@@ -66,7 +66,7 @@ func dryRunSteps(result rollback.DryRunResult) []string {
 		lines = append(lines, "decide again, "+at)
 	}
 	if d.NeedsHelp {
-		lines = append(lines, "ask the team for help"+toFinish(d.Command.In(result.Record.Storage)))
+		lines = append(lines, "ask the team for help"+toFinish(forRelease(&result.Record, d.Command)))
 	}
 	if len(lines) == 0 {
 		lines = append(lines, "do nothing")

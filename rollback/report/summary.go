@@ -54,7 +54,7 @@ func conflicts(r *rollback.Record) []string {
 	for _, w := range r.Weights {
 		if w.FieldManager != "" {
 			texts = append(texts, fmt.Sprintf("%s applies %s/%s server-side: the API server refuses its next upgrade as a conflict with field manager backout, unless an operator first runs: %s",
-				managerName(w.FieldManager), w.Kind, w.Name, r.UnholdCommand()))
+				managerName(w.FieldManager), w.Kind, w.Name, forRelease(r, r.UnholdCommand())))
 		}
 	}
 	return texts

@@ -14,7 +14,7 @@ import (
 
 // heldAnnotation is backout's own: the weights that a shed found. It stays on a routing
 // object for as long as a canary's weight is held at zero there.
-const heldAnnotation = "backout.dev/held-weight"
+const heldAnnotation = rollback.HeldAnnotation
 
 // edit is one change of a routing object.
 type edit struct {

@@ -41,6 +41,9 @@ type GaugeOptions struct {
 	// Show receives a namespace's opted-in releases after each read, including those without
 	// a known route to a canary; nil shows nothing.
 	Show func(namespace string, releases []rollback.GuardedRelease)
+	// Stray receives, after each read of a namespace, the objects that carry the mark of a shed
+	// and lead to no canary of an opted-in release, by kind and name; nil receives nothing.
+	Stray func(namespace string, routes []string)
 	// Revisions returns what is known of a release's revisions, newest first, without a
 	// request; with nil there are no metrics of revisions and workloads.
 	Revisions func(k rollback.Key) []rollback.Revision
@@ -61,6 +64,7 @@ type Gauge struct {
 	log        *slog.Logger
 	weight     *prometheus.GaugeVec
 	report     func(namespace string, releases []rollback.GuardedRelease)
+	stray      func(namespace string, routes []string)
 	schedule   *schedule
 	// info is nil without Revisions.
 	info *workloadInfo
@@ -86,7 +90,7 @@ type series struct{ namespace, release, route string }
 // NewGauge returns a Gauge. It sends no request to the API server before Run.
 func NewGauge(o GaugeOptions) (*Gauge, error) {
 	g := &Gauge{
-		kinds: newRegistry(), track: o.Track, namespaces: o.Namespaces, allows: o.Allows, log: o.Log, report: o.Show,
+		kinds: newRegistry(), track: o.Track, namespaces: o.Namespaces, allows: o.Allows, log: o.Log, report: o.Show, stray: o.Stray,
 		shown: make(map[string]shown), panicked: make(map[rollback.Key]bool), schedule: newSchedule(),
 		weight: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "backout_canary_weight",
@@ -97,6 +101,9 @@ func NewGauge(o GaugeOptions) (*Gauge, error) {
 	}
 	if g.report == nil {
 		g.report = func(string, []rollback.GuardedRelease) {}
+	}
+	if g.stray == nil {
+		g.stray = func(string, []string) {}
 	}
 	if g.log == nil {
 		g.log = slog.Default()
@@ -177,6 +184,7 @@ func (g *Gauge) poll(ctx context.Context, namespace string) {
 		}
 		g.show(namespace, now)
 		g.report(namespace, now.guarded())
+		g.stray(namespace, live.strayMarks(now.series))
 		return
 	}
 	if !last.failing {

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/overload"
 )
 
 // nothingOwned are the managed fields of a manager that owns no existing field.
@@ -77,7 +78,7 @@ func (r *Router) restore(ctx context.Context, k rollback.Key, m rollback.Manifes
 	c := change{edit: edit, fence: r.fence, then: disown}.requiring(ctx, p)
 	routes, err := r.routes(ctx, k, m)
 	changed, changeErr := r.changeAll(ctx, k, unread(routes), c)
-	return changed, errors.Join(changeErr, err)
+	return changed, overload.Of(errors.Join(changeErr, err))
 }
 
 // disown returns the edit that removes backout from the object's managed fields. While it is

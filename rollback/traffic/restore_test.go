@@ -1,6 +1,8 @@
 package traffic_test
 
 import (
+	"errors"
+	"net/http"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -94,5 +96,38 @@ func TestShedTwiceThenRestore(t *testing.T) {
 	}
 	if diff := cmp.Diff(declared, server.annotations("shop/web-canary")); diff != "" {
 		t.Errorf("after the restore the object is as declared (-want +got):\n%s", diff)
+	}
+}
+
+// An API server that has too much to do is no reason to give a restore or a shed up.
+func TestAnOverloadedAPIServerIsNamed(t *testing.T) {
+	manifest := rollback.Manifest{declare("web-canary", map[string]string{canary: "true", weight: "20"})}
+	for code, overloaded := range map[int]bool{
+		http.StatusTooManyRequests: true, http.StatusServiceUnavailable: true, http.StatusForbidden: false, http.StatusUnprocessableEntity: false,
+	} {
+		router, server := newRouter(t, ingress("web-canary", map[string]string{canary: "true", weight: "20"}))
+		shed := func() error { _, err := router.Shed(t.Context(), shop(), manifest, nil, nil); return err }
+		observed := func() error {
+			seen, err := router.Observe(t.Context(), shop(), manifest, rollback.Stored)
+			if err != nil {
+				return err
+			}
+			_, err = router.Shed(t.Context(), shop(), nil, seen.Observation, nil)
+			return err
+		}
+		restore := func() error { _, err := router.Restore(t.Context(), shop(), manifest, nil); return err }
+		server.refuse = code
+		errs := []error{shed(), observed()}
+		server.refuse = 0
+		if err := shed(); err != nil {
+			t.Fatal(err)
+		}
+		server.refuse = code
+		for i, err := range append(errs, restore()) {
+			var overload *rollback.OverloadedError
+			if err == nil || errors.As(err, &overload) != overloaded {
+				t.Errorf("%d, call %d: %v; want an overload: %t", code, i, err, overloaded)
+			}
+		}
 	}
 }

@@ -33,7 +33,7 @@ const (
 )
 
 // heldRulesAnnotation is backout's own: the rules that a shed removed.
-const heldRulesAnnotation = "backout.dev/held-rules"
+const heldRulesAnnotation = rollback.HeldRulesAnnotation
 
 // ruleAnnotations send requests to the canary by their headers and cookies, whatever the
 // weight is.

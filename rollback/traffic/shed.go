@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/overload"
 )
 
 // Shed sets the canary's weight to zero on every live routing object that leads to it in
@@ -33,7 +34,7 @@ func (r *Router) Shed(ctx context.Context, k rollback.Key, m rollback.Manifest, 
 	if seen == nil {
 		routes, err := r.routes(ctx, k, m)
 		changed, changeErr := r.changeAll(ctx, k, unread(routes), c)
-		return changed, errors.Join(changeErr, err)
+		return changed, overload.Of(errors.Join(changeErr, err))
 	}
 	o, ok := seen.(observation)
 	if !ok {
@@ -42,5 +43,6 @@ func (r *Router) Shed(ctx context.Context, k rollback.Key, m rollback.Manifest, 
 	if o.key != k {
 		return nil, fmt.Errorf("set the weights of %s to zero: the observation is of release %s", k, o.key)
 	}
-	return r.changeAll(ctx, k, o.routes, c)
+	changed, err := r.changeAll(ctx, k, o.routes, c)
+	return changed, overload.Of(err)
 }

@@ -86,6 +86,11 @@ func obstructed() map[string]rollback.Record {
 		"act_leftover": Record(Act(), Verified(rollback.OutcomeRecovered, "the alert is quiet, and the canary gets 10.0 requests a second"), func(r *rollback.Record) {
 			r.Leftover = &rollback.Step{Started: At(3 * time.Hour), Attempts: 1, Error: "the weight is zero on Ingress/web-canary"}
 		}),
+		"baked_stray_mark": Record(Hold(rollback.Baked, bakedReason), Held, Closed(time.Hour), func(r *rollback.Record) {
+			r.Hold.End(At(time.Hour), "the release is gone")
+			r.StrayRoutes = []string{"HTTPRoute/shop"}
+			r.Leftover = &rollback.Step{Started: At(2 * time.Hour), Attempts: 1, Error: "HTTPRoute/shop: marked by a shed, and the release is gone"}
+		}),
 		"act_leftover_over": Record(Act(), Verified(rollback.OutcomeRecovered, "the alert is quiet, and the canary gets 10.0 requests a second"), func(r *rollback.Record) {
 			r.Leftover = Step(3*time.Hour, 4*time.Hour)
 			r.Leftover.Error = "the weight is zero on Ingress/web-canary"

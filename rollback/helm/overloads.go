@@ -1,31 +1,16 @@
 package helm
 
 import (
-	"context"
-	"errors"
-	"net"
 	"net/http"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/rest"
 
 	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/overload"
 )
-
-// overloaded returns the error as a *rollback.OverloadedError if the API server did not take the
-// request on: it answered 429 or 5xx, or not in time, or cannot be reached. An admission webhook
-// that does not answer is not the API server's load.
-func overloaded(err error) error {
-	if err == nil || !isOverload(err) {
-		return err
-	}
-	seconds, _ := apierrors.SuggestsClientDelay(err)
-	return &rollback.OverloadedError{RetryAfter: time.Duration(seconds) * time.Second, Err: err}
-}
 
 // overloads remembers whether the last write of a rollback's objects was one that the API server
 // did not take on: Helm puts the errors of several objects into one text. Its zero value has
@@ -37,8 +22,8 @@ type overloads struct {
 
 // of returns err as a *rollback.OverloadedError if it is that of a write that was not taken on.
 func (o *overloads) of(err error) error {
-	if err == nil || isOverload(err) || !o.seen.Load() {
-		return overloaded(err)
+	if err == nil || overload.Is(err) || !o.seen.Load() {
+		return overload.Of(err)
 	}
 	return &rollback.OverloadedError{RetryAfter: time.Duration(o.after.Load()) * time.Second, Err: err}
 }
@@ -74,13 +59,3 @@ func (t overloadTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // WrappedRoundTripper lets client-go close idle connections.
 func (t overloadTransport) WrappedRoundTripper() http.RoundTripper { return t.next }
-
-func isOverload(err error) bool {
-	var status apierrors.APIStatus
-	if errors.As(err, &status) {
-		code := status.Status().Code
-		return code == http.StatusTooManyRequests || code >= 500 && !strings.Contains(err.Error(), "failed calling webhook")
-	}
-	var network net.Error
-	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &network)
-}

@@ -1,4 +1,4 @@
-package helm
+package overload_test
 
 import (
 	"context"
@@ -12,9 +12,10 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/upcommerce/backout/rollback"
+	"github.com/upcommerce/backout/rollback/overload"
 )
 
-func TestOverloaded(t *testing.T) {
+func TestOverload(t *testing.T) {
 	routes := schema.GroupResource{Resource: "ingresses"}
 	for name, tt := range map[string]struct {
 		err        error
@@ -37,9 +38,9 @@ func TestOverloaded(t *testing.T) {
 			if err != nil {
 				err = fmt.Errorf("roll back: %w", err)
 			}
-			got := overloaded(err)
-			var overload *rollback.OverloadedError
-			if errors.As(got, &overload) != tt.overloaded || overload != nil && overload.RetryAfter != tt.after {
+			got := overload.Of(err)
+			var found *rollback.OverloadedError
+			if errors.As(got, &found) != tt.overloaded || found != nil && found.RetryAfter != tt.after {
 				t.Errorf("%#v; want an overload: %t, after %s", got, tt.overloaded, tt.after)
 			}
 			if !errors.Is(got, err) {
