@@ -13,20 +13,39 @@ import (
 	"github.com/upcommerce/backout/rollback"
 )
 
-// payloadVersion is the only version of Alertmanager's webhook payload.
-const payloadVersion = "4"
+// The versions of the payloads that Alertmanager and Grafana post.
+const (
+	alertmanagerVersion = "4"
+	grafanaVersion      = "1"
+)
 
-// message is the payload that Alertmanager posts to a webhook receiver.
+// message is the payload that Alertmanager posts to a webhook receiver, Mimir's and any other
+// that is built on it included, or Grafana to a contact point of type webhook.
 // https://prometheus.io/docs/alerting/latest/configuration/#webhook_config
+// https://github.com/grafana/alerting/blob/main/receivers/webhook/v1/webhook.go
 type message struct {
 	*template.Data
 
 	Version         string `json:"version"`
 	GroupKey        string `json:"groupKey"`
 	TruncatedAlerts uint64 `json:"truncatedAlerts"`
+	// OrgID is the organization in Grafana; nil in a payload of Alertmanager.
+	OrgID *int64 `json:"orgId"`
 }
 
-// Decode reads one payload of Alertmanager and returns an error if anything follows it. It
+// ofGrafana reports whether Grafana's contact point has posted the payload.
+func (m message) ofGrafana() bool { return m.Version == grafanaVersion && m.OrgID != nil }
+
+// from names the sender, as the payload does.
+func (m message) from() string {
+	return fmt.Sprintf("receiver %.80q of %.200q", receiverName(m.Receiver), m.ExternalURL)
+}
+
+// errAPI says that a body is one for Alertmanager's own API.
+var errAPI = errors.New("it is a list of alerts, as Prometheus, Thanos Ruler and vmalert post to Alertmanager's API v2: " +
+	"put an Alertmanager between them and backout")
+
+// Decode reads one payload of Alertmanager or Grafana and returns an error if anything follows it. It
 // ignores the status of the group, which with max_alerts can be resolved while an alert
 // that was cut off fires. It ignores unknown fields, because Alertmanager adds fields
 // within version 4. It returns errTooMuch, having decoded nothing, for a payload that
@@ -54,6 +73,9 @@ func decode(text []byte) (alerts []rollback.Alert, truncated uint64, err error) 
 		}
 		return nil, 0, err
 	}
+	if trimmed := bytes.TrimLeft(text, " \t\r\n"); bytes.HasPrefix(trimmed, []byte("[")) && json.Valid(text) {
+		return nil, 0, errAPI
+	}
 	var m message
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	if err := decoder.Decode(&m); err != nil {
@@ -65,26 +87,38 @@ func decode(text []byte) (alerts []rollback.Alert, truncated uint64, err error) 
 		}
 		return nil, 0, err
 	}
-	if m.Version != payloadVersion {
-		return nil, 0, fmt.Errorf("version is %.40q, want %q: the receiver must not set a custom payload", m.Version, payloadVersion)
+	alerts, err = m.alerts()
+	return alerts, m.TruncatedAlerts, err
+}
+
+// alerts returns the alerts of the payload, or an error if one of them is not complete.
+func (m message) alerts() ([]rollback.Alert, error) {
+	if m.Version != alertmanagerVersion && !m.ofGrafana() {
+		return nil, fmt.Errorf("version is %.40q, want %q, or %q with the orgId of Grafana: the receiver must not set a custom payload",
+			m.Version, alertmanagerVersion, grafanaVersion)
 	}
 	if m.Data == nil || len(m.Alerts) == 0 {
-		return nil, 0, errors.New("it contains no alerts")
+		return nil, errors.New("it contains no alerts")
 	}
-	alerts = make([]rollback.Alert, len(m.Alerts))
+	alerts := make([]rollback.Alert, len(m.Alerts))
 	for i, a := range m.Alerts {
 		if a.Status != "firing" && a.Status != "resolved" {
-			return nil, 0, fmt.Errorf("alerts[%d].status is %.40q, want firing or resolved", i, a.Status)
+			return nil, fmt.Errorf("alerts[%d].status is %.40q, want firing or resolved", i, a.Status)
 		}
-		if a.StartsAt.IsZero() || a.Fingerprint == "" || len(a.Labels) == 0 {
-			return nil, 0, fmt.Errorf("alerts[%d] lacks labels, startsAt or fingerprint", i)
+		if a.StartsAt.IsZero() || len(a.Labels) == 0 {
+			return nil, fmt.Errorf("alerts[%d] of %s lacks labels or startsAt", i, m.from())
+		}
+		if a.Fingerprint == "" {
+			return nil, fmt.Errorf("alerts[%d] of %s lacks its fingerprint, which Alertmanager sends since version 0.19: "+
+				"update the sender, or correct what changes the payload on its way", i, m.from())
 		}
 		alerts[i] = rollback.Alert{
 			Labels: a.Labels, Annotations: a.Annotations, Fingerprint: a.Fingerprint,
 			StartsAt: a.StartsAt, Resolved: a.Status == "resolved", GeneratorURL: a.GeneratorURL, Route: receiverName(m.Receiver),
+			OfGrafana: m.ofGrafana(),
 		}
 	}
-	return alerts, m.TruncatedAlerts, nil
+	return alerts, nil
 }
 
 // receiverName returns the name of the receiver, which Alertmanager quotes like a regular

@@ -79,6 +79,7 @@ func TestInvalidPayloadIsRefused(t *testing.T) {
 		"cut off":                 payload()[:len(payload())-1],
 		"form":                    "payload=%7B%7D",
 		"version missing":         payload(`"version":"4",`, ``),
+		"version 1":               payload(`"version":"4"`, `"version":"1"`),
 		"version 3":               payload(`"version":"4"`, `"version":"3"`),
 		"version 5":               payload(`"version":"4"`, `"version":"5"`),
 		"version as number":       payload(`"version":"4"`, `"version":4`),
@@ -113,7 +114,7 @@ func TestInvalidPayloadIsRefused(t *testing.T) {
 				t.Fatalf("any other body than a payload of version 4 is answered 400: got %d", w.Code)
 			}
 			problem, hint := problemOf(t, w)
-			if !strings.Contains(problem, "version 4") || !strings.Contains(hint, "webhook_config") {
+			if !strings.Contains(problem, "version 4") || !strings.Contains(hint, "webhook_config") || !strings.Contains(hint, "Grafana") {
 				t.Errorf("the answer says what is wrong and how to fix it: got %q, %q", problem, hint)
 			}
 			if len(problem) > 1000 {

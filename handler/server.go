@@ -91,9 +91,7 @@ func New(o Options) (*Server, error) {
 	}
 	hookConnections, readConnections := newConnections(), newConnections()
 	hooks := newRouter(o.Log, w.metrics.measure)
-	hooks.NoRoute(func(c *gin.Context) {
-		w.refused.refuseUnread(c, http.StatusNotFound, problem{"there is nothing here", "alerts are posted to /api/v1/alerts"})
-	})
+	hooks.NoRoute(w.serveNothing)
 	hooks.POST("/api/v1/alerts", w.authenticate, hookConnections.admit, w.enter, w.serveAlerts)
 	// No request of a reader keeps its connection from being closed for a new one, which may
 	// be that of a probe.

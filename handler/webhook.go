@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -139,6 +140,9 @@ func (w *webhook) serveAlerts(c *gin.Context) {
 	alerts, truncated, err := w.decode(c)
 	if err != nil {
 		code, p := refusal(err)
+		if sender := senderOf(c); sender != nil {
+			p.Error += "; it came with the " + rollback.Printable(sender.Name)
+		}
 		w.refused.refuse(c, code, p, err)
 		return
 	}
@@ -160,6 +164,18 @@ func (w *webhook) serveAlerts(c *gin.Context) {
 	c.JSON(http.StatusOK, gin.H{"received": len(alerts)})
 }
 
+// serveNothing answers a request for any other path.
+func (w *webhook) serveNothing(c *gin.Context) {
+	p := problem{"there is nothing here", "alerts are posted to /api/v1/alerts"}
+	if strings.HasSuffix(c.Request.URL.Path, "/api/v2/alerts") {
+		p = problem{
+			"backout does not have the API v2 of Alertmanager, to which Prometheus, Thanos Ruler and vmalert post alerts",
+			"put an Alertmanager in between: name it to the sender, for vmalert with -notifier.url, and point a webhook_config of it to /api/v1/alerts of this address",
+		}
+	}
+	w.refused.refuseUnread(c, http.StatusNotFound, p)
+}
+
 // refusal returns the answer to a payload that could not be decoded.
 func refusal(err error) (int, problem) {
 	var tooLarge *http.MaxBytesError
@@ -177,8 +193,8 @@ func refusal(err error) (int, problem) {
 		}
 	default:
 		return http.StatusBadRequest, problem{
-			"not an Alertmanager webhook payload of version 4: " + err.Error(),
-			"point a webhook_config of Alertmanager to this address, without a custom payload",
+			"not an Alertmanager webhook payload of version 4, nor one of Grafana's webhook contact point: " + err.Error(),
+			"point a webhook_config of Alertmanager, or a contact point of Grafana, to this address, without a custom payload",
 		}
 	}
 }

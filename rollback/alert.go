@@ -99,6 +99,8 @@ type Alert struct {
 	Route string
 	// Sender posted the alert; nil if backout does not authenticate senders.
 	Sender *Sender
+	// OfGrafana says that a contact point of Grafana has posted it.
+	OfGrafana bool
 }
 
 // ErrNotOurs says that an alert has no backout label: it is meant for another receiver.

@@ -41,7 +41,7 @@ func TestAPlanNeedsOneSourceOfAlerts(t *testing.T) {
 			t.Errorf("%v is refused", args)
 		}
 	}
-	if _, err := runProgram(t, `{"alerts":[]}`, "backout", "plan", "-f", "-"); err == nil || !strings.Contains(err.Error(), "want the JSON that Alertmanager posts") {
+	if _, err := runProgram(t, `{"alerts":[]}`, "backout", "plan", "-f", "-"); err == nil || !strings.Contains(err.Error(), "want the JSON that Alertmanager or Grafana posts") {
 		t.Errorf("the error about a file that is not a payload says what is wanted: got %v", err)
 	}
 }

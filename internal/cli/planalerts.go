@@ -51,7 +51,7 @@ func (p *plan) alerts(in io.Reader, args []string) ([]rollback.Alert, error) {
 	}
 	alerts, _, err := handler.Decode(in)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w; want the JSON that Alertmanager posts to a webhook", p.file, err)
+		return nil, fmt.Errorf("read %s: %w; want the JSON that Alertmanager or Grafana posts to a webhook", p.file, err)
 	}
 	return alerts, nil
 }

@@ -73,6 +73,7 @@ func TestWatchdogsAreCountedByNamespace(t *testing.T) {
 # TYPE backout_alerts_ignored_total counter
 backout_alerts_ignored_total{reason="bad-label"} 3
 backout_alerts_ignored_total{reason="no-backout-label"} 0
+backout_alerts_ignored_total{reason="no-data"} 0
 backout_alerts_ignored_total{reason="other-cluster"} 0
 backout_alerts_ignored_total{reason="release-not-opted-in"} 0
 backout_alerts_ignored_total{reason="sender-not-allowed"} 0

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,7 +23,7 @@ func (e *Engine) DryRun(ctx context.Context, alerts []rollback.Alert) ([]rollbac
 	for _, alert := range alerts {
 		k, s, err := alert.Read(now)
 		if _, why := e.policy.Refuse(alert, k, err); why != "" {
-			all = append(all, refused(k, rollback.NotAllowed, why))
+			all = append(all, refused(k, rollback.NotAllowed, cmp.Or(alert.NotAboutARelease(), why)))
 			continue
 		}
 		if len(signals[k]) == 0 {

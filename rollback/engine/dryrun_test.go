@@ -64,8 +64,10 @@ func TestDryRunReportsRefusals(t *testing.T) {
 	elsewhere.Labels["namespace"] = "elsewhere"
 	unknown.Labels["release"] = "gone"
 	delete(unlabelled.Labels, "backout")
-	results, err := e.DryRun(t.Context(), []rollback.Alert{elsewhere, unknown, unlabelled})
-	if err != nil || len(results) != 3 {
+	unlabelled.Route = "everything"
+	watchdog := rollback.Alert{Labels: map[string]string{"alertname": "BackoutWatchdog", "backout": "watchdog", "namespace": "canary-demo"}, Route: "backout"}
+	results, err := e.DryRun(t.Context(), []rollback.Alert{elsewhere, unknown, unlabelled, watchdog})
+	if err != nil || len(results) != 4 {
 		t.Fatalf("want a result for every refusal: got %v, %v", results, err)
 	}
 	for i, want := range []struct {
@@ -73,7 +75,8 @@ func TestDryRunReportsRefusals(t *testing.T) {
 		says    string
 	}{
 		{rollback.NotAllowed, "add elsewhere/canary-demo to BACKOUT_RELEASES"},
-		{rollback.NotAllowed, "no backout label"},
+		{rollback.NotAllowed, `of receiver everything has no backout label, and backout ignores it; give its rule the label, or keep it away`},
+		{rollback.NotAllowed, "the alert BackoutWatchdog of receiver backout is a watchdog: backout counts it"},
 		{rollback.UnknownRelease, "no such Helm release"},
 	} {
 		if d := results[i].Record.Decision(); d.Verdict != want.verdict || !strings.Contains(d.Reason, want.says) {
