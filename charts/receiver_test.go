@@ -320,6 +320,12 @@ func TestReceiverTokensNameTheirNamespaces(t *testing.T) {
 		},
 		{two + ",auth.existingSecrets.other=theirs", "*:/etc/backout/token/token,other:/etc/backout/token-other/token", false, nil},
 		{two + ",auth.existingSecrets=null", "*:/etc/backout/token/token", false, nil},
+		{two + ",auth.senders=null", "*:/etc/backout/token/token", false, nil},
+		{
+			two + ",auth.senders[0].secret=grafana,auth.senders[0].confirm=grafana,auth.senders[1].secret=theirs,auth.senders[1].confirm=none,auth.senders[1].namespaces={other,canary-demo}",
+			"*:/etc/backout/token/token,*:/etc/backout/sender-0/token:grafana,other:/etc/backout/sender-1/token:none,canary-demo:/etc/backout/sender-1/token:none", false, nil,
+		},
+		{two + ",auth.senders[0].secret=grafana", "*:/etc/backout/token/token,*:/etc/backout/sender-0/token", false, nil},
 		{two + ",alertmanagerConfig.namespace=backout", "*:/etc/backout/token/token", true, map[string]string{"backout": "backout-token"}},
 	} {
 		receive := receiver{set: tt.set}
@@ -474,6 +480,9 @@ func TestReceiverRefusesBadValues(t *testing.T) {
 		{"env.BACKOUT_X=1", "/env/BACKOUT_X"},
 		{"auth.type=basic", "/auth/type"},
 		{"auth.existingSecrets.shpo=theirs", "existingSecrets names namespace shpo"},
+		{watched + ",auth.senders[0].secret=theirs,auth.senders[0].namespaces={shpo}", "auth.senders names namespace shpo"},
+		{"auth.senders[0].confirm=none", "'secret'"},
+		{"auth.senders[0].secret=theirs,auth.senders[0].confirm=anything", "/auth/senders/0/confirm"},
 		{"tls.clientCA.secretName=a", "/tls/secretName"},
 		{"image.digest=abc", "/image/digest"},
 		{"rules.preset=haproxy", "/rules/preset"},

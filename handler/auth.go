@@ -36,9 +36,11 @@ func parseToken(text []byte) (digest, error) {
 	return sha256.Sum256(token), nil
 }
 
-// token is a bearer token in a file, and the namespaces that it is for.
+// token is a bearer token in a file, the namespaces that it is for, and where backout asks about
+// its alerts.
 type token struct {
 	namespaces []string
+	confirm    rollback.ConfirmBy
 	file       *watchedFile[digest]
 	// previous has the token before, which stays valid as long as its file exists.
 	previous *watchedFile[digest]
@@ -101,8 +103,8 @@ func (l *lastErrors) changed(path string, err error) bool {
 func newBearer(tokens Tokens, log *slog.Logger) (*bearer, error) {
 	b := &bearer{log: log}
 	for _, namespace := range slices.Sorted(maps.Keys(tokens)) {
-		for _, path := range tokens[namespace] {
-			if err := b.add(namespace, path); err != nil {
+		for _, entry := range tokens[namespace] {
+			if err := b.add(namespace, entry); err != nil {
 				return nil, err
 			}
 		}
@@ -115,8 +117,10 @@ func newBearer(tokens Tokens, log *slog.Logger) (*bearer, error) {
 	return b, nil
 }
 
-// add reads the token in a file, if it is a new one, which is for that namespace as well.
-func (b *bearer) add(namespace, path string) error {
+// add reads the token of an entry of Tokens, if it is a new one, which is for that namespace as
+// well.
+func (b *bearer) add(namespace, entry string) error {
+	path, confirm := cutConfirm(entry)
 	if i := slices.IndexFunc(b.tokens, func(t token) bool { return t.file.path == path }); i >= 0 {
 		b.tokens[i].namespaces = append(b.tokens[i].namespaces, namespace)
 		return nil
@@ -127,23 +131,28 @@ func (b *bearer) add(namespace, path string) error {
 	}
 	directory, name := filepath.Split(path)
 	previous := &watchedFile[digest]{path: directory + previousName + name, parse: parseToken}
-	b.tokens = append(b.tokens, token{[]string{namespace}, file, previous})
+	b.tokens = append(b.tokens, token{[]string{namespace}, confirm, file, previous})
 	return nil
 }
 
 // sender returns the sender whose token the request presents; nil if it presents none that
 // is valid. It compares with all tokens, in constant time. A token that is in several files
-// is for the namespaces of all of them, which is logged.
+// is for the namespaces of all of them, which is logged, and confirmed in the strictest way that
+// one of them says.
 func (b *bearer) sender(r *http.Request) *rollback.Sender {
 	scheme, presented, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	got := sha256.Sum256([]byte(strings.TrimSpace(presented)))
 	var namespaces, paths []string
+	var confirm rollback.ConfirmBy
 	for _, t := range b.tokens {
 		matches, err := t.matches(got)
 		if b.unreadable.changed(t.file.path, err) {
 			b.log.ErrorContext(r.Context(), "token file not readable; the last token stays valid", "error", err)
 		}
 		if matches {
+			if len(paths) == 0 || slices.Index(rollback.ConfirmBys(), t.confirm) < slices.Index(rollback.ConfirmBys(), confirm) {
+				confirm = t.confirm
+			}
 			namespaces, paths = append(namespaces, t.namespaces...), append(paths, t.file.path)
 		}
 	}
@@ -154,7 +163,11 @@ func (b *bearer) sender(r *http.Request) *rollback.Sender {
 	if !strings.EqualFold(scheme, "Bearer") || len(namespaces) == 0 {
 		return nil
 	}
-	return &rollback.Sender{Name: "token of " + strings.Join(namespaces, ", "), Namespaces: namespaces}
+	name := "token of " + strings.Join(namespaces, ", ")
+	if confirm != "" {
+		name += ", confirmed by " + string(confirm)
+	}
+	return &rollback.Sender{Name: name, Namespaces: namespaces, Confirm: confirm}
 }
 
 // certificateSender returns the sender whose certificate the client has presented, and

@@ -152,6 +152,7 @@ func (a Alert) Read(now time.Time) (Key, Signal, error) {
 		Alert:       Clip(a.Labels[LabelAlertname], MaxName),
 		Level:       Level(level),
 		Sender:      a.Sender.name(),
+		Confirm:     a.confirmBy(),
 		Route:       Clip(Printable(a.Route), MaxName),
 		Fingerprint: Clip(a.Fingerprint, MaxName),
 		Version:     Clip(a.Labels[labelVersion], MaxName),

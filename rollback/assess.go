@@ -70,7 +70,7 @@ func (c Case) traceSignal(s Signal, a Assessment) {
 		why = c.attribution(s)
 	}
 	if a.Verdict != Unknown && a.Verdict != Unconfirmed {
-		why += "; " + s.PrometheusSays()
+		why += "; " + s.EvaluatorSays()
 	}
 	c.trace("alert "+cmp.Or(s.Alert, s.Fingerprint), "level %s; %s: %s%s", s.Level, a.Verdict, why, a.versionNote)
 }
@@ -113,7 +113,7 @@ func (c Case) Assess(s Signal) Assessment {
 	}
 	a := Assessment{Verdict: Act, level: s.EffectiveLevel()}
 	if s.Confirmation != nil && s.Confirmation.Level == a.level && s.Level != a.level {
-		a.levelNote = fmt.Sprintf("; backout received it with the level %s, but it fires in Prometheus with the level %s: the weaker one counts", s.Level, a.level)
+		a.levelNote = fmt.Sprintf("; backout received it with the level %s, but it fires in %s with the level %s: the weaker one counts", s.Level, s.Evaluator(), a.level)
 	}
 	switch {
 	case s.Version == "" || c.identifies(s.Version):
@@ -135,7 +135,7 @@ func (c Case) Assess(s Signal) Assessment {
 		a = c.assessLate(s, a)
 	}
 	if a.Verdict == Act && s.Answer() == AnswerUnknown && c.Present[s.Episode()].Answer != AnswerFiring {
-		a.Verdict, a.reason = Unknown, "Prometheus could not confirm the alert: "+s.Confirmation.Error
+		a.Verdict, a.reason = Unknown, s.Evaluator()+" could not confirm the alert: "+s.Confirmation.Error
 		if limit := c.ConfirmDeadline(s); c.Now.Before(limit) {
 			a.recheckAt = limit
 		}
@@ -146,9 +146,9 @@ func (c Case) Assess(s Signal) Assessment {
 // denial says why Prometheus does not confirm the alert.
 func (s Signal) denial() string {
 	if s.Answer() == AnswerUnproven {
-		return "Prometheus does not confirm the alert: " + s.Confirmation.Error
+		return s.Evaluator() + " does not confirm the alert: " + s.Confirmation.Error
 	}
-	return fmt.Sprintf("Prometheus says that the alert did not fire at %s", s.Received.Format(time.RFC3339))
+	return fmt.Sprintf("%s says that the alert did not fire at %s", s.Evaluator(), s.Received.Format(time.RFC3339))
 }
 
 // notes returns what the reason of a decision says besides.

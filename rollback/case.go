@@ -22,10 +22,10 @@ type Case struct {
 	Paused string
 	// Storm is about the other releases.
 	Storm Storm
-	// AsksPrometheus says that backout can ask Prometheus. Present are its answers about the
-	// present moment, for the late signals about which it was asked.
-	AsksPrometheus bool
-	Present        map[Episode]Confirmation
+	// AsksPrometheus and AsksGrafana say which servers backout can ask. Present are the answers about the
+	// present moment, for the late signals about which one of them was asked.
+	AsksPrometheus, AsksGrafana bool
+	Present                     map[Episode]Confirmation
 	// Serving is when the pods of the newest content were first seen to serve, alone; zero if
 	// they were not, or if no signal depends on it: see AwaitsEvidence.
 	Serving time.Time
@@ -57,6 +57,20 @@ func (c Case) AtSuspect() Case {
 		return c
 	}
 	return c
+}
+
+// asksAbout reports whether backout can ask Prometheus, or Grafana, about the signal.
+func (c Case) asksAbout(s Signal) bool {
+	switch s.Confirm {
+	case ConfirmByNone:
+		return false
+	case ConfirmByGrafana:
+		return c.AsksGrafana
+	case ConfirmByPrometheus:
+		return c.AsksPrometheus
+	default:
+		return c.AsksPrometheus
+	}
 }
 
 // maySuspect reports whether Helm may have written objects of the revision.

@@ -71,5 +71,5 @@
 //
 // Log keys, a closed list for the whole program: namespace, release, revision,
 // target, verdict, step, alert, reason, count, weights, attempt, duration, channel, peer,
-// code, error; and, at the start, address, ops, policy, prometheus, http, notify.
+// code, error; and, at the start, address, ops, policy, prometheus, grafana, http, notify.
 package rollback

@@ -66,7 +66,7 @@ func (c Case) looksBackTo(s Signal, a Assessment) Assessment {
 	}
 	earlier, until := c.servedBefore(s)
 	newest, since, window := c.History.Newest(), until.UTC().Format(time.RFC3339), c.Policy.Window(s.Alert)
-	a.Verdict, a.recheckAt, a.versionNote, a.poll = Settling, c.windowEnds(s), "", c.AsksPrometheus && a.level != LevelObserve
+	a.Verdict, a.recheckAt, a.versionNote, a.poll = Settling, c.windowEnds(s), "", c.asksAbout(s) && a.level != LevelObserve
 	if newest.HasVersion(s.Version) {
 		a.reason = fmt.Sprintf("revision %d ran version %s too, until %s, and the alert looks back %s", earlier.Number, s.Version, since, window)
 	} else {

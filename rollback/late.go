@@ -71,16 +71,16 @@ func (c Case) assessLate(s Signal, a Assessment) Assessment {
 	now, asked := c.Present[s.Episode()]
 	switch {
 	case now.Answer == AnswerFiring && now.Level == LevelObserve:
-		a.Verdict, a.level, a.reason = Observe, LevelObserve, "the level of the alert in Prometheus is observe now"
+		a.Verdict, a.level, a.reason = Observe, LevelObserve, fmt.Sprintf("the level of the alert in %s is observe now", s.Evaluator())
 	case now.Answer == AnswerFiring:
 		if now.Level != "" && now.Level.WeakerThan(a.level) {
 			a.level = now.Level
 		}
-		a.proof = "; it waited, and Prometheus says that it fires now"
+		a.proof = fmt.Sprintf("; it waited, and %s says that it fires now", s.Evaluator())
 	case now.Answer == AnswerQuiet, now.Answer == AnswerUnproven:
-		a.Verdict, a.reason = Stale, "the alert had to wait, and Prometheus says that it does not fire any longer"
-	case c.AsksPrometheus && !asked:
-		a.Verdict, a.waits, a.reason = Settling, true, "the alert had to wait; backout asks Prometheus whether it still fires"
+		a.Verdict, a.reason = Stale, fmt.Sprintf("the alert had to wait, and %s says that it does not fire any longer", s.Evaluator())
+	case c.asksAbout(s) && !asked:
+		a.Verdict, a.waits, a.reason = Settling, true, fmt.Sprintf("the alert had to wait; backout asks %s whether it still fires", s.Evaluator())
 	case s.LastSeen.After(s.Received) && c.Now.Sub(s.LastSeen) <= c.Policy.Repeat:
 		a.proof = fmt.Sprintf("; it waited, and Alertmanager repeated it at %s", s.LastSeen.Format(time.RFC3339))
 	case c.Now.Sub(s.LastSeen) <= c.Policy.Repeat:
@@ -88,7 +88,7 @@ func (c Case) assessLate(s Signal, a Assessment) Assessment {
 		a.reason = "the alert had to wait; backout waits until Alertmanager repeats it"
 	default:
 		a.Verdict, a.waits, a.missedRepeat = Settling, true, true
-		if !c.AsksPrometheus {
+		if !c.asksAbout(s) {
 			a.recheckAt = c.repeatDue(s)
 		}
 		a.reason = fmt.Sprintf("the alert had to wait, and Alertmanager has not repeated it since %s: that is longer than BACKOUT_REPEAT (%s). "+

@@ -108,9 +108,9 @@ type Traffic interface {
 // ErrNoRoute says that no route of a known kind leads to the canary.
 var ErrNoRoute = errors.New("no route of a known kind leads to the canary")
 
-// Prometheus is the engine's access to the servers that evaluate the alert rules. The
-// engine works without it.
-type Prometheus interface {
+// Evaluator is the engine's access to servers that evaluate alert rules, those of Grafana
+// itself for example. The engine works without it.
+type Evaluator interface {
 	// Firing says whether the signal's alert fired at that time, according to the
 	// servers that answer before ctx ends.
 	Firing(ctx context.Context, k Key, s Signal, at time.Time) Confirmation
@@ -119,6 +119,13 @@ type Prometheus interface {
 	// if it does not fire, fires only because of keep_firing_for, or if no server that answers
 	// before ctx ends knows how far the rule looks back.
 	EvidenceFrom(ctx context.Context, k Key, s Signal) time.Time
+}
+
+// Prometheus is the engine's access to the servers that evaluate the alert rules, and have the
+// canary's metrics. The engine works without it.
+type Prometheus interface {
+	Evaluator
+
 	// CanaryTraffic returns the canary's requests per second at that time.
 	CanaryTraffic(ctx context.Context, k Key, at time.Time) (float64, error)
 }

@@ -154,6 +154,16 @@ func (r *Record) Suspected() (first, seen time.Time) {
 	return first, seen
 }
 
+// Evaluator names the servers that evaluate the rule of the record's first alert, for operators.
+func (r *Record) Evaluator() string {
+	for _, s := range r.Signals {
+		if s.Operator == "" {
+			return s.Evaluator()
+		}
+	}
+	return Signal{}.Evaluator()
+}
+
 // Resolved reports whether Alertmanager reported the end of every alert that counts for
 // recovery.
 func (r *Record) Resolved() bool {

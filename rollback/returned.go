@@ -83,12 +83,12 @@ func (c Case) settle(s Signal, a Assessment) Assessment {
 		a.Verdict, a.recheckAt, a.reason = Stale, time.Time{}, "the alert was resolved before backout acted on it"
 	case now.Answer == AnswerQuiet, now.Answer == AnswerUnproven:
 		a.Verdict, a.recheckAt = Stale, time.Time{}
-		a.reason = fmt.Sprintf("backout backed out of the same content at revision %d, and Prometheus says that the alert does not fire any longer", from)
+		a.reason = fmt.Sprintf("backout backed out of the same content at revision %d, and %s says that the alert does not fire any longer", from, s.Evaluator())
 	case now.Answer == AnswerFiring && now.Level == LevelObserve:
-		a.Verdict, a.level, a.recheckAt, a.reason = Observe, LevelObserve, time.Time{}, "the level of the alert in Prometheus is observe now"
+		a.Verdict, a.level, a.recheckAt, a.reason = Observe, LevelObserve, time.Time{}, fmt.Sprintf("the level of the alert in %s is observe now", s.Evaluator())
 	default:
 		a.recheckAt = c.ContentSince().Add(c.Policy.Window(s.Alert))
-		a.poll = c.AsksPrometheus && a.level != LevelObserve
+		a.poll = c.asksAbout(s) && a.level != LevelObserve
 		a.reason = fmt.Sprintf("backout backed out of the same content at revision %d; the alert counts once it fires on what the pods of revision %d did alone", from, newest)
 	}
 	return a

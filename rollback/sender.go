@@ -1,6 +1,9 @@
 package rollback
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // AllNamespaces is the name of all namespaces in Sender.Namespaces.
 const AllNamespaces = "*"
@@ -12,6 +15,41 @@ type Sender struct {
 	Name string
 	// Namespaces are those that the sender may post alerts about, or AllNamespaces.
 	Namespaces []string
+	// Confirm says where backout asks about the sender's alerts; "" is ConfirmByPrometheus or,
+	// for what a contact point of Grafana posts, ConfirmByGrafana.
+	Confirm ConfirmBy
+}
+
+// ConfirmBy says which servers evaluate the rule of an alert, so that backout asks them whether
+// the alert fires.
+type ConfirmBy string
+
+// The servers: Prometheus, or Grafana for the rules that it evaluates itself. An alert with
+// ConfirmByNone is believed as it comes.
+const (
+	ConfirmByPrometheus ConfirmBy = "prometheus"
+	ConfirmByGrafana    ConfirmBy = "grafana"
+	ConfirmByNone       ConfirmBy = "none"
+)
+
+// ConfirmBys returns all of them, the strictest first.
+func ConfirmBys() []ConfirmBy {
+	return []ConfirmBy{ConfirmByPrometheus, ConfirmByGrafana, ConfirmByNone}
+}
+
+// confirmBy returns where backout asks about the alert; "" is Prometheus.
+func (a Alert) confirmBy() ConfirmBy {
+	by := ConfirmBy("")
+	if a.OfGrafana {
+		by = ConfirmByGrafana
+	}
+	if a.Sender != nil {
+		by = cmp.Or(a.Sender.Confirm, by)
+	}
+	if by == ConfirmByPrometheus {
+		return ""
+	}
+	return by
 }
 
 // MaySpeakFor reports whether the sender may post alerts about the namespace. A nil Sender

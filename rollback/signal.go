@@ -15,6 +15,8 @@ type Signal struct {
 	// Sender names the token or the certificate with which the alert was posted; "" for an
 	// order, or if backout does not authenticate senders.
 	Sender string `json:"sender,omitempty"`
+	// Confirm says where backout asks about the alert; "" is Prometheus.
+	Confirm ConfirmBy `json:"confirm,omitempty"`
 	// Route names the receiver of Alertmanager through which the alert came; "" if the payload
 	// does not say.
 	Route       string `json:"route,omitempty"`
@@ -35,8 +37,8 @@ type Signal struct {
 	LastSeen time.Time `json:"lastSeen"`
 	// Resolved is when Alertmanager reported the end of the alert; zero while it fires.
 	Resolved time.Time `json:"resolved,omitzero"`
-	// Confirmation is what Prometheus says about the alert at the time of its receipt; nil
-	// until backout has queried it.
+	// Confirmation is what Prometheus, or Grafana, says about the alert at the time of its
+	// receipt; nil until backout has queried it.
 	Confirmation *Confirmation `json:"confirmation,omitempty"`
 }
 
@@ -66,6 +68,14 @@ func (s Signal) SameFiring(known Signal) bool {
 	}
 	return s.Operator == "" && known.Operator == "" && s.Fingerprint == known.Fingerprint &&
 		!s.StartsAt.After(known.LastSeen) && !known.StartsAt.After(s.LastSeen)
+}
+
+// Evaluator names the servers that evaluate the alert's rule, for operators.
+func (s Signal) Evaluator() string {
+	if s.Confirm == ConfirmByGrafana {
+		return "Grafana"
+	}
+	return "Prometheus"
 }
 
 // Answer returns what Prometheus said about the alert; "" if it was not queried.
@@ -115,21 +125,24 @@ func (s Signal) CountsForRecovery() bool {
 	return s.Operator == "" && s.EffectiveLevel() != LevelObserve && s.Answer() != AnswerUnproven
 }
 
-// PrometheusSays returns the answer of Prometheus as a clause for operators.
-func (s Signal) PrometheusSays() string {
+// EvaluatorSays returns the answer of Prometheus, or Grafana, as a clause for operators.
+func (s Signal) EvaluatorSays() string {
 	switch s.Answer() {
 	case AnswerFiring:
 		if other := s.Confirmation.Level; other != "" && other != s.Level {
-			return fmt.Sprintf("Prometheus says that it fires, with the level %s", other)
+			return fmt.Sprintf("%s says that it fires, with the level %s", s.Evaluator(), other)
 		}
-		return "Prometheus says that it fires"
+		return s.Evaluator() + " says that it fires"
 	case AnswerQuiet:
-		return "Prometheus says that it does not fire"
+		return s.Evaluator() + " says that it does not fire"
 	case AnswerUnproven:
-		return "Prometheus does not confirm it: " + s.Confirmation.Error
+		return s.Evaluator() + " does not confirm it: " + s.Confirmation.Error
 	case AnswerUnknown:
-		return "Prometheus could not confirm it: " + s.Confirmation.Error
+		return s.Evaluator() + " could not confirm it: " + s.Confirmation.Error
 	default:
-		return "Prometheus was not queried"
+		if s.Confirm == ConfirmByNone {
+			return "backout believes its sender, as BACKOUT_TOKENS says"
+		}
+		return s.Evaluator() + " was not queried"
 	}
 }

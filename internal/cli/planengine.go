@@ -22,6 +22,7 @@ import (
 type planSettings struct {
 	policy     rollback.Policy
 	prometheus prom.Config
+	grafana    prom.GrafanaConfig
 	storages   []rollback.Storage
 	assumed    []string
 }
@@ -33,6 +34,7 @@ func (p *plan) settings(ctx context.Context, alerts []rollback.Alert) (planSetti
 	var c struct {
 		Policy     rollback.Policy
 		Prometheus prom.Config
+		Grafana    prom.GrafanaConfig
 		Helm       serve.HelmConfig
 	}
 	set, err := serve.ReadVariables(ctx, p.env, &c)
@@ -61,10 +63,10 @@ func (p *plan) settings(ctx context.Context, alerts []rollback.Alert) (planSetti
 		}
 	}
 	if p.file == "" && p.alert.name == "" {
-		c.Prometheus.URLs = nil // there is no alert to query
+		c.Prometheus.URLs, c.Grafana.URLs = nil, nil // there is no alert to query
 	}
 	assumed = append(assumed, "that only releases whose records you can read have signals")
-	return planSettings{policy: c.Policy, prometheus: c.Prometheus, storages: storages, assumed: assumed}, nil
+	return planSettings{policy: c.Policy, prometheus: c.Prometheus, grafana: c.Grafana, storages: storages, assumed: assumed}, nil
 }
 
 // errDryRun is the reason why a plan writes nothing.
@@ -91,6 +93,11 @@ func newDryEngine(ctx context.Context, a serve.Access, s planSettings) (*engine.
 	options.Ledger = stored
 	if len(s.prometheus.URLs) > 0 {
 		if options.Prometheus, err = prom.New(prom.Options{Config: s.prometheus}); err != nil {
+			return nil, err
+		}
+	}
+	if len(s.grafana.URLs) > 0 {
+		if options.Grafana, err = prom.NewGrafana(prom.GrafanaOptions{Config: s.grafana}); err != nil {
 			return nil, err
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/sethvargo/go-envconfig"
@@ -22,6 +23,7 @@ type config struct {
 	Policy     rollback.Policy
 	Helm       HelmConfig
 	Prometheus prom.Config
+	Grafana    prom.GrafanaConfig
 	HTTP       handler.Config
 	Notify     notify.Config
 	Lease      ledger.LeaseConfig
@@ -91,5 +93,22 @@ func (c config) validate() error {
 	if _, err := c.Helm.Storages(); err != nil {
 		errs = append(errs, err)
 	}
-	return errors.Join(append(errs, c.Policy.Validate(), c.Prometheus.Validate(), c.HTTP.Validate(), c.Notify.Validate(), c.Lease.Validate())...)
+	return errors.Join(append(errs, c.Policy.Validate(), c.Prometheus.Validate(), c.Grafana.Validate(), c.confirmations(), c.HTTP.Validate(), c.Notify.Validate(), c.Lease.Validate())...)
+}
+
+// confirmations returns an error if a token is confirmed by servers that are not configured.
+func (c config) confirmations() error {
+	var errs []error
+	for _, e := range []struct {
+		by      rollback.ConfirmBy
+		servers []string
+	}{
+		{rollback.ConfirmByPrometheus, c.Prometheus.URLs},
+		{rollback.ConfirmByGrafana, c.Grafana.URLs},
+	} {
+		if c.HTTP.Tokens.ConfirmedBy(e.by) && len(e.servers) == 0 {
+			errs = append(errs, fmt.Errorf("%sTOKENS: a token is confirmed by %s, which needs %s%s_URLS", Prefix, e.by, Prefix, strings.ToUpper(string(e.by))))
+		}
+	}
+	return errors.Join(errs...)
 }

@@ -164,6 +164,21 @@ func TestTheErrorListsEveryMistake(t *testing.T) {
 	}
 }
 
+func TestATokenIsConfirmedByServersThatAreConfigured(t *testing.T) {
+	for _, c := range []struct{ tokens, servers, want string }{
+		{"*:/run/token:grafana", "", "a token is confirmed by grafana, which needs BACKOUT_GRAFANA_URLS"},
+		{"*:/run/token:prometheus", "GRAFANA", "a token is confirmed by prometheus, which needs BACKOUT_PROMETHEUS_URLS"},
+		{"*:/run/token:grafana", "GRAFANA", ""},
+		{"*:/run/token:none", "", ""},
+		{"*:/run/token", "", ""},
+	} {
+		_, err := load(t, map[string]string{"BACKOUT_TOKENS": c.tokens, "BACKOUT_" + c.servers + "_URLS": "http://server:3000"})
+		if (err != nil) != (c.want != "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("BACKOUT_TOKENS=%s with the servers of %q: got %v, want %q", c.tokens, c.servers, err, c.want)
+		}
+	}
+}
+
 func TestHelmsDriver(t *testing.T) {
 	for value, want := range map[string][]rollback.Storage{
 		"": {rollback.Secrets}, "secret": {rollback.Secrets}, "configmap": {rollback.ConfigMaps}, "configmap,secret": {rollback.Secrets, rollback.ConfigMaps},

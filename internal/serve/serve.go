@@ -66,7 +66,7 @@ func (s *service) listen(ctx context.Context) (webhook, ops net.Listener, err er
 		return nil, nil, errors.Join(fmt.Errorf("listen for health and metrics: %w; is BACKOUT_OPS_LISTEN in use?", err), webhook.Close())
 	}
 	s.log.InfoContext(ctx, "backout is serving", "address", webhook.Addr().String(), "ops", ops.Addr().String(),
-		"policy", s.config.Policy, "prometheus", s.config.Prometheus, "http", s.config.HTTP, "notify", s.config.Notify)
+		"policy", s.config.Policy, "prometheus", s.config.Prometheus, "grafana", s.config.Grafana, "http", s.config.HTTP, "notify", s.config.Notify)
 	if len(s.config.Policy.Releases) == 0 {
 		s.log.WarnContext(ctx, "no release is opted in: every alert will be refused; set BACKOUT_RELEASES")
 	}
@@ -103,7 +103,7 @@ func (s *service) work(ctx context.Context) error {
 	s.awaitAPIServer(ctx)
 	namespaces, allows := s.config.Policy.Namespaces(), s.config.Policy.Allows
 	var following sync.WaitGroup
-	var errs [7]error
+	var errs [8]error
 	following.Go(func() { errs[0] = s.records.Follow(ctx, s.engine.OnRecord) })
 	following.Go(func() { errs[1] = s.weights.Run(ctx) })
 	following.Go(func() { errs[2] = s.notifier.Run(ctx) })
@@ -112,6 +112,9 @@ func (s *service) work(ctx context.Context) error {
 	following.Go(func() { errs[6] = s.pauses.Run(ctx) })
 	if s.prometheus != nil {
 		following.Go(func() { errs[4] = s.prometheus.Run(ctx) })
+	}
+	if s.grafana != nil {
+		following.Go(func() { errs[7] = s.grafana.Run(ctx) })
 	}
 	err := s.engine.Run(ctx)
 	following.Wait()

@@ -53,8 +53,9 @@ type service struct {
 	weights  *traffic.Gauge
 	notifier *notify.Notifier
 	pauses   *ledger.PauseGauge
-	// prometheus is nil if no server is configured.
+	// prometheus and grafana are nil if no server of them is configured.
 	prometheus *prom.Client
+	grafana    *prom.Grafana
 	engine     *engine.Engine
 	server     *handler.Server
 
@@ -173,8 +174,8 @@ func (s *service) connectNotifier() (err error) {
 	return err
 }
 
-// connectEngine connects the engine to the parts before it, and to Prometheus if it is
-// configured.
+// connectEngine connects the engine to the parts before it, and to Prometheus and Grafana if
+// they are configured.
 func (s *service) connectEngine() error {
 	options := engine.Options{
 		Releases: s.releases, Traffic: s.router, Ledger: s.records, Notifier: s.notifier, Policy: s.config.Policy,
@@ -187,6 +188,13 @@ func (s *service) connectEngine() error {
 			return err
 		}
 		s.prometheus, options.Prometheus = client, client
+	}
+	if len(s.config.Grafana.URLs) > 0 {
+		client, err := prom.NewGrafana(prom.GrafanaOptions{Config: s.config.Grafana, Registerer: s.registry, Log: s.log})
+		if err != nil {
+			return err
+		}
+		s.grafana, options.Grafana = client, client
 	}
 	var err error
 	s.engine, err = engine.New(options)
@@ -217,6 +225,9 @@ func (s *service) problems() []string {
 	all := s.elsewhere.problems()
 	if s.prometheus != nil {
 		all = append(all, s.prometheus.Problems()...)
+	}
+	if s.grafana != nil {
+		all = append(all, s.grafana.Problems()...)
 	}
 	return all
 }

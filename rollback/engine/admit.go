@@ -14,7 +14,7 @@ func (in *intake) admit(ctx context.Context, alert rollback.Alert, now time.Time
 	if in.watchdog(alert) {
 		return rollback.Key{}, rollback.Signal{}, false
 	}
-	k, s, err := alert.Read(now)
+	k, s, err := in.readAlert(alert, now)
 	reason, why := in.policy.Refuse(alert, k, err)
 	if reason == "" {
 		return k, s, true

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/upcommerce/backout/rollback"
@@ -21,7 +22,7 @@ func (e *Engine) DryRun(ctx context.Context, alerts []rollback.Alert) ([]rollbac
 	var keys []rollback.Key
 	signals := make(map[rollback.Key][]rollback.Signal)
 	for _, alert := range alerts {
-		k, s, err := alert.Read(now)
+		k, s, err := e.readAlert(alert, now)
 		if _, why := e.policy.Refuse(alert, k, err); why != "" {
 			all = append(all, refused(k, rollback.NotAllowed, cmp.Or(alert.NotAboutARelease(), why)))
 			continue
@@ -85,10 +86,9 @@ func (e *executor) dryRun(ctx context.Context, b batch, now time.Time) (rollback
 // decides.
 func (e *executor) dryRunDecision(ctx context.Context, result rollback.DryRunResult, c rollback.Case) (rollback.DryRunResult, error) {
 	r := &result.Record
-	if e.prometheus == nil {
+	r.Confirm(e.queryPrometheusWithin(ctx, queryLong, *r, c.With(*r)))
+	if slices.ContainsFunc(r.Signals, func(s rollback.Signal) bool { return s.Operator == "" && e.believes(s) }) {
 		result.Assumed = append(result.Assumed, "that the alert fires: Prometheus was not asked")
-	} else {
-		r.Confirm(e.queryPrometheusWithin(ctx, queryLong, *r, c.With(*r)))
 	}
 	c.Routing = e.observeRouting(ctx, *r, c.With(*r), rollback.Stored)
 	result.Routing = c.Routing

@@ -20,8 +20,10 @@ type Options struct {
 	Ledger     rollback.Ledger
 	Policy     rollback.Policy
 	Registerer prometheus.Registerer
-	// Prometheus confirms alerts; with nil the engine believes them.
+	// Prometheus confirms alerts; with nil the engine believes them. Grafana confirms those
+	// whose rules it evaluates itself.
 	Prometheus rollback.Prometheus
+	Grafana    rollback.Evaluator
 	// Notifier is nil if the team is not to be informed.
 	Notifier rollback.Notifier
 	// OptedIn returns how many releases are opted in, which a storm is measured by; nil if
@@ -70,7 +72,7 @@ func New(o Options) (*Engine, error) {
 	}
 	q := newQueue()
 	x := &executor{
-		releases: o.Releases, traffic: o.Traffic, ledger: o.Ledger, prometheus: o.Prometheus, leads: o.Leads,
+		releases: o.Releases, traffic: o.Traffic, ledger: o.Ledger, prometheus: o.Prometheus, grafana: o.Grafana, leads: o.Leads,
 		policy: o.Policy, board: o.Board, metrics: newMetrics(o.Registerer, o.Policy.Namespaces()), log: o.Log,
 		enqueue: q.add, giveWay: q.giveWay, seed: maphash.MakeSeed(),
 	}

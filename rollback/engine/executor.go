@@ -29,6 +29,7 @@ type executor struct {
 	traffic    rollback.Traffic
 	ledger     rollback.Ledger
 	prometheus rollback.Prometheus
+	grafana    rollback.Evaluator
 	leads      func() error
 	policy     rollback.Policy
 	board      Board

@@ -39,7 +39,7 @@ func (e *executor) read(ctx context.Context, k rollback.Key, records rollback.Co
 func (e *executor) caseOf(b batch, now time.Time) rollback.Case {
 	return rollback.Case{
 		Key: b.key, History: b.history, Unfinished: b.unfinished, Records: b.records, Paused: b.paused, Now: now,
-		Storm: e.storms.others(b.key, b.records, e.policy, now), AsksPrometheus: e.prometheus != nil, Policy: e.policy,
+		Storm: e.storms.others(b.key, b.records, e.policy, now), AsksPrometheus: e.prometheus != nil, AsksGrafana: e.grafana != nil, Policy: e.policy,
 	}
 }
 
@@ -140,12 +140,39 @@ func (e *executor) observeRouting(ctx context.Context, r rollback.Record, c roll
 	return &routing // the routes that could be read count
 }
 
+// evaluatorOf returns the servers that backout asks about the signal; nil if there is nothing to ask.
+func (e *executor) evaluatorOf(s rollback.Signal) rollback.Evaluator {
+	switch {
+	case s.Confirm == rollback.ConfirmByNone:
+		return nil
+	case s.Confirm == rollback.ConfirmByGrafana:
+		return e.grafana
+	case e.prometheus != nil:
+		return e.prometheus
+	default:
+		return nil
+	}
+}
+
+// believes reports whether backout asks nothing about the signal.
+func (e *executor) believes(s rollback.Signal) bool { return e.evaluatorOf(s) == nil }
+
+// readAlert reads an alert received at now. backout asks Prometheus about one that a contact point
+// of Grafana posts, if it cannot ask Grafana.
+func (e *executor) readAlert(alert rollback.Alert, now time.Time) (rollback.Key, rollback.Signal, error) {
+	k, s, err := alert.Read(now)
+	if s.Confirm == rollback.ConfirmByGrafana && e.grafana == nil {
+		s.Confirm = ""
+	}
+	return k, s, err
+}
+
 // queryPresent asks Prometheus whether the signals that had to wait without a shed fire now, if
 // they would lead to anything. It returns nil without such a signal.
 func (e *executor) queryPresent(ctx context.Context, r rollback.Record, c rollback.Case) map[rollback.Episode]rollback.Confirmation {
 	c = c.With(r)
-	late := c.LateSignals()
-	if e.prometheus == nil || len(late) == 0 {
+	late := slices.DeleteFunc(c.LateSignals(), e.believes)
+	if len(late) == 0 {
 		return nil
 	}
 	if d, _ := safely(c.AssumeFiring()); !d.Shed && !d.Rollback && d.Waits {
@@ -158,7 +185,7 @@ func (e *executor) queryPresent(ctx context.Context, r rollback.Record, c rollba
 	each(late, func(s rollback.Signal) {
 		answer := e.firesNow(ctx, r.Key, s)
 		if answer.Answer == rollback.AnswerFiring && c.AwaitsEvidence() {
-			answer.EvidenceFrom = e.prometheus.EvidenceFrom(ctx, r.Key, s)
+			answer.EvidenceFrom = e.evaluatorOf(s).EvidenceFrom(ctx, r.Key, s)
 		}
 		mu.Lock()
 		defer mu.Unlock()
@@ -172,11 +199,11 @@ func (e *executor) queryPresent(ctx context.Context, r rollback.Record, c rollba
 // be over, counts as unknown.
 func (e *executor) firesNow(ctx context.Context, k rollback.Key, s rollback.Signal) rollback.Confirmation {
 	now := time.Now()
-	answer := e.prometheus.Firing(ctx, k, s, now)
+	answer := e.evaluatorOf(s).Firing(ctx, k, s, now)
 	if answer.Answer != rollback.AnswerUnknown {
 		return answer
 	}
-	if before := e.prometheus.Firing(ctx, k, s, now.Add(-lagOf(e.policy))); before.Answer != rollback.AnswerFiring {
+	if before := e.evaluatorOf(s).Firing(ctx, k, s, now.Add(-lagOf(e.policy))); before.Answer != rollback.AnswerFiring {
 		return before
 	}
 	return answer
@@ -185,9 +212,6 @@ func (e *executor) firesNow(ctx context.Context, k rollback.Key, s rollback.Sign
 // queryPrometheus asks Prometheus about the signals about which it was not asked, or
 // could not answer. A shed that is not done waits queryBriefly for it, no longer.
 func (e *executor) queryPrometheus(ctx context.Context, r rollback.Record, c rollback.Case) map[rollback.Episode]rollback.Confirmation {
-	if e.prometheus == nil {
-		return nil
-	}
 	limit := queryLong
 	if !r.Shed.Tried() {
 		limit = queryBriefly
@@ -201,8 +225,8 @@ func (e *executor) queryPrometheusWithin(ctx context.Context, limit time.Duratio
 	defer cancel()
 	var mu sync.Mutex
 	answers := make(map[rollback.Episode]rollback.Confirmation)
-	each(r.SignalsToConfirm(c), func(s rollback.Signal) {
-		answer := e.prometheus.Firing(ctx, r.Key, s, s.Received)
+	each(slices.DeleteFunc(r.SignalsToConfirm(c), e.believes), func(s rollback.Signal) {
+		answer := e.evaluatorOf(s).Firing(ctx, r.Key, s, s.Received)
 		answer.Error = rollback.Clip(answer.Error, rollback.MaxSummary)
 		mu.Lock()
 		defer mu.Unlock()

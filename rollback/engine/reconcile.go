@@ -234,9 +234,9 @@ func (rc *reconciler) close(ctx context.Context, r rollback.Record) (progress, e
 	case r.Shed != nil && !r.Shed.Tried() && !d.Shed:
 		return rc.resolveClaim(ctx, r)
 	case r.LeftAtZero() && d.Verdict == rollback.Unconfirmed && r.Shed.Operator == "":
-		return rc.undoShed(ctx, r, "Prometheus denies the alert")
+		return rc.undoShed(ctx, r, r.Evaluator()+" denies the alert")
 	case r.LeftAtZero() && d.Verdict == rollback.Observe && rc.policy.Mode == rollback.ModeAct && r.Shed.Operator == "":
-		return rc.undoShed(ctx, r, "in Prometheus the alert only observes")
+		return rc.undoShed(ctx, r, "in "+r.Evaluator()+" the alert only observes")
 	case r.LeftAtZero():
 		return rc.beginHold(ctx, r)
 	}

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,7 +14,7 @@ import (
 // and no others, if a decision depends on it; else the zero time. A new process sees them
 // later, and so asks for younger evidence.
 func (e *executor) servingSince(ctx context.Context, r rollback.Record, c rollback.Case) time.Time {
-	if c = c.With(r); e.prometheus == nil || !c.AwaitsEvidence() || c.History.Newest().Status.Pending() {
+	if c = c.With(r); e.prometheus == nil && e.grafana == nil || !c.AwaitsEvidence() || c.History.Newest().Status.Pending() {
 		return time.Time{} // before Helm ends, the pods that are rolled out may be those of the revision before
 	}
 	id := servedContent{r.Key, c.ContentSince()}
@@ -38,7 +39,7 @@ func (e *executor) servingSince(ctx context.Context, r rollback.Record, c rollba
 // alert counts once Alertmanager repeats it. It sends no request about a release whose newest
 // content is not known bad.
 func (e *Engine) watchReturns(ctx context.Context) {
-	if e.prometheus == nil {
+	if e.prometheus == nil && e.grafana == nil {
 		return
 	}
 	tick := time.NewTicker(verifyInterval)
@@ -103,7 +104,7 @@ func (in *intake) storeReturn(ctx context.Context, b batch) error {
 	defer cancel()
 	var mu sync.Mutex
 	var firing []rollback.Signal
-	unheard := unlessItPanics(c.UnheardSignals)
+	unheard := slices.DeleteFunc(unlessItPanics(c.UnheardSignals), in.believes)
 	each(in.returns.notOver(b.key, suspect, unheard), func(s rollback.Signal) {
 		answer := in.firesNow(limited, b.key, s)
 		mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/upcommerce/backout/rollback"
@@ -58,14 +59,18 @@ func (e *executor) verify(ctx context.Context, r rollback.Record) (progress, err
 
 // outcome returns the outcome if it is certain already; "" otherwise.
 func (e *executor) outcome(ctx context.Context, r rollback.Record, at time.Time) (rollback.Outcome, string) {
-	if e.prometheus == nil {
-		if r.Resolved() {
+	if e.believesAll(r) {
+		switch {
+		case !r.Resolved():
+			return "", ""
+		case e.prometheus == nil:
 			return rollback.OutcomeRestored, "Alertmanager says that the alerts are over; without Prometheus backout does not know the canary's traffic"
+		default:
+			return rollback.OutcomeRestored, "the sender says that the alerts are over; backout confirms nothing that it posts"
 		}
-		return "", ""
 	}
-	if e.anyFiring(ctx, r, at) != rollback.AnswerQuiet {
-		return "", ""
+	if e.anyFiring(ctx, r, at) != rollback.AnswerQuiet || e.prometheus == nil {
+		return "", "" // without Prometheus, the canary's traffic is not known: the result is that at the limit
 	}
 	rate, err := e.prometheus.CanaryTraffic(ctx, r.Key, time.Now())
 	if err != nil || rate <= e.policy.TrafficFloor {
@@ -76,7 +81,7 @@ func (e *executor) outcome(ctx context.Context, r rollback.Record, at time.Time)
 
 // finalOutcome is the outcome at the limit.
 func (e *executor) finalOutcome(ctx context.Context, r rollback.Record, now time.Time) (rollback.Outcome, string) {
-	if e.prometheus == nil {
+	if e.believesAll(r) {
 		return rollback.OutcomeNotRecovered, fmt.Sprintf("Alertmanager has not said within %s that the alerts are over", e.policy.VerifyLimit)
 	}
 	switch e.anyFiring(ctx, r, now.Add(-lagOf(e.policy))) {
@@ -88,10 +93,20 @@ func (e *executor) finalOutcome(ctx context.Context, r rollback.Record, now time
 	case rollback.AnswerFiring:
 		return rollback.OutcomeNotRecovered, fmt.Sprintf("the alert still fires %s after the rollback", e.policy.VerifyLimit)
 	case rollback.AnswerUnknown, rollback.AnswerUnproven:
-		return rollback.OutcomeNotRecovered, "Prometheus did not answer whether the alert is over"
+		return rollback.OutcomeNotRecovered, r.Evaluator() + " did not answer whether the alert is over"
 	default:
-		return rollback.OutcomeNotRecovered, "Prometheus does not say that the alert is over"
+		return rollback.OutcomeNotRecovered, r.Evaluator() + " does not say that the alert is over"
 	}
+}
+
+// believesAll reports whether there is no server that backout can ask, or nothing to ask about
+// any alert of the record.
+func (e *executor) believesAll(r rollback.Record) bool {
+	if e.prometheus == nil && e.grafana == nil {
+		return true
+	}
+	counting := slices.DeleteFunc(slices.Clone(r.Signals), func(s rollback.Signal) bool { return !s.CountsForRecovery() })
+	return len(counting) > 0 && !slices.ContainsFunc(counting, func(s rollback.Signal) bool { return !e.believes(s) })
 }
 
 // anyFiring asks Prometheus whether any alert of the record fired at that time. One that
@@ -104,7 +119,13 @@ func (e *executor) anyFiring(ctx context.Context, r rollback.Record, at time.Tim
 		if !s.CountsForRecovery() {
 			continue
 		}
-		switch e.prometheus.Firing(ctx, r.Key, s, at).Answer {
+		if e.believes(s) {
+			if s.Resolved.IsZero() {
+				all = rollback.AnswerUnknown
+			}
+			continue
+		}
+		switch e.evaluatorOf(s).Firing(ctx, r.Key, s, at).Answer {
 		case rollback.AnswerFiring:
 			return rollback.AnswerFiring
 		case rollback.AnswerUnknown, rollback.AnswerUnproven:

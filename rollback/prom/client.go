@@ -8,6 +8,8 @@
 //
 // A server without any rule that has a backout label does not evaluate backout's rules:
 // it can confirm nothing and deny nothing. Client.Run looks for such servers.
+//
+// Grafana evaluates rules that no Prometheus has: type Grafana queries it about their alerts.
 package prom
 
 import (
@@ -27,9 +29,10 @@ import (
 
 // Client queries a fixed set of Prometheus servers. It is safe for concurrent use.
 type Client struct {
+	*pool
+
 	servers []server
 	traffic string
-	watch   *watch
 }
 
 // Options are what New needs.
@@ -51,65 +54,20 @@ func New(o Options) (*Client, error) {
 	if err := o.Config.Validate(); err != nil {
 		return nil, err
 	}
-	transport, err := newTransport(o.Config)
+	transport, err := newTransport(o.Config.evaluators())
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{traffic: o.Config.trafficQuery()}
+	c := &Client{pool: &pool{kind: prometheusServers}, traffic: o.Config.trafficQuery()}
 	for _, text := range o.Config.URLs {
 		s, err := newServer(text, transport)
 		if err != nil {
 			return nil, err
 		}
-		c.servers = append(c.servers, s)
+		c.servers, c.evaluators = append(c.servers, s), append(c.evaluators, s)
 	}
-	c.watch = newWatch(c.servers, o.Registerer, cmp.Or(o.Log, slog.Default()))
+	c.watch = newWatch(c.pool, o.Registerer, cmp.Or(o.Log, slog.Default()))
 	return c, nil
-}
-
-// noAnswer is the reason for a server that has not answered when ctx ends.
-const noAnswer = "no answer in time"
-
-// Firing queries all servers in parallel whether the signal's alert fired at that time
-// or at any time from then until now. An alert that fired only after its receipt counts:
-// one server of a pair may be later than the other. So does one that no longer fires,
-// because a shed quiets its own alert.
-//
-// It returns AnswerFiring if one server reports the alert firing with a level in its
-// backout label and one has its rule, with the strongest such level and the earliest
-// active-since time of all series of all servers, by this machine's clock: a server that
-// was restarted may have begun to count later. From the first such answer on that is not
-// weaker than the signal, Firing waits for the others until they have answered, 100 ms
-// have passed or ctx ends, whichever comes first; what comes later does not count. So the
-// result does not depend on which server is the fastest, as long as all are up.
-//
-// The other answers need one of every server that evaluates backout's rules. Firing
-// returns AnswerUnproven if none of them has the rule, or if the alert fires without such
-// a label. It returns AnswerQuiet if no server saw the alert firing, at least one has the
-// rule, and each that has it has evaluated it since that time. Everything else is
-// AnswerUnknown, with the reasons on one line: a server that did not answer before ctx
-// ended, a rule that fails or that was not evaluated since, or no server that evaluates
-// backout's rules. So the answer about the present moment is AnswerUnknown: to learn
-// whether an alert is quiet now, the caller passes a time at least one evaluation ago.
-//
-// Times are compared as distances from each server's own present, so that a server whose
-// clock is wrong answers like any other.
-func (c *Client) Firing(ctx context.Context, k rollback.Key, s rollback.Signal, at time.Time) rollback.Confirmation {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	q := query{
-		alert: s.Alert, namespace: k.Namespace, release: k.Release, version: comparableVersion(s.Version), level: s.Level, at: at,
-	}
-	results := make(chan result, len(c.servers))
-	for i, s := range c.servers {
-		go func() {
-			var r result
-			panicked := parallel.Try(func() { r = s.check(ctx, i, q) })
-			r.panicked = panicked
-			results <- r
-		}()
-	}
-	return c.collect(ctx, q, results)
 }
 
 // CanaryTraffic returns the canary's requests per second at that time, from the first

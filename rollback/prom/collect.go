@@ -16,13 +16,13 @@ import (
 const activeSinceWait = 100 * time.Millisecond
 
 // collect concludes from the results that arrive in time.
-func (c *Client) collect(ctx context.Context, q query, arriving <-chan result) rollback.Confirmation {
-	results := make([]result, len(c.servers))
+func (p *pool) collect(ctx context.Context, q query, arriving <-chan result) rollback.Confirmation {
+	results := make([]result, len(p.evaluators))
 	for i := range results {
 		results[i] = result{state: unknown, reason: noAnswer}
 	}
 	var enough <-chan time.Time // never, until the alert fires with the level of the signal
-	for range c.servers {
+	for range p.evaluators {
 		select {
 		case r := <-arriving:
 			r.panicked.Raise()
@@ -32,20 +32,20 @@ func (c *Client) collect(ctx context.Context, q query, arriving <-chan result) r
 				enough = time.After(activeSinceWait)
 			}
 		case <-enough:
-			return c.conclude(q, results)
+			return p.conclude(q, results)
 		case <-ctx.Done():
-			return c.conclude(q, results)
+			return p.conclude(q, results)
 		}
 	}
-	return c.conclude(q, results)
+	return p.conclude(q, results)
 }
 
 // conclude returns AnswerFiring if one server reports firing.
-func (c *Client) conclude(q query, results []result) rollback.Confirmation {
+func (p *pool) conclude(q query, results []result) rollback.Confirmation {
 	if confirmation, fired := concludeFiring(results); fired {
 		return confirmation
 	}
-	return c.concludeWithoutFiring(q, results)
+	return p.concludeWithoutFiring(q, results)
 }
 
 // concludeFiring returns AnswerFiring, with the strongest level and the earliest time
@@ -67,13 +67,13 @@ func concludeFiring(results []result) (rollback.Confirmation, bool) {
 }
 
 // concludeWithoutFiring returns the conclusion if no server reports firing.
-func (c *Client) concludeWithoutFiring(q query, results []result) rollback.Confirmation {
+func (p *pool) concludeWithoutFiring(q query, results []result) rollback.Confirmation {
 	var reasons []string
 	has := make(map[state]bool)
 	for i, r := range results {
 		has[r.state] = true
 		if r.state == unknown {
-			reasons = append(reasons, c.servers[i].name+": "+r.reason)
+			reasons = append(reasons, p.evaluators[i].label()+": "+r.reason)
 		}
 	}
 	alert := oneLine(q.alert)
@@ -82,19 +82,17 @@ func (c *Client) concludeWithoutFiring(q query, results []result) rollback.Confi
 		return rollback.Confirmation{Answer: rollback.AnswerUnknown, Error: strings.Join(reasons, "; ")}
 	case has[unlabelled]:
 		return rollback.Confirmation{Answer: rollback.AnswerUnproven, Error: fmt.Sprintf(
-			"the alert %s fires in Prometheus without a backout label that is rollback, shed or observe; if backout is to act on it, set the label in the rule", alert)}
+			"the alert %s fires in %s without a backout label that is rollback, shed or observe; if backout is to act on it, set the label in the rule", alert, p.kind)}
 	case has[quiet]:
 		return rollback.Confirmation{Answer: rollback.AnswerQuiet}
 	case has[noRule]:
 		return rollback.Confirmation{Answer: rollback.AnswerUnproven, Error: fmt.Sprintf(
-			"no server in BACKOUT_PROMETHEUS_URLS has an alert rule named %s; find out what sends the alert, or name the server that evaluates its rule", alert)}
+			"no server in %s has an alert rule named %s; find out what sends the alert, or name the server that evaluates its rule", p.kind.urls(), alert)}
 	default:
-		return rollback.Confirmation{Answer: rollback.AnswerUnknown, Error: "no server in BACKOUT_PROMETHEUS_URLS has an alert rule with a backout label; " + evaluatorHint}
+		return rollback.Confirmation{Answer: rollback.AnswerUnknown, Error: fmt.Sprintf(
+			"no server in %s has an alert rule with a backout label; %s", p.kind.urls(), p.kind.evaluatorHint())}
 	}
 }
-
-// evaluatorHint says what to do about a server that does not evaluate backout's rules.
-const evaluatorHint = "load the rules, or name the servers that evaluate them in BACKOUT_PROMETHEUS_URLS"
 
 // earliest returns the earlier of two times; a zero time is unknown and does not count.
 func earliest(a, b time.Time) time.Time {

@@ -62,7 +62,7 @@ func TestCollect(t *testing.T) {
 				time.AfterFunc(r.after, func() { found <- r.result })
 			}
 			began := time.Now()
-			got := (&Client{servers: make([]server, 2)}).collect(ctx, query{alert: "BadCanary"}, found)
+			got := (&pool{kind: prometheusServers, evaluators: []evaluator{server{}, server{}}}).collect(ctx, query{alert: "BadCanary"}, found)
 			if got.Answer != c.want || !got.ActiveSince.Equal(c.since) || time.Since(began) != c.took {
 				t.Errorf("%s: want %s since %s after %s, got %+v after %s", rule, c.want, c.since, c.took, got, time.Since(began))
 			}
@@ -72,7 +72,7 @@ func TestCollect(t *testing.T) {
 
 // A panic over the answer of a server goes on in the step that asks: the engine counts it there.
 func TestAPanicOverAnAnswerGoesOnInTheStep(t *testing.T) {
-	c := &Client{servers: make([]server, 2), traffic: "vector(1)"} // they panic without a client
+	c := &Client{pool: &pool{evaluators: []evaluator{server{}, server{}}}, servers: make([]server, 2), traffic: "vector(1)"} // they panic without a client
 	k := rollback.Key{Namespace: "shop", Release: "web"}
 	for what, ask := range map[string]func(){
 		"Firing":        func() { c.Firing(t.Context(), k, rollback.Signal{Alert: "BadCanary"}, time.Now()) },

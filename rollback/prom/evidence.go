@@ -15,35 +15,11 @@ import (
 	"github.com/prometheus/common/model"
 
 	"github.com/upcommerce/backout/rollback"
-	"github.com/upcommerce/backout/rollback/parallel"
 )
 
 // windowAnnotation is the annotation of an alert rule that says how far back its condition looks
 // at the canary. Its recorded series may look further back at others.
 const windowAnnotation = "window"
-
-// EvidenceFrom queries all servers in parallel how far the alert's rule looked back when it was
-// last evaluated, by this machine's clock. It returns the latest time of those that see the
-// alert firing because its condition is true, and the zero time if no server does: an alert that
-// fires because of keep_firing_for alone has no evidence of now.
-//
-// How far a rule looks back is what its annotation `window` says, else the longest range of its
-// expression. The windows of recorded series are not known: a rule that queries them needs the
-// annotation.
-func (c *Client) EvidenceFrom(ctx context.Context, k rollback.Key, s rollback.Signal) time.Time {
-	q := query{alert: s.Alert, namespace: k.Namespace, release: k.Release, version: comparableVersion(s.Version)}
-	found := make([]time.Time, len(c.servers))
-	var asking parallel.WaitGroup
-	for i, server := range c.servers {
-		asking.Go(func() { found[i] = server.evidenceFrom(ctx, q) })
-	}
-	asking.Wait()
-	var latest time.Time
-	for _, from := range found {
-		latest = rollback.Later(latest, from)
-	}
-	return latest
-}
 
 // evidenceFrom returns since when the rule looked back, by this machine's clock; the zero time
 // if the server does not say.

@@ -50,9 +50,14 @@ func (s server) loadedRule(ctx context.Context, q query) (loadedRule, error) {
 func (s server) evaluates(ctx context.Context) (bool, error) {
 	rules, err := s.alertRules(ctx, url.Values{"match[]": {"{" + labelLevel + `!=""}`}, "exclude_alerts": {"true"}})
 	return slices.ContainsFunc(rules, func(r promv1.AlertingRule) bool {
-		level := string(r.Labels[labelLevel])
-		return rollback.Level(level).Valid() || strings.Contains(level, "{{") // a template becomes a level when the alert fires
+		return requests(string(r.Labels[labelLevel]))
 	}), err
+}
+
+// requests reports whether the backout label of a rule requests something of backout. A template
+// becomes a level when the alert fires.
+func requests(level string) bool {
+	return rollback.Level(level).Valid() || strings.Contains(level, "{{")
 }
 
 // alertRules returns the alert rules that match the filter, and others too if the server

@@ -19,6 +19,8 @@ type server struct {
 	client api.Client
 }
 
+func (s server) label() string { return s.name }
+
 func newServer(address string, transport http.RoundTripper) (server, error) {
 	u, err := parseURL(address)
 	if err != nil {

@@ -26,38 +26,44 @@ const maxReason = 200
 
 // newTransport sends the token and trusts the CAs of the configuration; it re-reads both
 // files when they change.
-func newTransport(c Config) (http.RoundTripper, error) {
-	h := promconfig.HTTPClientConfig{EnableHTTP2: true, TLSConfig: promconfig.TLSConfig{CAFile: c.CAFile}}
-	if c.TokenFile != "" {
-		token, err := os.ReadFile(c.TokenFile)
+func newTransport(a addresses) (http.RoundTripper, error) {
+	h := promconfig.HTTPClientConfig{EnableHTTP2: true, TLSConfig: promconfig.TLSConfig{CAFile: a.caFile}}
+	if a.tokenFile != "" {
+		token, err := os.ReadFile(a.tokenFile)
 		if err != nil {
-			return nil, fmt.Errorf("BACKOUT_PROMETHEUS_TOKEN_FILE: %w", err)
+			return nil, fmt.Errorf("%s: %w", a.kind.tokenFile(), err)
 		}
 		if len(bytes.TrimSpace(token)) == 0 {
-			return nil, fmt.Errorf("BACKOUT_PROMETHEUS_TOKEN_FILE: %s is empty: put a token into it", c.TokenFile)
+			return nil, fmt.Errorf("%s: %s is empty: put a token into it", a.kind.tokenFile(), a.tokenFile)
 		}
-		h.Authorization = &promconfig.Authorization{Type: "Bearer", CredentialsFile: c.TokenFile}
+		h.Authorization = &promconfig.Authorization{Type: "Bearer", CredentialsFile: a.tokenFile}
 	}
 	t, err := promconfig.NewRoundTripperFromConfig(h, "prometheus", promconfig.WithUserAgent("backout"))
 	if err != nil {
 		// The token file is read with each request, so the error is about the CA file.
-		return nil, fmt.Errorf("BACKOUT_PROMETHEUS_CA_FILE: %w; name a file with PEM certificates", err)
+		return nil, fmt.Errorf("%s: %w; name a file with PEM certificates", a.kind.caFile(), err)
 	}
-	return transport{t}, nil
+	return transport{t, a.kind}, nil
 }
 
-// transport turns responses that no Prometheus API would send into errors with a hint,
+// transport turns responses that no API of the servers would send into errors with a hint,
 // and bounds the others. It follows no redirects: the server that one leads to was not
 // configured and gets no token.
-type transport struct{ next http.RoundTripper }
+type transport struct {
+	next http.RoundTripper
+	kind kind
+}
 
 // RoundTrip implements http.RoundTripper.
 func (t transport) RoundTrip(q *http.Request) (*http.Response, error) {
 	r, err := t.next.RoundTrip(q)
+	if certificate, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return nil, fmt.Errorf("%w; check %s", certificate, t.kind.caFile())
+	}
 	if err != nil {
 		return nil, err
 	}
-	if hint := hintFor(r.StatusCode); hint != "" {
+	if hint := t.kind.hintFor(r.StatusCode); hint != "" {
 		_ = r.Body.Close()
 		return nil, fmt.Errorf("it responds %s: %s", r.Status, hint)
 	}
@@ -65,14 +71,14 @@ func (t transport) RoundTrip(q *http.Request) (*http.Response, error) {
 	return r, nil
 }
 
-func hintFor(status int) string {
+func (k kind) hintFor(status int) string {
 	switch {
 	case status >= 300 && status < 400:
-		return "backout does not follow redirects; name the address that it redirects to in BACKOUT_PROMETHEUS_URLS"
+		return "backout does not follow redirects; name the address that it redirects to in " + k.urls()
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
-		return "check BACKOUT_PROMETHEUS_TOKEN_FILE"
+		return "check " + k.tokenFile()
 	case status == http.StatusNotFound:
-		return "there is no Prometheus API; check the path prefix in BACKOUT_PROMETHEUS_URLS"
+		return fmt.Sprintf("there is no %s API; check the path prefix in %s", k, k.urls())
 	default:
 		return ""
 	}
@@ -104,9 +110,6 @@ func reason(err error) string {
 	}
 	if api, ok := errors.AsType[*promv1.Error](err); ok {
 		return oneLine(api.Msg)
-	}
-	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return oneLine(err.Error()) + "; check BACKOUT_PROMETHEUS_CA_FILE"
 	}
 	return oneLine(err.Error())
 }

@@ -2,6 +2,7 @@ package prom
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -20,7 +21,7 @@ const (
 // watch knows which servers can confirm alerts: those that answer and have an alert rule
 // with a backout label. It is safe for concurrent use.
 type watch struct {
-	servers    []server
+	pool       *pool
 	canConfirm *prometheus.GaugeVec
 	log        *slog.Logger
 
@@ -30,30 +31,44 @@ type watch struct {
 	problems []string
 }
 
-func newWatch(servers []server, reg prometheus.Registerer, log *slog.Logger) *watch {
+func newWatch(p *pool, reg prometheus.Registerer, log *slog.Logger) *watch {
 	w := &watch{
-		servers: servers, log: log, problems: make([]string, len(servers)),
+		pool: p, log: log, problems: make([]string, len(p.evaluators)),
 		canConfirm: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "backout_prometheus_can_confirm",
-			Help: "Whether a server of BACKOUT_PROMETHEUS_URLS can confirm alerts: 1 if it answers and has an alert rule with a backout label, else 0.",
+			Help: "Whether a server of BACKOUT_PROMETHEUS_URLS or BACKOUT_GRAFANA_URLS can confirm alerts: 1 if it answers and has an alert rule with a backout label, else 0.",
 		}, []string{"server"}),
 	}
-	for _, s := range servers {
-		w.canConfirm.WithLabelValues(s.name)
-	}
 	if reg != nil {
-		reg.MustRegister(w.canConfirm)
+		w.canConfirm = registered(reg, w.canConfirm)
+	}
+	for _, e := range p.evaluators {
+		w.canConfirm.WithLabelValues(e.label())
 	}
 	return w
 }
 
+// registered registers the gauge, or returns the one that another pool has registered.
+func registered(reg prometheus.Registerer, gauge *prometheus.GaugeVec) *prometheus.GaugeVec {
+	err := reg.Register(gauge)
+	if known, ok := errors.AsType[prometheus.AlreadyRegisteredError](err); ok {
+		if same, ok := known.ExistingCollector.(*prometheus.GaugeVec); ok {
+			return same
+		}
+	}
+	if err != nil {
+		panic(err) // as MustRegister does
+	}
+	return gauge
+}
+
 // Run finds out at once, and then every 30 seconds until ctx ends, which servers can
 // confirm alerts: backout_prometheus_can_confirm and Problems show it. It returns nil.
-func (c *Client) Run(ctx context.Context) error {
+func (p *pool) Run(ctx context.Context) error {
 	tick := time.NewTicker(watchInterval)
 	defer tick.Stop()
 	for {
-		c.watch.query(ctx)
+		p.watch.query(ctx)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -64,10 +79,10 @@ func (c *Client) Run(ctx context.Context) error {
 
 // Problems returns a sentence for each server that could not confirm alerts when Run last
 // queried it. Without Run, it returns none.
-func (c *Client) Problems() []string {
-	c.watch.mu.Lock()
-	defer c.watch.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(c.watch.problems), func(p string) bool { return p == "" })
+func (p *pool) Problems() []string {
+	p.watch.mu.Lock()
+	defer p.watch.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(p.watch.problems), func(problem string) bool { return problem == "" })
 }
 
 // query queries all servers in parallel. An answer that is missing because the process
@@ -76,15 +91,15 @@ func (w *watch) query(ctx context.Context) {
 	limited, cancel := context.WithTimeout(ctx, watchLimit)
 	defer cancel()
 	var asking sync.WaitGroup
-	for i, s := range w.servers {
+	for i, s := range w.pool.evaluators {
 		asking.Go(func() {
 			evaluates, err := s.evaluates(limited)
 			switch {
 			case ctx.Err() != nil:
 			case err != nil:
-				w.set(ctx, i, fmt.Sprintf("Prometheus %s cannot confirm alerts: %s", s.name, reason(err)))
+				w.set(ctx, i, fmt.Sprintf("%s %s cannot confirm alerts: %s", w.pool.kind, s.label(), reason(err)))
 			case !evaluates:
-				w.set(ctx, i, fmt.Sprintf("Prometheus %s cannot confirm alerts: it has no alert rule with a backout label; %s", s.name, evaluatorHint))
+				w.set(ctx, i, fmt.Sprintf("%s %s cannot confirm alerts: it has no alert rule with a backout label; %s", w.pool.kind, s.label(), w.pool.kind.evaluatorHint()))
 			default:
 				w.set(ctx, i, "")
 			}
@@ -104,11 +119,11 @@ func (w *watch) set(ctx context.Context, i int, problem string) {
 	if problem != "" {
 		canConfirm = 0
 	}
-	w.canConfirm.WithLabelValues(w.servers[i].name).Set(canConfirm)
+	w.canConfirm.WithLabelValues(w.pool.evaluators[i].label()).Set(canConfirm)
 	switch {
 	case problem != "" && known == "":
-		w.log.WarnContext(ctx, "alerts cannot be confirmed", "prometheus", w.servers[i].name, "reason", problem)
+		w.log.WarnContext(ctx, "alerts cannot be confirmed", "prometheus", w.pool.evaluators[i].label(), "reason", problem)
 	case problem == "" && known != "":
-		w.log.InfoContext(ctx, "alerts can be confirmed again", "prometheus", w.servers[i].name)
+		w.log.InfoContext(ctx, "alerts can be confirmed again", "prometheus", w.pool.evaluators[i].label())
 	}
 }

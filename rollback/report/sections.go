@@ -32,7 +32,7 @@ func alertFacts(r *rollback.Record) []Fact {
 			facts = append(facts, Fact{Text: cmp.Or(s.Description, "its expression in Prometheus"), Link: s.Link})
 		}
 		if s.Confirmation != nil {
-			text := s.PrometheusSays()
+			text := s.EvaluatorSays()
 			if since := s.Confirmation.ActiveSince; !since.IsZero() {
 				text += ", and that its condition has been true since " + clock(since)
 			}

@@ -52,9 +52,9 @@ func titleOfState(r *rollback.Record) string {
 		return "the hold is over"
 	case StateShedUndone:
 		if r.Decision().Verdict == rollback.Observe {
-			return "in Prometheus the alert only observes; the canary has its weight back"
+			return "in " + r.Evaluator() + " the alert only observes; the canary has its weight back"
 		}
-		return "Prometheus denied the alert; the canary has its weight back"
+		return r.Evaluator() + " denied the alert; the canary has its weight back"
 	case StateStorm:
 		return "an alert fires in a storm; backout touched nothing"
 	case StateNeedsHelp:

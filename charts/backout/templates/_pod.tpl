@@ -83,6 +83,9 @@
 {{- $_ := set $secrets (printf "token-%s" .) (get $existing .) -}}
 {{- end -}}
 {{- end -}}
+{{- range $i, $sender := .Values.auth.senders -}}
+{{- $_ := set $secrets (printf "sender-%d" $i) $sender.secret -}}
+{{- end -}}
 {{- end -}}
 {{- with .Values.tls.secretName -}}
 {{- $_ := set $secrets "tls" . -}}

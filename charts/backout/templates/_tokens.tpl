@@ -45,7 +45,7 @@ targets that it routes: that of its namespace or, with alertmanagerConfig.namesp
 {{ get (include "backout.existingSecrets" .root | fromJson) .namespace | default (include "backout.tokenSecret" .root) }}
 {{- end -}}
 
-{{/* BACKOUT_TOKENS: a file for each namespace of a target, and the one for every target. */}}
+{{/* BACKOUT_TOKENS: a file for each namespace of a target, the one for every target, and those of other senders. */}}
 {{- define "backout.tokens" -}}
 {{- $root := . -}}
 {{- $files := list (printf "*:/etc/backout/token/%s" .Values.auth.key) -}}
@@ -60,6 +60,14 @@ targets that it routes: that of its namespace or, with alertmanagerConfig.namesp
 {{- end -}}
 {{- range $spoken -}}
 {{- $files = append $files (printf "%s:%s" . $file) -}}
+{{- end -}}
+{{- end -}}
+{{- range $i, $sender := .Values.auth.senders -}}
+{{- range $namespace := $sender.namespaces | default (list "*") -}}
+{{- if not (has $namespace (append (include "backout.namespaces" $root | fromJsonArray) "*")) -}}
+{{- fail (printf "auth.senders names namespace %s, which is not that of a target" $namespace) -}}
+{{- end -}}
+{{- $files = append $files (printf "%s:/etc/backout/sender-%d/%s%s" $namespace $i $root.Values.auth.key (ternary (printf ":%s" $sender.confirm) "" (not (empty $sender.confirm)))) -}}
 {{- end -}}
 {{- end -}}
 {{- join "," $files -}}
