@@ -336,6 +336,16 @@ func TestReceiverTokensNameTheirNamespaces(t *testing.T) {
 		if got := environmentOf(t, r)["BACKOUT_TOKENS"]; got != tt.want {
 			t.Errorf("--set %s: BACKOUT_TOKENS is %s, want %s", tt.set, got, tt.want)
 		}
+		pod := one[*appsv1.Deployment](t, r, "Deployment backout/backout").Spec.Template.Spec
+		for entry := range strings.SplitSeq(tt.want, ",") {
+			directory := filepath.Dir(strings.Split(entry, ":")[1])
+			i := slices.IndexFunc(pod.Containers[0].VolumeMounts, func(m corev1.VolumeMount) bool { return m.MountPath == directory && m.ReadOnly })
+			if i < 0 || !slices.ContainsFunc(pod.Volumes, func(v corev1.Volume) bool {
+				return v.Name == pod.Containers[0].VolumeMounts[i].Name && v.Secret != nil
+			}) {
+				t.Errorf("--set %s: no Secret is mounted at %s", tt.set, directory)
+			}
+		}
 		presented := map[string]string{}
 		for key, o := range r.objects {
 			if config, ok := o.(*monitoringv1alpha1.AlertmanagerConfig); ok {

@@ -38,7 +38,9 @@ func (r *Record) AddSignal(s Signal) bool {
 		return false
 	}
 	if known.Denied() && !r.Shed.Tried() {
-		known.Confirmation = nil // it still fires: backout queries Prometheus again
+		// It still fires: backout queries Prometheus again, or the servers that the token of this
+		// delivery names.
+		known.Confirmation, known.Confirm, known.Sender = nil, s.Confirm, s.Sender
 	}
 	known.LastSeen, known.Resolved = s.LastSeen, time.Time{}
 	return true

@@ -222,6 +222,26 @@ func TestAnAlertThatPrometheusDeniesGivesUpItsPlace(t *testing.T) {
 	}
 }
 
+// A sender whose token said too little posts the same alert with one that says who confirms it.
+func TestADeniedAlertIsConfirmedAsItsLastTokenSays(t *testing.T) {
+	for _, tried := range []bool{false, true} {
+		record := rollback.Record{}
+		known := firing("e1", rollback.LevelRollback, 0)
+		known.Sender, known.Confirmation = "token of shop", &rollback.Confirmation{Answer: rollback.AnswerUnproven}
+		record.AddSignal(known)
+		if tried {
+			record.Shed = &rollback.Step{Started: rollbacktest.Now(), Done: rollbacktest.Now()}
+		}
+		repeated := firing("e1", rollback.LevelRollback, time.Minute)
+		repeated.Sender, repeated.Confirm = "token of shop, confirmed by grafana", rollback.ConfirmByGrafana
+		record.AddSignal(repeated)
+		got := record.Signals[0]
+		if again := got.Confirm == rollback.ConfirmByGrafana && got.Confirmation == nil && got.Sender == repeated.Sender; again == tried || len(record.Signals) != 1 {
+			t.Errorf("after a shed %t: got %+v", tried, got)
+		}
+	}
+}
+
 func TestTheWeakerLevelCounts(t *testing.T) {
 	const observe, shed, both = rollback.LevelObserve, rollback.LevelShed, rollback.LevelRollback
 	for _, c := range []struct{ received, fires, want rollback.Level }{
