@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"net"
 	"time"
+
+	"github.com/upcommerce/backout/rollback"
 )
 
 // How senders authenticate at the webhook listener.
@@ -77,5 +79,6 @@ func (c Config) LogValue() slog.Value {
 	return slog.GroupValue(
 		slog.String("listen", c.Listen), slog.String("ops_listen", c.OpsListen), slog.String("auth", c.Auth), slog.String("ops_auth", c.OpsAuth),
 		slog.Bool("tls", c.TLSCertFile != ""), slog.Bool("client_certificates", c.ClientCAFile != ""),
+		slog.Bool("believes_a_token", c.Tokens.ConfirmedBy(rollback.ConfirmByNone)),
 	)
 }

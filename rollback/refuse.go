@@ -102,7 +102,7 @@ func exportedNamespace(labels map[string]string) string {
 		return ""
 	}
 	return fmt.Sprintf("the label namespace=%q is that of the exporter, and exported_namespace=%q is that of its series: "+
-		"set honorLabels in the exporter's ServiceMonitor (honor_labels in its scrape configuration), or take namespace from exported_namespace in the alert rule",
+		"set honorLabels in the exporter's ServiceMonitor, or take namespace from exported_namespace in the alert rule",
 		Clip(labels[LabelNamespace], MaxName), Clip(Printable(exported), MaxName))
 }
 

@@ -1,6 +1,7 @@
 package rollback_test
 
 import (
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -10,10 +11,7 @@ import (
 
 // changed returns the labels with others in pairs; an empty value removes the label.
 func changed(labels map[string]string, pairs ...string) map[string]string {
-	c := make(map[string]string)
-	for name, value := range labels {
-		c[name] = value
-	}
+	c := maps.Clone(labels)
 	for i := 0; i < len(pairs); i += 2 {
 		c[pairs[i]] = pairs[i+1]
 		if pairs[i+1] == "" {
@@ -34,7 +32,8 @@ func TestARefusalSaysWhatToChange(t *testing.T) {
 		says  []string
 	}{
 		"the namespace of the exporter": {
-			rollback.Alert{Labels: exporter}, rollback.IgnoredNotAllowed,
+			rollback.Alert{Labels: exporter},
+			rollback.IgnoredNotAllowed,
 			[]string{`namespace="ingress-nginx"`, `exported_namespace="shop"`, "honorLabels"},
 		},
 		"the namespace of the exporter, for which the sender may not speak": {
@@ -45,7 +44,8 @@ func TestARefusalSaysWhatToChange(t *testing.T) {
 		},
 		"both namespaces, and the right one counts": {rollback.Alert{Labels: changed(labels, "exported_namespace", "other")}, "", nil},
 		"Grafana has no data": {
-			rollback.Alert{Labels: changed(labels, "alertname", "DatasourceNoData", "rulename", "ShopCanary5xx")}, rollback.IgnoredNoData,
+			rollback.Alert{Labels: changed(labels, "alertname", "DatasourceNoData", "rulename", "ShopCanary5xx")},
+			rollback.IgnoredNoData,
 			[]string{"Grafana", "DatasourceNoData", "Normal"},
 		},
 		"Grafana cannot evaluate the rule": {
@@ -62,7 +62,8 @@ func TestARefusalSaysWhatToChange(t *testing.T) {
 		},
 		"a rule of that name": {rollback.Alert{Labels: changed(labels, "alertname", "DatasourceNoData")}, "", nil},
 		"a watchdog that does not count": {
-			rollback.Alert{Labels: map[string]string{"alertname": "BackoutWatchdog", "backout": "watchdog", "namespace": "other"}}, rollback.IgnoredBadLabel,
+			rollback.Alert{Labels: map[string]string{"alertname": "BackoutWatchdog", "backout": "watchdog", "namespace": "other"}},
+			rollback.IgnoredBadLabel,
 			[]string{"watchdog", `"other"`, "opted-in"},
 		},
 	} {

@@ -174,27 +174,15 @@ func (s *service) connectNotifier() (err error) {
 	return err
 }
 
-// connectEngine connects the engine to the parts before it, and to Prometheus and Grafana if
-// they are configured.
+// connectEngine connects the engine to the parts before it.
 func (s *service) connectEngine() error {
 	options := engine.Options{
 		Releases: s.releases, Traffic: s.router, Ledger: s.records, Notifier: s.notifier, Policy: s.config.Policy,
 		Leads: s.lease.Held, Board: s.board, Registerer: s.registry, Log: s.log,
 		OptedIn: func() int { return s.releases.Count(s.config.Policy.Allows) },
 	}
-	if len(s.config.Prometheus.URLs) > 0 {
-		client, err := prom.New(prom.Options{Config: s.config.Prometheus, Registerer: s.registry, Log: s.log})
-		if err != nil {
-			return err
-		}
-		s.prometheus, options.Prometheus = client, client
-	}
-	if len(s.config.Grafana.URLs) > 0 {
-		client, err := prom.NewGrafana(prom.GrafanaOptions{Config: s.config.Grafana, Registerer: s.registry, Log: s.log})
-		if err != nil {
-			return err
-		}
-		s.grafana, options.Grafana = client, client
+	if err := s.connectEvaluators(&options); err != nil {
+		return err
 	}
 	var err error
 	s.engine, err = engine.New(options)
@@ -218,18 +206,6 @@ func (s *service) ready(ctx context.Context) error {
 		return fmt.Errorf("the API server %s has not answered yet, or Secret %s/%s has no keys for records; the log says which",
 			s.cluster.Config.Host, s.cluster.Namespace, s.config.RecordKeys)
 	}
-}
-
-// problems returns what backout cannot do although it is ready.
-func (s *service) problems() []string {
-	all := s.elsewhere.problems()
-	if s.prometheus != nil {
-		all = append(all, s.prometheus.Problems()...)
-	}
-	if s.grafana != nil {
-		all = append(all, s.grafana.Problems()...)
-	}
-	return all
 }
 
 // replicaName names this process in the Lease and in Events. In a cluster it is the

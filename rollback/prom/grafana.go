@@ -12,27 +12,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// GrafanaConfig says which Grafana servers backout queries, and how. go-envconfig reads its tags
-// under the prefix BACKOUT_.
-type GrafanaConfig struct {
-	URLs      []string `env:"GRAFANA_URLS" desc:"Grafana servers that evaluate alert rules themselves, separated by commas, such as http://grafana:3000; each replica by its own address. backout asks them about alerts with a token of BACKOUT_TOKENS that says grafana, and about those that a contact point of Grafana posts with a token that says nothing."`
-	TokenFile string   `env:"GRAFANA_TOKEN_FILE" desc:"File with the token of a service account of Grafana that may read the alert rules and their folders (role Viewer), for all of them. Re-read when it changes."`
-	CAFile    string   `env:"GRAFANA_CA_FILE" desc:"File with the CAs of their certificates (PEM), which replace those of the system. Re-read when it changes."`
-}
-
-func (c GrafanaConfig) evaluators() addresses {
-	return addresses{grafanaServers, c.URLs, c.TokenFile, c.CAFile}
-}
-
-// Validate returns all mistakes, each with the name of its variable and without the passwords that
-// an address may contain.
-func (c GrafanaConfig) Validate() error { return c.evaluators().validate() }
-
-// LogValue shows the servers; it shows no passwords, and no contents of files.
-func (c GrafanaConfig) LogValue() slog.Value {
-	return slog.GroupValue(slog.Any("servers", c.evaluators().names()), slog.Bool("token", c.TokenFile != ""), slog.Bool("ca", c.CAFile != ""))
-}
-
 // Grafana queries a fixed set of Grafana servers about the alerts of the rules that Grafana
 // evaluates itself. It is safe for concurrent use.
 //

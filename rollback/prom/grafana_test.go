@@ -121,7 +121,8 @@ func TestGrafanaConfirms(t *testing.T) {
 		{"another release's alert is another alert", []*grafana{with(instance("Alerting", long, "release", "other"))}, isQuiet, ""},
 		{"another version's alert is another alert", []*grafana{with(instance("Alerting", long, "version", "v2"))}, isQuiet, ""},
 		{
-			"without an evaluation since, nothing is certain", []*grafana{{evaluated: before, alerts: []grafanaInstance{instance("Normal", long)}}},
+			"without an evaluation since, nothing is certain",
+			[]*grafana{{evaluated: before, alerts: []grafanaInstance{instance("Normal", long)}}},
 			isUnknown, "was not evaluated since",
 		},
 		{"an alert that was something else before may have fired", []*grafana{with(instance("Normal", after(time.Second)))}, isUnknown, "has changed its state"},
