@@ -23,6 +23,7 @@ func alone() map[string]string {
 		"ledger/lease.go":         "the elector, which runs as long as the process",
 		"notify/notifier.go":      "the workers of Run",
 		"prom/client.go":          "Try carries the panic to the step",
+		"prom/pool.go":            "Try carries the panic to the step",
 		"prom/watch.go":           "the queries of Run about the servers themselves",
 		"traffic/endpoints.go":    "Try carries the panic to the step",
 		"traffic/gauge.go":        "the watches of ReplicaSets, which run as long as the process",
