@@ -29,7 +29,7 @@ func alertFacts(r *rollback.Record) []Fact {
 			fact(r, s.StartsAt, cmp.Or(s.Alert, "alert"), "starts to fire"+colon(s.Summary)),
 			fact(r, s.Received, "", fmt.Sprintf("backout receives it; it asks for %s%s", s.Level, namedRevision(s))))
 		if s.Description != "" || s.Link != "" {
-			facts = append(facts, Fact{Text: cmp.Or(s.Description, "its expression in Prometheus"), Link: s.Link})
+			facts = append(facts, Fact{Text: cmp.Or(s.Description, "its expression in "+s.Evaluator()), Link: s.Link})
 		}
 		if s.Confirmation != nil {
 			text := s.EvaluatorSays()
@@ -38,8 +38,11 @@ func alertFacts(r *rollback.Record) []Fact {
 			}
 			facts = append(facts, Fact{Text: text, Bad: s.Answer() == rollback.AnswerUnknown || s.Answer() == rollback.AnswerUnproven})
 		}
+		if s.Confirm == rollback.ConfirmByNone {
+			facts = append(facts, Fact{Text: s.EvaluatorSays()})
+		}
 		if !s.Resolved.IsZero() {
-			facts = append(facts, fact(r, s.Resolved, "", "Alertmanager says that it is over"))
+			facts = append(facts, fact(r, s.Resolved, "", resolver(s)+" says that it is over"))
 		}
 	}
 	if len(r.Ignored) > 0 {
@@ -50,6 +53,14 @@ func alertFacts(r *rollback.Record) []Fact {
 		facts = append(facts, Fact{Text: fmt.Sprintf("%d more signals came; the record does not list them", r.DroppedSignals)})
 	}
 	return facts
+}
+
+// resolver names the one that reports the end of an alert.
+func resolver(s rollback.Signal) string {
+	if s.Confirm == rollback.ConfirmByGrafana {
+		return s.Evaluator()
+	}
+	return "Alertmanager"
 }
 
 // namedRevision says which revision or version the alert names.
