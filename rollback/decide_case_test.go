@@ -39,8 +39,9 @@ type (
 		Version  string
 		Revision int
 		Resolved string
-		// Prometheus is its answer, Since is since when it reports the alert as active, and
+		// Confirm says who confirms it; Prometheus is the answer, Since is since when it reports the alert as active, and
 		// FiresAs is the level with which it fires there.
+		Confirm    rollback.ConfirmBy
 		Prometheus string
 		Since      string
 		FiresAs    rollback.Level `json:"firesAs"`
@@ -157,7 +158,7 @@ func (a alertForm) read(t *testing.T) rollback.Signal {
 	t.Helper()
 	signal := rollback.Signal{
 		Alert: or(a.Alert, "CanaryErrors"), Level: rollback.Level(a.Level), Fingerprint: or(a.Episode, "e1"),
-		StartsAt: before(t, a.Began), Version: a.Version, Revision: a.Revision, Received: before(t, or(a.Received, "0s")),
+		StartsAt: before(t, a.Began), Version: a.Version, Revision: a.Revision, Confirm: a.Confirm, Received: before(t, or(a.Received, "0s")),
 		Resolved: before(t, or(a.Resolved, "never")),
 	}
 	if a.Prometheus != "" {
