@@ -35,6 +35,24 @@ func TestAPlanReadsAlertsAsTheWebhookDoes(t *testing.T) {
 	}
 }
 
+// A payload of Grafana is confirmed by Grafana; an alert that only flags describe is nowhere.
+func TestAPlanAsksGrafanaAboutItsPayload(t *testing.T) {
+	payload := `{"version":"1","orgId":1,"alerts":[{"status":"firing","labels":{"alertname":"A","namespace":"shop","release":"web","backout":"shed"},` +
+		`"startsAt":"2026-11-27T12:00:00Z","fingerprint":"f","values":{"A":1}}]}`
+	p := &plan{env: envconfig.MapLookuper(map[string]string{"BACKOUT_GRAFANA_URLS": "http://grafana:3000"}), file: "-"}
+	alerts, err := p.alerts(strings.NewReader(payload), nil)
+	if err != nil || len(alerts) != 1 || !alerts[0].OfGrafana {
+		t.Fatalf("a plan reads a payload of Grafana: got %+v, %v", alerts, err)
+	}
+	if s, err := p.settings(t.Context(), alerts); err != nil || len(s.grafana.URLs) != 1 {
+		t.Errorf("a plan asks Grafana: got %+v, %v", s.grafana, err)
+	}
+	p.file = ""
+	if s, err := p.settings(t.Context(), alerts); err != nil || len(s.grafana.URLs) != 0 {
+		t.Errorf("a plan asks nothing about an alert without a name: got %+v, %v", s.grafana, err)
+	}
+}
+
 func TestAPlanNeedsOneSourceOfAlerts(t *testing.T) {
 	for _, args := range [][]string{{"plan"}, {"plan", "-f", "-", "shop/web"}, {"plan", "shop"}, {"plan", "-f", "/nowhere"}, {"plan", "shop/web", "-o", "xml"}} {
 		if _, err := runProgram(t, "{}", append([]string{"backout"}, args...)...); err == nil {
