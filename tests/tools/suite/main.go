@@ -22,7 +22,7 @@ func main() {
 	defer stop()
 	s := suite{out: os.Stdout}
 	flag.StringVar(&s.run, "run", "", "run only tests that match this `regexp`, as go test -run")
-	flag.IntVar(&s.jobs, "jobs", 2, "packages that run at the same time, apart from those that measure seconds; each runs as many tests at a time as there are processors")
+	flag.IntVar(&s.jobs, "jobs", 2, "packages that run at the same time, apart from those that measure seconds and the ones next to them; each runs as many tests at a time as there are processors")
 	flag.Parse()
 	if flag.NArg() > 0 || s.jobs < 1 {
 		fmt.Fprintln(os.Stderr, "suite: it takes flags only, and -jobs is at least 1; try -run REGEXP")

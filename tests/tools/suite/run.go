@@ -75,27 +75,45 @@ type event struct {
 	Elapsed              float64
 }
 
-// runAll runs the packages in their order: those that measure seconds one by one, then the others, jobs of them at the same time.
+// runAll runs the packages: first those that measure seconds, each with the ones that may run in parallel, then the others, jobs of them
+// at the same time.
 func (s *suite) runAll(ctx context.Context, all []testPackage) []result {
 	results := make([]result, len(all))
-	others := make(chan int, len(all))
-	for i, p := range all {
-		if !slices.Contains(alone(), p.name()) {
-			others <- i
-			continue
-		}
-		results[i] = s.runNext(ctx, p)
+	left := make([]bool, len(all))
+	for i := range left {
+		left[i] = true
 	}
-	close(others)
-	var working sync.WaitGroup
-	for range min(s.jobs, len(others)) {
-		working.Go(func() {
-			for i := range others {
-				results[i] = s.runNext(ctx, all[i])
+	// queue returns the packages of these names that are left, in that order.
+	queue := func(names ...string) chan int {
+		c := make(chan int, len(all))
+		defer close(c)
+		for _, name := range names {
+			if i := slices.IndexFunc(all, func(p testPackage) bool { return p.name() == name }); i >= 0 && left[i] {
+				left[i] = false
+				c <- i
 			}
-		})
+		}
+		return c
 	}
-	working.Wait()
+	drain := func(queues ...chan int) {
+		var working sync.WaitGroup
+		for _, q := range queues {
+			working.Go(func() {
+				for i := range q {
+					results[i] = s.runNext(ctx, all[i])
+				}
+			})
+		}
+		working.Wait()
+	}
+	for _, q := range quietOnes() {
+		drain(queue(q.name), queue(q.next...))
+	}
+	names := make([]string, len(all))
+	for i, p := range all {
+		names[i] = p.name()
+	}
+	drain(slices.Repeat([]chan int{queue(names...)}, s.jobs)...)
 	return results
 }
 
