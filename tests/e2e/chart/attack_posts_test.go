@@ -22,7 +22,18 @@ func (a *attacked) fire(t *testing.T, labels map[string]string) {
 }
 
 // send posts a body with the token of shop. Several may be sent at a time.
-func (a *attacked) send(t *testing.T, body []byte) (int, string) {
+func (a *attacked) send(t *testing.T, body []byte) (code int, text string) {
+	t.Helper()
+	// An answer that comes before all of the body was read can be lost: the connection is closed with it. A sender repeats.
+	for range 3 {
+		if code, text = a.sendOnce(t, body); code != 0 {
+			break
+		}
+	}
+	return code, text
+}
+
+func (a *attacked) sendOnce(t *testing.T, body []byte) (int, string) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, a.webhook+"/api/v1/alerts", bytes.NewReader(body))
 	if err != nil {
