@@ -62,6 +62,6 @@ func (h *hold) run(ctx context.Context, out io.Writer, name string) error {
 		return hintRelease(err)
 	}
 	printWeights(out, record.Weights)
-	fmt.Fprintf(out, "Revision %d of %s is held. To end the hold: %s\n", record.Revision, k, rollback.BackoutCommand(h.program, "unhold", k.String()).WithTrack(record.TrackLabel))
+	fmt.Fprintf(out, "Revision %d of %s is held. To end the hold: %s\n", record.Revision, k, rollback.BackoutCommand(h.program, "unhold", k.String()).WithTrack(m.track.Option()))
 	return nil
 }

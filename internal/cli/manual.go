@@ -26,6 +26,7 @@ type manual struct {
 	engine.Manual
 
 	ledger *ledger.Ledger
+	track  rollback.Track
 }
 
 // newManual returns the parts of a command, which finds the canary by the track label; "" is
@@ -57,7 +58,7 @@ func newManual(ctx context.Context, a serve.Access, trackLabel string) (manual, 
 	}
 	records := ledger.New(ledger.Options{Client: client, Own: in.Namespace, Summary: report.Summary})
 	return manual{
-		Manual: engine.Manual{Releases: releases, Traffic: router, Ledger: records, Operator: operator},
+		Manual: engine.Manual{Releases: releases, Traffic: router, Ledger: records, Operator: operator}, track: track,
 		ledger: records,
 	}, nil
 }

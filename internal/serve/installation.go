@@ -32,8 +32,8 @@ var errMarksChanged = errors.New("another installation serves other targets now"
 // namespace.
 type elsewhere map[string]string
 
-// newMarks returns a ledger for the marks of the targets.
-func newMarks(in Cluster, as accounts) (*ledger.Ledger, error) {
+// newMarkLedger returns a ledger for the marks of the targets.
+func newMarkLedger(in Cluster, as accounts) (*ledger.Ledger, error) {
 	client, err := kubernetes.NewForConfig(helm.Typed(as.impersonate(in.Config)))
 	if err != nil {
 		return nil, fmt.Errorf("make a Kubernetes client: %w", err)
@@ -41,44 +41,68 @@ func newMarks(in Cluster, as accounts) (*ledger.Ledger, error) {
 	return ledger.New(ledger.Options{Client: client, Own: in.Namespace}), nil
 }
 
-// markTargets marks the namespaces as served by the installation of that name, and returns those
-// that another one serves. Of a namespace that could not be marked it returns what was known of it;
-// its error is about those.
-func (e elsewhere) markTargets(ctx context.Context, marks *ledger.Ledger, own string, namespaces []string) (elsewhere, error) {
+// marks reads which installation serves each target. One goroutine at a time uses it.
+type marks struct {
+	own     string // namespace of this installation
+	targets []string
+	// every is how often the marks are read. A target that was left out is served again once no other
+	// installation has been read in its mark for back: who may write the mark of one target could
+	// otherwise stop the work on all of them, again and again.
+	every, back time.Duration
+	// foreign is when another installation was last read in a target's mark.
+	foreign map[string]time.Time
+}
+
+func newMarks(own string, targets []string) *marks {
+	return &marks{own: own, targets: targets, every: markInterval, back: servedAgainAfter, foreign: make(map[string]time.Time)}
+}
+
+// read marks the targets as served by this installation, and returns those that another one serves.
+// Of a target that could not be marked it returns what was known of it; its error is about those.
+func (m *marks) read(ctx context.Context, l *ledger.Ledger, known elsewhere) (elsewhere, error) {
 	ctx, cancel := context.WithTimeout(ctx, serveLimit)
 	defer cancel()
-	serving, errs := make([]string, len(namespaces)), make([]error, len(namespaces))
+	serving, errs := make([]string, len(m.targets)), make([]error, len(m.targets))
 	var group errgroup.Group
 	group.SetLimit(maxMarks)
-	for i, namespace := range namespaces {
+	for i, namespace := range m.targets {
 		group.Go(func() error {
-			serving[i], errs[i] = marks.Serve(ctx, namespace)
+			serving[i], errs[i] = l.Serve(ctx, namespace)
 			return nil
 		})
 	}
 	_ = group.Wait()
 	now := make(elsewhere)
-	maps.Copy(now, e)
-	for i, namespace := range namespaces {
+	maps.Copy(now, known)
+	for i, namespace := range m.targets {
 		switch {
 		case errs[i] != nil:
-		case serving[i] != "" && serving[i] != own:
-			now[namespace] = serving[i]
-		default:
+		case serving[i] != "" && serving[i] != m.own:
+			now[namespace], m.foreign[namespace] = serving[i], time.Now()
+		case time.Since(m.foreign[namespace]) >= m.back:
 			delete(now, namespace)
 		}
 	}
 	return now, errors.Join(errs...)
 }
 
+// same reports whether these are the same targets, whichever installations serve them.
+func (e elsewhere) same(other elsewhere) bool {
+	return maps.EqualFunc(e, other, func(string, string) bool { return true })
+}
+
 // markInterval is how often the marks of the targets are read.
 const markInterval = time.Minute
+
+// servedAgainAfter is how long the mark of a target that was left out has to be free, or this
+// installation's.
+const servedAgainAfter = 10 * time.Minute
 
 // markAgain reads the marks of all targets, and marks those that have none. It returns
 // errMarksChanged if other targets than before are those of other installations.
 func (s *service) markAgain(ctx context.Context) error {
-	now, err := s.elsewhere.markTargets(ctx, s.records, s.cluster.Namespace, s.targets)
-	if !maps.Equal(now, s.elsewhere) {
+	now, err := s.marks.read(ctx, s.records, s.elsewhere)
+	if !now.same(s.elsewhere) {
 		s.found = now
 		return errMarksChanged
 	}
@@ -105,7 +129,7 @@ func (s *service) mark(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(s.markEvery):
+		case <-time.After(s.marks.every):
 		}
 		if err := s.markAgain(ctx); err != nil {
 			return err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -102,9 +103,9 @@ func freePort(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// served runs backout for shop and payments until stop, which returns its log, and reads the marks
-// at that interval. read returns what the ops listener answers.
-func served(t *testing.T, api string, interval time.Duration) (read func(path string) string, stop func() string) {
+// served runs backout for shop and payments until stop, which returns its log, reads the marks at that
+// interval, and serves a target again after that time. read returns what the ops listener answers.
+func served(t *testing.T, api string, every, back time.Duration) (read func(path string) string, stop func() string) {
 	t.Helper()
 	ops := freePort(t)
 	c, err := load(t, map[string]string{
@@ -116,9 +117,11 @@ func served(t *testing.T, api string, interval time.Duration) (read func(path st
 	ctx, cancel := context.WithCancel(t.Context())
 	t.Cleanup(cancel)
 	var log bytes.Buffer
+	m := newMarks("backout", c.Policy.Namespaces())
+	m.every, m.back = every, back
 	ended := make(chan error, 1)
 	go func() {
-		ended <- serveTargets(ctx, c, Cluster{Config: &rest.Config{Host: api}, Namespace: "backout"}, interval, slog.New(slog.NewTextHandler(&log, nil)))
+		ended <- serveTargets(ctx, c, Cluster{Config: &rest.Config{Host: api}, Namespace: "backout"}, m, slog.New(slog.NewTextHandler(&log, nil)))
 	}()
 	read = func(path string) string {
 		q, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+ops+path, nil)
@@ -167,7 +170,7 @@ func leftOut(text string) bool {
 // the others go on.
 func TestATargetOfAnotherInstallationIsLeftOutAfterTheStart(t *testing.T) {
 	var marks atomic.Int32
-	read, stop := served(t, markedLate(t, &marks).URL, time.Minute)
+	read, stop := served(t, markedLate(t, &marks).URL, time.Minute, time.Hour)
 	await(t, read, leftOut)
 	if got := read("/readyz"); strings.Contains(got, "payments") {
 		t.Errorf("readiness says %q: the other target is served", got)
@@ -189,7 +192,7 @@ func TestAMarkThatChangesWhileBackoutRunsIsFollowed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var by atomic.Pointer[string]
 			by.Store(&own)
-			read, stop := served(t, marked(t, &by).URL, 50*time.Millisecond)
+			read, stop := served(t, marked(t, &by).URL, 50*time.Millisecond, time.Millisecond)
 			await(t, read, func(text string) bool { return strings.HasPrefix(text, "ok") && !leftOut(text) })
 			by.Store(&foreign)
 			await(t, read, leftOut)
@@ -211,5 +214,31 @@ func TestAMarkThatChangesWhileBackoutRunsIsFollowed(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// An editor of one target who writes another name into its mark again and again stops the work on
+// the others once, and on that target for as long as it lasts.
+func TestAMarkThatKeepsChangingCostsItsTargetAlone(t *testing.T) {
+	var reads atomic.Int32
+	api := apiServer(t, func(w http.ResponseWriter, _ *http.Request) {
+		n := reads.Add(1)
+		if n%2 == 1 {
+			answer(w, markedBy("backout"))
+			return
+		}
+		answer(w, markedBy(fmt.Sprintf("another-%d", n)))
+	})
+	read, stop := served(t, api.URL, 50*time.Millisecond, time.Hour)
+	await(t, read, func(text string) bool {
+		return strings.Contains(text, "namespace shop is served by the backout in namespace another-")
+	})
+	for seen := reads.Load(); reads.Load() < seen+10; time.Sleep(10 * time.Millisecond) {
+		if got := read("/metrics"); !strings.Contains(got, `backout_watchdogs_total{namespace="payments"} 0`) {
+			t.Fatalf("the other target is served throughout: got\n%s", got)
+		}
+	}
+	if got := stop(); strings.Count(got, "backout is serving") > 2 {
+		t.Errorf("the service began more than twice: %s", got)
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"maps"
-	"time"
 
 	"github.com/sethvargo/go-envconfig"
 )
@@ -23,20 +22,20 @@ func Run(ctx context.Context, env envconfig.Lookuper, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	return serveTargets(ctx, c, in, markInterval, newLogger(c.Log, out))
+	return serveTargets(ctx, c, in, newMarks(in.Namespace, c.Policy.Namespaces()), newLogger(c.Log, out))
 }
 
 // serveTargets serves the targets that no other installation serves, and reads at each interval
 // which these are. Where that changes, a new service goes on: no part of it watches, reads or
 // writes anything in a target that is left out but the mark.
-func serveTargets(ctx context.Context, c config, in Cluster, interval time.Duration, log *slog.Logger) error {
-	marks, err := newMarks(in, accounts{own: in.Namespace, names: c.TargetAccounts})
+func serveTargets(ctx context.Context, c config, in Cluster, m *marks, log *slog.Logger) error {
+	records, err := newMarkLedger(in, accounts{own: in.Namespace, names: c.TargetAccounts})
 	if err != nil {
 		return err
 	}
-	known, targets := make(elsewhere), c.Policy.Namespaces()
+	known := make(elsewhere)
 	for {
-		now, unmarked := known.markTargets(ctx, marks, in.Namespace, targets)
+		now, unmarked := m.read(ctx, records, known)
 		if unmarked != nil {
 			log.ErrorContext(ctx, "the targets are not marked yet as served by this backout", "error", unmarked)
 		}
@@ -47,7 +46,7 @@ func serveTargets(ctx context.Context, c config, in Cluster, interval time.Durat
 			return err
 		}
 		s.leave(maps.Clone(known))
-		s.targets, s.markEvery, s.unmarked = targets, interval, unmarked != nil
+		s.marks, s.unmarked = m, unmarked != nil
 		if err := s.serve(ctx); !errors.Is(err, errMarksChanged) {
 			return err
 		}

@@ -29,10 +29,9 @@ type service struct {
 	cluster  Cluster
 	accounts accounts
 	// elsewhere are those of the targets that other installations serve. unmarked says that it was
-	// not possible to find out about all of them yet. The marks are read at each markEvery.
+	// not possible to find out about all of them yet.
 	elsewhere elsewhere
-	targets   []string
-	markEvery time.Duration
+	marks     *marks
 	unmarked  bool
 	// found are those that markAgain has found since. They are read once serve has returned.
 	found   elsewhere
@@ -81,7 +80,7 @@ func newService(c config, in Cluster, log *slog.Logger) (*service, error) {
 	s := &service{
 		config: c, cluster: in, accounts: as, client: client, replica: replicaName(), registry: registry,
 		board: report.NewBoard(), log: log, answered: make(chan struct{}), asked: make(chan struct{}),
-		targets: c.Policy.Namespaces(), markEvery: markInterval, itself: own, keys: ledger.NewKeys(own, in.Namespace, c.RecordKeys, log),
+		marks: newMarks(in.Namespace, c.Policy.Namespaces()), itself: own, keys: ledger.NewKeys(own, in.Namespace, c.RecordKeys, log),
 	}
 	s.leftOut = newLeftOut()
 	registry.MustRegister(report.NewCollector(s.board), s.leftOut)

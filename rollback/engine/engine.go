@@ -170,8 +170,8 @@ func (e *Engine) sweep(ctx context.Context) {
 	for _, k := range keys {
 		e.queue.add(k)
 	}
-	e.strays.compare(ctx, e.executor)
 	e.leftovers.compare(ctx, e.executor)
+	e.strays.compare(ctx, e.executor)
 	e.watches.prune()
 }
 
@@ -199,7 +199,9 @@ func (e *Engine) OnRecord(r rollback.Record) {
 		e.storms.note(r.Key, earlier(first, time.Now()), earlier(seen, time.Now()), e.policy.StormWindow)
 	}
 	e.keepStorm(r)
-	e.strays.note(r)
+	if !r.Unsigned && e.policy.Allows(r.Key) {
+		e.strays.note(r)
+	}
 	// A record that was closed just now may exceed the number that is kept.
 	if (r.Closed.IsZero() || time.Since(r.Closed) < sweepInterval) && e.leads() == nil {
 		e.queue.add(r.Key)

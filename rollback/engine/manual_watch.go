@@ -147,7 +147,7 @@ func (c *claims) silent(k rollback.Key, m rollback.ManualRollback) time.Duration
 	last := c.last[k]
 	silence := last.silent(m)
 	c.last[k] = last
-	if m.Quiet.IsZero() {
+	if m.Quiet.IsZero() || silence < manualAlive { // clocks differ: each leader hears nothing for a while itself
 		return silence
 	}
 	return max(silence, time.Since(m.Quiet))

@@ -53,7 +53,7 @@ func (e *executor) restoreWeight(ctx context.Context, r rollback.Record) (progre
 	if errors.Is(err, rollback.ErrRevisionChanged) || errors.Is(err, errUndecided) {
 		return progress{record: r}, nil // checked again
 	}
-	if isOverload(err) {
+	if isOverload(err) && !neverAtZero(&r) {
 		return progress{record: r}, err // no attempt: an obstacle, if it lasts
 	}
 	stored, saveErr := e.update(ctx, r, func(r *rollback.Record) bool {

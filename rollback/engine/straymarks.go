@@ -15,12 +15,20 @@ import (
 // maxStrayRoutes bounds the routes that a record names.
 const maxStrayRoutes = 10
 
+// strayLimit bounds one comparison: other clients write what it reads.
+const strayLimit = stepTimeout / 3
+
 // compare looks for stray marks, and for those that are gone. It sends no request about a
 // namespace without one, and without a leftover.
 func (m *strayMarks) compare(ctx context.Context, e *executor) {
+	ctx, cancel := context.WithTimeout(ctx, strayLimit)
+	defer cancel()
 	for namespace, now := range m.now() {
 		sheds, found := m.candidates(namespace)
-		owners := e.lastSheds(ctx, sheds, now.due)
+		owners, known := e.lastSheds(ctx, sheds, now.due)
+		if !known {
+			continue // an open record may be among those that could not be read
+		}
 		for _, route := range owners[rollback.Key{}] {
 			if m.logOnce(namespace, route) {
 				k := rollback.Key{Namespace: namespace}
@@ -44,11 +52,11 @@ func (m *strayMarks) compare(ctx context.Context, e *executor) {
 }
 
 // lastSheds returns the routes by the release that has shed a canary on them last; the zero key has
-// those of which no record knows.
-func (e *executor) lastSheds(ctx context.Context, keys []rollback.Key, routes []string) map[rollback.Key][]string {
-	all := make(map[rollback.Key][]string)
+// those of which no record knows. known is false if some records could not be read.
+func (e *executor) lastSheds(ctx context.Context, keys []rollback.Key, routes []string) (all map[rollback.Key][]string, known bool) {
+	all = make(map[rollback.Key][]string)
 	if len(routes) == 0 {
-		return all
+		return all, true
 	}
 	last := make(map[string]rollback.Record)
 	for _, k := range keys {
@@ -58,7 +66,7 @@ func (e *executor) lastSheds(ctx context.Context, keys []rollback.Key, routes []
 		}
 		if err != nil {
 			e.logAndRetry(ctx, k, "find the release of a marked route", err)
-			continue
+			return nil, false
 		}
 		for _, r := range records {
 			for _, w := range r.Weights {
@@ -72,7 +80,7 @@ func (e *executor) lastSheds(ctx context.Context, keys []rollback.Key, routes []
 		k := last[route].Key
 		all[k] = append(all[k], route)
 	}
-	return all
+	return all, true
 }
 
 // compareRelease stores in a record of a release that is gone which of its routes are marked, and
