@@ -492,6 +492,7 @@ func TestReceiverRefusesBadValues(t *testing.T) {
 		{"auth.existingSecrets.shpo=theirs", "existingSecrets names namespace shpo"},
 		{watched + ",auth.senders[0].secret=theirs,auth.senders[0].namespaces={shpo}", "auth.senders names namespace shpo"},
 		{"auth.senders[0].confirm=none", "'secret'"},
+		{"auth.senders[0].secret=theirs,auth.senders[0].confirm=none", "needs namespaces"},
 		{"auth.senders[0].secret=theirs,auth.senders[0].confirm=anything", "/auth/senders/0/confirm"},
 		{"tls.clientCA.secretName=a", "/tls/secretName"},
 		{"image.digest=abc", "/image/digest"},

@@ -150,7 +150,7 @@ func (b *bearer) sender(r *http.Request) *rollback.Sender {
 			b.log.ErrorContext(r.Context(), "token file not readable; the last token stays valid", "error", err)
 		}
 		if matches {
-			if len(paths) == 0 || slices.Index(rollback.ConfirmBys(), t.confirm) < slices.Index(rollback.ConfirmBys(), confirm) {
+			if len(paths) == 0 || t.confirm.Strictness() > confirm.Strictness() {
 				confirm = t.confirm
 			}
 			namespaces, paths = append(namespaces, t.namespaces...), append(paths, t.file.path)

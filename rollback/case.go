@@ -65,7 +65,7 @@ func (c Case) asksAbout(s Signal) bool {
 	case ConfirmByNone:
 		return false
 	case ConfirmByGrafana:
-		return c.AsksGrafana
+		return c.AsksGrafana || c.AsksPrometheus
 	case ConfirmByPrometheus:
 		return c.AsksPrometheus
 	default:

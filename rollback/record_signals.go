@@ -29,6 +29,11 @@ func (r *Record) AddSignal(s Signal) bool {
 		known.Resolved = s.Resolved
 		return true
 	}
+	if known.Denied() && !r.Shed.Tried() && s.Confirm != known.Confirm {
+		// Another sender: nothing that the one before has posted is confirmed in its way.
+		*known = s
+		return true
+	}
 	// A step that was started is judged by when the alert began as it was known then.
 	earlier := s.StartsAt.Before(known.StartsAt) && !r.Claimed()
 	if earlier {
@@ -38,9 +43,7 @@ func (r *Record) AddSignal(s Signal) bool {
 		return false
 	}
 	if known.Denied() && !r.Shed.Tried() {
-		// It still fires: backout queries Prometheus again, or the servers that the token of this
-		// delivery names.
-		known.Confirmation, known.Confirm, known.Sender = nil, s.Confirm, s.Sender
+		known.Confirmation = nil // it still fires: backout asks again
 	}
 	known.LastSeen, known.Resolved = s.LastSeen, time.Time{}
 	return true
@@ -114,13 +117,18 @@ func (r *Record) SignalsToConfirm(c Case) []Signal {
 }
 
 // Confirm stores the answers of Prometheus and reports whether one of them is new. A known
-// answer is final: a later one replaces only an unknown one.
+// answer is final: a later one replaces only an unknown one. Grafana forgets an alert whose series
+// are gone, as those of a canary without requests are: once it has been taken out of rotation, its
+// silence proves nothing.
 func (r *Record) Confirm(answers map[Episode]Confirmation) bool {
 	changed := false
 	for i := range r.Signals {
 		s := &r.Signals[i]
 		answer, ok := answers[s.Episode()]
 		if !ok || s.Confirmation != nil && (answer.Answer == AnswerUnknown || s.Answer() != AnswerUnknown) {
+			continue
+		}
+		if s.Confirm == ConfirmByGrafana && s.Answer() == AnswerUnknown && answer.Answer == AnswerQuiet && r.Shed.Tried() {
 			continue
 		}
 		s.Confirmation, changed = &answer, true

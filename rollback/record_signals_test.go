@@ -232,12 +232,36 @@ func TestADeniedAlertIsConfirmedAsItsLastTokenSays(t *testing.T) {
 		if tried {
 			record.Shed = &rollback.Step{Started: rollbacktest.Now(), Done: rollbacktest.Now()}
 		}
-		repeated := firing("e1", rollback.LevelRollback, time.Minute)
+		repeated := firing("e1", rollback.LevelShed, 10*time.Second)
 		repeated.Sender, repeated.Confirm = "token of shop, confirmed by grafana", rollback.ConfirmByGrafana
 		record.AddSignal(repeated)
 		got := record.Signals[0]
-		if again := got.Confirm == rollback.ConfirmByGrafana && got.Confirmation == nil && got.Sender == repeated.Sender; again == tried || len(record.Signals) != 1 {
+		if again := got.Confirm == rollback.ConfirmByGrafana && got.Confirmation == nil && got.Sender == repeated.Sender && got.Level == rollback.LevelShed; again == tried || len(record.Signals) != 1 {
 			t.Errorf("after a shed %t: got %+v", tried, got)
+		}
+	}
+}
+
+// Grafana forgets the alerts of a canary that gets no requests.
+func TestTheSilenceOfGrafanaAfterAShedProvesNothing(t *testing.T) {
+	for _, c := range []struct {
+		by   rollback.ConfirmBy
+		shed bool
+		want rollback.Answer
+	}{
+		{rollback.ConfirmByGrafana, true, rollback.AnswerUnknown},
+		{rollback.ConfirmByGrafana, false, rollback.AnswerQuiet},
+		{"", true, rollback.AnswerQuiet},
+	} {
+		s := firing("e1", rollback.LevelRollback, 0)
+		s.Confirm, s.Confirmation = c.by, &rollback.Confirmation{Answer: rollback.AnswerUnknown}
+		record := rollback.Record{Signals: []rollback.Signal{s}}
+		if c.shed {
+			record.Shed = &rollback.Step{Started: rollbacktest.Now(), Done: rollbacktest.Now(), Attempts: 1}
+		}
+		record.Confirm(map[rollback.Episode]rollback.Confirmation{s.Episode(): {Answer: rollback.AnswerQuiet}})
+		if got := record.Signals[0].Answer(); got != c.want {
+			t.Errorf("confirmed by %q, after a shed %t: %s, want %s", c.by, c.shed, got, c.want)
 		}
 	}
 }

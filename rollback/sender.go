@@ -37,6 +37,12 @@ func ConfirmBys() []ConfirmBy {
 	return []ConfirmBy{ConfirmByPrometheus, ConfirmByGrafana, ConfirmByNone}
 }
 
+// Strictness is larger the more has to agree with a sender. "" is Prometheus, or Grafana for what
+// Grafana posts, so it is between the two.
+func (c ConfirmBy) Strictness() int {
+	return slices.Index([]ConfirmBy{ConfirmByNone, ConfirmByGrafana, "", ConfirmByPrometheus}, c)
+}
+
 // confirmBy returns where backout asks about the alert; "" is Prometheus.
 func (a Alert) confirmBy() ConfirmBy {
 	by := ConfirmBy("")

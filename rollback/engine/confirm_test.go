@@ -86,6 +86,34 @@ func TestATokenSaysWhoConfirmsItsAlerts(t *testing.T) {
 	}
 }
 
+// A replica without Grafana asks Prometheus about a signal that is stored as one of Grafana's: it believes
+// none that another replica would not.
+func TestAStoredSignalOfGrafanaIsNotBelievedWithoutIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		c.answers = answers(rollback.AnswerQuiet)
+		e := newEngine(t, c, rollbacktest.Policy(), withPrometheus(c), func(o *engine.Options) {
+			o.Grafana = &grafana{answers: []rollback.Answer{rollback.AnswerUnknown}}
+		})
+		stop := run(t, e)
+		a := alert("rollback")
+		a.OfGrafana = true
+		deliver(t, e, a)
+		wait(10 * time.Second)
+		stop()
+		if r := c.shopRecord(2); r.Signals[0].Confirm != rollback.ConfirmByGrafana || r.Decision().Verdict != rollback.Unknown {
+			t.Fatalf("the record has %+v", r.Signals)
+		}
+		next := newEngine(t, c, rollbacktest.Policy(), withPrometheus(c))
+		run(t, next)
+		next.OnRecord(c.shopRecord(2))
+		wait(time.Minute)
+		if r := c.shopRecord(2); c.rollbacks > 0 || r.Decision().Verdict != rollback.Unknown || len(c.queriedAt) == 0 {
+			t.Errorf("%d rollbacks, verdict %s, %d queries: want none, because Prometheus is asked and does not confirm the alert", c.rollbacks, r.Decision().Verdict, len(c.queriedAt))
+		}
+	})
+}
+
 // An alert that backout believes, and that had to wait, counts once it was repeated, as without
 // Prometheus.
 func TestAnAlertThatIsBelievedIsRepeatedAfterAWait(t *testing.T) {

@@ -141,11 +141,12 @@ func (e *executor) observeRouting(ctx context.Context, r rollback.Record, c roll
 }
 
 // evaluatorOf returns the servers that backout asks about the signal; nil if there is nothing to ask.
+// Without Grafana it asks Prometheus about a signal that another replica has read with it.
 func (e *executor) evaluatorOf(s rollback.Signal) rollback.Evaluator {
 	switch {
 	case s.Confirm == rollback.ConfirmByNone:
 		return nil
-	case s.Confirm == rollback.ConfirmByGrafana:
+	case s.Confirm == rollback.ConfirmByGrafana && e.grafana != nil:
 		return e.grafana
 	case e.prometheus != nil:
 		return e.prometheus

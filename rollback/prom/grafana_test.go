@@ -135,6 +135,7 @@ func TestGrafanaConfirms(t *testing.T) {
 		{"an alert without data says nothing", []*grafana{with(instance("NoData", long))}, isUnknown, "to Normal"},
 		{"an alert with an error says nothing", []*grafana{with(instance("Error", long))}, isUnknown, "to Normal"},
 		{"a rule that fails says nothing", []*grafana{{evaluated: since, health: "error", lastError: "bad query"}}, isUnknown, "fails: bad query"},
+		{"nor do its alerts", []*grafana{{evaluated: since, health: "error", lastError: "bad query", alerts: []grafanaInstance{instance("Alerting", long)}}}, isUnknown, "fails: bad query"},
 
 		{"an alert that no rule has is unproven", []*grafana{{name: "Other"}}, isUnproven, "no server in BACKOUT_GRAFANA_URLS has an alert rule named BadCanary"},
 		{"a Grafana without a rule for backout denies nothing", []*grafana{{name: "Other", level: "none"}}, isUnknown, "no server in BACKOUT_GRAFANA_URLS has an alert rule with a backout label"},

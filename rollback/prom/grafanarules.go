@@ -152,6 +152,7 @@ func (r grafanaRules) sighting(q query) grafanaSighting {
 			s.loaded, s.remembers = true, max(s.remembers, grafanaMemory, 2*interval)
 			if rule.Health == "error" || rule.Health == "err" {
 				s.failure = "fails: " + cmp.Or(rule.LastError, "no reason given") + "; correct the rule"
+				continue // its alerts keep their states
 			}
 			for _, alert := range rule.Alerts {
 				r.add(&s, q, alert, pendingFor(rule, interval))

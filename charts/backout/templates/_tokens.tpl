@@ -63,6 +63,9 @@ targets that it routes: that of its namespace or, with alertmanagerConfig.namesp
 {{- end -}}
 {{- end -}}
 {{- range $i, $sender := .Values.auth.senders -}}
+{{- if and (eq (toString $sender.confirm) "none") (empty $sender.namespaces) -}}
+{{- fail "auth.senders: a sender with confirm none is believed without a question, so it needs namespaces, one by one" -}}
+{{- end -}}
 {{- range $namespace := $sender.namespaces | default (list "*") -}}
 {{- if not (has $namespace (append (include "backout.namespaces" $root | fromJsonArray) "*")) -}}
 {{- fail (printf "auth.senders names namespace %s, which is not that of a target" $namespace) -}}
