@@ -16,16 +16,19 @@ func TestATokenSaysWhereItsAlertsAreConfirmed(t *testing.T) {
 	write(t, dir+"/grafana", "the Grafana token, and long")
 	write(t, dir+"/believed", "the believed token, and long")
 	write(t, dir+"/copy", "the Grafana token, and long")
+	write(t, dir+"/strict", "the strict token, and long")
+	write(t, dir+"/silent", "the strict token, and long")
 	write(t, dir+"/a:colon", "the token with a colon")
 	var tokens handler.Tokens
 	if err := tokens.EnvDecode("shop:" + dir + "/plain, shop:" + dir + "/grafana:grafana,*:" + dir + "/grafana:grafana,shop:" + dir + "/believed:none,shop:" +
-		dir + "/copy:none,shop:" + dir + "/a:colon"); err != nil {
+		dir + "/copy:none,shop:" + dir + "/a:colon,shop:" + dir + "/silent,shop:" + dir + "/strict:prometheus"); err != nil {
 		t.Fatal(err)
 	}
 	s, in := newServer(t, func(o *handler.Options) { o.Config.Auth, o.Config.Tokens = handler.AuthBearer, tokens })
 	for token, want := range map[string]rollback.Sender{
 		"the plain token, and long":    {Name: "token of shop", Confirm: ""},
-		"the Grafana token, and long":  {Name: "confirmed by grafana", Confirm: rollback.ConfirmByGrafana}, // the stricter of two files
+		"the Grafana token, and long":  {Name: "confirmed by grafana", Confirm: rollback.ConfirmByGrafana},       // the stricter of two files
+		"the strict token, and long":   {Name: "confirmed by prometheus", Confirm: rollback.ConfirmByPrometheus}, // not what Grafana's payload says
 		"the believed token, and long": {Name: "confirmed by none", Confirm: rollback.ConfirmByNone},
 		"the token with a colon":       {Name: "token of shop", Confirm: ""},
 	} {

@@ -61,16 +61,8 @@ func (c Case) AtSuspect() Case {
 
 // asksAbout reports whether backout can ask Prometheus, or Grafana, about the signal.
 func (c Case) asksAbout(s Signal) bool {
-	switch s.Confirm {
-	case ConfirmByNone:
-		return false
-	case ConfirmByGrafana:
-		return c.AsksGrafana || c.AsksPrometheus
-	case ConfirmByPrometheus:
-		return c.AsksPrometheus
-	default:
-		return c.AsksPrometheus
-	}
+	byGrafana := s.Confirm == ConfirmByGrafana && c.AsksGrafana
+	return s.Confirm != ConfirmByNone && (byGrafana || c.AsksPrometheus)
 }
 
 // maySuspect reports whether Helm may have written objects of the revision.

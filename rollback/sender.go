@@ -32,7 +32,7 @@ const (
 	ConfirmByNone       ConfirmBy = "none"
 )
 
-// ConfirmBys returns all of them, the strictest first.
+// ConfirmBys returns all of them.
 func ConfirmBys() []ConfirmBy {
 	return []ConfirmBy{ConfirmByPrometheus, ConfirmByGrafana, ConfirmByNone}
 }

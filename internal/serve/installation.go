@@ -46,7 +46,7 @@ type marks struct {
 	own     string // namespace of this installation
 	targets []string
 	// every is how often the marks are read. A target that was left out is served again once no other
-	// installation has been read in its mark for back: who may write the mark of one target could
+	// installation has been in its mark for back: a client that may write the mark of one target could
 	// otherwise stop the work on all of them, again and again.
 	every, back time.Duration
 	// foreign is when another installation was last read in a target's mark.

@@ -29,7 +29,7 @@ type service struct {
 	cluster  Cluster
 	accounts accounts
 	// elsewhere are those of the targets that other installations serve. unmarked says that it was
-	// not possible to find out about all of them yet.
+	// not possible to find out about all of them yet. serveTargets sets marks.
 	elsewhere elsewhere
 	marks     *marks
 	unmarked  bool
@@ -80,7 +80,7 @@ func newService(c config, in Cluster, log *slog.Logger) (*service, error) {
 	s := &service{
 		config: c, cluster: in, accounts: as, client: client, replica: replicaName(), registry: registry,
 		board: report.NewBoard(), log: log, answered: make(chan struct{}), asked: make(chan struct{}),
-		marks: newMarks(in.Namespace, c.Policy.Namespaces()), itself: own, keys: ledger.NewKeys(own, in.Namespace, c.RecordKeys, log),
+		itself: own, keys: ledger.NewKeys(own, in.Namespace, c.RecordKeys, log),
 	}
 	s.leftOut = newLeftOut()
 	registry.MustRegister(report.NewCollector(s.board), s.leftOut)

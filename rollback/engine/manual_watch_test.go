@@ -148,6 +148,36 @@ func TestAClaimThatReportsAgainIsNotQuiet(t *testing.T) {
 	})
 }
 
+// TestAClaimIsNotEndedByTheClockOfAnEarlierLeader: each leader hears nothing for a while itself.
+func TestAClaimIsNotEndedByTheClockOfAnEarlierLeader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		claimManually(t, c, time.Now())
+		c.reportManually(func(m *rollback.ManualRollback) { m.Quiet = time.Now().Add(-time.Hour) })
+		run(t, newEngine(t, c, rollbacktest.Policy()))
+		wait(10 * time.Second)
+		if m := c.shopRecord(2).Manual; !m.Active() || !m.Stalled.IsZero() {
+			t.Errorf("the claim was given up before a report was due: %+v", m)
+		}
+	})
+}
+
+// TestARunThatReportsIsNotQuiet: the command takes back what a leader has stored meanwhile.
+func TestARunThatReportsIsNotQuiet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		c.duringRollback = func() {
+			c.reportManually(func(m *rollback.ManualRollback) { m.Quiet = time.Now() })
+		}
+		if _, err := rollBack(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		if m := c.shopRecord(2).Manual; m == nil || !m.Quiet.IsZero() {
+			t.Errorf("the claim is %+v, want one that is not quiet", m)
+		}
+	})
+}
+
 // TestARunThatIsDeadIsTakenOver: without a report for a while, whatever its clock said.
 func TestARunThatIsDeadIsTakenOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/upcommerce/backout/rollback"
@@ -64,6 +65,33 @@ func TestAMarkOfAReleaseThatIsGoneIsReported(t *testing.T) {
 			t.Errorf("leftover %+v; want it over once the mark is gone", r.Leftover)
 		}
 	})
+}
+
+// TestForgedLeftoversCauseNoReads: other clients write records, too.
+func TestForgedLeftoversCauseNoReads(t *testing.T) {
+	for name, forge := range map[string]func(*rollback.Record){
+		"not signed":   func(r *rollback.Record) { r.Unsigned = true },
+		"not opted in": func(r *rollback.Record) { r.Namespace = "elsewhere" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster()
+				e := newEngine(t, c, rollbacktest.Policy())
+				run(t, e)
+				r := rollback.NewRecord(rollback.Key{Namespace: rollbacktest.Shop().Namespace, Release: "invented"}, rollback.Revision{Number: 1}, nil, time.Now())
+				r.Closed, r.Leftover = time.Now(), &rollback.Step{Started: time.Now()}
+				forge(&r)
+				e.OnRecord(r)
+				wait(time.Second)
+				before := c.storedReads
+				e.OnStrayMarks(r.Namespace, nil)
+				wait(time.Minute)
+				if n := c.storedReads - before; n > 0 {
+					t.Errorf("%d reads about a release that no record of backout knows", n)
+				}
+			})
+		})
+	}
 }
 
 // TestAMarkOfAReleaseIsNotStray: a revision of it ends the zero, or is compared with its records.

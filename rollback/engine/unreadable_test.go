@@ -68,6 +68,9 @@ var errForbidden = errors.New(`httproutes.gateway.networking.k8s.io "shop" is fo
 
 func forbidden(context.Context) error { return errForbidden }
 
+// busy is an API server that takes no request about the route on.
+func busy(context.Context) error { return overloads(1, 0)[0] }
+
 // unanswered is a kind for which the API server does not answer.
 func unanswered(ctx context.Context) error {
 	<-ctx.Done()
@@ -79,6 +82,7 @@ func TestARouteThatCannotBeShedDoesNotDelayTheRollback(t *testing.T) {
 		"that may not be read":                    {observe: forbidden, shed: forbidden, hold: forbidden, restore: forbidden},
 		"whose kind is not answered for":          {observe: unanswered, shed: unanswered, hold: unanswered, restore: unanswered},
 		"that a webhook refuses to change":        {shed: forbidden, restore: forbidden},
+		"that the API server is too busy for":     {shed: busy, restore: busy},
 		"whose shed alone is not answered":        {shed: unanswered},
 		"whose observation alone is not answered": {observe: unanswered},
 	} {

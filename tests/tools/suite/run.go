@@ -79,17 +79,17 @@ type event struct {
 // at the same time.
 func (s *suite) runAll(ctx context.Context, all []testPackage) []result {
 	results := make([]result, len(all))
-	left := make([]bool, len(all))
-	for i := range left {
-		left[i] = true
+	names, left := make([]string, len(all)), make(map[string]int)
+	for i, p := range all {
+		names[i], left[p.name()] = p.name(), i
 	}
 	// queue returns the packages of these names that are left, in that order.
 	queue := func(names ...string) chan int {
 		c := make(chan int, len(all))
 		defer close(c)
 		for _, name := range names {
-			if i := slices.IndexFunc(all, func(p testPackage) bool { return p.name() == name }); i >= 0 && left[i] {
-				left[i] = false
+			if i, ok := left[name]; ok {
+				delete(left, name)
 				c <- i
 			}
 		}
@@ -108,10 +108,6 @@ func (s *suite) runAll(ctx context.Context, all []testPackage) []result {
 	}
 	for _, q := range quietOnes() {
 		drain(queue(q.name), queue(q.next...))
-	}
-	names := make([]string, len(all))
-	for i, p := range all {
-		names[i] = p.name()
 	}
 	drain(slices.Repeat([]chan int{queue(names...)}, s.jobs)...)
 	return results
