@@ -167,7 +167,7 @@ func clocks(Clean, *rand.Rand) []Trial {
 		}
 		trials = append(trials,
 			Trial{Name: fmt.Sprintf("Prometheus' by %s", by), Alerts: alerts},
-			Trial{Name: fmt.Sprintf("Prometheus' by %s, and no version", by), Alerts: func(r *Run) []alert {
+			Trial{Name: fmt.Sprintf("Prometheus' by %s, and no version", by), Repeats: true, Alerts: func(r *Run) []alert {
 				a := alerts(r)
 				delete(a[0].Labels, "version")
 				return a

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/upcommerce/backout/tests/env/stage"
@@ -56,6 +57,10 @@ func (r *Run) fire(ctx context.Context) error {
 	if err := deliver(ctx, alerts, addresses...); err != nil {
 		return err
 	}
+	if r.Repeats {
+		again := slices.Clone(alerts)
+		r.background.Go(func() { r.repeat(ctx, again, addresses) })
+	}
 	r.background.Go(func() {
 		if r.watcher.await(ctx, zero) != nil {
 			return // the trial is over
@@ -71,6 +76,31 @@ func (r *Run) fire(ctx context.Context) error {
 		_ = deliver(ctx, alerts, addresses...) // until the trial is over
 	})
 	return nil
+}
+
+// repeatInterval is longer than the replicas' BACKOUT_SETTLE: what had to wait for that is
+// decided at the first repeat.
+const repeatInterval = 6 * time.Second
+
+// repeat posts the alerts again until the canary is without traffic, as Alertmanager
+// does at each repeat_interval.
+func (r *Run) repeat(ctx context.Context, alerts []alert, addresses []string) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		defer cancel()
+		_ = r.watcher.await(ctx, zero) // until the trial is over
+	}()
+	tick := time.NewTicker(repeatInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			_ = deliver(ctx, alerts, addresses...) // until the trial is over
+		}
+	}
 }
 
 // repeatAfter is the pause after a delivery that failed. Alertmanager's grows;

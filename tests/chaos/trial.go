@@ -30,6 +30,9 @@ type Trial struct {
 	Order func(ctx context.Context, r *Run) error
 	// Alerts are posted; nil: one about v3.
 	Alerts func(r *Run) []alert
+	// Repeats makes Alertmanager repeat them: where they have to wait, backout acts on
+	// nothing less.
+	Repeats bool
 	// End is how the trial has to end.
 	End End
 }
