@@ -3,6 +3,8 @@ module github.com/upcommerce/backout/tests/env/alertmanager
 
 go 1.26.0
 
+toolchain go1.26.10
+
 tool github.com/prometheus/alertmanager/cmd/alertmanager
 
 require (

@@ -3,6 +3,8 @@ module github.com/upcommerce/backout/tests/env/kube-state-metrics
 
 go 1.26.0
 
+toolchain go1.26.10
+
 tool k8s.io/kube-state-metrics/v2
 
 require (

@@ -3,6 +3,8 @@ module github.com/upcommerce/backout/tests/env/prometheus
 
 go 1.26.7
 
+toolchain go1.26.10
+
 tool (
 	github.com/prometheus/prometheus/cmd/prometheus
 	github.com/prometheus/prometheus/cmd/promtool
