@@ -205,7 +205,7 @@ func TestFiring(t *testing.T) {
 		},
 		{what: "a server that refuses the token", servers: []*fake{respond(401, "")}, want: isUnknown, says: "check BACKOUT_PROMETHEUS_TOKEN_FILE"},
 		{what: "a server without the API", servers: []*fake{respond(404, "")}, want: isUnknown, says: "check the path prefix"},
-		{what: "a response without end is cut off", servers: []*fake{endless()}, want: isUnknown, says: "its response is larger than 4 MiB"},
+		{what: "a response without end is cut off", servers: []*fake{endless()}, want: isUnknown, says: "its response is larger than 4 MiB: split the rule"},
 		{
 			what: "a response that no Prometheus would send", servers: []*fake{respond(200, `{"status":"success","data":{"resultType":"vector","result":[]}}`)},
 			want: isUnknown, says: "does not return its time",

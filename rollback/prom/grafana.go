@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"time"
 
 	"github.com/prometheus/client_golang/api"
@@ -74,7 +75,7 @@ func (g grafanaServer) check(ctx context.Context, i int, q query) result {
 		r.state, r.reason = unknown, oneLine(fmt.Sprintf(format, args...))
 		return r
 	}
-	rules, err := g.rulesNamed(ctx, q.alert)
+	rules, err := g.rulesAbout(ctx, q)
 	if err != nil {
 		return unknownFor("%s", reason(err))
 	}
@@ -117,16 +118,29 @@ func (g grafanaServer) withoutRule(ctx context.Context, r result) result {
 	return r
 }
 
-// evaluates reports whether Grafana has an alert rule whose backout label requests something.
+// grafanaPage is how many groups of rules backout reads at once. A rule takes a few kilobytes.
+const grafanaPage = "40"
+
+// evaluates reports whether Grafana has an alert rule whose backout label requests something. It
+// reads pages of rules until one has.
 func (g grafanaServer) evaluates(ctx context.Context) (bool, error) {
-	rules, err := g.rules(ctx, "limit_alerts", "0")
-	return rules.anyRequests(), err
+	parameters := url.Values{"limit_alerts": {"0"}, "group_limit": {grafanaPage}}
+	for {
+		rules, err := g.rules(ctx, parameters)
+		if found := rules.anyRequests(); found || err != nil || rules.next == "" {
+			return found, err
+		}
+		if rules.next == parameters.Get("group_next_token") {
+			return false, errors.New("it lists the same page of its rules again and again")
+		}
+		parameters.Set("group_next_token", rules.next)
+	}
 }
 
 // evidenceFrom uses the rule's annotation window alone: the time range of a query of Grafana is
 // not in its expression.
 func (g grafanaServer) evidenceFrom(ctx context.Context, q query) time.Time {
-	rules, err := g.rulesNamed(ctx, q.alert)
+	rules, err := g.rulesAbout(ctx, q)
 	if err != nil {
 		return time.Time{}
 	}

@@ -4,14 +4,18 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	alertlabels "github.com/prometheus/alertmanager/pkg/labels"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
@@ -34,6 +38,10 @@ type grafana struct {
 	interval, duration                     float64
 	alerts                                 []grafanaInstance
 	clockAhead                             time.Duration
+	// others are groups of rules before it that request nothing of backout; old says that it knows
+	// neither matchers nor pages.
+	others int
+	old    bool
 	// status answers every request, if not 0.
 	status int
 	// asked are the requests.
@@ -50,14 +58,15 @@ func (g *grafana) start(t *testing.T) string {
 			return
 		}
 		w.Header().Set("Date", time.Now().Add(g.clockAhead).UTC().Format(http.TimeFormat))
-		g.list(w, r.FormValue("rule_name"))
+		_ = r.ParseForm()
+		g.list(t, w, r.Form)
 	})))
 	t.Cleanup(s.Close)
 	return s.URL + "/grafana"
 }
 
 // list writes the rules as Grafana does: the fields are those of its test of the API.
-func (g *grafana) list(w http.ResponseWriter, name string) {
+func (g *grafana) list(t *testing.T, w http.ResponseWriter, asked url.Values) {
 	rule := map[string]any{
 		"state": "inactive", "name": cmp.Or(g.name, "BadCanary"), "folderUid": "f", "uid": "af2kq0", "query": "sum(rate(x[1m]))", "queriedDatasourceUIDs": []string{"p"},
 		"type": "alerting", "health": cmp.Or(g.health, "ok"), "lastError": g.lastError, "duration": g.duration, "keepFiringFor": 0, "isPaused": false,
@@ -71,16 +80,49 @@ func (g *grafana) list(w http.ResponseWriter, name string) {
 	}
 	var alerts []any
 	for _, a := range g.alerts {
+		if asked.Get("limit_alerts") == "0" || !g.matches(t, asked["matcher"], a.labels) {
+			continue
+		}
 		labels := maps.Clone(a.labels)
 		labels["grafana_folder"] = "shop"
 		alerts = append(alerts, map[string]any{"labels": labels, "annotations": map[string]string{}, "state": a.state, "activeAt": a.since.Add(g.clockAhead), "value": "1.1e+00"})
 	}
 	rule["alerts"] = alerts
-	var groups []any
-	if name == "" || name == rule["name"] {
-		groups = append(groups, map[string]any{"name": "canary", "file": "shop", "folderUid": "f", "interval": cmp.Or(g.interval, 10), "rules": []any{rule}})
+	groups := make([]any, 0, g.others+1)
+	group := func(rule map[string]any) {
+		if name := asked.Get("rule_name"); name == "" || name == rule["name"] {
+			groups = append(groups, map[string]any{"name": fmt.Sprint(len(groups)), "file": "shop", "folderUid": "f", "interval": cmp.Or(g.interval, 10), "rules": []any{rule}})
+		}
 	}
-	_ = json.NewEncoder(w).Encode(map[string]any{"status": "success", "data": map[string]any{"groups": groups, "totals": map[string]int{}}})
+	for range g.others {
+		group(map[string]any{"name": "Other", "type": "alerting", "health": "ok", "query": strings.Repeat("x", 5000)})
+	}
+	group(rule)
+	data := map[string]any{}
+	if limit, _ := strconv.Atoi(asked.Get("group_limit")); limit > 0 && !g.old {
+		from, _ := strconv.Atoi(asked.Get("group_next_token"))
+		to := min(from+limit, len(groups))
+		if to < len(groups) {
+			data["groupNextToken"] = strconv.Itoa(to)
+		}
+		groups = groups[from:to]
+	}
+	data["groups"] = groups
+	_ = json.NewEncoder(w).Encode(map[string]any{"status": "success", "data": data})
+}
+
+// matches reads matchers as Grafana does, by Alertmanager's type.
+func (g *grafana) matches(t *testing.T, matchers []string, set map[string]string) bool {
+	for _, text := range matchers {
+		var m alertlabels.Matcher
+		if err := json.Unmarshal([]byte(text), &m); err != nil {
+			t.Errorf("the matcher %s: %v", text, err)
+		}
+		if !g.old && !m.Matches(set[m.Name]) {
+			return false
+		}
+	}
+	return true
 }
 
 // newGrafana returns a client for the servers.
@@ -272,5 +314,37 @@ func TestTheErrorsOfGrafanasConfigurationNameItsVariables(t *testing.T) {
 		if err := c.Validate(); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "PROMETHEUS") {
 			t.Errorf("got %v, want %q", err, want)
 		}
+	}
+}
+
+// A rule with thousands of series, and a Grafana with thousands of rules, are read in parts. A Grafana
+// that cannot do that says what to do.
+func TestALargeGrafana(t *testing.T) {
+	alerts := []grafanaInstance{instance("Alerting", ago(time.Minute))}
+	for i := range 20000 {
+		alerts = append(alerts, instance("Normal", ago(time.Minute), "release", fmt.Sprintf("release-%d", i)))
+	}
+	g := &grafana{evaluated: after(5 * time.Second), alerts: alerts}
+	if got := newGrafana(t, g).Firing(t.Context(), shop, badCanary, receipt); got.Answer != isFiring {
+		t.Errorf("of many series, one fires: got %+v", got)
+	}
+	g.old = true
+	if got := newGrafana(t, g).Firing(t.Context(), shop, badCanary, receipt); got.Answer != isUnknown || !strings.Contains(got.Error, "larger than 4 MiB: split the rule") {
+		t.Errorf("without matchers: got %+v", got)
+	}
+
+	many := &grafana{name: "Another", others: 2000}
+	if got := newGrafana(t, many).Firing(t.Context(), shop, badCanary, receipt); got.Answer != isUnproven {
+		t.Errorf("of many rules, the last one requests something: got %+v", got)
+	}
+	many.old = true
+	client := newGrafana(t, many)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if err := client.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if problems := client.Problems(); len(problems) != 1 || !strings.Contains(problems[0], "larger than 4 MiB: split the rule") || !strings.Contains(problems[0], "group_limit") {
+		t.Errorf("without pages: got the problems %q", problems)
 	}
 }

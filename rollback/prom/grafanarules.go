@@ -17,8 +17,9 @@ import (
 	"github.com/upcommerce/backout/rollback"
 )
 
-// The rules API of Grafana is like that of Prometheus, with other words for states, and takes the
-// name of a rule as a filter.
+// The rules API of Grafana is like that of Prometheus, with other words for states and filters: the
+// name of a rule, matchers of its alerts' labels, and pages of groups. Older versions ignore those
+// that they do not know.
 // https://github.com/grafana/grafana/blob/main/pkg/services/ngalert/api/prometheus/api_prometheus.go
 const grafanaRulesPath = "/api/prometheus/grafana/api/v1/rules"
 
@@ -42,6 +43,8 @@ type (
 		// clockAhead is how much the server's clock was ahead of this machine's when it answered,
 		// and up to a second more, which the Date header does not say.
 		clockAhead time.Duration
+		// next is the token of the page that follows; "" if it is the last one.
+		next string
 	}
 	grafanaGroup struct {
 		// Interval is in seconds, as are the durations of a rule.
@@ -83,15 +86,26 @@ type grafanaSighting struct {
 	remembers       time.Duration
 }
 
-// rulesNamed reads the rules of that name, and others too if Grafana does not know the filter.
-func (g grafanaServer) rulesNamed(ctx context.Context, alert string) (grafanaRules, error) {
-	return g.rules(ctx, "rule_name", alert)
+// rulesAbout reads the rules with the query's alert, and of their alerts those that may be the
+// query's; others too if Grafana does not know the filters.
+func (g grafanaServer) rulesAbout(ctx context.Context, q query) (grafanaRules, error) {
+	return g.rules(ctx, url.Values{
+		"rule_name": {q.alert},
+		"matcher":   {matcher(labelNamespace, q.namespace), matcher(labelRelease, q.release)},
+	})
 }
 
-// rules reads the alert rules, with a parameter for Grafana.
-func (g grafanaServer) rules(ctx context.Context, parameter, value string) (grafanaRules, error) {
+// matcher is a matcher of Grafana for the value, or no such label.
+func matcher(label, value string) string {
+	text, _ := json.Marshal(map[string]any{"name": label, "value": orAbsent(value), "isRegex": true}) // it has no value that fails
+	return string(text)
+}
+
+// rules reads the alert rules, with these parameters.
+func (g grafanaServer) rules(ctx context.Context, parameters url.Values) (grafanaRules, error) {
+	parameters.Set("rule_type", "alerting")
 	u := g.client.URL(grafanaRulesPath, nil)
-	u.RawQuery = url.Values{parameter: {value}, "rule_type": {"alerting"}}.Encode()
+	u.RawQuery = parameters.Encode()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), http.NoBody)
 	if err != nil {
 		return grafanaRules{}, fmt.Errorf("read the rules of %s: %w", g.name, err)
@@ -109,6 +123,7 @@ func (g grafanaServer) rules(ctx context.Context, parameter, value string) (graf
 		Error  string `json:"error"`
 		Data   struct {
 			Groups []grafanaGroup `json:"groups"`
+			Next   string         `json:"groupNextToken"`
 		} `json:"data"`
 	}
 	if err := json.Unmarshal(body, &answer); err != nil {
@@ -121,7 +136,7 @@ func (g grafanaServer) rules(ctx context.Context, parameter, value string) (graf
 	if err != nil {
 		return grafanaRules{}, errors.New("it does not return its time in the header Date, as Grafana would; check the address in BACKOUT_GRAFANA_URLS")
 	}
-	return grafanaRules{answer.Data.Groups, date.Add(time.Second).Sub(sent)}, nil
+	return grafanaRules{answer.Data.Groups, date.Add(time.Second).Sub(sent), answer.Data.Next}, nil
 }
 
 // serverTime returns a time of this machine's clock by the server's clock, or a moment later.
@@ -222,7 +237,7 @@ func (r grafanaRules) evidenceFrom(q query) time.Time {
 			if err != nil || rule.Name != q.alert {
 				continue
 			}
-			one := grafanaRules{[]grafanaGroup{{group.Interval, []grafanaRule{rule}}}, r.clockAhead}.sighting(q)
+			one := grafanaRules{groups: []grafanaGroup{{group.Interval, []grafanaRule{rule}}}, clockAhead: r.clockAhead}.sighting(q)
 			if one.fired && one.failure == "" && !one.since.IsZero() {
 				latest = rollback.Later(latest, r.localTime(rule.LastEvaluation.Add(-time.Duration(window))))
 			}

@@ -18,7 +18,7 @@ import (
 )
 
 // maxResponse bounds a response, in bytes. A thousand alerts of one rule take one
-// megabyte.
+// megabyte; Grafana is asked for those of one release, and for its rules in pages.
 const maxResponse = 4 << 20
 
 // maxReason bounds a reason, in runes.
@@ -67,7 +67,7 @@ func (t transport) RoundTrip(q *http.Request) (*http.Response, error) {
 		_ = r.Body.Close()
 		return nil, fmt.Errorf("it responds %s: %s", r.Status, hint)
 	}
-	r.Body = &limitedBody{ReadCloser: r.Body, left: maxResponse}
+	r.Body = &limitedBody{ReadCloser: r.Body, left: maxResponse, kind: t.kind}
 	return r, nil
 }
 
@@ -84,17 +84,26 @@ func (k kind) hintFor(status int) string {
 	}
 }
 
+// largeHint says what to do about a response that is too large.
+func (k kind) largeHint() string {
+	if k == grafanaServers {
+		return "split the rule, so that each has fewer series, or update Grafana to a version that filters its list of rules (matcher, group_limit)"
+	}
+	return "split the rule, so that fewer series fire at once"
+}
+
 // limitedBody is a body that returns an error, instead of its end, when it is too long.
 type limitedBody struct {
 	io.ReadCloser
 	left int
+	kind kind
 }
 
 // Read implements io.Reader.
 func (b *limitedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if b.left -= n; b.left < 0 {
-		return 0, fmt.Errorf("its response is larger than %d MiB", maxResponse>>20)
+		return 0, fmt.Errorf("its response is larger than %d MiB: %s", maxResponse>>20, b.kind.largeHint())
 	}
 	return n, err
 }
