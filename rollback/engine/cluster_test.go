@@ -63,6 +63,7 @@ type cluster struct {
 	// firing, if not nil, answers about a release in place of answers; mu is locked.
 	firing      func(rollback.Key) rollback.Answer
 	trafficRate float64
+	trafficErr  error
 	// window is how far back the alerts' rules look; 0 is not known.
 	window time.Duration
 	// storedReads counts reads of a history from the API server.
@@ -200,5 +201,5 @@ func (c *cluster) EvidenceFrom(context.Context, rollback.Key, rollback.Signal) t
 func (c *cluster) CanaryTraffic(context.Context, rollback.Key, time.Time) (float64, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.trafficRate, nil
+	return c.trafficRate, c.trafficErr
 }

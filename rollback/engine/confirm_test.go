@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync"
 	"testing"
@@ -174,6 +175,73 @@ func TestTheOutcomeOfAlertsThatPrometheusDoesNotKnow(t *testing.T) {
 				wait(time.Hour)
 				if r := c.shopRecord(2); r.Outcome != tc.want {
 					t.Errorf("the outcome is %q (%+v), want %q", r.Outcome, r.Verify, tc.want)
+				}
+			})
+		})
+	}
+}
+
+// evaluator answers at some time, and never knows from when an alert's evidence is.
+type evaluator func() rollback.Confirmation
+
+func (e evaluator) Firing(context.Context, rollback.Key, rollback.Signal, time.Time) rollback.Confirmation {
+	return e()
+}
+
+func (e evaluator) EvidenceFrom(context.Context, rollback.Key, rollback.Signal) time.Time {
+	return time.Time{}
+}
+
+// At the limit of the verification an answer that is missing is asked for again, and the outcome says what backout could not ask.
+func TestOneMissingAnswerDoesNotDecideTheOutcome(t *testing.T) {
+	const quiet, unknown = rollback.AnswerQuiet, rollback.AnswerUnknown
+	for name, tc := range map[string]struct {
+		missing    time.Duration // around the limit
+		prometheus bool
+		traffic    error
+		want       rollback.Outcome
+		says       string
+	}{
+		"Grafana alone":                      {0, false, nil, rollback.OutcomeRestored, "without BACKOUT_PROMETHEUS_URLS"},
+		"Grafana restarts at the limit":      {time.Minute, false, nil, rollback.OutcomeRestored, "without BACKOUT_PROMETHEUS_URLS"},
+		"Grafana does not answer":            {time.Hour, false, nil, rollback.OutcomeNotRecovered, "Grafana did not answer (grafana:3000: no answer) until 12m0s after the rollback"},
+		"Prometheus does not know the rates": {0, true, errors.New("prometheus:9090: no answer"), rollback.OutcomeRestored, "not known whether the canary gets traffic: prometheus:9090: no answer"},
+		"the canary gets too little":         {0, true, nil, rollback.OutcomeRestored, "too little traffic"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster()
+				c.trafficErr = tc.traffic
+				answer := rollback.Confirmation{Answer: rollback.AnswerFiring}
+				e := newEngine(t, c, rollbacktest.Policy(), func(o *engine.Options) {
+					o.Grafana = evaluator(func() rollback.Confirmation {
+						var got rollback.Confirmation
+						c.change(func() { got = answer })
+						return got
+					})
+					if tc.prometheus {
+						o.Prometheus = c
+					}
+				})
+				run(t, e)
+				a := alert("rollback")
+				a.OfGrafana = true
+				deliver(t, e, a)
+				wait(time.Second)
+				c.change(func() { answer = rollback.Confirmation{Answer: quiet} })
+				restored := c.shopRecord(2).Restore.Done
+				if restored.IsZero() {
+					t.Fatalf("not restored: %+v", c.shopRecord(2))
+				}
+				wait(rollbacktest.Policy().VerifyLimit - tc.missing/2 - time.Since(restored))
+				if tc.missing > 0 {
+					c.change(func() { answer = rollback.Confirmation{Answer: unknown, Error: "grafana:3000: no answer"} })
+				}
+				wait(tc.missing)
+				c.change(func() { answer = rollback.Confirmation{Answer: quiet} })
+				wait(10 * time.Minute)
+				if r := c.shopRecord(2); r.Outcome != tc.want || r.Verify == nil || !strings.Contains(r.Verify.Note, tc.says) {
+					t.Errorf("the outcome is %q (%+v), want %q with %q", r.Outcome, r.Verify, tc.want, tc.says)
 				}
 			})
 		})

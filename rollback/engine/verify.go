@@ -26,7 +26,7 @@ func lagOf(p rollback.Policy) time.Duration {
 
 // verify finds out whether the rollback helped, once the policy's Verify has passed: the
 // alert has to be quiet, and the canary has to get traffic. At VerifyLimit the answer is
-// final.
+// final; if there is none then, at the first one within ConfirmLimit.
 func (e *executor) verify(ctx context.Context, r rollback.Record) (progress, error) {
 	if r.Verify == nil {
 		stored, err := e.update(ctx, r, func(r *rollback.Record) bool {
@@ -54,6 +54,9 @@ func (e *executor) verify(ctx context.Context, r rollback.Record) (progress, err
 	if outcome == "" {
 		outcome, note = e.finalOutcome(ctx, r, now)
 	}
+	if outcome == "" {
+		return progress{record: r, again: verifyInterval}, nil
+	}
 	return e.verified(ctx, r, outcome, note)
 }
 
@@ -69,7 +72,7 @@ func (e *executor) outcome(ctx context.Context, r rollback.Record, at time.Time)
 			return rollback.OutcomeRestored, "the sender says that the alerts are over; backout confirms nothing that it posts"
 		}
 	}
-	if e.anyFiring(ctx, r, at) != rollback.AnswerQuiet || e.prometheus == nil {
+	if e.anyFiring(ctx, r, at).Answer != rollback.AnswerQuiet || e.prometheus == nil {
 		return "", "" // without Prometheus, the canary's traffic is not known: the result is that at the limit
 	}
 	rate, err := e.prometheus.CanaryTraffic(ctx, r.Key, time.Now())
@@ -79,24 +82,37 @@ func (e *executor) outcome(ctx context.Context, r rollback.Record, at time.Time)
 	return rollback.OutcomeRecovered, fmt.Sprintf("the alert is quiet, and the canary gets %.1f requests a second", rate)
 }
 
-// finalOutcome is the outcome at the limit.
+// finalOutcome is the outcome at the limit; "" if the servers are worth another query.
 func (e *executor) finalOutcome(ctx context.Context, r rollback.Record, now time.Time) (rollback.Outcome, string) {
 	if e.believesAll(r) {
 		return rollback.OutcomeNotRecovered, fmt.Sprintf("Alertmanager has not said within %s that the alerts are over", e.policy.VerifyLimit)
 	}
-	switch e.anyFiring(ctx, r, now.Add(-lagOf(e.policy))) {
+	switch fires := e.anyFiring(ctx, r, now.Add(-lagOf(e.policy))); fires.Answer {
 	case rollback.AnswerQuiet:
-		if r.HoldsTarget() {
-			return rollback.OutcomeRestored, "the alert is quiet; the canary stays at zero, so that nothing proves that the stable track is good"
-		}
-		return rollback.OutcomeRestored, "the alert is quiet, but the canary gets too little traffic for that to prove anything"
+		return rollback.OutcomeRestored, e.withoutProof(ctx, r)
 	case rollback.AnswerFiring:
-		return rollback.OutcomeNotRecovered, fmt.Sprintf("the alert still fires %s after the rollback", e.policy.VerifyLimit)
-	case rollback.AnswerUnknown, rollback.AnswerUnproven:
-		return rollback.OutcomeNotRecovered, r.Evaluator() + " did not answer whether the alert is over"
+		return rollback.OutcomeNotRecovered, fmt.Sprintf("the alert still fires %s after the rollback", now.Sub(r.Restore.Done).Round(time.Second))
 	default:
-		return rollback.OutcomeNotRecovered, r.Evaluator() + " does not say that the alert is over"
+		limit := e.policy.VerifyLimit + e.policy.ConfirmLimit
+		if now.Before(r.Restore.Done.Add(limit)) {
+			return "", "" // one answer that is missing decides nothing
+		}
+		return rollback.OutcomeNotRecovered, fmt.Sprintf("%s until %s after the rollback whether the alert is over", fires.Error, limit)
 	}
+}
+
+// withoutProof says why an alert that is quiet does not prove that the release recovered.
+func (e *executor) withoutProof(ctx context.Context, r rollback.Record) string {
+	if r.HoldsTarget() {
+		return "the alert is quiet; the canary stays at zero, so that nothing proves that the stable track is good"
+	}
+	if e.prometheus == nil {
+		return "the alert is quiet, but without BACKOUT_PROMETHEUS_URLS backout does not know whether the canary gets traffic"
+	}
+	if _, err := e.prometheus.CanaryTraffic(ctx, r.Key, time.Now()); err != nil {
+		return fmt.Sprintf("the alert is quiet, but it is not known whether the canary gets traffic: %v", err)
+	}
+	return "the alert is quiet, but the canary gets too little traffic for that to prove anything"
 }
 
 // believesAll reports whether there is no server that backout can ask, or nothing to ask about
@@ -109,27 +125,30 @@ func (e *executor) believesAll(r rollback.Record) bool {
 	return len(counting) > 0 && !slices.ContainsFunc(counting, func(s rollback.Signal) bool { return !e.believes(s) })
 }
 
-// anyFiring asks Prometheus whether any alert of the record fired at that time. One that
-// fired is enough; the answer is quiet only if all are.
-func (e *executor) anyFiring(ctx context.Context, r rollback.Record, at time.Time) rollback.Answer {
+// anyFiring asks the servers whether any alert of the record fired at that time. One that fired is
+// enough; the answer is quiet only if all are. The error of another answer says who did not answer.
+func (e *executor) anyFiring(ctx context.Context, r rollback.Record, at time.Time) rollback.Confirmation {
 	ctx, cancel := context.WithTimeout(ctx, queryLong)
 	defer cancel()
-	all := rollback.AnswerQuiet
+	all := rollback.Confirmation{Answer: rollback.AnswerQuiet}
 	for _, s := range r.Signals {
 		if !s.CountsForRecovery() {
 			continue
 		}
 		if e.believes(s) {
 			if s.Resolved.IsZero() {
-				all = rollback.AnswerUnknown
+				all = rollback.Confirmation{Answer: rollback.AnswerUnknown, Error: "the sender of an alert did not say"}
 			}
 			continue
 		}
-		switch e.evaluatorOf(s).Firing(ctx, r.Key, s, at).Answer {
+		switch says := e.evaluatorOf(s).Firing(ctx, r.Key, s, at); says.Answer {
 		case rollback.AnswerFiring:
-			return rollback.AnswerFiring
+			return says
 		case rollback.AnswerUnknown, rollback.AnswerUnproven:
-			all = rollback.AnswerUnknown
+			all = rollback.Confirmation{Answer: rollback.AnswerUnknown, Error: s.Evaluator() + " did not answer"}
+			if says.Error != "" {
+				all.Error = fmt.Sprintf("%s did not answer (%s)", s.Evaluator(), says.Error)
+			}
 		case rollback.AnswerQuiet:
 		}
 	}
