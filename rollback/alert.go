@@ -99,7 +99,7 @@ type Alert struct {
 	Route string
 	// Sender posted the alert; nil if backout does not authenticate senders.
 	Sender *Sender
-	// OfGrafana says that a contact point of Grafana has posted it.
+	// OfGrafana says that the payload is one of Grafana. It decides nothing: a sender can write any.
 	OfGrafana bool
 }
 
@@ -152,7 +152,7 @@ func (a Alert) Read(now time.Time) (Key, Signal, error) {
 		Alert:       Clip(a.Labels[LabelAlertname], MaxName),
 		Level:       Level(level),
 		Sender:      a.Sender.name(),
-		Confirm:     a.confirmBy(),
+		Confirm:     a.Sender.confirmBy(),
 		Route:       Clip(Printable(a.Route), MaxName),
 		Fingerprint: Clip(a.Fingerprint, MaxName),
 		Version:     Clip(a.Labels[labelVersion], MaxName),

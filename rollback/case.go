@@ -22,10 +22,10 @@ type Case struct {
 	Paused string
 	// Storm is about the other releases.
 	Storm Storm
-	// AsksPrometheus and AsksGrafana say which servers backout can ask. Present are the answers about the
+	// Asks says that there are servers that backout can ask. Present are the answers about the
 	// present moment, for the late signals about which one of them was asked.
-	AsksPrometheus, AsksGrafana bool
-	Present                     map[Episode]Confirmation
+	Asks    bool
+	Present map[Episode]Confirmation
 	// Serving is when the pods of the newest content were first seen to serve, alone; zero if
 	// they were not, or if no signal depends on it: see AwaitsEvidence.
 	Serving time.Time
@@ -59,11 +59,8 @@ func (c Case) AtSuspect() Case {
 	return c
 }
 
-// asksAbout reports whether backout can ask Prometheus, or Grafana, about the signal.
-func (c Case) asksAbout(s Signal) bool {
-	byGrafana := s.Confirm == ConfirmByGrafana && c.AsksGrafana
-	return s.Confirm != ConfirmByNone && (byGrafana || c.AsksPrometheus)
-}
+// asksAbout reports whether backout can ask a server about the signal.
+func (c Case) asksAbout(s Signal) bool { return c.Asks && s.Confirm != ConfirmByNone }
 
 // maySuspect reports whether Helm may have written objects of the revision.
 func (c Case) maySuspect(r Revision) bool { return !r.changedNothing(c.Key.Release) }

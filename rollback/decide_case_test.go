@@ -101,7 +101,7 @@ func readCase(t *testing.T, archive *txtar.Archive) rollback.Case {
 	c := rollback.Case{Key: rollbacktest.Shop(), Policy: rollbacktest.Policy(), Now: rollbacktest.Now(), Paused: cluster.Paused}
 	c.Policy.Mode = rollback.Mode(or(settings.Mode, string(rollback.ModeAct)))
 	c.Policy.Allow = settings.Allow
-	c.Serving, c.AsksPrometheus, c.Present = before(t, or(cluster.Serving, "never")), cluster.Serving != "", make(map[rollback.Episode]rollback.Confirmation)
+	c.Serving, c.Asks, c.Present = before(t, or(cluster.Serving, "never")), cluster.Serving != "", make(map[rollback.Episode]rollback.Confirmation)
 	c.Storm = rollback.Storm{Others: cluster.Others, Over: before(t, or(cluster.Over, "never"))}
 	if cluster.Weight != "" {
 		c.Routing = &rollback.Routing{

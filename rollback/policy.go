@@ -40,7 +40,7 @@ type Policy struct {
 	Allow           []DangerKind  `env:"ALLOW" desc:"Dangers that a rollback may take, separated by commas: pvc (it deletes a PersistentVolumeClaim), data (it deletes an object of a kind that may hold data), job (it runs a Job again), secret (it restores an old value), hook (it does not undo an upgrade hook), stable (it replaces the stable track's pods), replicas (it lowers an HPA's maxReplicas below the pods that run), pods (the target's pods need an object that does not exist)."`
 	RollbackTimeout time.Duration `env:"ROLLBACK_TIMEOUT, default=5m" desc:"Timeout of each Helm hook of a rollback."`
 	Verify          time.Duration `env:"VERIFY, default=2m" desc:"Time after a rollback before backout begins to verify that it helped."`
-	VerifyLimit     time.Duration `env:"VERIFY_LIMIT, default=10m" desc:"Time after a rollback when the result is final: if the alert still fires then, the outcome is not-recovered."`
+	VerifyLimit     time.Duration `env:"VERIFY_LIMIT, default=10m" desc:"Time after a rollback when the result is final: if the alert still fires then, the outcome is not-recovered. An answer that is missing then is asked for again, for BACKOUT_CONFIRM_LIMIT."`
 	TrafficFloor    float64       `env:"TRAFFIC_FLOOR, default=0.1" desc:"Requests per second that the canary has to get before a quiet alert proves recovery."`
 	KeepRecords     int           `env:"KEEP_RECORDS, default=10" desc:"Records kept per release, besides those of known bad content that is still in the history."`
 	KeepRecordsFor  time.Duration `env:"KEEP_RECORDS_FOR, default=2160h" desc:"How long records are kept, with the same exception. Older ones are deleted when a newer record of their release is closed."`

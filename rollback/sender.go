@@ -1,9 +1,6 @@
 package rollback
 
-import (
-	"cmp"
-	"slices"
-)
+import "slices"
 
 // AllNamespaces is the name of all namespaces in Sender.Namespaces.
 const AllNamespaces = "*"
@@ -15,8 +12,8 @@ type Sender struct {
 	Name string
 	// Namespaces are those that the sender may post alerts about, or AllNamespaces.
 	Namespaces []string
-	// Confirm says where backout asks about the sender's alerts; "" is ConfirmByPrometheus or,
-	// for what a contact point of Grafana posts, ConfirmByGrafana.
+	// Confirm says where backout asks about the sender's alerts; "" is Prometheus or, if no Prometheus
+	// is configured, Grafana. Nothing in a payload changes it.
 	Confirm ConfirmBy
 }
 
@@ -37,25 +34,18 @@ func ConfirmBys() []ConfirmBy {
 	return []ConfirmBy{ConfirmByPrometheus, ConfirmByGrafana, ConfirmByNone}
 }
 
-// Strictness is larger the more has to agree with a sender. "" is Prometheus, or Grafana for what
-// Grafana posts, so it is between the two.
+// Strictness is larger the more has to agree with a sender. "" is Prometheus, or Grafana where no
+// Prometheus is configured, so it is between the two.
 func (c ConfirmBy) Strictness() int {
 	return slices.Index([]ConfirmBy{ConfirmByNone, ConfirmByGrafana, "", ConfirmByPrometheus}, c)
 }
 
-// confirmBy returns where backout asks about the alert; "" is Prometheus.
-func (a Alert) confirmBy() ConfirmBy {
-	by := ConfirmBy("")
-	if a.OfGrafana {
-		by = ConfirmByGrafana
-	}
-	if a.Sender != nil {
-		by = cmp.Or(a.Sender.Confirm, by)
-	}
-	if by == ConfirmByPrometheus {
+// confirmBy returns where backout asks about the sender's alerts; "" is as in Confirm.
+func (s *Sender) confirmBy() ConfirmBy {
+	if s == nil || s.Confirm == ConfirmByPrometheus {
 		return ""
 	}
-	return by
+	return s.Confirm
 }
 
 // MaySpeakFor reports whether the sender may post alerts about the namespace. A nil Sender

@@ -44,8 +44,8 @@ func TestAPlanAsksGrafanaAboutItsPayload(t *testing.T) {
 	if err != nil || len(alerts) != 1 || !alerts[0].OfGrafana {
 		t.Fatalf("a plan reads a payload of Grafana: got %+v, %v", alerts, err)
 	}
-	if s, err := p.settings(t.Context(), alerts); err != nil || len(s.grafana.URLs) != 1 {
-		t.Errorf("a plan asks Grafana: got %+v, %v", s.grafana, err)
+	if s, err := p.settings(t.Context(), alerts); err != nil || len(s.grafana.URLs) != 1 || alerts[0].Sender == nil || alerts[0].Sender.Confirm != rollback.ConfirmByGrafana || !strings.Contains(strings.Join(s.assumed, " "), "NAMESPACE:FILE:grafana") {
+		t.Errorf("a plan asks Grafana, and says what it assumes: got %+v, %v, %v", s.grafana, s.assumed, err)
 	}
 	p.file = ""
 	if s, err := p.settings(t.Context(), alerts); err != nil || len(s.grafana.URLs) != 0 {

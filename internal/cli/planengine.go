@@ -65,8 +65,24 @@ func (p *plan) settings(ctx context.Context, alerts []rollback.Alert) (planSetti
 	if p.file == "" && p.alert.name == "" {
 		c.Prometheus.URLs, c.Grafana.URLs = nil, nil // there is no alert to query
 	}
+	if len(c.Grafana.URLs) > 0 && confirmedByGrafana(alerts) {
+		assumed = append(assumed, "that the token of Grafana says so: NAMESPACE:FILE:grafana in BACKOUT_TOKENS")
+	}
 	assumed = append(assumed, "that only releases whose records you can read have signals")
 	return planSettings{policy: c.Policy, prometheus: c.Prometheus, grafana: c.Grafana, storages: storages, assumed: assumed}, nil
+}
+
+// confirmedByGrafana gives alerts that Grafana posts the sender that Grafana should have. It reports
+// whether there are any.
+func confirmedByGrafana(alerts []rollback.Alert) bool {
+	found := false
+	for i := range alerts {
+		if alerts[i].OfGrafana {
+			alerts[i].Sender = &rollback.Sender{Name: "plan", Namespaces: []string{rollback.AllNamespaces}, Confirm: rollback.ConfirmByGrafana}
+			found = true
+		}
+	}
+	return found
 }
 
 // errDryRun is the reason why a plan writes nothing.

@@ -40,31 +40,37 @@ func (g *grafana) EvidenceFrom(context.Context, rollback.Key, rollback.Signal) t
 func TestATokenSaysWhoConfirmsItsAlerts(t *testing.T) {
 	const firing, quiet, unproven, unknown = rollback.AnswerFiring, rollback.AnswerQuiet, rollback.AnswerUnproven, rollback.AnswerUnknown
 	for name, tc := range map[string]struct {
-		confirm              rollback.ConfirmBy
-		ofGrafana, noGrafana bool
-		prometheus, grafana  rollback.Answer
-		want                 rollback.Verdict
-		says                 string
+		confirm             rollback.ConfirmBy
+		ofGrafana           bool   // the payload is Grafana's
+		without             string // these servers are not configured
+		prometheus, grafana rollback.Answer
+		want                rollback.Verdict
+		says                string
 	}{
-		"Prometheus, without a word":      {"", false, false, firing, quiet, rollback.Act, ""},
-		"Prometheus denies it":            {rollback.ConfirmByPrometheus, false, false, quiet, firing, rollback.Unconfirmed, "Prometheus says"},
-		"Grafana":                         {rollback.ConfirmByGrafana, false, false, quiet, firing, rollback.Act, ""},
-		"Grafana denies it":               {rollback.ConfirmByGrafana, false, false, firing, quiet, rollback.Unconfirmed, "Grafana says that the alert did not fire"},
-		"no rule of Grafana has its name": {rollback.ConfirmByGrafana, false, false, firing, unproven, rollback.Unconfirmed, "Grafana does not confirm the alert"},
-		"Grafana does not say":            {rollback.ConfirmByGrafana, false, false, firing, unknown, rollback.Unknown, "Grafana could not confirm the alert"},
-		"Grafana's contact point":         {"", true, false, quiet, firing, rollback.Act, ""},
-		"its token says Prometheus":       {rollback.ConfirmByPrometheus, true, false, quiet, firing, rollback.Unconfirmed, "Prometheus says"},
-		"its Grafana is not configured":   {"", true, true, unproven, firing, rollback.Unconfirmed, "Prometheus does not confirm the alert"},
-		"backout believes it":             {rollback.ConfirmByNone, false, false, quiet, quiet, rollback.Act, ""},
-		"and Grafana's contact point":     {rollback.ConfirmByNone, true, false, quiet, quiet, rollback.Act, ""},
+		"Prometheus, without a word":      {"", false, "", firing, quiet, rollback.Act, ""},
+		"Prometheus denies it":            {rollback.ConfirmByPrometheus, false, "", quiet, firing, rollback.Unconfirmed, "Prometheus says"},
+		"Grafana":                         {rollback.ConfirmByGrafana, false, "", quiet, firing, rollback.Act, ""},
+		"Grafana denies it":               {rollback.ConfirmByGrafana, false, "", firing, quiet, rollback.Unconfirmed, "Grafana says that the alert did not fire"},
+		"no rule of Grafana has its name": {rollback.ConfirmByGrafana, false, "", firing, unproven, rollback.Unconfirmed, "Grafana does not confirm the alert"},
+		"Grafana does not say":            {rollback.ConfirmByGrafana, false, "", firing, unknown, rollback.Unknown, "Grafana could not confirm the alert"},
+		"whatever the payload is":         {"", true, "", quiet, firing, rollback.Unconfirmed, "Prometheus says"},
+		"Grafana, without Prometheus":     {"", true, "Prometheus", unproven, firing, rollback.Act, ""},
+		"whatever it is":                  {"", false, "Prometheus", firing, quiet, rollback.Unconfirmed, "Grafana says that the alert did not fire"},
+		"its token says Prometheus":       {rollback.ConfirmByPrometheus, true, "", quiet, firing, rollback.Unconfirmed, "Prometheus says"},
+		"its Grafana is not configured":   {"", true, "Grafana", unproven, firing, rollback.Unconfirmed, "Prometheus does not confirm the alert"},
+		"backout believes it":             {rollback.ConfirmByNone, false, "", quiet, quiet, rollback.Act, ""},
+		"and Grafana's contact point":     {rollback.ConfirmByNone, true, "", quiet, quiet, rollback.Act, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c, g := newCluster(), &grafana{answers: []rollback.Answer{tc.grafana}}
 				c.answers = answers(tc.prometheus)
-				e := newEngine(t, c, rollbacktest.Policy(), withPrometheus(c), func(o *engine.Options) {
-					if !tc.noGrafana {
+				e := newEngine(t, c, rollbacktest.Policy(), func(o *engine.Options) {
+					if tc.without != "Grafana" {
 						o.Grafana = g
+					}
+					if tc.without != "Prometheus" {
+						o.Prometheus = c
 					}
 				})
 				run(t, e)
@@ -87,6 +93,27 @@ func TestATokenSaysWhoConfirmsItsAlerts(t *testing.T) {
 	}
 }
 
+// A replica without Prometheus asks Grafana about a signal that is stored as one of Prometheus', too.
+func TestAStoredSignalOfPrometheusIsNotBelievedWithoutIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		c.answers = answers(rollback.AnswerUnknown)
+		e := newEngine(t, c, rollbacktest.Policy(), withPrometheus(c))
+		stop := run(t, e)
+		deliver(t, e, alert("rollback"))
+		wait(10 * time.Second)
+		stop()
+		g := &grafana{answers: []rollback.Answer{rollback.AnswerQuiet}}
+		next := newEngine(t, c, rollbacktest.Policy(), func(o *engine.Options) { o.Grafana = g })
+		run(t, next)
+		next.OnRecord(c.shopRecord(2))
+		wait(10 * time.Second)
+		if r := c.shopRecord(2); c.rollbacks > 0 || g.asked == 0 {
+			t.Errorf("%d rollbacks, verdict %s, %d queries: want none, because Grafana is asked and does not confirm the alert", c.rollbacks, r.Decision().Verdict, g.asked)
+		}
+	})
+}
+
 // A replica without Grafana asks Prometheus about a signal that is stored as one of Grafana's: it believes
 // none that another replica would not.
 func TestAStoredSignalOfGrafanaIsNotBelievedWithoutIt(t *testing.T) {
@@ -98,7 +125,7 @@ func TestAStoredSignalOfGrafanaIsNotBelievedWithoutIt(t *testing.T) {
 		})
 		stop := run(t, e)
 		a := alert("rollback")
-		a.OfGrafana = true
+		a.Sender = &rollback.Sender{Name: "token", Namespaces: []string{rollback.AllNamespaces}, Confirm: rollback.ConfirmByGrafana}
 		deliver(t, e, a)
 		wait(10 * time.Second)
 		stop()
@@ -225,7 +252,7 @@ func TestOneMissingAnswerDoesNotDecideTheOutcome(t *testing.T) {
 				})
 				run(t, e)
 				a := alert("rollback")
-				a.OfGrafana = true
+				a.Sender = &rollback.Sender{Name: "token", Namespaces: []string{rollback.AllNamespaces}, Confirm: rollback.ConfirmByGrafana}
 				deliver(t, e, a)
 				wait(time.Second)
 				c.change(func() { answer = rollback.Confirmation{Answer: quiet} })

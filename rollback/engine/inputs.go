@@ -39,7 +39,7 @@ func (e *executor) read(ctx context.Context, k rollback.Key, records rollback.Co
 func (e *executor) caseOf(b batch, now time.Time) rollback.Case {
 	return rollback.Case{
 		Key: b.key, History: b.history, Unfinished: b.unfinished, Records: b.records, Paused: b.paused, Now: now,
-		Storm: e.storms.others(b.key, b.records, e.policy, now), AsksPrometheus: e.prometheus != nil, AsksGrafana: e.grafana != nil, Policy: e.policy,
+		Storm: e.storms.others(b.key, b.records, e.policy, now), Asks: e.prometheus != nil || e.grafana != nil, Policy: e.policy,
 	}
 }
 
@@ -141,12 +141,12 @@ func (e *executor) observeRouting(ctx context.Context, r rollback.Record, c roll
 }
 
 // evaluatorOf returns the servers that backout asks about the signal; nil if there is nothing to ask.
-// Without Grafana it asks Prometheus about a signal that another replica has read with it.
+// It asks the servers that it has: another replica, with other servers, may have read the signal.
 func (e *executor) evaluatorOf(s rollback.Signal) rollback.Evaluator {
 	switch {
 	case s.Confirm == rollback.ConfirmByNone:
 		return nil
-	case s.Confirm == rollback.ConfirmByGrafana && e.grafana != nil:
+	case e.grafana != nil && (s.Confirm == rollback.ConfirmByGrafana || e.prometheus == nil):
 		return e.grafana
 	case e.prometheus != nil:
 		return e.prometheus
@@ -158,11 +158,14 @@ func (e *executor) evaluatorOf(s rollback.Signal) rollback.Evaluator {
 // believes reports whether backout asks nothing about the signal.
 func (e *executor) believes(s rollback.Signal) bool { return e.evaluatorOf(s) == nil }
 
-// readAlert reads an alert received at now. backout asks Prometheus about one that a contact point
-// of Grafana posts, if it cannot ask Grafana.
+// readAlert reads an alert received at now. The configuration alone says where backout asks about it:
+// the word of its token, and without one the servers that are configured, Prometheus first.
 func (e *executor) readAlert(alert rollback.Alert, now time.Time) (rollback.Key, rollback.Signal, error) {
 	k, s, err := alert.Read(now)
-	if s.Confirm == rollback.ConfirmByGrafana && e.grafana == nil {
+	switch {
+	case s.Confirm == "" && e.prometheus == nil && e.grafana != nil:
+		s.Confirm = rollback.ConfirmByGrafana
+	case s.Confirm == rollback.ConfirmByGrafana && e.grafana == nil:
 		s.Confirm = ""
 	}
 	return k, s, err

@@ -26,7 +26,7 @@ func lagOf(p rollback.Policy) time.Duration {
 
 // verify finds out whether the rollback helped, once the policy's Verify has passed: the
 // alert has to be quiet, and the canary has to get traffic. At VerifyLimit the answer is
-// final; if there is none then, at the first one within ConfirmLimit.
+// final; without one then, at the first within ConfirmLimit.
 func (e *executor) verify(ctx context.Context, r rollback.Record) (progress, error) {
 	if r.Verify == nil {
 		stored, err := e.update(ctx, r, func(r *rollback.Record) bool {

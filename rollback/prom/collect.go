@@ -87,7 +87,7 @@ func (p *pool) concludeWithoutFiring(q query, results []result) rollback.Confirm
 		return rollback.Confirmation{Answer: rollback.AnswerQuiet}
 	case has[noRule]:
 		return rollback.Confirmation{Answer: rollback.AnswerUnproven, Error: fmt.Sprintf(
-			"no server in %s has an alert rule named %s; find out what sends the alert, or name the server that evaluates its rule, a Grafana in %s", p.kind.urls(), alert, grafanaServers.urls())}
+			"no server in %s has an alert rule named %s; find out what sends the alert, or name the server that evaluates its rule: a Grafana in %s, and its token as NAMESPACE:FILE:grafana in BACKOUT_TOKENS", p.kind.urls(), alert, grafanaServers.urls())}
 	default:
 		return rollback.Confirmation{Answer: rollback.AnswerUnknown, Error: fmt.Sprintf(
 			"no server in %s has an alert rule with a backout label; %s", p.kind.urls(), p.kind.evaluatorHint())}

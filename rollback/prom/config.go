@@ -61,7 +61,7 @@ func (c Config) trafficQuery() string {
 // GrafanaConfig says which Grafana servers backout queries, and how. go-envconfig reads its tags
 // under the prefix BACKOUT_.
 type GrafanaConfig struct {
-	URLs      []string `env:"GRAFANA_URLS" desc:"Grafana servers that evaluate alert rules themselves, separated by commas, such as http://grafana:3000; each replica by its own address. backout asks them about alerts with a token of BACKOUT_TOKENS that says grafana, and about those that a contact point of Grafana posts with a token that says nothing."`
+	URLs      []string `env:"GRAFANA_URLS" desc:"Grafana servers that evaluate alert rules themselves, separated by commas, such as http://grafana:3000; each replica by its own address. backout asks them about alerts with a token of BACKOUT_TOKENS that says grafana and, if no Prometheus is configured, about those with a token that says nothing."`
 	TokenFile string   `env:"GRAFANA_TOKEN_FILE" desc:"File with the token of a service account of Grafana that may read the alert rules and their folders (role Viewer), for all of them. Re-read when it changes."`
 	CAFile    string   `env:"GRAFANA_CA_FILE" desc:"File with the CAs of their certificates (PEM), which replace those of the system. Re-read when it changes."`
 }
