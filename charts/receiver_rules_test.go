@@ -1,6 +1,7 @@
 package charts_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -75,6 +76,38 @@ func TestReceiverRulesTakeThresholdsFromValues(t *testing.T) {
 	}
 	if diff := cmp.Diff(map[string]string{"z": "vector(4.75)", "requests": "vector(100)"}, changed); diff != "" {
 		t.Errorf("the chart must change only the two thresholds (-want +got):\n%s", diff)
+	}
+}
+
+// The chart applies rules/sensitivities.yml; thresholds of the values go before those of the sensitivity.
+func TestReceiverRulesTakeTheirSensitivityFromValues(t *testing.T) {
+	text, err := os.ReadFile("../rules/sensitivities.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all map[string]struct {
+		Thresholds map[string]float64
+		Observe    []string
+	}
+	if err := yaml.UnmarshalStrict(text, &all); err != nil {
+		t.Fatal(err)
+	}
+	for name, sensitivity := range all {
+		sensitivity.Thresholds["requests"] = 100
+		var observed []string
+		for _, r := range shipped(t, "rules.thresholds.requests=100,rules.sensitivity="+name)[0].Rules {
+			kind := r.Labels["kind"]
+			if want, ok := sensitivity.Thresholds[kind]; ok && r.Expr.StrVal != fmt.Sprintf("vector(%v)", want) {
+				t.Errorf("%s: %s is %s, want %v", name, kind, r.Expr.StrVal, want)
+			}
+			if r.Labels["backout"] == "observe" && r.Labels["severity"] == "warning" {
+				observed = append(observed, r.Alert)
+			}
+		}
+		slices.Sort(observed)
+		if want := slices.Sorted(slices.Values(sensitivity.Observe)); !slices.Equal(observed, want) {
+			t.Errorf("%s: the alerts that only report are %q, want %q", name, observed, want)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -45,6 +46,47 @@ func TestPresets(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), strings.Join(want, ", ")) {
 		t.Errorf("the error for an unknown preset must name those that exist: %v", err)
 	}
+}
+
+// A sensitivity changes thresholds and levels, and nothing else: each needs no larger difference than the one before, and reports no
+// more alerts in place of a rollback.
+func TestSensitivities(t *testing.T) {
+	plain := parse(t, assemble(t, rules.Options{}))
+	limits, levels := map[string]string{}, map[string]string{}
+	for _, sensitivity := range rules.Sensitivities() {
+		all := parse(t, assemble(t, rules.Options{Sensitivity: sensitivity}))
+		for i, r := range all {
+			switch kind := r.Labels["kind"]; {
+			case r.Record == "canary_threshold":
+				if was, ok := limits[kind]; ok && number(t, r.Expr) > number(t, was) {
+					t.Errorf("%s: %s is %s, more than %s of the sensitivity before", sensitivity, kind, r.Expr, was)
+				}
+				limits[kind] = r.Expr
+			case r.Expr != plain[i].Expr:
+				t.Errorf("%s changes the expression of %s%s", sensitivity, r.Record, r.Alert)
+			case r.Alert != "":
+				if levels[r.Alert] == "rollback" && r.Labels["backout"] != "rollback" {
+					t.Errorf("%s: %s asks for %s, and for a rollback at the sensitivity before", sensitivity, r.Alert, r.Labels["backout"])
+				}
+				if observed := r.Labels["backout"] == "observe"; observed != (r.Labels["severity"] == "warning" && r.Alert != "BothTracksFail") {
+					t.Errorf("%s: %s has the level %s and the severity %s", sensitivity, r.Alert, r.Labels["backout"], r.Labels["severity"])
+				}
+				levels[r.Alert] = r.Labels["backout"]
+			}
+		}
+	}
+	if _, err := rules.Assemble(rules.Options{Sensitivity: "bold"}); err == nil || !strings.Contains(err.Error(), "careful, balanced, eager") {
+		t.Errorf("the error for an unknown sensitivity must name those that exist: %v", err)
+	}
+}
+
+func number(t *testing.T, vector string) float64 {
+	t.Helper()
+	f, err := strconv.ParseFloat(strings.Trim(vector, "vector()"), 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
 }
 
 func TestOnlyTheGivenThresholdsChange(t *testing.T) {

@@ -16,19 +16,21 @@ const ownFlag = "own"
 // rulesCommand returns the command that prints the alert rules. It needs no cluster and
 // no configuration.
 func rulesCommand() *cobra.Command {
-	var preset string
+	var o rules.Options
 	var set map[string]string
 	c := &cobra.Command{
 		Use:   "rules",
 		Short: "Print the alert rules for Prometheus",
-		Long: `Print the alert rules for Prometheus: those about canaries, for a source of metrics and with
-thresholds of your choice, or those about backout itself. rules/README.md explains them.`,
+		Long: `Print the alert rules for Prometheus: those about canaries, for a source of metrics and with a
+sensitivity and thresholds of your choice, or those about backout itself. rules/README.md
+explains them.`,
 		Example: `  backout rules > canary.rules.yml
   backout rules --preset istio --set z=4.5,requests=100
+  backout rules --sensitivity balanced
   backout rules --own > backout.rules.yml`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			b, err := ruleFile(cmd, preset, set)
+			b, err := ruleFile(cmd, o, set)
 			if err != nil {
 				return err
 			}
@@ -36,16 +38,19 @@ thresholds of your choice, or those about backout itself. rules/README.md explai
 			return err
 		},
 	}
-	c.Flags().StringVar(&preset, "preset", rules.DefaultPreset, "source of the metrics: "+strings.Join(rules.Presets(), ", "))
+	c.Flags().StringVar(&o.Preset, "preset", rules.DefaultPreset, "source of the metrics: "+strings.Join(rules.Presets(), ", "))
+	c.Flags().StringVar(&o.Sensitivity, "sensitivity", rules.DefaultSensitivity,
+		"how much worse a canary has to be: "+strings.Join(rules.Sensitivities(), ", ")+"; docs/rules.md compares them")
 	c.Flags().Bool(ownFlag, false, "the rules about backout itself: that it runs, and that alerts reach it")
 	c.Flags().StringToStringVar(&set, "set", nil, "thresholds, such as z=4.5; rules/README.md lists them")
 	c.MarkFlagsMutuallyExclusive(ownFlag, "preset")
+	c.MarkFlagsMutuallyExclusive(ownFlag, "sensitivity")
 	c.MarkFlagsMutuallyExclusive(ownFlag, "set")
 	return c
 }
 
 // ruleFile returns the file that the flags select.
-func ruleFile(cmd *cobra.Command, preset string, set map[string]string) ([]byte, error) {
+func ruleFile(cmd *cobra.Command, o rules.Options, set map[string]string) ([]byte, error) {
 	if own, err := cmd.Flags().GetBool(ownFlag); own || err != nil {
 		return rules.Own()
 	}
@@ -53,7 +58,8 @@ func ruleFile(cmd *cobra.Command, preset string, set map[string]string) ([]byte,
 	if err != nil {
 		return nil, err
 	}
-	return rules.Assemble(rules.Options{Preset: preset, Thresholds: thresholds})
+	o.Thresholds = thresholds
+	return rules.Assemble(o)
 }
 
 func parseThresholds(set map[string]string) (map[string]float64, error) {

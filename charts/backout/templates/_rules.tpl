@@ -1,7 +1,7 @@
 {{/* The rule files of the preset, as a JSON list, in the order of evaluation that rules/README.md gives; then the one about backout itself. */}}
 {{- define "backout.ruleFiles" -}}
 {{- $source := printf "sources/%s.yml" .Values.rules.preset -}}
-{{- $files := list "thresholds.yml" "objects.yml" $source "tracks.yml" "errors.yml" "latency.yml" "health.yml" "traffic.yml" -}}
+{{- $files := list "thresholds.yml" "objects.yml" "young.yml" $source "tracks.yml" "steps.yml" "errors.yml" "latency.yml" "health.yml" "traffic.yml" -}}
 {{- if .Values.rules.own -}}
 {{- $files = append $files "backout.rules.yml" -}}
 {{- end -}}
@@ -10,13 +10,14 @@
 
 {{/*
 The groups of all rule files. Groups of the same name are merged, so that each rule sees the series that those before it have recorded. The files
-are the repository's own, as promtool reads them; only thresholds and the playbooks' URLs are replaced.
+are the repository's own, as promtool reads them; only thresholds, the levels of the sensitivity and the playbooks' URLs are replaced.
 */}}
 {{- define "backout.ruleGroups" -}}
 {{- $names := list -}}
 {{- $rules := dict -}}
 {{- $known := list -}}
-{{- $thresholds := .Values.rules.thresholds -}}
+{{- $sensitivity := get (.Files.Get "files/rules/sensitivities.yml" | fromYaml) .Values.rules.sensitivity -}}
+{{- $thresholds := mergeOverwrite (dict) $sensitivity.thresholds .Values.rules.thresholds -}}
 {{- $playbooks := .Values.rules.runbookBaseURL -}}
 {{- range $file := include "backout.ruleFiles" . | fromJsonArray -}}
 {{- $groups := ($.Files.Get (printf "files/rules/%s" $file) | fromYaml).groups | required (printf "the rule file %s is not in the chart" $file) -}}
@@ -31,6 +32,10 @@ are the repository's own, as promtool reads them; only thresholds and the playbo
 {{- if hasKey $thresholds $kind -}}
 {{- $_ := set $rule "expr" (get $thresholds $kind | toJson | trimAll "\"" | printf "vector(%s)") -}}
 {{- end -}}
+{{- end -}}
+{{- if has (get $rule "alert") $sensitivity.observe -}}
+{{- $_ := set $rule.labels "backout" "observe" -}}
+{{- $_ := set $rule.labels "severity" "warning" -}}
 {{- end -}}
 {{- if and $playbooks (hasKey $rule "annotations") -}}
 {{- with $rule.annotations.runbook_url -}}

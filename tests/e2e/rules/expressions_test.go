@@ -88,7 +88,7 @@ func TestExpressions(t *testing.T) {
 		t.Run(preset, func(t *testing.T) {
 			named := readme + text(t, filepath.Join("sources", preset+".yml"))
 			c := checker{prometheus: p, preset: preset, named: named, positive: map[string]bool{}}
-			for _, r := range group(t, assemble(t, preset)) {
+			for _, r := range group(t, assemble(t, rules.Options{Preset: preset})) {
 				c.check(t, r)
 			}
 		})

@@ -12,15 +12,19 @@ import (
 	"github.com/upcommerce/backout/tests/env/programs"
 )
 
-// A test file names the preset that it tests in rule_files: PRESET.rules.yml, canary.rules.yml for the finished file, or backout.rules.yml for the alerts about backout itself. All of
-// them are assembled here from the fragments, not read from the committed files.
+// A test file names in rule_files what it tests: canary.rules.yml, the finished file; SENSITIVITY.rules.yml and
+// PRESET.rules.yml, the same at another sensitivity and for another source, the sources at eager; or backout.rules.yml,
+// the alerts about backout itself. All of them are assembled here from the fragments, not read from the committed files.
 func TestRulesPassTheirUnitTests(t *testing.T) {
 	promtool := buildPromtool(t)
 	dir := t.TempDir()
 	for _, preset := range rules.Presets() {
-		write(t, filepath.Join(dir, preset+".rules.yml"), assemble(t, preset))
+		write(t, filepath.Join(dir, preset+".rules.yml"), assemble(t, rules.Options{Preset: preset, Sensitivity: "eager"}))
 	}
-	write(t, filepath.Join(dir, "canary.rules.yml"), assemble(t, rules.DefaultPreset))
+	for _, sensitivity := range rules.Sensitivities() {
+		write(t, filepath.Join(dir, sensitivity+".rules.yml"), assemble(t, rules.Options{Sensitivity: sensitivity}))
+	}
+	write(t, filepath.Join(dir, "canary.rules.yml"), assemble(t, rules.Options{}))
 	own, err := rules.Own()
 	if err != nil {
 		t.Fatal(err)
@@ -56,9 +60,9 @@ func buildPromtool(t *testing.T) string {
 	return path
 }
 
-func assemble(t *testing.T, preset string) []byte {
+func assemble(t *testing.T, o rules.Options) []byte {
 	t.Helper()
-	b, err := rules.Assemble(rules.Options{Preset: preset})
+	b, err := rules.Assemble(o)
 	if err != nil {
 		t.Fatal(err)
 	}

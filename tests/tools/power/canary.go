@@ -24,6 +24,9 @@ type Canary struct {
 	Fault Fault
 	// Restarts is the time at which one pod of each track restarts, with its counters at zero; 0 means never.
 	Restarts time.Duration
+	// Life is how it differs without being bad.
+	Life   Life
+	chance chance
 }
 
 // Fault is the difference between a canary and the stable track. The zero Fault is no difference.
@@ -61,34 +64,86 @@ func (l Lognormal) Quantile(share float64) time.Duration {
 	return time.Duration(float64(l.Median) * math.Exp(l.Sigma*math.Sqrt2*math.Erfinv(2*share-1)))
 }
 
-// errorShare returns the share of the canary's requests that fail once it is bad.
-func (c Canary) errorShare() float64 { return c.Errors + (1-c.Errors)*c.Fault.Errors }
-
-// latency returns the distributions of the durations of the canary's requests once it is bad: of the usual ones and of the stuck ones.
-func (c Canary) latency() (usual, stuck Lognormal) {
-	usual, stuck = c.Latency, c.Latency
-	stuck.Median *= stuckFor
-	if c.Fault.Slower > 0 {
-		usual.Median = time.Duration(float64(usual.Median) * c.Fault.Slower)
-	}
-	return usual, stuck
+// moment is a time of one pod's life.
+type moment struct {
+	at       time.Duration // after the start of the trial
+	age      float64       // seconds
+	isCanary bool
 }
 
-// below returns the share of the canary's requests that take at most d once it is bad, and the seconds spent in them.
-func (c Canary) below(d time.Duration) (share, spent float64) {
-	usual, stuck := c.latency()
-	mix := func(f func(Lognormal, time.Duration) float64) float64 {
-		return (1-c.Fault.Stuck)*f(usual, d) + c.Fault.Stuck*f(stuck, d)
+func (c Canary) bad(m moment) bool { return m.isCanary && m.at >= c.Onset }
+
+// errorShare returns the share of a pod's requests that fail.
+func (c Canary) errorShare(m moment) float64 {
+	served := 1 - c.Errors
+	fail := func(share float64) { served *= 1 - share }
+	if c.bad(m) {
+		fail(c.Fault.Errors)
 	}
-	return mix(Lognormal.Below), mix(Lognormal.Spent)
+	if m.isCanary {
+		fail(c.Life.Errors)
+	}
+	if f := c.Life.Cold.Fails; f != nil {
+		fail(f(m.age))
+	}
+	if during(m.at, c.chance.outage, outage) {
+		fail(c.chance.fails)
+	}
+	return 1 - served
+}
+
+// part is a share of requests, which take that many times as long as usual.
+type part struct{ share, times float64 }
+
+// durations returns the parts of a pod's requests.
+func (c Canary) durations(m moment) []part {
+	times := 1.0
+	scale := func(factor float64) {
+		if factor > 0 {
+			times *= factor
+		}
+	}
+	if m.isCanary {
+		scale(c.Life.Slower)
+	}
+	if f := c.Life.Cold.Slower; f != nil {
+		scale(f(m.age))
+	}
+	if during(m.at, c.chance.outage, outage) {
+		scale(c.Life.Outage.Slower)
+	}
+	miss, stuck := c.Life.Cache.Stable, 0.0
+	if m.isCanary {
+		miss = c.Life.Cache.Canary
+	}
+	if c.bad(m) {
+		scale(c.Fault.Slower)
+		stuck = c.Fault.Stuck
+	}
+	return []part{{(1 - stuck) * (1 - miss), times}, {(1 - stuck) * miss, times * cacheHit}, {stuck, stuckFor}}
+}
+
+// below returns the share of a pod's requests that take at most d, and the seconds spent in them.
+func (c Canary) below(parts []part, d time.Duration) (share, spent float64) {
+	for _, p := range parts {
+		if p.share > 0 {
+			l := Lognormal{Median: time.Duration(float64(c.Latency.Median) * p.times), Sigma: c.Latency.Sigma}
+			share += p.share * l.Below(d)
+			spent += p.share * l.Spent(d)
+		}
+	}
+	return share, spent
 }
 
 // Population is the population that canaries are drawn from.
 type Population struct {
 	// Clumps are the sizes of clumps, which are equally frequent.
 	Clumps []int
-	// Fault is the fault of all canaries.
+	// Fault is the fault of all canaries, and Life the life of all.
 	Fault Fault
+	Life  Life
+	// FromBirth makes all bad canaries bad from their first request.
+	FromBirth bool
 }
 
 // Draw draws a canary of p. Up to 2% of requests fail on both tracks; the canary gets 2 to 100 requests per second, which are 3% to 50%
@@ -104,15 +159,20 @@ func (p Population) Draw(r *rand.Rand) Canary {
 		Clump:      p.Clumps[r.IntN(len(p.Clumps))],
 		Latency:    Lognormal{Median: time.Duration(logUniform(r, 0.01, 0.4) * float64(time.Second)), Sigma: 0.3 + 0.7*r.Float64()},
 		Fault:      p.Fault,
+		Life:       p.Life,
 	}
 	c.Begins = time.Duration(r.Float64() * float64(15*time.Second)) // independent of the evaluations
 	c.Onset = c.Begins
-	if r.IntN(2) == 0 {
+	if late := r.IntN(2) == 0; late && !p.FromBirth {
 		c.Onset += 5 * time.Minute
 	}
 	if r.IntN(10) == 0 {
 		c.Restarts = time.Duration(r.Float64() * float64(30*time.Minute))
 	}
+	if p.Life.Restarts {
+		c.Restarts = 0
+	}
+	c.chance = p.Life.draw(r, c.Begins)
 	return c
 }
 

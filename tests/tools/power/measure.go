@@ -10,6 +10,8 @@ import (
 // measurement measures rules and prints tables.
 type measurement struct {
 	rules    Rules
+	sets     map[string]Set
+	column   string // only columns whose name contains it
 	seed     uint64
 	scale    float64
 	out      io.Writer
@@ -32,6 +34,7 @@ type comparison struct {
 	healthy  map[int]int // the number of healthy canaries, by the size of clumps
 	each     int         // the number of bad canaries for each fault
 	outcomes map[int][]Outcome
+	mixed    []Outcome   // of healthy canaries of every kind
 	bad      [][]Outcome // by fault
 }
 
@@ -105,6 +108,16 @@ func (m *measurement) compare(ctx context.Context, d *comparison) error {
 			return err
 		}
 		d.outcomes[clump] = outcomes
+	}
+	for _, c := range columns() {
+		if c.metrics != d.metrics {
+			continue
+		}
+		outcomes, err := m.run(ctx, fmt.Sprintf("%s, healthy, %s", d.title, c.name), c.trial(m.scaled(d.each), m.next()), d.rivals)
+		if err != nil {
+			return err
+		}
+		d.mixed = append(d.mixed, outcomes...)
 	}
 	d.printHealthy(m.out)
 	d.bad = make([][]Outcome, len(d.faults))

@@ -22,7 +22,7 @@ func TestEvaluateEqualsPrometheusGroups(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	start := began()
 	s := span{first: start, last: start.Add(12 * time.Minute), every: 15 * time.Second}
 	byRule, byTime := scrapedCanaries(t, start), scrapedCanaries(t, start)
 	e, err := byRule.Evaluate(t.Context(), ours, s)

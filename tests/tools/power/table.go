@@ -25,13 +25,13 @@ func ours() method {
 	return method{"these rules", func(o Outcome) (time.Duration, bool) { return o.first() }}
 }
 
-// tuned returns each rival at the threshold at which it fires for as many of the healthy canaries with independent requests as the
-// shipped rules do, or for one in a thousand if those fire for fewer.
+// tuned returns each rival at the threshold at which it fires for as many of the healthy canaries of every kind as the shipped rules do,
+// or for one in a thousand if those fire for fewer.
 func (d *comparison) tuned() []method {
 	all := []method{ours()}
-	allowed := max(alarms(d.outcomes[1]), len(d.outcomes[1])/1000)
+	allowed := max(alarms(d.mixed), len(d.mixed)/1000)
 	for _, r := range d.rivals {
-		all = append(all, r.at(tune(d.outcomes[1], r.Name, allowed)))
+		all = append(all, r.at(tune(d.mixed, r.Name, allowed)))
 	}
 	return all
 }
@@ -58,6 +58,7 @@ func (d *comparison) printHealthy(out io.Writer) {
 	for _, clump := range []int{1, 3, 10} {
 		columns = append(columns, fmt.Sprintf("clumps of %d (%d canaries)", clump, len(d.outcomes[clump])))
 	}
+	columns = append(columns, fmt.Sprintf("of every kind (%d canaries)", len(d.mixed)))
 	header(out, columns...)
 	methods := d.documented()
 	for _, alert := range d.alerts() {
@@ -65,9 +66,9 @@ func (d *comparison) printHealthy(out io.Writer) {
 	}
 	for _, m := range methods {
 		fmt.Fprintf(out, "| %s |", m.name)
-		for _, clump := range []int{1, 3, 10} {
-			n := len(d.outcomes[clump])
-			k := len(times(d.outcomes[clump], m.fired))
+		for _, outcomes := range [][]Outcome{d.outcomes[1], d.outcomes[3], d.outcomes[10], d.mixed} {
+			n := len(outcomes)
+			k := len(times(outcomes, m.fired))
 			low, high := interval(k, n)
 			fmt.Fprintf(out, " %.2f (%.2f to %.2f) |", 1000*float64(k)/float64(n), 1000*low, 1000*high)
 		}
@@ -78,7 +79,7 @@ func (d *comparison) printHealthy(out io.Writer) {
 // alerts returns the alerts that fired for a healthy canary, in order.
 func (d *comparison) alerts() []string {
 	seen := map[string]bool{}
-	for _, outcomes := range d.outcomes {
+	for _, outcomes := range [][]Outcome{d.outcomes[1], d.outcomes[3], d.outcomes[10], d.mixed} {
 		for _, o := range outcomes {
 			for alert := range o.Fired {
 				seen[alert] = true

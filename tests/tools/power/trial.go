@@ -32,6 +32,8 @@ type Outcome struct {
 	Scrape time.Duration
 	// Fired is the time from its onset, or of a healthy canary from its start, until each alert first fired.
 	Fired map[string]time.Duration
+	// Reported is the same for the alerts that only observe.
+	Reported map[string]time.Duration
 	// Rivals are the new highs of each rival's score.
 	Rivals map[string][]rise
 
@@ -43,6 +45,9 @@ type rise struct {
 	after time.Duration
 	score float64
 }
+
+// began returns the time at which every trial starts.
+func began() time.Time { return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC) }
 
 // batch is the number of canaries that one Prometheus watches.
 const batch = 25
@@ -101,11 +106,11 @@ func (t Trial) watch(ctx context.Context, rules Rules, rivals []Rival, first int
 	if first/batch%4 == 3 {
 		scrape = 5 * time.Second
 	}
-	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	start := began()
 	for i := range outcomes {
 		o := &outcomes[i]
 		src := random(o.seed)
-		*o = Outcome{seed: o.seed, Canary: t.Population.Draw(src), Scrape: scrape, Fired: map[string]time.Duration{}, Rivals: map[string][]rise{}}
+		*o = Outcome{seed: o.seed, Canary: t.Population.Draw(src), Scrape: scrape, Fired: map[string]time.Duration{}, Reported: map[string]time.Duration{}, Rivals: map[string][]rise{}}
 		for _, pod := range pods(src, o.Canary, strconv.Itoa(i), t.History) {
 			if err := p.store(ctx, start, pod.run(scrape, t.Lasts, t.Metrics)); err != nil {
 				return err
@@ -141,11 +146,15 @@ func readOutcomes(start time.Time, e Evaluation, rules Rules, rivals []Rival, ou
 		if r.Alert == "" || r.Labels["backout"] == "" {
 			continue // not an alert for backout
 		}
+		fired := func(o *Outcome) map[string]time.Duration { return o.Fired }
+		if r.Labels["backout"] == "observe" {
+			fired = func(o *Outcome) map[string]time.Duration { return o.Reported }
+		}
 		err := each(e[r.Alert], func(o *Outcome, points []promql.FPoint) {
 			for _, f := range points {
 				after := o.afterOnset(start, f.T)
-				if was, ok := o.Fired[r.Alert]; after >= 0 && (!ok || after < was) {
-					o.Fired[r.Alert] = after
+				if was, ok := fired(o)[r.Alert]; after >= 0 && (!ok || after < was) {
+					fired(o)[r.Alert] = after
 				}
 			}
 		})
@@ -154,26 +163,29 @@ func readOutcomes(start time.Time, e Evaluation, rules Rules, rivals []Rival, ou
 		}
 	}
 	for _, r := range rivals {
-		err := each(e[r.Record], func(o *Outcome, points []promql.FPoint) {
-			points = slices.Clone(points)
-			if r.Correct != nil {
-				for i := range points {
-					points[i].F = r.Correct(o.Canary, points[i].F)
-				}
-			}
-			highest := math.Inf(-1)
-			for _, f := range r.Patience.scores(points, o.Scrape) {
-				if after := o.afterOnset(start, f.T); after >= 0 && f.F > highest {
-					highest = f.F
-					o.Rivals[r.Name] = append(o.Rivals[r.Name], rise{after, f.F})
-				}
-			}
-		})
+		err := each(e[r.Record], func(o *Outcome, points []promql.FPoint) { o.readRival(start, r, points) })
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// readRival reads the new highs of a rival's score.
+func (o *Outcome) readRival(start time.Time, r Rival, points []promql.FPoint) {
+	points = slices.Clone(points)
+	if r.Correct != nil {
+		for i := range points {
+			points[i].F = r.Correct(o.Canary, points[i].F)
+		}
+	}
+	highest := math.Inf(-1)
+	for _, f := range r.Patience.scores(points, o.Scrape) {
+		if after := o.afterOnset(start, f.T); after >= 0 && f.F > highest {
+			highest = f.F
+			o.Rivals[r.Name] = append(o.Rivals[r.Name], rise{after, f.F})
+		}
+	}
 }
 
 // afterOnset returns the time from the onset of a bad canary, or from the start of a healthy one, to ms.

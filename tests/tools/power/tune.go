@@ -9,11 +9,11 @@ import (
 	"gonum.org/v1/gonum/stat/distuv"
 )
 
-// alarms counts the outcomes in which one of the alerts fired; without names, any alert.
-func alarms(outcomes []Outcome, alerts ...string) int {
+// alarms counts the outcomes in which an alert fired.
+func alarms(outcomes []Outcome) int {
 	n := 0
 	for _, o := range outcomes {
-		if _, ok := o.first(alerts...); ok {
+		if _, ok := o.first(); ok {
 			n++
 		}
 	}
