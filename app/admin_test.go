@@ -28,7 +28,7 @@ func send(t *testing.T, shop *Shop, method string, body io.Reader) (code int, an
 
 func TestFaultsChangeWhileItRuns(t *testing.T) {
 	shop := newShop(t, map[string]string{"FAULTS_ADMIN": "true", "FAULT_ERROR_SHARE": "1"})
-	const want = `{"errorShare":0.5,"latency":"0s","latencyJitter":"0s","crashAfter":"0s","neverReady":true,"silent":false}`
+	const want = `{"errorShare":0.5,"latency":"0s","latencyJitter":"0s","latencyFor":"0s","crashAfter":"0s","neverReady":true,"silent":false}`
 	code, answer := put(t, shop, `{"errorShare": 0.5, "neverReady": true}`)
 	if code != http.StatusOK || answer != want {
 		t.Errorf("PUT /faults answers %d %s, want 200 %s", code, answer, want)
@@ -84,7 +84,7 @@ func TestBadFaultsAreRefusedWithAHintAndChangeNothing(t *testing.T) {
 		{"a duration without unit", `{"latency": "5"}`, 400, []string{`"5" is not a duration`, "as in 250ms"}},
 		{"a duration as a number", `{"latency": 5}`, 400, []string{"latency"}},
 		{"a switch in words", `{"silent": "yes"}`, 400, []string{"silent"}},
-		{"all out of bounds", `{"errorShare": 2, "latency": "1h", "latencyJitter": "-1s", "crashAfter": "-1s"}`, 400, []string{"errorShare", "(latency)", "latencyJitter", "crashAfter"}},
+		{"all out of bounds", `{"errorShare": 2, "latency": "1h", "latencyJitter": "-1s", "latencyFor": "-1s", "crashAfter": "-1s"}`, 400, []string{"errorShare", "(latency)", "latencyJitter", "latencyFor", "crashAfter"}},
 		{"too long", `{"errorShare": 0.5` + strings.Repeat(" ", maxFaultsBytes) + `}`, 413, []string{"too large"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -22,14 +22,14 @@ func TestConfigDefaults(t *testing.T) {
 func TestFaultsFromTheEnvironment(t *testing.T) {
 	config, err := readConfig(t.Context(), envconfig.MapLookuper(map[string]string{
 		"FAULT_ERROR_SHARE": "0.5", "FAULT_LATENCY": "250ms", "FAULT_LATENCY_JITTER": "1.5s", "FAULT_CRASH_AFTER": "2m",
-		"FAULT_NEVER_READY": "true", "FAULT_SILENT": "1", "FAULTS_ADMIN": "true",
+		"FAULT_LATENCY_FOR": "40s", "FAULT_NEVER_READY": "true", "FAULT_SILENT": "1", "FAULTS_ADMIN": "true",
 	}))
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := Faults{
 		ErrorShare: .5, Latency: Duration(250 * time.Millisecond), LatencyJitter: Duration(1500 * time.Millisecond),
-		CrashAfter: Duration(2 * time.Minute), NeverReady: true, Silent: true,
+		LatencyFor: Duration(40 * time.Second), CrashAfter: Duration(2 * time.Minute), NeverReady: true, Silent: true,
 	}
 	if config.Faults != want || !config.FaultsAdmin {
 		t.Errorf("the faults are %+v, want %+v, and FAULTS_ADMIN on", config.Faults, want)
@@ -69,6 +69,7 @@ func TestBadEnvironmentIsRefusedWithAHint(t *testing.T) {
 		{"latency without unit", map[string]string{"FAULT_LATENCY": "200"}, []string{"FAULT_LATENCY", "200", "with its unit"}},
 		{"latency longer than a drain", map[string]string{"FAULT_LATENCY": "10s"}, []string{"FAULT_LATENCY", "use 0s to 9s"}},
 		{"latency and jitter longer than a drain", map[string]string{"FAULT_LATENCY": "5s", "FAULT_LATENCY_JITTER": "5s"}, []string{"FAULT_LATENCY_JITTER", "9s, less the latency"}},
+		{"latency that has ended", map[string]string{"FAULT_LATENCY_FOR": "-1s"}, []string{"FAULT_LATENCY_FOR", "0s for good"}},
 		{"crash in the past", map[string]string{"FAULT_CRASH_AFTER": "-1s"}, []string{"FAULT_CRASH_AFTER", "0s for never"}},
 		{"switch in words", map[string]string{"FAULT_SILENT": "yes"}, []string{"FAULT_SILENT", "yes", "use true or false"}},
 		{"unreadable and out of bounds at once", map[string]string{"FAULT_NEVER_READY": "on", "FAULTS_ADMIN": "on", "FAULT_CRASH_AFTER": "soon", "FAULT_ERROR_SHARE": "-1", "PORT": "x", "APP_COLOR": "x"}, []string{"FAULT_NEVER_READY", "FAULTS_ADMIN", "FAULT_CRASH_AFTER", "FAULT_ERROR_SHARE", "PORT", "APP_COLOR"}},

@@ -11,6 +11,8 @@ const (
 	maxDelay = finishTimeout - time.Second
 	// maxCrashAfter bounds CrashAfter.
 	maxCrashAfter = 24 * time.Hour
+	// maxLatencyFor bounds LatencyFor.
+	maxLatencyFor = 24 * time.Hour
 )
 
 // Faults are deliberate defects, which make a canary bad. The zero value is a storefront without faults. Only Silent affects
@@ -22,6 +24,9 @@ type Faults struct {
 	Latency Duration `env:"FAULT_LATENCY, default=0s" json:"latency"`
 	// LatencyJitter is the upper bound of a further delay; the delays of pages spread evenly below it.
 	LatencyJitter Duration `env:"FAULT_LATENCY_JITTER, default=0s" json:"latencyJitter"`
+	// LatencyFor ends Latency, but not LatencyJitter, this long after the start or the PUT, like a process that is cold at first.
+	// 0 means never.
+	LatencyFor Duration `env:"FAULT_LATENCY_FOR, default=0s" json:"latencyFor"`
 	// CrashAfter ends the process without a drain, this long after the start or the PUT. 0 means never.
 	CrashAfter Duration `env:"FAULT_CRASH_AFTER, default=0s" json:"crashAfter"`
 	// NeverReady makes /readyz answer 503.
@@ -38,12 +43,16 @@ func (f Faults) Validate() error {
 	if !(f.ErrorShare >= 0 && f.ErrorShare <= 1) { // also false for NaN
 		errs = append(errs, fmt.Errorf("FAULT_ERROR_SHARE (errorShare) %v is not a share: use 0 to 1, as in 0.5", f.ErrorShare))
 	}
-	latency, jitter, crash := time.Duration(f.Latency), time.Duration(f.LatencyJitter), time.Duration(f.CrashAfter)
+	latency, jitter := time.Duration(f.Latency), time.Duration(f.LatencyJitter)
+	cold, crash := time.Duration(f.LatencyFor), time.Duration(f.CrashAfter)
 	if latency < 0 || latency > maxDelay {
 		errs = append(errs, fmt.Errorf("FAULT_LATENCY (latency) %s is out of bounds: use 0s to %s", latency, maxDelay))
 	}
 	if jitter < 0 || jitter > maxDelay-min(max(latency, 0), maxDelay) {
 		errs = append(errs, fmt.Errorf("FAULT_LATENCY_JITTER (latencyJitter) %s is out of bounds: use 0s to %s, less the latency", jitter, maxDelay))
+	}
+	if cold < 0 || cold > maxLatencyFor {
+		errs = append(errs, fmt.Errorf("FAULT_LATENCY_FOR (latencyFor) %s is out of bounds: use 1s to %s, or 0s for good", cold, maxLatencyFor))
 	}
 	if crash < 0 || crash > maxCrashAfter {
 		errs = append(errs, fmt.Errorf("FAULT_CRASH_AFTER (crashAfter) %s is out of bounds: use 1s to %s, or 0s for never", crash, maxCrashAfter))

@@ -111,11 +111,53 @@ func TestLatencyIsMeasured(t *testing.T) {
 	})
 }
 
+// A cold process: slow at first, and warm later. Its jitter stays.
+func TestLatencyEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		shop := newShop(t, map[string]string{
+			"FAULTS_ADMIN": "true", "FAULT_LATENCY": "400ms", "FAULT_LATENCY_FOR": "40s", "FAULT_LATENCY_JITTER": "10ms",
+		})
+		page := func() time.Duration {
+			start := time.Now()
+			call(t, shop, http.MethodGet, "/")
+			return time.Since(start)
+		}
+		time.Sleep(39 * time.Second)
+		if took := page(); took < 400*time.Millisecond {
+			t.Errorf("a page in the first 40s took %s, want 400ms and its jitter", took)
+		}
+		time.Sleep(time.Second)
+		if took := page(); took == 0 || took >= 10*time.Millisecond {
+			t.Errorf("a page after 40s took %s, want its jitter alone", took)
+		}
+		put(t, shop, `{"latency": "400ms", "latencyFor": "10s"}`)
+		if took := page(); took != 400*time.Millisecond {
+			t.Errorf("a page right after the PUT took %s, want 400ms: the time counts from the PUT", took)
+		}
+		time.Sleep(10 * time.Second)
+		if took := page(); took > 0 {
+			t.Errorf("a page 10s after the PUT took %s, want no added latency", took)
+		}
+	})
+}
+
+func TestLatencyLastsWithoutAnEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		shop := newShop(t, map[string]string{"FAULT_LATENCY": "400ms"})
+		time.Sleep(maxLatencyFor)
+		start := time.Now()
+		call(t, shop, http.MethodGet, "/")
+		if took := time.Since(start); took != 400*time.Millisecond {
+			t.Errorf("a page after %s took %s, want 400ms for good", maxLatencyFor, took)
+		}
+	})
+}
+
 func TestJitterSpreadsEvenly(t *testing.T) {
 	e := &effect{Faults: Faults{Latency: Duration(time.Second), LatencyJitter: Duration(100 * time.Millisecond)}}
 	var tenths [10]int
 	for n := range uint64(100) {
-		more := e.delay(n) - time.Second
+		more := e.delay(n, 0) - time.Second
 		if more < 0 || more >= 100*time.Millisecond {
 			t.Fatalf("page %d takes %s more than the latency, want 0s to 100ms", n, more)
 		}

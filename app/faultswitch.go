@@ -25,13 +25,14 @@ type faultSwitch struct {
 // effect is one set of faults while it is in effect. It has its own count of pages, so that a new set always fails the same pages.
 type effect struct {
 	Faults
+	since  time.Time     // when the effect began
 	pages  atomic.Uint64 // requested since the effect began
 	lifted chan struct{} // closed when silence ends
 	lift   func()        // closes lifted, the first time
 	crash  *time.Timer   // nil without CrashAfter
 }
 
-// newFaultSwitch puts f, which must be valid, into effect: CrashAfter counts from now.
+// newFaultSwitch puts f, which must be valid, into effect: CrashAfter and LatencyFor count from now.
 func newFaultSwitch(log *slog.Logger, f Faults) *faultSwitch {
 	s := &faultSwitch{log: log, crashes: make(chan struct{}, 1)}
 	s.set(f)
@@ -44,7 +45,7 @@ func (s *faultSwitch) set(f Faults) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	lifted := make(chan struct{})
-	next := &effect{Faults: f, lifted: lifted, lift: sync.OnceFunc(func() { close(lifted) })}
+	next := &effect{Faults: f, since: time.Now(), lifted: lifted, lift: sync.OnceFunc(func() { close(lifted) })}
 	if s.draining {
 		next.lift()
 	}
@@ -79,7 +80,7 @@ func (s *faultSwitch) pages(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		now := s.current.Load()
 		n := now.pages.Add(1) - 1
-		time.Sleep(now.delay(n)) // even after the shopper has left, like slow work
+		time.Sleep(now.delay(n, time.Since(now.since))) // even after the shopper has left, like slow work
 		if now.fails(n) {
 			http.Error(w, "internal server error", http.StatusInternalServerError)
 			return
@@ -113,10 +114,14 @@ func (e *effect) fails(n uint64) bool {
 	return (n+1)*share/million > n*share/million
 }
 
-// delay returns the additional duration of page n. The jitter follows the golden ratio: evenly spread over any number of pages,
+// delay returns the additional duration of page n, requested at that age of the effect. The jitter follows the golden ratio: evenly spread over any number of pages,
 // and not in step with those that fail.
-func (e *effect) delay(n uint64) time.Duration {
+func (e *effect) delay(n uint64, age time.Duration) time.Duration {
 	const golden = 0x9E3779B97F4A7C15 // 2^64 divided by the golden ratio
 	share := float64(n*golden>>11) / (1 << 53)
-	return time.Duration(e.Latency) + time.Duration(share*float64(e.LatencyJitter))
+	jitter := time.Duration(share * float64(e.LatencyJitter))
+	if e.LatencyFor > 0 && age >= time.Duration(e.LatencyFor) {
+		return jitter
+	}
+	return time.Duration(e.Latency) + jitter
 }
