@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -37,5 +38,37 @@ func TestABadVersionThatComesBackIsShedOnItsOwnEvidence(t *testing.T) {
 	}
 	if r.Decision().Verdict != rollback.Cooldown || len(r.Signals) == 0 {
 		t.Errorf("%s; want a hold: the release was rolled back a moment ago", report.Summary(&r))
+	}
+}
+
+// A user repairs the version and deploys it under the same tag, a minute after its rollback. Rules
+// with longer windows still look at what the pods before did, under the same version: nothing
+// happens to the release, neither while they fire nor after.
+func TestAHealthyRedeploymentUnderTheSameTagIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	const pause, watched = time.Minute, 3 * time.Minute
+	st := empty(t)
+	b := backout(t, st, 0, stage.QueryPrometheus())
+	p := prometheus(t, st, alertmanager(t, st, 0, b))
+	home := stroll(t, shop(t, st))
+	defer home()
+	healthy := stage.Canary("v3", "yellow", percent)
+	install(t, st, stage.Release, slices.Concat(healthy, []string{stage.Failing(0.5)})...)
+	r := record(t, b, 2, restored)
+	time.Sleep(time.Until(r.Rollback.Done.Add(pause)))
+	timeline := watch(t, st)
+	install(t, st, stage.Release, healthy...)
+	time.Sleep(watched)
+	fired, err := p.Query(t.Context(), fmt.Sprintf(`count_over_time(ALERTS{namespace=%q, version="v3"}[%s])`, stage.Namespace, watched))
+	t.Logf("alerts about v3 since it is back, and at how many evaluations each: %v, %v", fired, err)
+	for _, e := range timeline.Events() {
+		if e.Kind == stage.SawWeight && e.Value != "20" || e.Kind == stage.SawRevision && e.Value == "5 deployed" {
+			t.Errorf("%s %s: backout touches a healthy canary whose tag was rolled back before", e.Kind, e.Value)
+		}
+	}
+	all, want := revisions(t, st), []string{"1 superseded", "2 superseded", "3 superseded", "4 deployed"}
+	if weight := look(t, st).Weight; weight != "20" || !slices.Equal(all, want) {
+		records, _ := b.Records(t.Context(), stage.Release)
+		t.Errorf("weight %s, revisions %v; want 20 and %v; %s", weight, all, want, summaries(records))
 	}
 }
