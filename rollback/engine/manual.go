@@ -34,7 +34,7 @@ func (m Manual) Hold(ctx context.Context, k rollback.Key, why string) (rollback.
 		return rollback.Record{}, err
 	}
 	newest := history.Newest()
-	manifest, err := m.holdable(ctx, k, newest)
+	manifest, seen, err := m.holdable(ctx, k, newest)
 	if err != nil {
 		return rollback.Record{}, err
 	}
@@ -58,7 +58,7 @@ func (m Manual) Hold(ctx context.Context, k rollback.Key, why string) (rollback.
 	if err != nil {
 		return r, err
 	}
-	weights, err := m.Traffic.Shed(ctx, k, manifest, nil, nil)
+	weights, err := m.Traffic.Shed(ctx, k, manifest, seen, nil)
 	if err != nil {
 		return r, fmt.Errorf("take the canary of %s out of rotation: %w", k, err)
 	}
@@ -125,25 +125,25 @@ func (m Manual) notRollingBack(ctx context.Context, k rollback.Key, order string
 	return records, nil
 }
 
-// holdable returns the revision's manifest, or an error that says why its canary cannot
-// be held.
-func (m Manual) holdable(ctx context.Context, k rollback.Key, newest rollback.Revision) (rollback.Manifest, error) {
+// holdable returns the revision's manifest and its live routes, or an error that says why its
+// canary cannot be held.
+func (m Manual) holdable(ctx context.Context, k rollback.Key, newest rollback.Revision) (rollback.Manifest, rollback.Observation, error) {
 	manifest, err := m.Releases.Manifest(ctx, k, newest.Number)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	routing, err := m.Traffic.Observe(ctx, k, manifest, rollback.Stored)
 	switch {
 	case routing.Owner.SetsWeights:
-		return nil, fmt.Errorf("hold %s: %s (%s) sets the weight itself; run: %s", k, routing.Owner.Tool, routing.Owner.Object, routing.Owner.Command)
+		return nil, nil, fmt.Errorf("hold %s: %s (%s) sets the weight itself; run: %s", k, routing.Owner.Tool, routing.Owner.Object, routing.Owner.Command)
 	case err != nil:
-		return nil, err
+		return nil, nil, err
 	case len(routing.Weights) == 0:
-		return nil, fmt.Errorf("hold %s: %s; there is nothing to take out of rotation", k, noRoute)
+		return nil, nil, fmt.Errorf("hold %s: %s; there is nothing to take out of rotation", k, noRoute)
 	case routing.NoStable != "" && routing.Open():
-		return nil, fmt.Errorf("hold %s: %s; without the canary nothing would serve requests", k, routing.NoStable)
+		return nil, nil, fmt.Errorf("hold %s: %s; without the canary nothing would serve requests", k, routing.NoStable)
 	}
-	return manifest, nil
+	return manifest, routing.Observation, nil
 }
 
 func (m Manual) signal(now time.Time, why string) rollback.Signal {

@@ -67,7 +67,11 @@ func (r *manualRun) zeroAll(ctx context.Context, p rollback.Precondition) ([]rol
 		if err != nil {
 			return all, err
 		}
-		weights, err := r.Traffic.Shed(ctx, r.Key, manifest, nil, p)
+		routing, err := r.Traffic.Observe(ctx, r.Key, manifest, rollback.Stored)
+		if err != nil {
+			return all, err
+		}
+		weights, err := r.Traffic.Shed(ctx, r.Key, manifest, routing.Observation, p)
 		for _, w := range weights {
 			known := func(o rollback.Weight) bool { return o.Kind == w.Kind && o.Name == w.Name }
 			if !slices.ContainsFunc(all, known) {

@@ -190,3 +190,44 @@ func TestManualOrdersGoOnAfterADeadManualRollback(t *testing.T) {
 		})
 	}
 }
+
+// seenShed counts the sheds that begin with what Observe has read.
+type seenShed struct {
+	*cluster
+	seen, blind *int
+}
+
+func (s seenShed) Shed(ctx context.Context, k rollback.Key, m rollback.Manifest, seen rollback.Observation, p rollback.Precondition) ([]rollback.Weight, error) {
+	if seen != nil {
+		*s.seen++
+	} else {
+		*s.blind++
+	}
+	return s.cluster.Shed(ctx, k, m, seen, p)
+}
+
+// Only an observation says which rules have no backend that is ready, and keep their weights.
+func TestAManualShedKnowsWhatIsReady(t *testing.T) {
+	for name, order := range map[string]func(context.Context, engine.Manual) error{
+		"hold": func(ctx context.Context, m engine.Manual) error {
+			_, err := m.Hold(ctx, rollbacktest.Shop(), "errors")
+			return err
+		},
+		"rollback": func(ctx context.Context, m engine.Manual) error {
+			return m.RollBack(ctx, engine.RollbackOrder{Key: rollbacktest.Shop(), HookTimeout: time.Minute, PodTimeout: time.Minute, Print: func(string) {}})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			simulate(t, func(t *testing.T, c *cluster, _ *engine.Engine) {
+				m, seen, blind := manual(c), 0, 0
+				m.Traffic = seenShed{c, &seen, &blind}
+				if err := order(t.Context(), m); err != nil {
+					t.Fatal(err)
+				}
+				if seen != 1 || blind != 0 {
+					t.Errorf("%d sheds with an observation and %d without; want 1 with one", seen, blind)
+				}
+			})
+		})
+	}
+}

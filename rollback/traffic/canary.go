@@ -42,6 +42,9 @@ type canary struct {
 	// release's own Services count.
 	chosen  sets.Set[string]
 	foreign bool
+	// left are the parts of one routing object that nothing else could serve, by their labels,
+	// with the reasons: they keep their weights, where a part has its own.
+	left map[string]string
 }
 
 // on returns the canary's side of one routing object, with the choice of its

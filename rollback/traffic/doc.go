@@ -9,6 +9,7 @@
 //	list.go           how lists are requested
 //	served.go         which kinds the API server does not serve
 //	observe.go      Observe: the weights, and the load that other backends would take over
+//	settle.go       which parts of the routes a shed leaves alone
 //	writer.go       who wrote a weight
 //	watch.go        Watch: which routing objects change
 //	endpoints.go      whether those have ready endpoints
@@ -24,8 +25,8 @@
 //	router.go       what a router does: pure functions of an object
 //	router_*.go     the routers
 //	weighted.go     what all routers with lists of weighted backends have in common
-//	weighted_*.go     where the lists are; one list; what a shed and a restore make of it; the
-//	                  held weights that a shed notes on the object
+//	weighted_*.go     where the lists are; one list; what a shed plans and does about it, and a
+//	                  restore; the held weights that a shed notes on the object
 //
 // On top are the live weights of every opted-in release as a metric:
 //

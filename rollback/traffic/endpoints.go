@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -22,9 +23,17 @@ type endpoint struct {
 	service, pod string
 }
 
-// unready says which of the takeover Services could not take over the canary's traffic, and
-// why; "" if all could. A Service that could not be read is in the error only.
-func (r *Router) unready(ctx context.Context, namespace string, loads []load, early *prefetch) (string, error) {
+// readiness says whether something could take over one load.
+type readiness struct {
+	// why says why nothing could; "" if something could, or if that is not known.
+	why     string
+	unknown bool
+}
+
+// readinessOf returns the readiness of the takeover Service of each load. That of a backend
+// whose endpoints cannot be read at all, such as a Service of another namespace, counts as
+// good; that of a Service whose read failed is unknown, and the error says so.
+func (r *Router) readinessOf(ctx context.Context, namespace string, loads []load, early *prefetch) ([]readiness, error) {
 	services := sets.New[string]()
 	subsets := make(map[string]map[string]string)
 	for _, l := range loads {
@@ -35,24 +44,51 @@ func (r *Router) unready(ctx context.Context, namespace string, loads []load, ea
 			subsets[labels.FormatLabels(l.subset)] = l.subset
 		}
 	}
+	found := make([]readiness, len(loads))
 	if len(services) == 0 {
-		return "", nil
+		return found, nil
 	}
 	ready, pods, err := r.ready(ctx, namespace, services, subsets, early)
-	for _, l := range loads {
+	missing := sets.New[string]()
+	for i, l := range loads {
 		subset, read := pods[labels.FormatLabels(l.subset)]
-		if l.takeover == "" || ready == nil || l.subset != nil && !read {
+		found[i].unknown = l.takeover != "" && (ready == nil || l.subset != nil && !read)
+		if l.takeover == "" || found[i].unknown || l.servedBy(ready, subset) {
 			continue
 		}
 		name := "Service " + l.takeover
 		if l.subset != nil {
 			name += " with " + labels.FormatLabels(l.subset)
 		}
-		if !l.servedBy(ready, subset) {
-			return name + " has no ready endpoint", err
+		found[i].why = name + " has no ready endpoint"
+		missing.Insert(l.takeover)
+	}
+	if len(missing) == 0 {
+		return found, err
+	}
+	external, externalErr := r.external(ctx, namespace, missing)
+	for i, l := range loads {
+		if external.Has(l.takeover) {
+			found[i].why = ""
 		}
 	}
-	return "", err
+	return found, errors.Join(err, externalErr)
+}
+
+// external returns those of the Services that are a name outside of the cluster: they have no
+// endpoints, and their readiness is unknown.
+func (r *Router) external(ctx context.Context, namespace string, services sets.Set[string]) (sets.Set[string], error) {
+	list, err := r.objects.Resource(schema.GroupVersionResource{Version: "v1", Resource: "services"}).Namespace(namespace).List(ctx, fromAPICache())
+	if err != nil {
+		return nil, withHint(fmt.Errorf("list the Services %v: %w", sets.List(services), err), "services", namespace)
+	}
+	found := sets.New[string]()
+	for i := range list.Items {
+		if kind, _, _ := unstructured.NestedString(list.Items[i].Object, "spec", "type"); kind == "ExternalName" && services.Has(list.Items[i].GetName()) {
+			found.Insert(list.Items[i].GetName())
+		}
+	}
+	return found, nil
 }
 
 // servedBy reports whether the takeover Service has a ready endpoint; if only a subset

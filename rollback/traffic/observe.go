@@ -1,7 +1,6 @@
 package traffic
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -65,10 +64,13 @@ func (r *Router) Observe(ctx context.Context, k rollback.Key, m rollback.Manifes
 	early := r.prefetch(ctx, k.Namespace, m)
 	routes, err := r.routes(ctx, k, m)
 	observed, readErr := r.readRoutes(ctx, k, routes, read)
-	if err == nil && readErr == nil {
+	err = errors.Join(err, readErr)
+	observed, noStable, unreadyErr := r.settle(ctx, k.Namespace, observed, early)
+	if err == nil {
 		routing.Observation = observation{key: k, routes: observed}
 	}
-	var loads []load
+	err = errors.Join(err, unreadyErr)
+	routing.NoStable = noStable
 	var writers []string
 	known := false
 	for _, o := range observed {
@@ -77,26 +79,17 @@ func (r *Router) Observe(ctx context.Context, k rollback.Key, m rollback.Manifes
 		}
 		known = known || o.writer != ""
 		routing.Weights = append(routing.Weights, o.weights...)
-		loads = append(loads, o.loads...)
 		routing.Owner = routing.Owner.Stronger(o.owner)
+		for _, l := range o.loads {
+			if !l.full() {
+				routing.Load = max(routing.Load, l.total/(l.total-l.canary))
+			}
+		}
 	}
 	if known {
 		routing.Writers = writers
 	}
-	for _, l := range loads {
-		if l.canary >= l.total {
-			routing.NoStable = cmp.Or(routing.NoStable, l.noStable)
-			continue
-		}
-		routing.Load = max(routing.Load, l.total/(l.total-l.canary))
-	}
-	err = errors.Join(err, readErr)
-	if routing.NoStable != "" {
-		return routing, err
-	}
-	unready, unreadyErr := r.unready(ctx, k.Namespace, loads, early)
-	routing.NoStable = unready
-	return routing, errors.Join(err, unreadyErr)
+	return routing, err
 }
 
 // reader reads a live routing object, and the others of its kind if the kind needs them.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -62,6 +63,12 @@ func (c change) requiring(ctx context.Context, p rollback.Precondition) change {
 
 // changeAll makes the change on every route, in parallel, and returns all errors joined.
 func (r *Router) changeAll(ctx context.Context, k rollback.Key, routes []observedRoute, c change) ([]rollback.Weight, error) {
+	weights, errs := r.changeEach(ctx, k, routes, c)
+	return slices.Concat(weights...), errors.Join(errs...)
+}
+
+// changeEach is changeAll with the weights and the error of each route.
+func (r *Router) changeEach(ctx context.Context, k rollback.Key, routes []observedRoute, c change) ([][]rollback.Weight, []error) {
 	weights := make([][]rollback.Weight, len(routes))
 	errs := make([]error, len(routes))
 	var all parallel.WaitGroup
@@ -78,11 +85,7 @@ func (r *Router) changeAll(ctx context.Context, k rollback.Key, routes []observe
 		})
 	}
 	all.Wait()
-	var changed []rollback.Weight
-	for _, w := range weights {
-		changed = append(changed, w...)
-	}
-	return changed, errors.Join(errs...)
+	return weights, errs
 }
 
 // change reads the live object, unless it was just observed, and patches it, provided that

@@ -40,8 +40,16 @@ type router interface {
 // load is the traffic that another backend would have to take over from the canary on one
 // route.
 type load struct {
+	// label says which part of the object has the traffic, such as "rule 2" or a host and path.
+	label string
+	// apart says that this part may keep its weights while those of the others go to zero.
+	apart bool
+	// unserved says that the router sends no request of this part to the canary, whatever the
+	// weight is.
+	unserved bool
 	// canary and total are the traffic of the canary and of all backends together, in any
-	// unit.
+	// unit. Of a part that some users alone reach, the canary's is 0: it is no measure of the
+	// load.
 	canary, total float64
 	// takeover is the Service that would take over the canary's traffic; "" if it is not a
 	// Service whose endpoints can be read. subset are the labels of those of its pods that
@@ -52,6 +60,9 @@ type load struct {
 	// traffic.
 	noStable string
 }
+
+// full reports whether the canary gets all the traffic.
+func (l load) full() bool { return l.canary >= l.total }
 
 // share is the canary's live share on one routing object, or on one of its rules.
 type share struct {

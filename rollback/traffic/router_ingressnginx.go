@@ -1,7 +1,6 @@
 package traffic
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -100,7 +99,7 @@ func (r ingressNGINX) shed(live *unstructured.Unstructured, c canary) (edit, err
 		return edit{}, err
 	}
 	weight, whole := r.weight(live)
-	change := rollback.Weight{Kind: live.GetKind(), Name: live.GetName(), From: whole, To: zero}
+	change := c.named(rollback.Weight{Kind: live.GetKind(), Name: live.GetName(), From: whole, To: zero})
 	rules := r.rules(live)
 	if weight == zero && len(rules) == 0 {
 		if held, ok := live.GetAnnotations()[heldAnnotation]; ok {
@@ -189,7 +188,7 @@ func (r ingressNGINX) observe(live *unstructured.Unstructured, c canary, neighbo
 		return nil, nil
 	}
 	_, weight := r.weight(live)
-	weights := []rollback.Weight{{Kind: live.GetKind(), Name: live.GetName(), From: weight, To: weight}}
+	weights := []rollback.Weight{c.named(rollback.Weight{Kind: live.GetKind(), Name: live.GetName(), From: weight, To: weight})}
 	if weight == zero {
 		return weights, nil
 	}
@@ -202,10 +201,14 @@ func (r ingressNGINX) observe(live *unstructured.Unstructured, c canary, neighbo
 	var loads []load
 	for _, at := range inOrder(locations) {
 		l := whole
+		l.label = at.host + at.path
 		takeover, ok := r.stable(at, live, neighbours)
 		if !ok {
-			l.canary, l.total = 1, 1
-			l.noStable = fmt.Sprintf("no other Ingress serves %s%s", at.host, at.path)
+			// ingress-nginx adds a canary to the backend of a location that another Ingress
+			// has, and serves none by itself.
+			// https://github.com/kubernetes/ingress-nginx/blob/main/internal/ingress/controller/controller.go (mergeAlternativeBackends)
+			l.canary, l.total, l.unserved = 1, 1, true
+			l.noStable = fmt.Sprintf("no other Ingress serves %s", l.label)
 		}
 		l.takeover = takeover
 		loads = append(loads, l)
@@ -229,59 +232,4 @@ func (r ingressNGINX) weightOf(live *unstructured.Unstructured) (canary, total f
 func (r ingressNGINX) shares(live *unstructured.Unstructured, _ canary, _ []unstructured.Unstructured) []share {
 	canary, total := r.weightOf(live)
 	return []share{shareOf(live.GetName(), canary, total)}
-}
-
-// stable returns the Service to which an Ingress that is not a canary sends the requests of
-// that location; "" if its backend is not a Service.
-func (r ingressNGINX) stable(at location, live *unstructured.Unstructured, neighbours []unstructured.Unstructured) (string, bool) {
-	for i := range neighbours {
-		o := &neighbours[i]
-		if leads, _ := r.leads(o, canary{}); leads || r.class(o) != r.class(live) {
-			continue
-		}
-		if service, ok := backendsOf(o)[at]; ok {
-			return service, true
-		}
-	}
-	return "", false
-}
-
-// class returns the Ingress's class, from the field or the annotation.
-func (ingressNGINX) class(object *unstructured.Unstructured) string {
-	class, _, _ := unstructured.NestedString(object.Object, "spec", "ingressClassName")
-	return cmp.Or(class, object.GetAnnotations()[classAnnotation])
-}
-
-// location is a host and a path that an Ingress routes; both are empty for its default
-// backend.
-type location struct{ host, path string }
-
-// inOrder returns the locations by host and path.
-func inOrder(locations map[location]string) []location {
-	return slices.SortedFunc(maps.Keys(locations), func(a, b location) int {
-		return cmp.Or(cmp.Compare(a.host, b.host), cmp.Compare(a.path, b.path))
-	})
-}
-
-// backendsOf returns the Services of an Ingress by location; "" for a backend that is not a
-// Service.
-func backendsOf(ingress *unstructured.Unstructured) map[location]string {
-	found := make(map[location]string)
-	if spec, ok := ingress.Object["spec"].(map[string]any); ok && spec["defaultBackend"] != nil {
-		found[location{}], _, _ = unstructured.NestedString(spec, "defaultBackend", "service", "name")
-	}
-	rules, _, _ := unstructured.NestedFieldNoCopy(ingress.Object, "spec", "rules")
-	list, _ := rules.([]any)
-	for _, rule := range list {
-		fields, _ := rule.(map[string]any)
-		host, _ := fields["host"].(string)
-		paths, _, _ := unstructured.NestedFieldNoCopy(fields, "http", "paths")
-		entries, _ := paths.([]any)
-		for _, e := range entries {
-			entry, _ := e.(map[string]any)
-			path, _ := entry["path"].(string)
-			found[location{host, path}], _, _ = unstructured.NestedString(entry, "backend", "service", "name")
-		}
-	}
-	return found
 }

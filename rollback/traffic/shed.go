@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -33,8 +34,8 @@ func (r *Router) Shed(ctx context.Context, k rollback.Key, m rollback.Manifest, 
 	}.requiring(ctx, p)
 	if seen == nil {
 		routes, err := r.routes(ctx, k, m)
-		changed, changeErr := r.changeAll(ctx, k, unread(routes), c)
-		return changed, overload.Of(errors.Join(changeErr, err))
+		weights, errs := r.changeEach(ctx, k, unread(routes), c)
+		return slices.Concat(weights...), overload.Of(errors.Join(append(passable(weights, errs), err)...))
 	}
 	o, ok := seen.(observation)
 	if !ok {
@@ -45,4 +46,11 @@ func (r *Router) Shed(ctx context.Context, k rollback.Key, m rollback.Manifest, 
 	}
 	changed, err := r.changeAll(ctx, k, o.routes, c)
 	return changed, overload.Of(err)
+}
+
+// passable returns the errors without those of routes that lead only to the canary, if another
+// route was shed: no route decides for the others. The weights name what was shed.
+func passable(weights [][]rollback.Weight, errs []error) []error {
+	shed := slices.ContainsFunc(weights, func(w []rollback.Weight) bool { return len(w) > 0 })
+	return slices.DeleteFunc(slices.Clone(errs), func(err error) bool { return shed && errors.Is(err, errNoOther) })
 }

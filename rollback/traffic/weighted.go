@@ -92,7 +92,7 @@ func (w weighted) splits(object *unstructured.Unstructured, c canary) []split {
 func (w weighted) all(object *unstructured.Unstructured, c canary) []split {
 	var all []split
 	for _, l := range w.listsOf(object) {
-		all = append(all, split{label: l.label, backends: w.backends(object, l, c)})
+		all = append(all, split{label: l.label, path: l.path, backends: w.backends(object, l, c)})
 	}
 	return all
 }
@@ -139,22 +139,29 @@ func (w weighted) backends(object *unstructured.Unstructured, l backendList, c c
 func (w weighted) observe(live *unstructured.Unstructured, c canary, _ []unstructured.Unstructured) ([]rollback.Weight, []load) {
 	var weights []rollback.Weight
 	var loads []load
-	for _, s := range w.splits(live, c) {
-		weight := w.weight(live, s, s.canaryWeight(), s.canaryWeight())
+	plan := w.plan(live, heldOn(live), c)
+	for _, p := range plan {
+		if p.left != "" {
+			continue
+		}
+		weight := w.weight(live, p.split, p.canaryWeight(), p.canaryWeight())
 		weights = append(weights, weight)
-		if s.canaryWeight() == 0 {
+		if p.canaryWeight() == 0 {
 			continue
 		}
 		l := load{
-			canary: float64(s.canaryWeight()), total: float64(s.total()),
+			label: p.label, apart: true, canary: float64(p.canaryWeight()), total: float64(p.total()),
 			noStable: fmt.Sprintf("no other backend of %s %s has a weight", weight.Kind, weight.Name),
 		}
-		if takeover := s.takeover(); takeover >= 0 {
-			l.takeover, l.subset = takeoverService(s.backends[takeover], c)
+		if p.takeover >= 0 {
+			l.takeover, l.subset = takeoverService(p.backends[p.takeover], c)
+			if p.lent || p.forSome(live) {
+				l.canary = 0
+			}
 		}
 		loads = append(loads, l)
 	}
-	return w.nameLeftAlone(live, c, weights), loads
+	return w.nameLeftAlone(live, c, plan, weights), loads
 }
 
 // takeoverService returns the Service behind a backend that would take over the canary's
@@ -171,30 +178,12 @@ func takeoverService(b backend, c canary) (service string, subset labels.Set) {
 	return b.service, subset
 }
 
-// nameLeftAlone adds to the first weight's name the lists that lead only to the canary, such
-// as a rule on a header: no weight can stop their traffic, and without its only backend the
-// rule would answer with errors.
-func (w weighted) nameLeftAlone(live *unstructured.Unstructured, c canary, weights []rollback.Weight) []rollback.Weight {
-	var alone []string
-	for _, s := range w.all(live, c) {
-		if s.canaryAlone() {
-			alone = append(alone, s.label)
-		}
-	}
-	switch {
-	case len(weights) == 0 || len(alone) == 0:
-	case len(alone) == 1:
-		weights[0].Name += fmt.Sprintf(" (%s leads only to the canary and is left alone)", alone[0])
-	default:
-		weights[0].Name += fmt.Sprintf(" (%s lead only to the canary and are left alone)", strings.Join(alone, ", "))
-	}
-	return weights
-}
-
 func (w weighted) shares(live *unstructured.Unstructured, c canary, _ []unstructured.Unstructured) []share {
 	var found []share
-	for _, s := range w.splits(live, c) {
-		found = append(found, shareOf(w.weight(live, s, 0, 0).Name, float64(s.canaryWeight()), float64(s.total())))
+	for _, p := range w.plan(live, heldOn(live), c) {
+		if p.left == "" {
+			found = append(found, shareOf(w.weight(live, p.split, 0, 0).Name, float64(p.canaryWeight()), float64(p.total())))
+		}
 	}
 	return found
 }

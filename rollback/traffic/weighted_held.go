@@ -29,6 +29,8 @@ type heldWeight struct {
 	// "" if it had none.
 	Weight   int64  `json:"weight"`
 	Takeover string `json:"takeover,omitempty"`
+	// Left says why a shed has left the weight as it is; "" if it has set it to zero.
+	Left string `json:"left,omitempty"`
 	// Generation is the object's after the shed. If the object has another one, the zero may
 	// be another client's. It is 0 for an object without a generation.
 	Generation int64 `json:"generation,omitempty"`
@@ -66,7 +68,8 @@ func (h heldWeights) note(s split, takeover string) {
 		h[s.label] = make(map[string]heldWeight)
 	}
 	for i, id := range s.ids() {
-		_, known := h[s.label][id]
+		was, known := h[s.label][id]
+		known = known && was.Left == ""
 		if b := s.backends[i]; b.canary && (takeover != "" || !known) {
 			h[s.label][id] = heldWeight{Weight: b.weight, Takeover: takeover}
 		}
@@ -147,6 +150,9 @@ func (h heldWeights) restored(s split, generation int64) (split, error) {
 		was, ok := h[s.label][id]
 		if !ok {
 			return split{}, errNotHeld
+		}
+		if was.Left != "" {
+			continue
 		}
 		if was.Generation != 0 && was.Generation != generation {
 			return split{}, errEdited

@@ -7,30 +7,36 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
-// shed gives the canary's weight to the heaviest other backend of its list, so that the sum
-// stays the same.
+// shed gives the canary's weight to another backend of its list, so that the sum stays the
+// same. Lists that the plan leaves alone keep theirs.
 func (w weighted) shed(live *unstructured.Unstructured, c canary) (edit, error) {
 	var e edit
 	held := heldOn(live)
-	for _, s := range w.splits(live, c) {
-		weight := w.weight(live, s, s.canaryWeight(), 0)
-		if s.canaryWeight() == 0 {
-			if was, err := held.restored(s, live.GetGeneration()); err == nil {
+	plan := w.plan(live, held, c)
+	for _, p := range plan {
+		weight := w.weight(live, p.split, p.canaryWeight(), 0)
+		switch {
+		case p.left != "":
+			if _, chosen := c.left[p.label]; chosen {
+				held.leave(p.split, p.left)
+			}
+			continue
+		case p.canaryWeight() == 0:
+			if was, err := held.restored(p.split, live.GetGeneration()); err == nil {
 				weight.From = strconv.FormatInt(was.canaryWeight(), 10)
 			}
-			held.note(s, "")
-			e.weights = append(e.weights, weight)
-			continue
+			held.note(p.split, "")
+		case p.takeover < 0:
+			return edit{}, fmt.Errorf("%s: %w", p.label, errNoOther)
+		default:
+			held.note(p.split, p.ids()[p.takeover])
+			e.operations = append(e.operations, p.operationsTo(p.withoutCanary(p.takeover))...)
 		}
-		emptied, err := s.withoutCanary()
-		if err != nil {
-			return edit{}, fmt.Errorf("%s: %w", s.label, err)
-		}
-		held.note(s, s.ids()[s.takeover()])
 		e.weights = append(e.weights, weight)
-		e.operations = append(e.operations, s.operationsTo(emptied)...)
 	}
-	e.weights = w.nameLeftAlone(live, c, e.weights)
+	if e.weights = w.nameLeftAlone(live, c, plan, e.weights); len(e.weights) == 0 {
+		e.weights = w.leftWeights(live, plan)
+	}
 	switch e.marks = len(e.operations) == 0; {
 	case e.marks && len(e.weights) == 0:
 		return e, nil
@@ -47,13 +53,16 @@ func (w weighted) shed(live *unstructured.Unstructured, c canary) (edit, error) 
 // hold changes the object in place, as shed would change it. A list that cannot be shed
 // keeps its declared weights.
 func (w weighted) hold(object, live *unstructured.Unstructured, c canary) {
+	held := heldWeights{}
+	if live != nil {
+		held = heldOn(live)
+	}
 	if leads, err := w.leads(object, c); err == nil && leads {
-		for _, s := range w.splits(object, c) {
-			emptied, err := s.withoutCanary()
-			if err != nil || s.canaryWeight() == 0 {
+		for _, p := range w.plan(object, held, c) {
+			if p.left != "" || p.takeover < 0 || p.canaryWeight() == 0 {
 				continue
 			}
-			s.write(emptied)
+			p.write(p.withoutCanary(p.takeover))
 		}
 	}
 	if live != nil {

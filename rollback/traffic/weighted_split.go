@@ -32,7 +32,9 @@ type backend struct {
 // and one is not.
 type split struct {
 	// label says which one it is among the lists of the object, such as "rule 2".
-	label    string
+	label string
+	// path is the JSON Pointer of the list.
+	path     string
 	backends []backend
 }
 
@@ -88,13 +90,9 @@ func (s split) heaviest(excluded func(int) bool) int {
 	return heaviest
 }
 
-// withoutCanary returns the list with the canary at zero and the same total. It returns
-// errNoOther if no other backend has a weight.
-func (s split) withoutCanary() (split, error) {
-	takeover := s.takeover()
-	if takeover < 0 {
-		return split{}, errNoOther
-	}
+// withoutCanary returns the list with the canary at zero and the same total: the backend at
+// the index takeover gets the canary's weight.
+func (s split) withoutCanary(takeover int) split {
 	canary := s.canaryWeight()
 	e := split{label: s.label, backends: slices.Clone(s.backends)}
 	for i, b := range s.backends {
@@ -103,7 +101,7 @@ func (s split) withoutCanary() (split, error) {
 		}
 	}
 	e.backends[takeover].weight += canary
-	return e, nil
+	return e
 }
 
 // ids identify the backends within the list: by their names, with a number where a name
