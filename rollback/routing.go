@@ -20,6 +20,9 @@ type Routing struct {
 	Load float64
 	// Owner is the tool that manages the live routing objects, if any.
 	Owner Owner
+	// Missed says, a sentence each, which ways to the canary backout neither reads nor writes, and
+	// what to do about it: its route may be elsewhere or of an unknown kind.
+	Missed []string
 	// Observation is for a shed that follows at once; nil unless every route could be read.
 	Observation Observation
 }

@@ -90,7 +90,7 @@ func (e *executor) dryRunDecision(ctx context.Context, result rollback.DryRunRes
 	if slices.ContainsFunc(r.Signals, func(s rollback.Signal) bool { return s.Operator == "" && e.believes(s) }) {
 		result.Assumed = append(result.Assumed, "that the alert fires: Prometheus was not asked")
 	}
-	c.Routing = e.observeRouting(ctx, *r, c.With(*r), rollback.Stored)
+	c.Routing, result.Missed = e.observeRouting(ctx, *r, c.With(*r), rollback.Stored)
 	result.Routing = c.Routing
 	d, trace := rollback.DecideWithTrace(c.With(*r))
 	if d.Rollback {

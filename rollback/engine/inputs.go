@@ -75,6 +75,8 @@ type inputs struct {
 	// serving is when the newest content's own pods were first seen to serve: see rollback.Case.
 	serving time.Time
 	routing *rollback.Routing
+	// missed are the ways to the canary that a shed leaves open: rollback.Routing.Missed.
+	missed []string
 	// trace is that of the decision that was taken on them.
 	trace *rollback.Trace
 	// precondition is checked right before the shed, if not nil.
@@ -91,7 +93,7 @@ func (e *executor) gather(ctx context.Context, r rollback.Record, c rollback.Cas
 	c.Present = in.present
 	var asking parallel.WaitGroup
 	asking.Go(func() { in.answers = e.queryPrometheus(ctx, r, c) })
-	in.routing = e.observeRouting(ctx, r, c, routes)
+	in.routing, in.missed = e.observeRouting(ctx, r, c, routes)
 	asking.Wait()
 	return in
 }
@@ -115,13 +117,14 @@ func decideWith(r *rollback.Record, c rollback.Case, in inputs, now time.Time) b
 }
 
 // observeRouting reads the live route before a shed. It logs and omits a route that cannot
-// be read; backout tries the shed all the same.
-func (e *executor) observeRouting(ctx context.Context, r rollback.Record, c rollback.Case, routes rollback.Consistency) *rollback.Routing {
+// be read; backout tries the shed all the same. It returns Routing.Missed even without any
+// route.
+func (e *executor) observeRouting(ctx context.Context, r rollback.Record, c rollback.Case, routes rollback.Consistency) (*rollback.Routing, []string) {
 	if r.Shed.Tried() {
-		return nil
+		return nil, nil
 	}
 	if d, _ := safely(c); !d.Shed {
-		return nil
+		return nil, nil
 	}
 	manifest, err := e.releases.Manifest(ctx, r.Key, r.Revision)
 	var routing rollback.Routing
@@ -135,9 +138,9 @@ func (e *executor) observeRouting(ctx context.Context, r rollback.Record, c roll
 			"release", r.Release, "revision", r.Revision, "error", err)
 	}
 	if len(routing.Weights) == 0 {
-		return nil
+		return nil, routing.Missed
 	}
-	return &routing // the routes that could be read count
+	return &routing, routing.Missed // the routes that could be read count
 }
 
 // evaluatorOf returns the servers that backout asks about the signal; nil if there is nothing to ask.

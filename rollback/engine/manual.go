@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/upcommerce/backout/rollback"
@@ -138,6 +139,8 @@ func (m Manual) holdable(ctx context.Context, k rollback.Key, newest rollback.Re
 		return nil, nil, fmt.Errorf("hold %s: %s (%s) sets the weight itself; run: %s", k, routing.Owner.Tool, routing.Owner.Object, routing.Owner.Command)
 	case err != nil:
 		return nil, nil, err
+	case len(routing.Weights) == 0 && len(routing.Missed) > 0:
+		return nil, nil, fmt.Errorf("hold %s: %s", k, strings.Join(routing.Missed, "; "))
 	case len(routing.Weights) == 0:
 		return nil, nil, fmt.Errorf("hold %s: %s; there is nothing to take out of rotation", k, noRoute)
 	case routing.NoStable != "" && routing.Open():

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/upcommerce/backout/rollback"
@@ -46,11 +47,8 @@ func (e *executor) shed(ctx context.Context, r rollback.Record, in inputs) (prog
 		if last := r.Shed.Started.Add(shedLimit); r.Decision().Rollback && r.Shed.Next.After(last) {
 			r.Shed.Next = last
 		}
-		if err == nil && len(weights) == 0 {
-			r.Shed.Note = noRoute
-			if r.Canary != "" {
-				r.Shed.Note += routeHint
-			}
+		if err == nil {
+			noteMissed(r, weights, in.missed)
 		}
 		return true
 	})
@@ -59,6 +57,22 @@ func (e *executor) shed(ctx context.Context, r rollback.Record, in inputs) (prog
 	}
 	e.reportAttempt(ctx, stored, rollback.StepShed, stored.Shed, rollback.FormatWeights(weights))
 	return progress{record: stored, again: stored.Shed.Wait(time.Now())}, nil
+}
+
+// maxMissed bounds the note about ways to the canary that a shed leaves open, in bytes.
+const maxMissed = 1000
+
+// noteMissed notes with the shed which ways to the canary it leaves open.
+func noteMissed(r *rollback.Record, weights []rollback.Weight, missed []string) {
+	switch {
+	case len(missed) > 0:
+		r.Shed.Note = rollback.Clip(strings.Join(missed, "; "), maxMissed)
+	case len(weights) > 0:
+	case r.Canary != "":
+		r.Shed.Note = noRoute + routeHint
+	default:
+		r.Shed.Note = noRoute
+	}
 }
 
 // Bounds of a shed that a rollback follows, which begins within 3 seconds: shedLimit counts

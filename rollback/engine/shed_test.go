@@ -3,6 +3,7 @@ package engine_test
 import (
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -34,6 +35,40 @@ func TestAShedWithoutARollbackIsTriedUntilItSucceeds(t *testing.T) {
 		}
 	}, func(c *cluster) {
 		c.shedErrors = slices.Repeat([]error{errors.New("failed calling webhook")}, 12)
+	})
+}
+
+// The record names the ways to the canary that a shed leaves open, and the rollback goes on.
+func TestARecordNamesWhatAShedMisses(t *testing.T) {
+	const missed = "no route of a known kind in namespace shop divides requests between cart-canary and another backend"
+	for name, noRoute := range map[string]bool{"where a route is shed": false, "where none is": true} {
+		t.Run(name, func(t *testing.T) {
+			simulate(t, func(t *testing.T, c *cluster, e *engine.Engine) {
+				deliver(t, e, alert("rollback"))
+				wait(time.Minute)
+				r := c.shopRecord(2)
+				if r.Shed.Note != missed || !r.Rollback.Succeeded() {
+					t.Errorf("note %q, %s; want the note and a rollback", r.Shed.Note, report.Summary(&r))
+				}
+			}, func(c *cluster) {
+				c.routing.Missed = []string{missed}
+				c.noRoute = noRoute
+			})
+		})
+	}
+}
+
+// The order to hold a canary to which no known route leads says what backout has looked for.
+func TestAHoldNamesWhatItMisses(t *testing.T) {
+	simulate(t, func(t *testing.T, c *cluster, _ *engine.Engine) {
+		manual := engine.Manual{Releases: c, Traffic: c, Ledger: c, Operator: "ada"}
+		_, err := manual.Hold(t.Context(), rollbacktest.Shop(), "")
+		if err == nil || !strings.Contains(err.Error(), "its route is elsewhere") {
+			t.Errorf("got %v, want an error that says where the route may be", err)
+		}
+	}, func(c *cluster) {
+		c.routing.Missed = []string{"its route is elsewhere"}
+		c.noRoute = true
 	})
 }
 

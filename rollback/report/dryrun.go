@@ -86,6 +86,9 @@ func dryRunWeights(result rollback.DryRunResult) string {
 	if result.Record.Shed.Tried() {
 		return ", where it is already"
 	}
+	if result.Routing == nil && len(result.Missed) > 0 {
+		return " (" + strings.Join(result.Missed, "; ") + ")"
+	}
 	if result.Routing == nil {
 		return " (backout could read no route to a canary)"
 	}
@@ -96,6 +99,9 @@ func dryRunWeights(result rollback.DryRunResult) string {
 	for _, w := range result.Routing.Weights {
 		w.To = "0"
 		weights = append(weights, w)
+	}
+	if len(result.Missed) > 0 {
+		return ": " + rollback.FormatWeights(weights) + " (" + strings.Join(result.Missed, "; ") + ")"
 	}
 	return ": " + rollback.FormatWeights(weights)
 }

@@ -112,7 +112,11 @@ func shedEntries(r *rollback.Record) []Entry {
 	case nothingToHold(r):
 		return []Entry{doneEntry(EntryShed, s.Done, "there is no canary to take out of rotation: "+s.Note)}
 	case s.Succeeded():
-		return []Entry{doneEntry(EntryShed, s.Done, "the canary is out of rotation: "+rollback.FormatWeights(r.Weights))}
+		text := "the canary is out of rotation: " + rollback.FormatWeights(r.Weights)
+		if s.Note != "" {
+			text = "a part of the canary is out of rotation: " + rollback.FormatWeights(r.Weights) + "; " + s.Note
+		}
+		return []Entry{doneEntry(EntryShed, s.Done, text)}
 	case shedFails(r):
 		return []Entry{failedEntry(rollback.StepShed, s, "the canary's weight could not be set to zero")}
 	}

@@ -30,8 +30,9 @@ type canary struct {
 	// other Deployments behind that Service, and autoscaled are those that an autoscaler of
 	// the manifest scales.
 	deployments, others, autoscaled sets.Set[string]
-	// ownServices are all Services of the manifest.
+	// ownServices are all Services of the manifest, and selectors are theirs.
 	ownServices sets.Set[string]
+	selectors   map[string]labels.Set
 	// tracked says that the manifest has canary pods that no tool shifts the requests to; shifted
 	// that a tool does: then only its own Services are the canary's.
 	tracked, shifted bool

@@ -18,26 +18,51 @@ import (
 
 // routes returns the routing objects that lead to the canary, together with an error for
 // each whose canary is ambiguous: those that the manifest declares, and those that its
-// Services name. Without any, it returns those of the namespace that lead to the canary's
-// Services, for a canary that is a release of its own.
+// Services name. For Services of the canary to which none of these leads it adds those of the
+// namespace that do: a canary that is a release of its own has no others.
 func (r *Router) routes(ctx context.Context, k rollback.Key, m rollback.Manifest) ([]route, error) {
+	routes, _, err := r.locate(ctx, k, m)
+	return routes, err
+}
+
+// locate is routes together with what they miss, a sentence each: Services of the canary to which
+// no route leads, and routes whose canary nothing shows.
+func (r *Router) locate(ctx context.Context, k rollback.Key, m rollback.Manifest) (routes []route, missed []string, err error) {
 	c := r.kinds.canaryOf(m, r.track)
+	routes, err = r.ownRoutes(ctx, k, m, c)
+	if err != nil {
+		return routes, nil, err
+	}
+	switch unrouted := c.unrouted(routes); {
+	case len(routes) > 0 && c.shifted:
+		return routes, nil, nil
+	case len(routes) > 0 && len(unrouted) > 0:
+		var others []route
+		if others, err = r.found(ctx, k, c.only(unrouted)); apierrors.IsForbidden(err) {
+			err = nil // Kinds that backout may not list are most likely not in use.
+		}
+		routes = c.withOthers(routes, others)
+	case len(routes) > 0:
+	case len(c.services) > 0:
+		routes, err = r.found(ctx, k, c)
+	case c.shifted:
+		return nil, nil, nil
+	default:
+		routes, err = r.shared(ctx, k, c)
+	}
+	if err != nil || c.shifted {
+		return routes, nil, err
+	}
+	return routes, slices.Concat(missedBy(k, c.unrouted(routes)), r.kinds.undecided(m, c)), nil
+}
+
+// ownRoutes returns the routes that the manifest declares and those that its Services name.
+func (r *Router) ownRoutes(ctx context.Context, k rollback.Key, m rollback.Manifest, c canary) ([]route, error) {
 	routes, err := r.kinds.declaredRoutes(k, m, c)
 	routes, ambiguousErr := r.resolved(ctx, k, routes)
 	err = errors.Join(err, ambiguousErr)
 	named, namedErr := r.named(ctx, k, m, c)
-	routes, err = append(routes, named...), errors.Join(err, namedErr)
-	if len(routes) > 0 || err != nil {
-		return routes, err
-	}
-	switch {
-	case len(c.services) > 0:
-		return r.found(ctx, k, c)
-	case c.shifted:
-		return nil, nil
-	default:
-		return r.shared(ctx, k, c)
-	}
+	return append(routes, named...), errors.Join(err, namedErr)
 }
 
 // resolved returns the routes without those whose canary is ambiguous, and an error for each
@@ -169,7 +194,7 @@ func (r *Router) list(ctx context.Context, namespace string, group schema.GroupK
 	var found []candidate
 	for i := range list.Items {
 		live := &list.Items[i]
-		found = append(found, candidate{live: live, route: route{kind: kind, resource: resource, name: live.GetName()}})
+		found = append(found, candidate{live: live, route: route{kind: kind, resource: resource, name: live.GetName(), object: live}})
 	}
 	return found, nil
 }

@@ -8,6 +8,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/sets"
 
@@ -23,10 +24,11 @@ func (r registry) canaryOf(m rollback.Manifest, t rollback.Track) canary {
 	workloads, services := workloadsOf(m, t), servicesOf(m)
 	c := canary{
 		track: t, services: sets.New[string](), subsets: make(map[string]labels.Set), ownServices: sets.New[string](), workloads: workloads,
-		deployments: sets.New[string](), others: sets.New[string](), autoscaled: scaledBy(m),
+		deployments: sets.New[string](), others: sets.New[string](), autoscaled: scaledBy(m), selectors: make(map[string]labels.Set),
 	}
 	for _, s := range services {
 		c.ownServices.Insert(s.name)
+		c.selectors[s.name] = s.selector
 	}
 	for _, w := range workloads {
 		c.shifted = c.shifted || w.declared.Tool != ""
@@ -97,7 +99,9 @@ type route struct {
 	name     string
 	// declared is the object in the manifest; nil if the manifest does not have it.
 	declared *unstructured.Unstructured
-	canary   canary
+	// object is the one by which the route was found: the declared or a live one.
+	object *unstructured.Unstructured
+	canary canary
 	// ambiguous names the backends of the declared object between which an operator has to
 	// choose; nil if the canary's side is known.
 	ambiguous error
@@ -117,17 +121,29 @@ func (r registry) declaredRoutes(k rollback.Key, m rollback.Manifest, c canary) 
 			continue
 		}
 		leads, ambiguous := kind.router.leads(o, c.on(o))
+		elsewhere := o.GetNamespace() != "" && o.GetNamespace() != k.Namespace
+		if elsewhere && !leads && ambiguous == nil {
+			leads, ambiguous = leadsFromElsewhere(kind, o, k, c)
+		}
 		if !leads && ambiguous == nil {
 			continue
 		}
-		if ns := o.GetNamespace(); ns != "" && ns != k.Namespace {
+		if ns := o.GetNamespace(); elsewhere {
 			errs = append(errs, fmt.Errorf("%s %s/%s is outside the release's namespace %s: set its weight manually",
 				o.GetKind(), ns, o.GetName(), k.Namespace))
 			continue
 		}
 		routes = append(routes, route{
-			kind: kind, resource: gvk.GroupVersion().WithResource(kind.resource), name: o.GetName(), declared: o, canary: c, ambiguous: ambiguous,
+			kind: kind, resource: gvk.GroupVersion().WithResource(kind.resource), name: o.GetName(), declared: o, object: o, canary: c, ambiguous: ambiguous,
 		})
 	}
 	return routes, errors.Join(errs...)
+}
+
+// leadsFromElsewhere reports whether an object of another namespace leads to the canary in that of
+// the release, or may.
+func leadsFromElsewhere(kind kind, o *unstructured.Unstructured, k rollback.Key, c canary) (bool, error) {
+	here := &unstructured.Unstructured{Object: runtime.DeepCopyJSON(o.Object)}
+	here.SetNamespace(k.Namespace)
+	return kind.router.leads(here, c.on(here))
 }

@@ -62,7 +62,8 @@ func (r *Router) Observe(ctx context.Context, k rollback.Key, m rollback.Manifes
 	}
 	routing := rollback.Routing{Load: 1, Owner: rollback.DeclaredOwner(k, m)}
 	early := r.prefetch(ctx, k.Namespace, m)
-	routes, err := r.routes(ctx, k, m)
+	routes, missed, err := r.locate(ctx, k, m)
+	routing.Missed = missed
 	observed, readErr := r.readRoutes(ctx, k, routes, read)
 	err = errors.Join(err, readErr)
 	observed, noStable, unreadyErr := r.settle(ctx, k.Namespace, observed, early)
