@@ -87,18 +87,19 @@ func (e *executor) finalOutcome(ctx context.Context, r rollback.Record, now time
 	if e.believesAll(r) {
 		return rollback.OutcomeNotRecovered, fmt.Sprintf("Alertmanager has not said within %s that the alerts are over", e.policy.VerifyLimit)
 	}
-	switch fires := e.anyFiring(ctx, r, now.Add(-lagOf(e.policy))); fires.Answer {
+	fires := e.anyFiring(ctx, r, now.Add(-lagOf(e.policy)))
+	switch fires.Answer {
 	case rollback.AnswerQuiet:
 		return rollback.OutcomeRestored, e.withoutProof(ctx, r)
 	case rollback.AnswerFiring:
 		return rollback.OutcomeNotRecovered, fmt.Sprintf("the alert still fires %s after the rollback", now.Sub(r.Restore.Done).Round(time.Second))
-	default:
-		limit := e.policy.VerifyLimit + e.policy.ConfirmLimit
-		if now.Before(r.Restore.Done.Add(limit)) {
-			return "", "" // one answer that is missing decides nothing
-		}
-		return rollback.OutcomeNotRecovered, fmt.Sprintf("%s until %s after the rollback whether the alert is over", fires.Error, limit)
+	case rollback.AnswerUnproven, rollback.AnswerUnknown:
 	}
+	limit := e.policy.VerifyLimit + e.policy.ConfirmLimit
+	if now.Before(r.Restore.Done.Add(limit)) {
+		return "", "" // one answer that is missing decides nothing
+	}
+	return rollback.OutcomeNotRecovered, fmt.Sprintf("%s until %s after the rollback whether the alert is over", fires.Error, limit)
 }
 
 // withoutProof says why an alert that is quiet does not prove that the release recovered.
