@@ -107,7 +107,11 @@ func (s *suite) runAll(ctx context.Context, all []testPackage) []result {
 		working.Wait()
 	}
 	for _, q := range quietOnes() {
-		drain(queue(q.name), queue(q.next...))
+		lanes := []chan int{queue(q.name)}
+		for _, lane := range q.lanes {
+			lanes = append(lanes, queue(lane...))
+		}
+		drain(lanes...)
 	}
 	drain(slices.Repeat([]chan int{queue(names...)}, s.jobs)...)
 	return results
