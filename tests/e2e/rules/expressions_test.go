@@ -106,7 +106,8 @@ type checker struct {
 
 func (c checker) known(name string) bool {
 	// Prometheus records ALERTS itself. Envoy Gateway has no durations by endpoint, so that the rules about them find nothing.
-	none := name == "ALERTS" || c.preset == "envoy-gateway" && strings.HasPrefix(name, "track:http_duration_")
+	none := name == "ALERTS" ||
+		c.preset == "envoy-gateway" && regexp.MustCompile("^(track|canary):http_duration_(bucket|sum):").MatchString(name)
 	_, recorded := c.positive[name]
 	return none || recorded || !strings.Contains(name, ":") && isNamed(c.named, name)
 }
