@@ -150,16 +150,22 @@ func (k Key) HoldCommand() Command { return BackoutCommand("backout", "hold", k.
 // UnholdCommand ends a hold.
 func (k Key) UnholdCommand() Command { return BackoutCommand("backout", "unhold", k.String()) }
 
-// EditRouteCommand opens a route of the namespace, by kind and name, in an editor.
+// EditRouteCommand opens a route of the namespace, as in Record.StrayRoutes, in an editor; none
+// without its group, because the kind alone may be that of another group.
 func (k Key) EditRouteCommand(route string) Command {
 	kind, name, _ := strings.Cut(route, "/")
 	return newCommand("kubectl", "edit", strings.ToLower(kind), name, "-n", k.Namespace)
 }
 
-// UnmarkRouteCommand removes the mark of a shed from a route of the namespace, by kind and name.
+// UnmarkRouteCommand removes the mark of a shed from such a route.
 func (k Key) UnmarkRouteCommand(route string) Command {
 	kind, name, _ := strings.Cut(route, "/")
 	return newCommand("kubectl", "annotate", strings.ToLower(kind), name, "-n", k.Namespace, HeldAnnotation+"-", HeldRulesAnnotation+"-")
+}
+
+// UnmarkTargetCommand removes from the ConfigMap which installation serves the namespace.
+func UnmarkTargetCommand(namespace, configMap string) Command {
+	return newCommand("kubectl", "annotate", "configmap", configMap, "-n", namespace, "backout.dev/installation-")
 }
 
 // ResumeCommand ends a pause of the release.

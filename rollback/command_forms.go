@@ -40,8 +40,8 @@ func decisionForms() []form {
 		"kubectl argo rollouts list rollouts -n <other-namespace>",
 		"curl -d <gate-body> <gate>",
 		// -I makes one argument of the target, and -- no option: the Canary's author chooses it.
-		"kubectl -n <other-namespace> get canary <name> -o " + flaggerTarget + " | xargs -I{} kubectl -n <other-namespace> rollout undo -- {}",
-		"kubectl get canaries -n <other-namespace>",
+		"kubectl -n <other-namespace> get canaries.flagger.app <name> -o " + flaggerTarget + " | xargs -I{} kubectl -n <other-namespace> rollout undo -- {}",
+		"kubectl get canaries.flagger.app -n <other-namespace>",
 	}
 }
 
@@ -51,6 +51,7 @@ func hintForms() []form {
 		"helm list -A",
 		"kubectl get configmap <name> -n <namespace> -o yaml",
 		"kubectl get configmaps -A -l app.kubernetes.io/managed-by=backout -L backout.dev/verdict",
+		"kubectl annotate configmap <name> -n <namespace> backout.dev/installation-",
 		"kubectl edit <kind> <name> -n <namespace>",
 		"kubectl annotate <kind> <name> -n <namespace> " + HeldAnnotation + "- " + HeldRulesAnnotation + "-",
 	}
@@ -65,10 +66,12 @@ func hintForms() []form {
 
 // Words of forms that are not names.
 const (
-	joinAnd       = "&&"
-	joinPipe      = "|"
-	anyRevision   = "REVISION"
-	flaggerTarget = "jsonpath={.spec.targetRef.kind}/{.spec.targetRef.name}"
+	joinAnd     = "&&"
+	joinPipe    = "|"
+	anyRevision = "REVISION"
+	// A kind is printed with its group: another group may have one of the same name.
+	flaggerResource = "canaries.flagger.app"
+	flaggerTarget   = "jsonpath={.spec.targetRef.kind}/{.spec.targetRef.name}"
 )
 
 // MaxCommand bounds a command, in bytes. There is no longer one: half a command is another
@@ -82,7 +85,7 @@ const (
 )
 
 var (
-	kindPattern     = regexp.MustCompile(`^[a-z][a-z0-9]{0,62}$`)
+	kindPattern     = regexp.MustCompile(`^[a-z][a-z0-9]{0,62}(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?){1,8}$`) // with its group
 	revisionPattern = regexp.MustCompile(`^[1-9][0-9]{0,9}$`)
 	gateBodyPattern = regexp.MustCompile(`^\{"name": "[-a-z0-9.]{1,253}", "namespace": "[-a-z0-9]{1,63}"\}$`)
 	gatePattern     = regexp.MustCompile(`^https?://[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]+)?(/[A-Za-z0-9._~%:=+-]*)+$`)

@@ -24,7 +24,7 @@ func TestACommandFindsTheCanaryByTheLabelOfTheRunningBackout(t *testing.T) {
 		"backout explain shop/web/3":                                                   false,
 		"helm rollback web 2 -n shop":                                                  false,
 		"helm history backout -n shop":                                                 false,
-		"kubectl -n shop get canary backout -o 'jsonpath={.spec.targetRef.kind}/{.spec.targetRef.name}' | xargs '-I{}' kubectl -n shop rollout undo -- '{}'": false,
+		"kubectl -n shop get canaries.flagger.app backout -o 'jsonpath={.spec.targetRef.kind}/{.spec.targetRef.name}' | xargs '-I{}' kubectl -n shop rollout undo -- '{}'": false,
 		"": false,
 	} {
 		c, want := rollback.ReadCommand(line), line

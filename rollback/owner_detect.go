@@ -180,13 +180,13 @@ func flagger(namespace, name, gate string, rollBack Command) Owner {
 	command := cmp.Or(
 		newCommand("curl", "-d", fmt.Sprintf(`{"name": %q, "namespace": %q}`, name, namespace), gate),
 		rollBack,
-		newCommand("kubectl", "-n", namespace, "get", "canary", name, "-o", flaggerTarget,
+		newCommand("kubectl", "-n", namespace, "get", flaggerResource, name, "-o", flaggerTarget,
 			joinPipe, "xargs", "-I{}", "kubectl", "-n", namespace, "rollout", "undo", "--", "{}"),
 	)
 	if !isName(name) || !IsNamespace(namespace) {
 		command = Command{}
 	}
-	owner := owned("Flagger", "Canary", namespace+"/"+name, command, newCommand("kubectl", "get", "canaries", "-n", namespace))
+	owner := owned("Flagger", "Canary", namespace+"/"+name, command, newCommand("kubectl", "get", flaggerResource, "-n", namespace))
 	owner.SetsWeights = true
 	return owner
 }

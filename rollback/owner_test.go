@@ -103,7 +103,7 @@ func TestReleaseOwner(t *testing.T) {
 }
 
 func TestDeclaredOwner(t *testing.T) {
-	const undo = `kubectl -n shop get canary web -o 'jsonpath={.spec.targetRef.kind}/{.spec.targetRef.name}' | xargs '-I{}' kubectl -n shop rollout undo -- '{}'`
+	const undo = `kubectl -n shop get canaries.flagger.app web -o 'jsonpath={.spec.targetRef.kind}/{.spec.targetRef.name}' | xargs '-I{}' kubectl -n shop rollout undo -- '{}'`
 	for manifest, want := range map[string]rollback.Owner{
 		"apiVersion: flagger.app/v1beta1\nkind: Canary\nmetadata: {name: web}\n": {
 			Tool: "Flagger", Object: "Canary shop/web", SetsWeights: true, Command: rollback.ReadCommand(undo),

@@ -83,7 +83,8 @@ type Record struct {
 	// accounts for: Started is when backout found it, Error names the routes, and Done is when
 	// it was gone. It is not signed: it starts nothing.
 	Leftover *Step `json:"leftover,omitempty"`
-	// StrayRoutes are the marked routes of a leftover whose release is gone, by kind and name.
+	// StrayRoutes are the marked routes of a leftover whose release is gone, by kind, group and name:
+	// "HTTPRoute.gateway.networking.k8s.io/shop".
 	StrayRoutes []string `json:"strayRoutes,omitempty"`
 
 	// Panics is how often backout has panicked over the record; see SetAside.

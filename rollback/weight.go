@@ -31,6 +31,13 @@ func FormatWeights(weights []Weight) string {
 	return strings.Join(texts, ", ")
 }
 
+// WithoutGroup returns a route of Record.StrayRoutes as Weight.Route returns it.
+func WithoutGroup(route string) string {
+	kind, name, _ := strings.Cut(route, "/")
+	kind, _, _ = strings.Cut(kind, ".")
+	return kind + "/" + name
+}
+
 // Route returns the kind and name of the routing object, such as "HTTPRoute/shop": Name may also say
 // which of its lists the weight is in.
 func (w Weight) Route() string {

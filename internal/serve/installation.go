@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/upcommerce/backout/rollback"
 	"github.com/upcommerce/backout/rollback/helm"
 	"github.com/upcommerce/backout/rollback/ledger"
 )
@@ -167,7 +168,7 @@ func (e elsewhere) problems() []string {
 	var all []string
 	for namespace, installation := range e {
 		all = append(all, fmt.Sprintf("namespace %s is served by the backout in namespace %s, so this one leaves its releases alone; if that one is gone, "+
-			"run kubectl annotate configmap %s -n %s backout.dev/installation-", namespace, installation, ledger.PausesName, namespace))
+			"run %s", namespace, installation, rollback.UnmarkTargetCommand(namespace, ledger.PausesName)))
 	}
 	slices.Sort(all)
 	return all

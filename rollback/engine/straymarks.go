@@ -33,7 +33,7 @@ func (m *strayMarks) compare(ctx context.Context, e *executor) {
 			if m.logOnce(namespace, route) {
 				k := rollback.Key{Namespace: namespace}
 				e.log.WarnContext(ctx, "a route has the mark of a shed, and no record knows it; look at its weights, and remove the mark",
-					"namespace", namespace, "reason", fmt.Sprintf("%s; %s", route, k.UnmarkRouteCommand(route)))
+					"namespace", namespace, "reason", fmt.Sprintf("%s; %s", rollback.WithoutGroup(route), k.UnmarkRouteCommand(route)))
 			}
 		}
 		delete(owners, rollback.Key{})
@@ -77,7 +77,7 @@ func (e *executor) lastSheds(ctx context.Context, keys []rollback.Key, routes []
 		}
 	}
 	for _, route := range routes {
-		k := last[route].Key
+		k := last[rollback.WithoutGroup(route)].Key
 		all[k] = append(all[k], route)
 	}
 	return all, true
@@ -130,7 +130,11 @@ func (e *executor) storeStray(ctx context.Context, records []rollback.Record, ro
 	if i < 0 {
 		return nil
 	}
-	text := rollback.Clip(strings.Join(routes, ", ")+": marked by a shed, and the release is gone", rollback.MaxSummary)
+	names := make([]string, len(routes))
+	for n, route := range routes {
+		names[n] = rollback.WithoutGroup(route)
+	}
+	text := rollback.Clip(strings.Join(names, ", ")+": marked by a shed, and the release is gone", rollback.MaxSummary)
 	e.log.WarnContext(ctx, "a route has the mark of a shed, and its release is gone", "namespace", records[i].Namespace, "release", records[i].Release, "reason", text)
 	_, err := e.update(ctx, records[i], func(r *rollback.Record) bool {
 		if r.HasStrayRoutes() {

@@ -30,7 +30,7 @@ type strayMark struct {
 }
 
 // OnStrayMarks takes the routes of a namespace that carry the mark of a shed and lead to no canary
-// of an opted-in release, by kind and name, whenever they were read. It never blocks.
+// of an opted-in release, as in Record.StrayRoutes, whenever they were read. It never blocks.
 func (e *Engine) OnStrayMarks(namespace string, routes []string) {
 	m := &e.strays
 	m.mu.Lock()

@@ -39,7 +39,7 @@ func TestAMarkOfAReleaseThatIsGoneIsReported(t *testing.T) {
 		uninstalled(t, c)
 		e := newEngine(t, c, rollbacktest.Policy())
 		stop := run(t, e)
-		seen(c, e, "HTTPRoute/shop")
+		seen(c, e, "HTTPRoute.gateway.networking.k8s.io/shop")
 		r := c.shopRecord(2)
 		said := report.Of(r, report.Settings{})
 		if !r.HasStrayRoutes() || !report.NeedsHelp(&r) || !strings.Contains(said.Text(), "HTTPRoute/shop") {
@@ -49,14 +49,14 @@ func TestAMarkOfAReleaseThatIsGoneIsReported(t *testing.T) {
 		for _, command := range report.Commands(&r)[:2] {
 			lines = append(lines, command.Line.String())
 		}
-		if want := []string{"kubectl edit httproute shop -n canary-demo", "kubectl annotate httproute shop -n canary-demo backout.dev/held-weight- backout.dev/held-rules-"}; !slices.Equal(lines, want) {
+		if want := []string{"kubectl edit httproute.gateway.networking.k8s.io shop -n canary-demo", "kubectl annotate httproute.gateway.networking.k8s.io shop -n canary-demo backout.dev/held-weight- backout.dev/held-rules-"}; !slices.Equal(lines, want) {
 			t.Errorf("commands %q, want %q", lines, want)
 		}
 		found := r.Leftover.Started
 		stop()
 		next := newEngine(t, c, rollbacktest.Policy())
 		run(t, next)
-		seen(c, next, "HTTPRoute/shop")
+		seen(c, next, "HTTPRoute.gateway.networking.k8s.io/shop")
 		if r := c.shopRecord(2); !r.HasStrayRoutes() || !r.Leftover.Started.Equal(found) {
 			t.Errorf("leftover %+v, found first at %s; want the next leader to go on with it", r.Leftover, found)
 		}
@@ -103,7 +103,7 @@ func TestAMarkOfAReleaseIsNotStray(t *testing.T) {
 		})
 		e := newEngine(t, c, rollbacktest.Policy())
 		run(t, e)
-		seen(c, e, "HTTPRoute/shop")
+		seen(c, e, "HTTPRoute.gateway.networking.k8s.io/shop")
 		if r := c.shopRecord(2); r.Leftover != nil {
 			t.Errorf("leftover %+v, want none", r.Leftover)
 		}
@@ -128,12 +128,12 @@ func TestAStrayMarkEndsWhenTheReleaseIsBack(t *testing.T) {
 		uninstalled(t, c)
 		e := newEngine(t, c, rollbacktest.Policy())
 		run(t, e)
-		seen(c, e, "HTTPRoute/shop")
+		seen(c, e, "HTTPRoute.gateway.networking.k8s.io/shop")
 		e.OnRecord(c.shopRecord(2))
 		c.change(func() {
 			c.history[rollbacktest.Shop()] = rollback.History{{Number: 1, UID: "uid-new", Status: rollback.StatusDeployed, Deployed: time.Now()}}
 		})
-		seen(c, e, "HTTPRoute/shop")
+		seen(c, e, "HTTPRoute.gateway.networking.k8s.io/shop")
 		if r := c.shopRecord(2); r.Leftover == nil || r.HasLeftover() {
 			t.Errorf("leftover %+v, want it over", r.Leftover)
 		}
@@ -167,10 +167,10 @@ func TestAMarkOfWhichNoRecordKnowsIsLogged(t *testing.T) {
 		var log bytes.Buffer
 		e := newEngine(t, c, rollbacktest.Policy(), func(o *engine.Options) { o.Log = slog.New(slog.NewTextHandler(&log, nil)) })
 		stop := run(t, e)
-		seen(c, e, "Ingress/other")
-		seen(c, e, "Ingress/other")
+		seen(c, e, "Ingress.networking.k8s.io/other")
+		seen(c, e, "Ingress.networking.k8s.io/other")
 		stop()
-		if strings.Count(log.String(), "kubectl annotate ingress other -n canary-demo") != 1 {
+		if strings.Count(log.String(), "kubectl annotate ingress.networking.k8s.io other -n canary-demo") != 1 {
 			t.Errorf("the log says once how to remove the mark: got %s", log.String())
 		}
 		if r := c.shopRecord(2); r.Leftover != nil {

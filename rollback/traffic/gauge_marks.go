@@ -6,8 +6,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 )
 
-// strayMarks returns the objects that carry the mark of a shed, by kind and name, but those that
-// are routes of the series: no canary of an opted-in release is behind them.
+// strayMarks returns the objects that carry the mark of a shed, by kind, group and name, but those
+// that are routes of the series: no canary of an opted-in release is behind them.
 func (s snapshot) strayMarks(known map[series]liveShare) []string {
 	routes := sets.New[string]()
 	for label := range known {
@@ -22,7 +22,7 @@ func (s snapshot) strayMarks(known map[series]liveShare) []string {
 		for i := range s.objects[k.resource.GroupResource()] {
 			o := &s.objects[k.resource.GroupResource()][i]
 			if route := k.kind + "/" + o.GetName(); marked(o) && !routes.Has(route) {
-				stray.Insert(route)
+				stray.Insert(k.kind + "." + k.resource.Group + "/" + o.GetName())
 			}
 		}
 	}

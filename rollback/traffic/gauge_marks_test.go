@@ -19,12 +19,12 @@ func TestAGaugeFindsStrayMarks(t *testing.T) {
 		live []string
 		want []string
 	}{
-		"the release is gone":                   {[]string{marked(zero)}, []string{"HTTPRoute/shop"}},
-		"its Deployment stayed":                 {[]string{kept, marked(zero)}, []string{"Deployment/shop-canary", "HTTPRoute/shop"}},
+		"the release is gone":                   {[]string{marked(zero)}, []string{"HTTPRoute.gateway.networking.k8s.io/shop"}},
+		"its Deployment stayed":                 {[]string{kept, marked(zero)}, []string{"Deployment.apps/shop-canary", "HTTPRoute.gateway.networking.k8s.io/shop"}},
 		"no mark":                               {[]string{backendRefs(zero)}, nil},
 		"the release exists":                    {append(of(t, "web", canaryService), marked(zero)), nil},
 		"the release exists, and has two lists": {append(of(t, "web", canaryService), marked(zero+"}, {backendRefs: "+zero)), nil},
-		"the release is not opted in":           {append(of(t, "blog", canaryService), marked(zero)), []string{"HTTPRoute/shop"}},
+		"the release is not opted in":           {append(of(t, "blog", canaryService), marked(zero)), []string{"HTTPRoute.gateway.networking.k8s.io/shop"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := gaugeOf(t, cluster(t, c.live...), web)

@@ -21,7 +21,7 @@ func TestOwner(t *testing.T) {
 		weights                  bool
 	}{
 		{"Helm is not another tool", `labels: {app.kubernetes.io/managed-by: Helm}`, "", "", "", "", false},
-		{"an owner reference to Flagger's Canary", flagger, "", "Flagger", "Canary shop/web", "kubectl -n shop get canary web", true},
+		{"an owner reference to Flagger's Canary", flagger, "", "Flagger", "Canary shop/web", "kubectl -n shop get canaries.flagger.app web", true},
 		{"an owner reference to a Rollout", rollouts, "", "Argo Rollouts", "Rollout shop/web", "kubectl argo rollouts abort web -n shop", true},
 		{"the annotation of Argo Rollouts", `annotations: {argo-rollouts.argoproj.io/managed-by-rollouts: web}`, "", "Argo Rollouts", "Rollout shop/web", "kubectl argo rollouts abort web -n shop", true},
 		{"Argo CD's tracking", argoCD, "", "Argo CD", "Application shop-prod", "argocd app rollback shop-prod", false},

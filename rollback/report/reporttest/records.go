@@ -91,7 +91,7 @@ func obstructed() map[string]rollback.Record {
 		}),
 		"baked_stray_mark": Record(Hold(rollback.Baked, bakedReason), Held, Closed(time.Hour), func(r *rollback.Record) {
 			r.Hold.End(At(time.Hour), "the release is gone")
-			r.StrayRoutes = []string{"HTTPRoute/shop"}
+			r.StrayRoutes = []string{"HTTPRoute.gateway.networking.k8s.io/shop"}
 			r.Leftover = &rollback.Step{Started: At(2 * time.Hour), Attempts: 1, Error: "HTTPRoute/shop: marked by a shed, and the release is gone"}
 		}),
 		"act_leftover_over": Record(Act(), Verified(rollback.OutcomeRecovered, "the alert is quiet, and the canary gets 10.0 requests a second"), func(r *rollback.Record) {
