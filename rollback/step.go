@@ -39,7 +39,7 @@ func (s *Step) Finish(now time.Time, err error, limit int) {
 	s.Attempts++
 	s.Next = time.Time{}
 	if err == nil {
-		s.Done, s.Error = now, ""
+		s.Done, s.Error, s.Failed = now, "", false // also one that was given up before, and became due again
 		return
 	}
 	s.Error = Clip(err.Error(), 1000)

@@ -38,6 +38,29 @@ func TestAShedWithoutARollbackIsTriedUntilItSucceeds(t *testing.T) {
 	})
 }
 
+// A shed gives way to a rollback, and becomes due again if that has to wait: here for an upgrade that begins meanwhile.
+func TestAShedThatWasGivenUpSucceedsLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		c.beforeShed = func() {
+			c.beforeShed = nil
+			time.Sleep(4 * time.Second)
+			c.upgrade("v4", "Preparing upgrade")
+			c.change(func() {
+				h := c.history[rollbacktest.Shop()]
+				h[0].Status, h[1].Status = rollback.StatusPendingUpgrade, rollback.StatusDeployed
+			})
+		}
+		e := newEngine(t, c, rollbacktest.Policy())
+		run(t, e)
+		deliver(t, e, alert("rollback"))
+		wait(time.Minute)
+		if r := c.shopRecord(2); c.weight != "0" || !r.Shed.Succeeded() || r.Shed.Attempts != 2 {
+			t.Errorf("weight %s, shed %+v, %s; want it to succeed at the second attempt", c.weight, r.Shed, report.Summary(&r))
+		}
+	})
+}
+
 // The record names the ways to the canary that a shed leaves open, and the rollback goes on.
 func TestARecordNamesWhatAShedMisses(t *testing.T) {
 	const missed = "no route of a known kind in namespace shop divides requests between cart-canary and another backend"
