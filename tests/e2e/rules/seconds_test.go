@@ -28,7 +28,7 @@ const (
 	noImage      = "v9"            // a tag that no registry has
 	prometheus   = 9190            // a port that backout does not use
 	patience     = 4 * time.Minute
-	newcomer     = 3 * time.Minute // for which a canary that is only new is watched
+	newcomer     = 2 * time.Minute // for which a canary that is only new is watched
 	slow         = 400 * time.Millisecond
 )
 
@@ -215,7 +215,7 @@ func (s *shop) upgrade(t *testing.T) {
 	s.install(t, append(stage.Canary(s.tag, "yellow", percent), s.values...))
 }
 
-// leftAlone checks that no alert asks for a rollback until the canary has served for three minutes.
+// leftAlone checks that no alert asks for a rollback until the canary has served for newcomer.
 func (s *shop) leftAlone(t *testing.T, p *sandbox.Prometheus) {
 	time.Sleep(newcomer)
 	began := s.firstVisit(t, ofV3)

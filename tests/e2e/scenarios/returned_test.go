@@ -46,7 +46,7 @@ func TestABadVersionThatComesBackIsShedOnItsOwnEvidence(t *testing.T) {
 // release, neither while it fires nor after.
 func TestAHealthyRedeploymentUnderTheSameTagIsLeftAlone(t *testing.T) {
 	t.Parallel()
-	const pause, watched = time.Minute, 3 * time.Minute
+	const pause, watched = time.Minute, 100 * time.Second
 	st := empty(t)
 	b := backout(t, st, 0, stage.QueryPrometheus())
 	p, err := st.Prometheus(limited(t), stage.Monitoring{Alertmanager: alertmanager(t, st, 0, b)}) // alerts end as shipped
