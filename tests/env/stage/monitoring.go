@@ -24,7 +24,7 @@ const prometheusPort = 9190
 func QueryPrometheus() map[string]string {
 	return map[string]string{
 		"BACKOUT_PROMETHEUS_URLS": "http://" + net.JoinHostPort(sandbox.InnerAddress, strconv.Itoa(prometheusPort)),
-		"BACKOUT_VERIFY_LIMIT":    "2m",
+		"BACKOUT_VERIFY_LIMIT":    "150s", // a window and keep_firing_for of a minute each, and half a minute
 	}
 }
 

@@ -16,6 +16,7 @@
 //	population.go  healthy canaries of every kind, and young bad ones, at each sensitivity
 //	tune.go        thresholds at equal false alarms, shares and quantiles
 //	table.go       the tables
+//	picture.go     the picture of docs/rules.md, from the tables
 package main
 
 import (
