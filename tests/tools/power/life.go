@@ -123,8 +123,8 @@ func columns() []column {
 		return l
 	}
 	return []column{
-		{"warm", errors, 1, Life{}},
-		{"warm", latency, 1, Life{}},
+		{"warm, errors", errors, 1, Life{}},
+		{"warm, latency", latency, 1, Life{}},
 		{"1% fails at first, fading over 30 s", errors, 1, fails(share(0.01, 30))},
 		{"3% fails at first, fading over 60 s", errors, 1, fails(share(0.03, 60))},
 		{"42% fails for 2.2 s", errors, 1, fails(timeOuts)},

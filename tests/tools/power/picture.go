@@ -92,7 +92,7 @@ func Picture(markdown string) ([]byte, error) {
 	return svg.Bytes(), nil
 }
 
-// methods returns the methods at their documented thresholds, and then the rivals at those at which they accuse at most one of 1,000.
+// methods returns the methods at their documented thresholds, and then the rivals at those at which they fire for at most one of 1,000.
 func (j judged) methods(markdown string) ([]row, error) {
 	healthy, bad := tables(markdown, j.Title+": method"), tables(markdown, j.Title+": the canary")
 	if len(healthy) != 1 || len(bad) != 2 {
