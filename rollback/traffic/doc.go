@@ -25,8 +25,9 @@
 //	router.go       what a router does: pure functions of an object
 //	router_*.go     the routers
 //	weighted.go     what all routers with lists of weighted backends have in common
-//	weighted_*.go     where the lists are; one list; what a shed plans and does about it, and a
-//	                  restore; the held weights that a shed notes on the object
+//	weighted_*.go     where the lists are, also in annotations; one list; what a shed plans and
+//	                  does about it, and a restore; the held weights that a shed notes on the
+//	                  object
 //
 // On top are the live weights of every opted-in release as a metric:
 //

@@ -183,20 +183,23 @@ func (r *Router) candidates(ctx context.Context, k rollback.Key, kindName string
 // list lists the live objects of one kind.
 func (r *Router) list(ctx context.Context, namespace string, group schema.GroupKind, o metav1.ListOptions) ([]candidate, error) {
 	kind := r.kinds[group]
-	resource := schema.GroupVersionResource{Group: group.Group, Version: kind.version, Resource: kind.resource}
-	list, err := r.objects.Resource(resource).Namespace(namespace).List(ctx, o)
-	if apierrors.IsNotFound(err) || apierrors.IsForbidden(err) && r.serving.lacks(ctx, resource) {
-		return nil, nil
+	for _, version := range kind.versions() {
+		resource := schema.GroupVersionResource{Group: group.Group, Version: version, Resource: kind.resource}
+		list, err := r.objects.Resource(resource).Namespace(namespace).List(ctx, o)
+		if apierrors.IsNotFound(err) || apierrors.IsForbidden(err) && r.serving.lacks(ctx, resource) {
+			continue
+		}
+		if err != nil {
+			return nil, withHint(fmt.Errorf("list %s: %w", resource.GroupResource(), err), resource.GroupResource().String(), namespace)
+		}
+		var found []candidate
+		for i := range list.Items {
+			live := &list.Items[i]
+			found = append(found, candidate{live: live, route: route{kind: kind, resource: resource, name: live.GetName(), object: live}})
+		}
+		return found, nil
 	}
-	if err != nil {
-		return nil, withHint(fmt.Errorf("list %s: %w", resource.GroupResource(), err), resource.GroupResource().String(), namespace)
-	}
-	var found []candidate
-	for i := range list.Items {
-		live := &list.Items[i]
-		found = append(found, candidate{live: live, route: route{kind: kind, resource: resource, name: live.GetName(), object: live}})
-	}
-	return found, nil
+	return nil, nil
 }
 
 // shared returns the canary's Deployments behind a Service of the namespace that also

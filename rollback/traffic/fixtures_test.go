@@ -30,6 +30,9 @@ const (
 	virtualService = `{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: shop}, spec: {hosts: [shop.example], `
 	subsets        = `{apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: shop}, spec: {host: shop.shop.svc.cluster.local, subsets: [{name: v1, labels: {track: stable}}, {name: v2, labels: {track: canary}}]}}`
 	traefikService = `{apiVersion: traefik.io/v1alpha1, kind: TraefikService, metadata: {name: shop}, spec: {weighted: {services: `
+	virtualServer  = `{apiVersion: k8s.nginx.org/v1, kind: VirtualServer, metadata: {name: shop}, spec: {host: shop.example, upstreams: [{name: old, service: shop, port: 80}, {name: new, service: shop-canary, port: 80}, {name: beta, service: shop-beta, port: 80}], routes: `
+	openshiftRoute = `{apiVersion: route.openshift.io/v1, kind: Route, metadata: {name: shop}, spec: {host: shop.example, `
+	routeGroups    = `{apiVersion: zalando.org/v1, kind: RouteGroup, metadata: {name: shop}, spec: {backends: [{name: old, type: service, serviceName: shop}, {name: new, type: service, serviceName: shop-canary}, {name: none, type: shunt}], `
 	httpProxy      = `{apiVersion: projectcontour.io/v1, kind: HTTPProxy, metadata: {name: shop}, spec: `
 )
 
@@ -52,6 +55,25 @@ func httpRoutes() schema.GroupVersionResource {
 func canaryIngress(annotations string) string {
 	return `{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {name: shop-canary, annotations: {nginx.ingress.kubernetes.io/canary: "true"` + annotations + `}},
 		spec: {rules: [{host: shop.example, http: {paths: [{path: /, backend: {service: {name: shop-canary}}}]}}]}}`
+}
+
+// awsIngress is an Ingress that uses an action with those target groups, and more fields of its
+// forwardConfig, each after a comma.
+func awsIngress(groups, more string) string {
+	return `{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {name: shop, annotations: {alb.ingress.kubernetes.io/scheme: internal,
+		alb.ingress.kubernetes.io/actions.split: '{"type":"forward","forwardConfig":{"targetGroups":[` + groups + `]` + more + `}}'}},
+		spec: {rules: [{host: shop.example, http: {paths: [{path: /, backend: {service: {name: split, port: {name: use-annotation}}}}]}}]}}`
+}
+
+// targetGroup is a target group of an action with the Service.
+func targetGroup(service, weight string) string {
+	return `{"serviceName":"` + service + `","servicePort":80,"weight":` + weight + `}`
+}
+
+// skipperIngress is an Ingress with those weights, of Services at one path.
+func skipperIngress(weights string) string {
+	return `{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {name: shop, annotations: {zalando.org/backend-weights: '` + weights + `'}},
+		spec: {rules: [{host: shop.example, http: {paths: [{path: /, backend: {service: {name: shop}}}, {path: /, backend: {service: {name: shop-canary}}}]}}]}}`
 }
 
 func ingressWeight(w string) string {
@@ -118,7 +140,7 @@ func cluster(t *testing.T, objects ...string) *fake.FakeDynamicClient {
 		{Group: "networking.istio.io", Version: "v1beta1", Resource: "destinationrules"}: "DestinationRuleList",
 	}
 	for group, kind := range newRegistry() {
-		for _, version := range []string{"v1", "v1alpha1", "v1beta1"} {
+		for _, version := range []string{"v1", "v1alpha1", "v1alpha2", "v1alpha3", "v1beta1"} {
 			lists[schema.GroupVersionResource{Group: group.Group, Version: version, Resource: kind.resource}] = group.Kind + "List"
 		}
 	}
@@ -162,7 +184,8 @@ func liveObject(t *testing.T, client dynamic.Interface, o rollback.Object) *unst
 func listWeights(o rollback.Object) string {
 	u := &unstructured.Unstructured{Object: o}
 	var lists []string
-	for _, l := range newRegistry()[u.GroupVersionKind().GroupKind()].router.(weighted).listsOf(u) {
+	w, view, _ := weightedOf(newRegistry()[u.GroupVersionKind().GroupKind()].router, u)
+	for _, l := range w.listsOf(view) {
 		var parts []string
 		for _, e := range l.entries {
 			part := "-"

@@ -21,6 +21,12 @@ func FuzzRoute(f *testing.F) {
 		virtualService + "http: [{route: [{destination: {host: shop-canary}, weight: 20}, {destination: {host: shop, subset: v2}, weight: 80}]}]}}",
 		traefikService + "[{name: shop-canary, weight: 1}, {name: shop, weight: 3}]}}}",
 		httpProxy + "{routes: [{services: [{name: shop-canary, weight: 20}, {name: shop, weight: 80}]}]}}",
+		virtualServer + "[{path: /, matches: [{conditions: [{header: x, value: y}], splits: [{weight: 9, action: {pass: new}}]}], splits: [{weight: 1, action: {proxy: {upstream: old}}}, {weight: 5, action: {pass: new}}]}]}}",
+		openshiftRoute + "to: {name: shop, weight: 200}, alternateBackends: [{name: shop-canary, weight: 200}]}}",
+		routeGroups + "defaultBackends: [{backendName: old}, {backendName: new}], routes: [{backends: [{backendName: new, weight: 3}]}]}}",
+		awsIngress(targetGroup("shop", "990")+","+targetGroup("shop-canary", "20"), ""), skipperIngress(`{"shop": 0.5, "shop-canary": -2}`),
+		awsIngress(`{"ServiceName":"shop-canary"},7,null`, `,"targetGroups":{}`),
+		"spec: {to: 7, alternateBackends: {}, routes: [{matches: {}, splits: [7], action: []}], subroutes: 3}",
 		"spec: {routes: [{services: [{name: shop-canary, weight: -1}, {name: 7}]}, 3, null, {services: {}}]}",
 		"metadata: {annotations: {backout.dev/held-weight: '{', backout.dev/held-rules: x, backout.dev/canary: ' , ,a/b'}}\nspec: {rules: [{http: null}]}",
 	} {

@@ -1,6 +1,7 @@
 package traffic
 
 import (
+	"encoding/json"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -68,11 +69,17 @@ func (s snapshot) about(m rollback.Manifest, t rollback.Track, mentions map[stri
 	return part
 }
 
-// wordsOf returns an object's name, and every word of its spec.
+// wordsOf returns an object's name, and every word of its spec and of annotations that are JSON.
 func wordsOf(object rollback.Object) sets.Set[string] {
 	o := &unstructured.Unstructured{Object: object}
 	words := sets.New(o.GetName())
 	addWords(words, object["spec"])
+	for _, text := range o.GetAnnotations() {
+		var value map[string]any // the backends of some routers
+		if strings.HasPrefix(text, "{") && json.Unmarshal([]byte(text), &value) == nil {
+			addWords(words, value)
+		}
+	}
 	return words
 }
 

@@ -57,6 +57,12 @@ func (r *snapshotReader) read(ctx context.Context, namespace string) (snapshot, 
 			continue
 		}
 		items, err := r.list(ctx, namespace, k)
+		for _, version := range k.older {
+			if apierrors.IsNotFound(err) {
+				k.resource.Version = version
+				items, err = r.list(ctx, namespace, k)
+			}
+		}
 		switch {
 		case apierrors.IsNotFound(err):
 			r.refused[anywhere] = time.Now().Add(refusedInterval)

@@ -76,7 +76,9 @@ func (c cachedResource) Get(_ context.Context, name string, _ metav1.GetOptions,
 // listedKind is a kind on which the canary's share depends.
 type listedKind struct {
 	resource schema.GroupVersionResource
-	kind     string
+	// older are the versions of earlier releases, newest first.
+	older []string
+	kind  string
 	// routes says that its objects are routing objects, and pods that they make pods. A
 	// Deployment only makes pods.
 	routes, pods bool
@@ -94,7 +96,7 @@ func (r registry) listed() []listedKind {
 	for group, k := range r {
 		all = append(all, listedKind{
 			resource: schema.GroupVersionResource{Group: group.Group, Version: k.version, Resource: k.resource},
-			kind:     group.Kind, routes: group.Kind != deploymentKind, pods: group.Kind == deploymentKind,
+			older:    k.older, kind: group.Kind, routes: group.Kind != deploymentKind, pods: group.Kind == deploymentKind,
 		})
 	}
 	slices.SortFunc(all, func(a, b listedKind) int { return strings.Compare(a.resource.String(), b.resource.String()) })

@@ -105,11 +105,11 @@ func (r registry) undecided(m rollback.Manifest, c canary) []string {
 	for _, object := range m {
 		o := &unstructured.Unstructured{Object: object}
 		kind := r[o.GroupVersionKind().GroupKind()]
-		w, ok := kind.router.(weighted)
+		w, lists, ok := weightedOf(kind.router, o)
 		if !ok || c.on(o).chosen != nil {
 			continue
 		}
-		for _, s := range w.all(o, c) {
+		for _, s := range w.all(lists, c) {
 			if names := c.apart(s.backends); len(names) > 1 {
 				all = append(all, fmt.Sprintf("%s divides requests between %s, and no label shows which one is the canary: set the annotation %s on it, such as %s=%s",
 					w.weight(o, s, 0, 0).Route(), strings.Join(names, " and "), canaryAnnotation, canaryAnnotation, names[len(names)-1]))

@@ -23,6 +23,10 @@ func TestNoRouteIsMissedWithoutAWord(t *testing.T) {
 	version := func(v string) string {
 		return strings.NewReplacer("track: stable", "version: "+v, "name: shop}", "name: shop-"+v+"}", "deployment: shop", "deployment: shop-"+v).Replace(stablePods)
 	}
+	serviceOf := func(v string) string {
+		return `{apiVersion: v1, kind: Service, metadata: {name: shop-` + v + `}, spec: {selector: {version: ` + v + `}}}`
+	}
+	action := awsIngress(targetGroup("shop-v1", "80")+","+targetGroup("shop-v2", "20"), "")
 	cartRoute := strings.NewReplacer("name: shop}, spec", "name: cart}, spec", "shop-canary", "cart-canary", "name: shop,", "name: cart,").Replace(backendRefs(split))
 	for name, c := range map[string]struct {
 		manifest, live []string
@@ -53,6 +57,11 @@ func TestNoRouteIsMissedWithoutAWord(t *testing.T) {
 			[]string{own, scrapes, canaryPods, stablePods, backendRefs(split)},
 			[]string{backendRefs(split)},
 			"HTTPRoute/shop 20 -> 20", "",
+		},
+		"target groups of which no label shows the canary": {
+			[]string{serviceOf("v1"), serviceOf("v2"), version("v1"), version("v2"), action},
+			[]string{action},
+			"", "Ingress/shop divides requests between shop-v1 and shop-v2, and no label shows which one is the canary: set the annotation backout.dev/canary on it, such as backout.dev/canary=shop-v2",
 		},
 		"subsets by a label that does not show the canary": {
 			[]string{plain, version("v1"), version("v2"), byVersion, versions},

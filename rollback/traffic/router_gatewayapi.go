@@ -7,6 +7,7 @@ func gatewayAPI() weighted {
 	return weighted{
 		lists:  []listPath{{path: "spec.rules.*.backendRefs", label: "rule"}},
 		absent: 1,
+		max:    1_000_000,
 		read:   backendByReference,
 	}
 }

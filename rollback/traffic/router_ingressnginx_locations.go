@@ -73,3 +73,41 @@ func backendsOf(ingress *unstructured.Unstructured) map[location]string {
 	}
 	return found
 }
+
+// ingressBackend is one backend of an Ingress: a Service, with the name of its port, at a
+// location.
+type ingressBackend struct {
+	location      location
+	service, port string
+}
+
+// ingressBackends returns the backends of an Ingress in its order, the default one first. Several
+// may have the same location.
+func ingressBackends(ingress *unstructured.Unstructured) []ingressBackend {
+	var found []ingressBackend
+	add := func(at location, backend any) {
+		fields, ok := backend.(map[string]any)
+		if !ok {
+			return
+		}
+		b := ingressBackend{location: at}
+		b.service, _, _ = unstructured.NestedString(fields, "service", "name")
+		b.port, _, _ = unstructured.NestedString(fields, "service", "port", "name")
+		found = append(found, b)
+	}
+	spec, _ := ingress.Object["spec"].(map[string]any)
+	add(location{path: rootPath}, spec["defaultBackend"])
+	rules, _ := spec["rules"].([]any)
+	for _, rule := range rules {
+		fields, _ := rule.(map[string]any)
+		host, _ := fields["host"].(string)
+		list, _, _ := unstructured.NestedFieldNoCopy(fields, "http", "paths")
+		paths, _ := list.([]any)
+		for _, p := range paths {
+			path, _ := p.(map[string]any)
+			at, _ := path["path"].(string)
+			add(location{host, cmp.Or(at, rootPath)}, path["backend"])
+		}
+	}
+	return found
+}

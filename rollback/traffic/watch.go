@@ -29,7 +29,7 @@ const (
 //
 // covers reports whether Watch sees every change now. It does not before it has begun, after
 // an error until it has begun again, and where backout may not watch the kind. Of a kind that
-// exists in two API groups, one may be absent or unreadable. It is nil for a kind that no router
+// exists in two API groups or versions, one may be absent or unreadable. It is nil for a kind that no router
 // has, of which nothing is watched.
 func (r *Router) Watch(ctx context.Context, namespace, kindName string, changed func()) (covers func() bool) {
 	var all []*kindWatch
@@ -37,12 +37,14 @@ func (r *Router) Watch(ctx context.Context, namespace, kindName string, changed 
 		if group.Kind != kindName {
 			continue
 		}
-		w := &kindWatch{
-			router: r, namespace: namespace, changed: changed,
-			resource: schema.GroupVersionResource{Group: group.Group, Version: k.version, Resource: k.resource},
+		for _, version := range k.versions() {
+			w := &kindWatch{
+				router: r, namespace: namespace, changed: changed,
+				resource: schema.GroupVersionResource{Group: group.Group, Version: version, Resource: k.resource},
+			}
+			all = append(all, w)
+			go w.run(ctx)
 		}
-		all = append(all, w)
-		go w.run(ctx)
 	}
 	if len(all) == 0 {
 		return nil

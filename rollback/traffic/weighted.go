@@ -24,6 +24,8 @@ type weighted struct {
 	absent int64
 	// even says that backends which all have the weight zero share the traffic evenly.
 	even bool
+	// max is the largest weight that the API or the router accepts; 0 for any.
+	max int64
 }
 
 // backendByName reads the backend of an entry that has its name.
@@ -92,7 +94,7 @@ func (w weighted) splits(object *unstructured.Unstructured, c canary) []split {
 func (w weighted) all(object *unstructured.Unstructured, c canary) []split {
 	var all []split
 	for _, l := range w.listsOf(object) {
-		all = append(all, split{label: l.label, path: l.path, backends: w.backends(object, l, c)})
+		all = append(all, split{label: l.label, path: l.path, backends: w.backends(object, l, c), max: w.max})
 	}
 	return all
 }
@@ -124,7 +126,7 @@ func (w weighted) backends(object *unstructured.Unstructured, l backendList, c c
 			b.weight = n
 		}
 		b.canary = c.has(b.name, b.service)
-		b.path, b.entry = fmt.Sprintf("%s/%d", l.path, i), fields
+		b.path, b.entry = l.entryPath(i), fields
 		sum += b.weight
 		all = append(all, b)
 	}

@@ -29,6 +29,9 @@ type heldWeight struct {
 	// "" if it had none.
 	Weight   int64  `json:"weight"`
 	Takeover string `json:"takeover,omitempty"`
+	// Kept says that the takeover backend has kept its own weight: with the canary's it would
+	// have more than the router accepts.
+	Kept bool `json:"kept,omitempty"`
 	// Left says why a shed has left the weight as it is; "" if it has set it to zero.
 	Left string `json:"left,omitempty"`
 	// Generation is the object's after the shed. If the object has another one, the zero may
@@ -67,11 +70,14 @@ func (h heldWeights) note(s split, takeover string) {
 	if h[s.label] == nil {
 		h[s.label] = make(map[string]heldWeight)
 	}
-	for i, id := range s.ids() {
+	ids := s.ids()
+	at := slices.Index(ids, takeover)
+	kept := at >= 0 && !s.gains(at, s.canaryWeight())
+	for i, id := range ids {
 		was, known := h[s.label][id]
 		known = known && was.Left == ""
 		if b := s.backends[i]; b.canary && (takeover != "" || !known) {
-			h[s.label][id] = heldWeight{Weight: b.weight, Takeover: takeover}
+			h[s.label][id] = heldWeight{Weight: b.weight, Takeover: takeover, Kept: kept}
 		}
 	}
 }
@@ -141,7 +147,7 @@ func (h heldWeights) operations(live *unstructured.Unstructured) ([]operation, e
 // their weights back from the backends that took them over. It returns errNotHeld,
 // errReplaced or errEdited if the held weights do not say it.
 func (h heldWeights) restored(s split, generation int64) (split, error) {
-	r := split{label: s.label, backends: slices.Clone(s.backends)}
+	r := split{label: s.label, backends: slices.Clone(s.backends), max: s.max}
 	ids := s.ids()
 	for i, id := range ids {
 		if !s.backends[i].canary {
@@ -161,10 +167,12 @@ func (h heldWeights) restored(s split, generation int64) (split, error) {
 			continue
 		}
 		takeover := slices.Index(ids, was.Takeover)
-		if takeover < 0 || r.backends[takeover].weight < was.Weight {
+		if takeover < 0 || !was.Kept && r.backends[takeover].weight < was.Weight {
 			return split{}, errReplaced
 		}
-		r.backends[takeover].weight -= was.Weight
+		if !was.Kept {
+			r.backends[takeover].weight -= was.Weight
+		}
 		r.backends[i].weight = was.Weight
 	}
 	return r, nil
@@ -202,7 +210,7 @@ func (h heldWeights) holdAny(ids sets.Set[string]) bool {
 // on it: the backends that took over their weights keep them. It returns errNoOther if no
 // such backend is left. live is the list as it is.
 func (h heldWeights) kept(wanted, live split) (split, error) {
-	k := split{label: wanted.label, backends: slices.Clone(wanted.backends)}
+	k := split{label: wanted.label, backends: slices.Clone(wanted.backends), max: wanted.max}
 	ids := wanted.ids()
 	held := func(i int) bool {
 		_, noted := h[wanted.label][ids[i]]
@@ -219,7 +227,9 @@ func (h heldWeights) kept(wanted, live split) (split, error) {
 		if takeover < 0 {
 			return split{}, errNoOther
 		}
-		k.backends[takeover].weight += k.backends[i].weight
+		if k.gains(takeover, k.backends[i].weight) {
+			k.backends[takeover].weight += k.backends[i].weight
+		}
 		k.backends[i].weight = 0
 	}
 	return k, nil

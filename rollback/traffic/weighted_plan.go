@@ -129,12 +129,13 @@ func (s split) forSome(object *unstructured.Unstructured) bool {
 // limits reports whether a condition of a rule is one on headers, cookies or the query.
 func limits(condition any) bool {
 	fields, _ := condition.(map[string]any)
-	for _, name := range []string{"headers", "header", "queryParams", "queryParameter", "cookies"} {
+	for _, name := range []string{"headers", "header", "queryParams", "queryParameter", "cookies", "cookie", "argument"} {
 		if fields[name] == nil {
 			continue
 		}
-		// Contour negates a condition by its field: notpresent, notexact.
-		negated := false
+		// Contour negates a condition by its field: notpresent, notexact. NGINX negates its value.
+		value, _ := fields["value"].(string)
+		negated := strings.HasPrefix(value, "!")
 		one, _ := fields[name].(map[string]any)
 		for field := range one {
 			negated = negated || strings.HasPrefix(field, "not")

@@ -36,6 +36,8 @@ type split struct {
 	// path is the JSON Pointer of the list.
 	path     string
 	backends []backend
+	// max is the largest weight of a backend; 0 for any.
+	max int64
 }
 
 // canaryWeight returns the weight of all the canary's backends together.
@@ -90,17 +92,25 @@ func (s split) heaviest(excluded func(int) bool) int {
 	return heaviest
 }
 
+// gains reports whether the backend at that index may have its own weight and as much more. A
+// list in which it may not gets another total: a router divides by what the weights add up to.
+func (s split) gains(takeover int, weight int64) bool {
+	return s.max == 0 || s.backends[takeover].weight+weight <= s.max
+}
+
 // withoutCanary returns the list with the canary at zero and the same total: the backend at
-// the index takeover gets the canary's weight.
+// the index takeover gets the canary's weight, if it may have that much.
 func (s split) withoutCanary(takeover int) split {
 	canary := s.canaryWeight()
-	e := split{label: s.label, backends: slices.Clone(s.backends)}
+	e := split{label: s.label, backends: slices.Clone(s.backends), max: s.max}
 	for i, b := range s.backends {
 		if b.canary {
 			e.backends[i].weight = 0
 		}
 	}
-	e.backends[takeover].weight += canary
+	if s.gains(takeover, canary) {
+		e.backends[takeover].weight += canary
+	}
 	return e
 }
 

@@ -14,7 +14,7 @@
 ingress:
   - {group: networking.k8s.io, resources: [ingresses]}
 gateway:
-  - {group: gateway.networking.k8s.io, resources: [grpcroutes, httproutes]}
+  - {group: gateway.networking.k8s.io, resources: [grpcroutes, httproutes, tcproutes, tlsroutes, udproutes]}
 istio:
   - {group: networking.istio.io, resources: [virtualservices]}
 traefik:
@@ -22,6 +22,12 @@ traefik:
   - {group: traefik.containo.us, resources: [ingressroutes, ingressroutetcps, traefikservices]}
 contour:
   - {group: projectcontour.io, resources: [httpproxies]}
+nginx:
+  - {group: k8s.nginx.org, resources: [virtualserverroutes, virtualservers]}
+openshift:
+  - {group: route.openshift.io, resources: [routes]}
+skipper:
+  - {group: zalando.org, resources: [routegroups]}
 service:
   - {group: apps, resources: [deployments]}
 {{- end -}}

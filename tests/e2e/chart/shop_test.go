@@ -68,16 +68,25 @@ func split(mark string) []string {
 func custom(name, mark, canary string) []string {
 	weighted := "[{name: shop, port: 80, weight: 80}, {name: " + canary + ", port: 80, weight: 20}]"
 	subsets := "[{destination: {host: all, subset: shop}, weight: 80}, {destination: {host: all, subset: " + canary + "}, weight: 20}]"
+	upstreams := "upstreams: [{name: old, service: shop}, {name: new, service: " + canary + "}]"
+	splits := "[{weight: 80, action: {pass: old}}, {weight: 20, action: {pass: new}}]"
 	var all []string
 	for _, o := range [][3]string{
 		{"gateway.networking.k8s.io/v1", "HTTPRoute", "{rules: [{backendRefs: " + weighted + "}]}"},
 		{"gateway.networking.k8s.io/v1", "GRPCRoute", "{rules: [{backendRefs: " + weighted + "}]}"},
+		{"gateway.networking.k8s.io/v1alpha2", "TCPRoute", "{rules: [{backendRefs: " + weighted + "}]}"},
+		{"gateway.networking.k8s.io/v1", "TLSRoute", "{rules: [{backendRefs: " + weighted + "}]}"},
+		{"gateway.networking.k8s.io/v1alpha2", "UDPRoute", "{rules: [{backendRefs: " + weighted + "}]}"},
 		{"networking.istio.io/v1beta1", "VirtualService", "{hosts: [shop.example], http: [{route: " + subsets + "}]}"},
 		{"networking.istio.io/v1beta1", "DestinationRule", "{host: all, subsets: [{name: shop, labels: {track: stable}}, {name: shop-canary, labels: {track: canary}}]}"},
 		{"traefik.io/v1alpha1", "TraefikService", "{weighted: {services: " + weighted + "}}"},
 		{"traefik.io/v1alpha1", "IngressRoute", "{routes: [{match: PathPrefix(`/`), kind: Rule, services: " + weighted + "}]}"},
 		{"traefik.io/v1alpha1", "IngressRouteTCP", "{routes: [{match: HostSNI(`*`), services: " + weighted + "}]}"},
 		{"projectcontour.io/v1", "HTTPProxy", "{virtualhost: {fqdn: shop.example}, routes: [{services: " + weighted + "}]}"},
+		{"k8s.nginx.org/v1", "VirtualServer", "{" + upstreams + ", routes: [{path: /, splits: " + splits + "}]}"},
+		{"k8s.nginx.org/v1", "VirtualServerRoute", "{" + upstreams + ", subroutes: [{path: /, splits: " + splits + "}]}"},
+		{"route.openshift.io/v1", "Route", "{to: {name: shop, weight: 80}, alternateBackends: [{name: " + canary + ", weight: 20}]}"},
+		{"zalando.org/v1", "RouteGroup", "{backends: [{name: old, serviceName: shop}, {name: new, serviceName: " + canary + "}], defaultBackends: [{backendName: old, weight: 80}, {backendName: new, weight: 20}]}"},
 	} {
 		all = append(all, fmt.Sprintf("\napiVersion: %s\nkind: %s\nmetadata: {name: %s, annotations: {mark: %s}}\nspec: %s", o[0], o[1], name, mark, o[2]))
 	}

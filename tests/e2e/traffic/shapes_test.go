@@ -67,9 +67,11 @@ type lists struct {
 	each  func(name, weight string) string
 	// path is the path of the lists, with * for every entry.
 	path string
-	// implied is the value of an absent weight: "1"; "0"; "even": 0, but equal weights
-	// if all are absent.
+	// implied is the value of an absent weight: "1"; "0"; "100"; "even": 0, but equal weights
+	// if all are absent; "" if each has to have one.
 	implied string
+	// hundred says that the weights of a list have to add up to 100.
+	hundred bool
 }
 
 // shape returns the router with every form.
@@ -89,14 +91,22 @@ func (l lists) shape(name, with string) shape {
 		}
 		return l.head + l.whole(all)
 	}
+	few, alone, first, whole := []string{"3", "1"}, []string{"0", "20"}, []string{"9", "1"}, []string{"4", "10"}
+	if l.hundred {
+		few, alone, first, whole = []string{"97", "3"}, []string{"0", "100"}, []string{"90", "10"}, []string{"100", "100"}
+	}
 	s := shape{name: name, with: with, takeovers: []string{"shop"}, forms: map[string]form{
 		percent: {text: object([]string{"80", "20"}), shed: "100 0"},
-		other:   {text: object([]string{"3", "1"}), shed: "4 0"},
+		other:   {text: object(few), shed: whole[0] + " 0"},
 		nothing: {text: object([]string{"100", "0"}), shed: "100 0", unchanged: true},
-		all:     {text: object([]string{"0", "20"})},
+		all:     {text: object(alone)},
 		three:   {text: object([]string{"10", "70", "20"}), shed: "10 90 0"},
 	}}
 	switch l.implied {
+	case "":
+	case "100":
+		s.forms[absent] = form{text: object([]string{"", ""}), shed: "200 0"}
+		s.forms[partial] = form{text: object([]string{"80", ""}), shed: "180 0"}
 	case "1":
 		s.forms[absent] = form{text: object([]string{"", ""}), shed: "2 0"}
 		s.forms[partial] = form{text: object([]string{"80", ""}), shed: "81 0"}
@@ -108,7 +118,7 @@ func (l lists) shape(name, with string) shape {
 		s.forms[partial] = form{text: object([]string{"80", ""}), shed: "80 -", unchanged: true}
 	}
 	if strings.Contains(l.path, "*") {
-		s.forms[several] = form{text: object([]string{"9", "1"}, []string{"50", "50"}), shed: "10 0 | 100 0"}
+		s.forms[several] = form{text: object(first, []string{"50", "50"}), shed: whole[1] + " 0 | 100 0"}
 	}
 	s.render = func(o *unstructured.Unstructured) string {
 		return strings.Join(render(o.Object, strings.Split(l.path, ".")), " | ")
@@ -165,9 +175,9 @@ func each(before, entry, after string) func([]string) string {
 
 // shapes returns every kind of route that backout supports.
 func shapes() []shape {
-	gateway := func(kind string) shape {
+	gateway := func(kind, version string) shape {
 		return lists{
-			head:  "apiVersion: gateway.networking.k8s.io/v1\nkind: " + kind + "\nmetadata: {name: shop}\n",
+			head:  "apiVersion: gateway.networking.k8s.io/" + version + "\nkind: " + kind + "\nmetadata: {name: shop}\n",
 			whole: each("spec: {rules: [", "{backendRefs: %l}", "]}"), each: weighted("{name: %s, port: 80%s}"),
 			path: "spec.rules.*.backendRefs", implied: "1",
 		}.shape(kind, services)
@@ -180,7 +190,8 @@ func shapes() []shape {
 		}.shape(name, with)
 	}
 	return []shape{
-		gateway("HTTPRoute"), gateway("GRPCRoute"), ingress(),
+		gateway("HTTPRoute", "v1"), gateway("GRPCRoute", "v1"), tlsRoute(), gateway("TCPRoute", "v1alpha2"), gateway("UDPRoute", "v1alpha2"),
+		ingress(), awsIngress(), skipperIngress(),
 		istio("VirtualService http", "{route: %l}", "http", "spec.http.*.route", services),
 		istio("VirtualService tcp", "{route: %l}", "tcp", "spec.tcp.*.route", services),
 		istio("VirtualService tls", "{match: [{port: 443, sniHosts: [shop.example]}], route: %l}", "tls", "spec.tls.*.route", services),
@@ -200,6 +211,7 @@ func shapes() []shape {
 			whole: each("spec: {virtualhost: {fqdn: shop.example}, routes: [", "{conditions: [{prefix: /%i}], services: %l}", "]}"),
 			each:  weighted("{name: %s, port: 80%s}"), path: "spec.routes.*.services", implied: "even",
 		}.shape("HTTPProxy", services),
+		virtualServer("VirtualServer", "routes"), virtualServer("VirtualServerRoute", "subroutes"), openshiftRoute(), routeGroup(),
 		plain(),
 	}
 }
