@@ -483,7 +483,7 @@ func TestReceiverRefusesBadValues(t *testing.T) {
 		{"targets[0].namespace=a,targets[0].releases={b/c}", "/targets/0/releases/0"},
 		{"targets[0].namespace=a,targets[0].releases={*},targets[0].rollbacks=true", "'rollbacks' not allowed"},
 		{"targets[0].namespace=a,targets[0].releases={*},targets[1].namespace=a,targets[1].releases={*}", "namespace a occurs twice"},
-		{"routers={nginx}", "/routers/0"},
+		{"routers={haproxy}", "/routers/0"},
 		{"rbac.kinds[0].resources={pods}", "'apiGroups'"},
 		{"env.BACKOUT_RELEASES=a/b", "BACKOUT_RELEASES"},
 		{"env.HTTPS_PROXY=x", "HTTPS_PROXY"},

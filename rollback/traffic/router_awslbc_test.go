@@ -89,7 +89,7 @@ func TestActionThatCannotBeRead(t *testing.T) {
 // An action with a condition on a header is reached by some users alone: it decides for no other.
 func TestActionForAHeaderDoesNotDecide(t *testing.T) {
 	text := `{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {name: shop, annotations: {
-		alb.ingress.kubernetes.io/actions.header: '{"type":"forward","forwardConfig":{"targetGroups":[` + targetGroup("shop", "0") + "," + targetGroup("shop-canary", "100") + `]}}',
+		alb.ingress.kubernetes.io/actions.header: '{"type":"forward","forwardConfig":{"targetGroups":[` + targetGroup("shop", "5") + "," + targetGroup("shop-canary", "95") + `]}}',
 		alb.ingress.kubernetes.io/conditions.header: '[{"field":"http-header","httpHeaderConfig":{"httpHeaderName":"x","values":["y"]}}]',
 		alb.ingress.kubernetes.io/actions.split: '{"type":"forward","forwardConfig":{"targetGroups":[` + targetGroup("shop", "80") + "," + targetGroup("shop-canary", "20") + `]}}'}},
 		spec: {rules: [{http: {paths: [{path: /, backend: {service: {name: header, port: {name: use-annotation}}}}, {path: /, backend: {service: {name: split, port: {name: use-annotation}}}}]}}]}}`

@@ -11,7 +11,7 @@ import (
 // canary is named.
 func TestVirtualServerMatchDoesNotDecide(t *testing.T) {
 	text := virtualServer + `[
-		{path: /, matches: [{conditions: [{cookie: beta, value: yes}], splits: [{weight: 0, action: {pass: old}}, {weight: 100, action: {pass: new}}]}],
+		{path: /, matches: [{conditions: [{cookie: beta, value: yes}], splits: [{weight: 5, action: {pass: old}}, {weight: 95, action: {pass: new}}]}],
 			splits: [{weight: 80, action: {pass: old}}, {weight: 20, action: {pass: new}}]},
 		{path: /beta, action: {pass: new}}]}}`
 	client := cluster(t, text, endpoints("shop", ready))
