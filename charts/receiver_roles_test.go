@@ -17,7 +17,7 @@ import (
 func routerAPIs() []string {
 	return []string{
 		"gateway.networking.k8s.io/v1", "networking.istio.io/v1beta1", "traefik.io/v1alpha1", "projectcontour.io/v1",
-		"k8s.nginx.org/v1", "route.openshift.io/v1", "zalando.org/v1",
+		"k8s.nginx.org/v1", "route.openshift.io/v1", "zalando.org/v1", "keda.sh/v1alpha1",
 		"flagger.app/v1beta1", "argoproj.io/v1alpha1",
 	}
 }

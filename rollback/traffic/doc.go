@@ -6,6 +6,7 @@
 //	canary.go         the canary's Services, subsets and Deployments
 //	workloads.go      the manifest's workloads and Services
 //	find.go         the live routes, also those that no manifest declares
+//	scalers.go        the ScaledObjects of Deployments
 //	list.go           how lists are requested
 //	served.go         which kinds the API server does not serve
 //	observe.go      Observe: the weights, and the load that other backends would take over

@@ -53,7 +53,8 @@ func (r *Router) locate(ctx context.Context, k rollback.Key, m rollback.Manifest
 	if err != nil || c.shifted {
 		return routes, nil, err
 	}
-	return routes, slices.Concat(missedBy(k, c.unrouted(routes)), r.kinds.undecided(m, c)), nil
+	routes, scalers, err := r.withScalers(ctx, k, routes)
+	return routes, slices.Concat(missedBy(k, c.unrouted(routes)), r.kinds.undecided(m, c), scalers), err
 }
 
 // ownRoutes returns the routes that the manifest declares and those that its Services name.
@@ -165,7 +166,7 @@ func leading(all []candidate, c canary) ([]route, error) {
 func (r *Router) candidates(ctx context.Context, k rollback.Key, kindName string, o metav1.ListOptions) ([]candidate, error) {
 	var groups []schema.GroupKind
 	for group := range r.kinds {
-		if (kindName == "" || kindName == group.Kind) && group.Kind != deploymentKind {
+		if (kindName == "" || kindName == group.Kind) && group.Kind != deploymentKind && group.Kind != scaledObjectKind {
 			groups = append(groups, group)
 		}
 	}

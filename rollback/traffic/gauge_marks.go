@@ -21,7 +21,11 @@ func (s snapshot) strayMarks(known map[series]liveShare) []string {
 		}
 		for i := range s.objects[k.resource.GroupResource()] {
 			o := &s.objects[k.resource.GroupResource()][i]
-			if route := k.kind + "/" + o.GetName(); marked(o) && !routes.Has(route) {
+			route := k.kind + "/" + o.GetName()
+			if k.kind == scaledObjectKind {
+				route = deploymentKind + "/" + keda{}.targetOf(o)
+			}
+			if marked(o) && !routes.Has(route) {
 				stray.Insert(k.kind + "." + k.resource.Group + "/" + o.GetName())
 			}
 		}

@@ -27,7 +27,7 @@ func (r *Router) Hold(ctx context.Context, k rollback.Key, m rollback.Manifest) 
 		o := &unstructured.Unstructured{Object: object}
 		gvk := o.GroupVersionKind()
 		kind, ok := r.kinds[gvk.GroupKind()]
-		if !ok || gvk.Kind == deploymentKind || o.GetNamespace() != "" && o.GetNamespace() != k.Namespace {
+		if !ok || gvk.Kind == deploymentKind || gvk.Kind == scaledObjectKind || o.GetNamespace() != "" && o.GetNamespace() != k.Namespace {
 			continue
 		}
 		found, err := r.objects.Resource(gvk.GroupVersion().WithResource(kind.resource)).Namespace(k.Namespace).Get(ctx, o.GetName(), metav1.GetOptions{})
@@ -58,8 +58,12 @@ func (r *Router) HoldTarget(ctx context.Context, k rollback.Key, m rollback.Mani
 		hold(object)
 		o := &unstructured.Unstructured{Object: object}
 		for _, route := range routes {
-			if route.kind.name == deploymentKind && o.GetKind() == deploymentKind && o.GetName() == route.name {
+			switch {
+			case route.kind.name != deploymentKind:
+			case o.GetKind() == deploymentKind && o.GetName() == route.name:
 				_ = unstructured.SetNestedField(object, int64(0), "spec", "replicas") // a spec of another type makes no pods
+			case o.GetKind() == scaledObjectKind && keda{}.targetOf(o) == route.name:
+				keda{}.pause(o)
 			}
 		}
 	}, nil

@@ -49,6 +49,7 @@ func newRegistry() registry {
 	add("k8s.nginx.org", "VirtualServerRoute", kind{resource: "virtualserverroutes", version: "v1", router: nginx("spec.subroutes", "subroute")})
 	add("route.openshift.io", "Route", kind{resource: "routes", version: "v1", router: openshift()})
 	add("zalando.org", "RouteGroup", kind{resource: "routegroups", version: "v1", router: routeGroup()})
+	add("keda.sh", scaledObjectKind, kind{resource: "scaledobjects", version: "v1alpha1", router: keda{}})
 	add("apps", deploymentKind, kind{resource: "deployments", version: "v1", router: plainService{}, neighbours: true})
 	return all
 }

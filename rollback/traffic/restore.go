@@ -55,6 +55,9 @@ func (r *Router) Held(ctx context.Context, k rollback.Key, m rollback.Manifest) 
 func (r *Router) Unmark(ctx context.Context, k rollback.Key, m rollback.Manifest) error {
 	_, err := r.restore(ctx, k, m, nil, func(o route, live *unstructured.Unstructured) (edit, error) {
 		shed, err := o.kind.router.shed(live, o.canary.on(live))
+		if err == nil && shed.atZero() && r.resumed(ctx, k, o, live) {
+			return restored(o, live)
+		}
 		if err != nil || shed.marks || shed.atZero() || !marked(live) {
 			return edit{}, nil //nolint:nilerr // A route that no shed can change is not marked for one.
 		}

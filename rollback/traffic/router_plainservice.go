@@ -13,7 +13,7 @@ import (
 // tracks, and the canary's share is its share of the pods. The weight is the number of
 // replicas of the canary's Deployment.
 //
-// backout writes nothing to a HorizontalPodAutoscaler, which leaves a Deployment with zero
+// backout writes nothing to a HorizontalPodAutoscaler (router_keda.go is about KEDA), which leaves a Deployment with zero
 // replicas alone, and scales it again once it has some.
 // https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/#implicit-maintenance-mode-deactivation
 type plainService struct{}

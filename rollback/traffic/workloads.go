@@ -36,12 +36,15 @@ func (s service) selects(w workload) bool {
 	return len(s.selector) > 0 && labels.SelectorFromSet(s.selector).Matches(w.labels)
 }
 
-// scaledBy returns the Deployments that a HorizontalPodAutoscaler of the manifest
-// scales.
+// scaledBy returns the Deployments that a HorizontalPodAutoscaler or a ScaledObject of the
+// manifest scales.
 func scaledBy(m rollback.Manifest) sets.Set[string] {
 	found := sets.New[string]()
 	for _, object := range m {
 		o := &unstructured.Unstructured{Object: object}
+		if o.GetKind() == scaledObjectKind {
+			found.Insert(keda{}.targetOf(o))
+		}
 		if o.GetKind() != "HorizontalPodAutoscaler" {
 			continue
 		}

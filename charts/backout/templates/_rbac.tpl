@@ -30,6 +30,8 @@ skipper:
   - {group: zalando.org, resources: [routegroups]}
 service:
   - {group: apps, resources: [deployments]}
+keda:
+  - {group: keda.sh, resources: [scaledobjects]}
 {{- end -}}
 
 {{/* The kinds of the chosen routers that the cluster serves, as a JSON list. */}}

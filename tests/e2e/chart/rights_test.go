@@ -126,6 +126,7 @@ func TestEveryRightIsUsedAndEnough(t *testing.T) {
 		"tcproutes.gateway.networking.k8s.io/v1alpha2 TCPRoute", "tlsroutes.gateway.networking.k8s.io/v1 TLSRoute",
 		"udproutes.gateway.networking.k8s.io/v1alpha2 UDPRoute", "virtualservers.k8s.nginx.org/v1 VirtualServer",
 		"virtualserverroutes.k8s.nginx.org/v1 VirtualServerRoute", "routes.route.openshift.io/v1 Route", "routegroups.zalando.org/v1 RouteGroup",
+		"scaledobjects.keda.sh/v1alpha1 ScaledObject",
 		"httproutes.gateway.networking.k8s.io/v1 HTTPRoute", "grpcroutes.gateway.networking.k8s.io/v1 GRPCRoute",
 		"virtualservices.networking.istio.io/v1beta1 VirtualService", "destinationrules.networking.istio.io/v1beta1 DestinationRule",
 		"traefikservices.traefik.io/v1alpha1 TraefikService", "ingressroutes.traefik.io/v1alpha1 IngressRoute",
@@ -139,7 +140,7 @@ func TestEveryRightIsUsedAndEnough(t *testing.T) {
 		targets = append(targets, fmt.Sprintf("targets[%d].namespace=%s,targets[%d].releases={*}", i+2, w.namespace(), i+2))
 	}
 	c.appoint(t, namespaces, "monitoring.coreos.com", "gateway.networking.k8s.io", "networking.istio.io", "traefik.io", "projectcontour.io",
-		"k8s.nginx.org", "route.openshift.io", "zalando.org", "flagger.app", "argoproj.io")
+		"k8s.nginx.org", "route.openshift.io", "zalando.org", "keda.sh", "flagger.app", "argoproj.io")
 	for _, tag := range []string{"v2", "v3"} {
 		c.upgrade(t, "rolls", "shop", everything(tag))
 		c.upgrade(t, "sheds", "shop", append(everything(tag), workloads()...))

@@ -47,6 +47,7 @@ func plain(tag string) []string {
 		strings.ReplaceAll(pods("plain", "stable", 1, "v1"), "app: shop", "app: plain"),
 		strings.ReplaceAll(pods("plain-canary", "canary", 1, tag), "app: shop", "app: plain"),
 		service("plain", "app: plain"),
+		"\napiVersion: keda.sh/v1alpha1\nkind: ScaledObject\nmetadata: {name: plain}\nspec: {scaleTargetRef: {name: plain-canary}}",
 	}
 }
 
@@ -102,6 +103,7 @@ func others(name, mark string) []string {
 		{"v1", "ServiceAccount", "automountServiceAccountToken: false"},
 		{"v1", "Service", "spec: {selector: {app: none}, ports: [{port: 80}]}"},
 		{"autoscaling/v2", "HorizontalPodAutoscaler", "spec: {maxReplicas: 3, scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: none}}"},
+		{"keda.sh/v1alpha1", "ScaledObject", "spec: {scaleTargetRef: {name: none}}"},
 		{"policy/v1", "PodDisruptionBudget", "spec: {maxUnavailable: 1, selector: " + none + "}"},
 		{"monitoring.coreos.com/v1", "ServiceMonitor", "spec: {selector: " + none + "}"},
 	} {

@@ -45,7 +45,7 @@ func TestConformance(t *testing.T) {
 			}
 		}
 		for _, o := range others() {
-			if o.name != autoscaler || s.takeovers == nil {
+			if o.name != autoscaler && o.name != keda || s.takeovers == nil {
 				try(o.name, o.run)
 			}
 		}
@@ -53,8 +53,11 @@ func TestConformance(t *testing.T) {
 	t.Log("\n" + table(results))
 }
 
-// autoscaler is the case that only a shape without routes has.
-const autoscaler = "autoscaler"
+// The cases that only a shape without routes has.
+const (
+	autoscaler = "autoscaler"
+	keda       = "KEDA"
+)
 
 // others are the cases with other clients and controllers.
 func others() []struct {
@@ -71,6 +74,7 @@ func others() []struct {
 		{"helm", func(t *testing.T, p place) { p.operations(t) }},
 		{"own release", func(t *testing.T, p place) { p.found(t) }},
 		{autoscaler, func(t *testing.T, p place) { p.autoscaled(t) }},
+		{keda, func(t *testing.T, p place) { p.paused(t) }},
 	}
 }
 

@@ -66,6 +66,11 @@ func definitions() []published {
 			files: []string{"dataclients/kubernetes/deploy/apply/routegroups_crd.yaml"},
 			kinds: []string{"RouteGroup"},
 		},
+		{
+			module: "github.com/kedacore/keda/v2", version: "v2.21.0", sum: "h1:R6z2HZvstK4RLUMxroNACzBj74xGxt3kG59b5Xc+Xps=",
+			files: []string{"config/crd/bases/keda.sh_scaledobjects.yaml"},
+			kinds: []string{"ScaledObject"},
+		},
 	}
 }
 
