@@ -1,6 +1,7 @@
 package rollback
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -122,42 +123,72 @@ func (c *canaries) addSubsets(o Object) {
 
 // route adds the Services between which the object divides requests.
 func (c *canaries) route(o Object) {
-	c.divide(o["spec"], nameOf(o)+" divides requests between it and others")
+	d := division{canaries: c, why: nameOf(o) + " divides requests between it and others", services: backendServices(field(o, "spec"))}
+	d.divide(o["spec"])
 	if text(o, "metadata", "annotations", "nginx.ingress.kubernetes.io/canary") == "true" {
 		c.lead(o["spec"], nameOf(o))
 	}
 }
 
+// division finds the lists of backends in one object.
+type division struct {
+	*canaries
+	why string
+	// services are the Services behind backends that the object declares by name.
+	services map[string]string
+}
+
+// backendServices returns the Services of NGINX' upstreams and Skipper's backends, by their names.
+func backendServices(spec Object) map[string]string {
+	found := make(map[string]string)
+	for _, key := range []string{"upstreams", "backends"} {
+		all, _ := spec[key].([]any)
+		for _, entry := range all {
+			declared, _ := entry.(map[string]any)
+			for _, service := range []string{"service", "serviceName"} {
+				if name := text(declared, service); name != "" {
+					found[text(declared, "name")] = name
+				}
+			}
+		}
+	}
+	return found
+}
+
 // divide finds the lists of backends below the node.
-func (c *canaries) divide(node any, why string) {
+func (d division) divide(node any) {
 	switch n := node.(type) {
 	case map[string]any:
 		for key, value := range n {
 			list, ok := value.([]any)
-			if ok && isBackendList(key) {
-				c.divideList(list, why)
+			if key == "alternateBackends" {
+				list = append([]any{n["to"]}, list...) // OpenShift has the first one apart
 			}
-			c.divide(value, why)
+			if ok && isBackendList(key) {
+				d.divideList(list)
+			}
+			d.divide(value)
 		}
 	case []any:
 		for _, entry := range n {
-			c.divide(entry, why)
+			d.divide(entry)
 		}
 	}
 }
 
 // isBackendList reports whether routers call a list of weighted backends so: the Gateway
-// API, Istio, Traefik and Contour, and SMI.
+// API, Istio, Traefik and Contour, NGINX, Skipper and OpenShift, and SMI.
 func isBackendList(key string) bool {
-	return slices.Contains([]string{"backendRefs", "route", "services", "backends"}, key)
+	return slices.Contains([]string{"backendRefs", "route", "services", "backends", "splits", "defaultBackends", "alternateBackends"}, key)
 }
 
-func (c *canaries) divideList(list []any, why string) {
+func (d division) divideList(list []any) {
 	var names []string
 	for _, entry := range list {
 		backend, _ := entry.(map[string]any)
-		if name := backendName(backend); name != "" {
-			names = append(names, name)
+		declares := text(backend, "name") != "" && text(backend, "serviceName") != "" // Skipper's: it gets no requests by that
+		if name := backendName(backend); name != "" && !declares {
+			names = append(names, cmp.Or(d.services[name], name))
 		}
 	}
 	slices.Sort(names)
@@ -165,14 +196,14 @@ func (c *canaries) divideList(list []any, why string) {
 		return
 	}
 	for _, name := range names {
-		c.routes[name] = why
+		d.routes[name] = d.why
 	}
 }
 
 // backendName returns the Service that an entry of a list of backends names.
 func backendName(entry Object) string {
-	for _, key := range []string{"name", "service", "serviceName"} {
-		if name := text(entry, key); name != "" {
+	for _, path := range [][]string{{"name"}, {"service"}, {"serviceName"}, {"backendName"}, {"action", "pass"}, {"action", "proxy", "upstream"}} {
+		if name := text(entry, path...); name != "" {
 			return name
 		}
 	}

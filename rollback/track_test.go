@@ -79,9 +79,18 @@ func TestTheCanary(t *testing.T) {
 			declared("Deployment", "shop-canary", podTemplate("track: stable, app: shop-canary")) + declared("Deployment", "shop", podTemplate("track: canary, app: shop")) + stable + next,
 			[]string{"shop-canary", "shop*"},
 		},
-		"a name alone makes no canary":                {pair(), []string{"shop", "shop-canary"}},
-		"a name and a pair of Services":               {pair() + stable + next, []string{"shop", "shop-canary*"}},
-		"a name and a route":                          {pair() + next + route("main", "shop-canary"), []string{"shop", "shop-canary*"}},
+		"a name alone makes no canary":  {pair(), []string{"shop", "shop-canary"}},
+		"a name and a pair of Services": {pair() + stable + next, []string{"shop", "shop-canary*"}},
+		"a name and a route":            {pair() + next + route("main", "shop-canary"), []string{"shop", "shop-canary*"}},
+		"a name and splits of NGINX": {pair() + next + "---\nkind: VirtualServer\nmetadata: {name: shop}\nspec: {upstreams: [{name: a, service: main}, {name: b, service: shop-canary}], " +
+			"routes: [{splits: [{weight: 90, action: {pass: a}}, {weight: 10, action: {proxy: {upstream: b}}}]}]}\n", []string{"shop", "shop-canary*"}},
+		"a name and upstreams of NGINX that nothing splits": {pair() + next + "---\nkind: VirtualServer\nmetadata: {name: shop}\nspec: {upstreams: [{name: a, service: main}, {name: b, service: shop-canary}], " +
+			"routes: [{path: /, action: {pass: a}}, {path: /probe, action: {pass: b}}]}\n", []string{"shop", "shop-canary"}},
+		"a name and a Route of OpenShift": {pair() + next + "---\nkind: Route\nmetadata: {name: shop}\nspec: {to: {name: main}, alternateBackends: [{name: shop-canary}]}\n", []string{"shop", "shop-canary*"}},
+		"a name and a RouteGroup": {pair() + next + "---\nkind: RouteGroup\nmetadata: {name: shop}\nspec: {backends: [{name: a, serviceName: main}, {name: b, serviceName: shop-canary}], " +
+			"defaultBackends: [{backendName: a, weight: 1}, {backendName: b, weight: 1}]}\n", []string{"shop", "shop-canary*"}},
+		"a name and a RouteGroup with a route to each backend": {pair() + next + "---\nkind: RouteGroup\nmetadata: {name: shop}\nspec: {backends: [{name: a, serviceName: main}, {name: b, serviceName: shop-canary}], " +
+			"routes: [{backends: [{backendName: a}]}, {path: /probe, backends: [{backendName: b}]}]}\n", []string{"shop", "shop-canary"}},
 		"a name and a route that leads nowhere else":  {pair() + next + route("shop-canary"), []string{"shop", "shop-canary"}},
 		"a name and a route that an annotation names": {pair() + strings.Replace(next, "{name: shop-canary}", "{name: shop-canary, annotations: {backout.dev/route: HTTPRoute/x}}", 1), []string{"shop", "shop-canary*"}},
 		"a name and a Service of both tracks": {

@@ -43,27 +43,34 @@ func (s keda) leads(object *unstructured.Unstructured, c canary) (bool, error) {
 	return c.deployments.Has(s.targetOf(object)), nil
 }
 
-// weight returns autoscaling, or the replicas at which backout has paused the object; "" if an
+// state returns the replicas at which the object is paused, or autoscaling; and whether an
 // operator has paused it.
-func (keda) weight(live *unstructured.Unstructured) string {
+func (keda) state(live *unstructured.Unstructured) (weight string, operator bool) {
 	annotations := live.GetAnnotations()
-	replicas, frozen := annotations[pausedReplicas]
-	if frozen && marked(live) {
-		return strings.TrimSpace(replicas)
+	if replicas, ok := annotations[pausedReplicas]; ok {
+		return strings.TrimSpace(replicas), !marked(live)
 	}
 	value, ok := annotations[paused]
-	off, err := strconv.ParseBool(value)
-	if frozen || ok && (off || err != nil) { // KEDA takes another word for true.
-		return ""
+	on, err := strconv.ParseBool(value)
+	if ok && (on || err != nil) { // KEDA takes another word for true.
+		return zero, true
 	}
-	return autoscaling
+	return autoscaling, false
+}
+
+// keeps returns the replicas that an operator wants KEDA to keep; "" if that is none.
+func (s keda) keeps(live *unstructured.Unstructured) string {
+	if weight, operator := s.state(live); operator && weight != zero {
+		return weight
+	}
+	return ""
 }
 
 func (s keda) observe(live *unstructured.Unstructured, _ canary, _ []unstructured.Unstructured) ([]rollback.Weight, []load) {
-	weight := s.weight(live)
-	if weight == "" {
+	if s.keeps(live) != "" {
 		return nil, nil
 	}
+	weight, _ := s.state(live)
 	return []rollback.Weight{{Kind: live.GetKind(), Name: live.GetName(), From: weight, To: weight}}, nil
 }
 
@@ -73,18 +80,21 @@ func (keda) shares(*unstructured.Unstructured, canary, []unstructured.Unstructur
 }
 
 func (s keda) shed(live *unstructured.Unstructured, _ canary) (edit, error) {
-	weight := rollback.Weight{Kind: live.GetKind(), Name: live.GetName(), From: s.weight(live), To: zero}
-	switch weight.From {
-	case "":
+	if s.keeps(live) != "" {
 		return edit{}, nil
-	case zero:
-		weight.From = live.GetAnnotations()[heldAnnotation]
-		return edit{weights: []rollback.Weight{weight}}, nil
 	}
-	return edit{
-		weights:    []rollback.Weight{weight},
-		operations: annotateAll(live, map[string]string{pausedReplicas: zero, heldAnnotation: autoscaling}),
-	}, nil
+	from, operator := s.state(live)
+	weight := rollback.Weight{Kind: live.GetKind(), Name: live.GetName(), From: from, To: zero}
+	if from != zero {
+		return edit{
+			weights:    []rollback.Weight{weight},
+			operations: annotateAll(live, map[string]string{pausedReplicas: zero, heldAnnotation: autoscaling}),
+		}, nil
+	}
+	if !operator {
+		weight.From = live.GetAnnotations()[heldAnnotation]
+	}
+	return edit{weights: []rollback.Weight{weight}}, nil
 }
 
 // restore resumes an object that a shed has paused.
@@ -92,13 +102,14 @@ func (s keda) restore(live, _ *unstructured.Unstructured, _ canary) (edit, error
 	if !marked(live) {
 		return edit{}, nil
 	}
-	weight := rollback.Weight{Kind: live.GetKind(), Name: live.GetName(), From: s.weight(live), To: autoscaling}
+	from, _ := s.state(live)
+	weight := rollback.Weight{Kind: live.GetKind(), Name: live.GetName(), From: from, To: autoscaling}
 	return edit{weights: []rollback.Weight{weight}, operations: unannotate(live, heldAnnotation, pausedReplicas)}, nil
 }
 
 // pause pauses an object that is not written yet, as a shed pauses a live one.
 func (s keda) pause(object *unstructured.Unstructured) {
-	if s.weight(object) != autoscaling {
+	if weight, _ := s.state(object); weight != autoscaling {
 		return
 	}
 	annotations := object.GetAnnotations()

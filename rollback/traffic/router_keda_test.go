@@ -75,9 +75,16 @@ func TestPauseOfAnOperatorIsLeftAlone(t *testing.T) {
 		text := scaledObject(annotations)
 		client, m := cluster(t, plainShop(text)...), manifest(t, plainShop(text)...)
 		r := routerOn(client)
+		routing, err := r.Observe(t.Context(), shop(), m, rollback.Stored)
+		if said := len(routing.Missed) == 1 && strings.Contains(routing.Missed[0], "at 1 replicas of Deployment shop-canary"); err != nil || said != strings.Contains(annotations, `"1"`) {
+			t.Errorf("%s: says %q, %v", annotations, routing.Missed, err)
+		}
 		before := liveObject(t, client, object(t, text)).GetAnnotations()
 		if _, err := r.Shed(t.Context(), shop(), m, nil, nil); err != nil {
 			t.Fatal(err)
+		}
+		if routing, err := r.Observe(t.Context(), shop(), m, rollback.Stored); err != nil || routing.Open() {
+			t.Errorf("%s: after the shed the canary gets nothing: %+v, %v", annotations, routing, err)
 		}
 		if marked(liveObject(t, client, object(t, text))) == left {
 			t.Errorf("%s: left alone is %t, want %t", annotations, !left, left)

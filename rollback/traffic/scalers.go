@@ -14,7 +14,7 @@ import (
 )
 
 // withScalers adds to routes that are Deployments the live ScaledObjects that scale them. missed
-// says that backout may not read them.
+// says that backout may not read them, and which of them an operator keeps at some replicas.
 func (r *Router) withScalers(ctx context.Context, k rollback.Key, routes []route) (all []route, missed []string, err error) {
 	all = slices.DeleteFunc(slices.Clone(routes), func(o route) bool { return o.kind.name == scaledObjectKind })
 	i := slices.IndexFunc(all, func(o route) bool { return o.kind.name == deploymentKind })
@@ -28,12 +28,17 @@ func (r *Router) withScalers(ctx context.Context, k rollback.Key, routes []route
 	}
 	for _, o := range live {
 		at := slices.IndexFunc(all, func(d route) bool { return d.kind.name == deploymentKind && d.name == keda{}.targetOf(o.live) })
-		if at >= 0 {
-			o.route.canary = all[at].canary
-			all = append(all, o.route)
+		if at < 0 {
+			continue
+		}
+		o.route.canary = all[at].canary
+		all = append(all, o.route)
+		if replicas := (keda{}).keeps(o.live); replicas != "" {
+			missed = append(missed, fmt.Sprintf("an operator has paused ScaledObject %s at %s replicas of Deployment %s, which KEDA gives it again: set its annotation %s to %s",
+				o.route.name, replicas, all[at].name, pausedReplicas, zero))
 		}
 	}
-	return all, nil, err
+	return all, missed, err
 }
 
 // resumed reports whether the Deployment of a paused ScaledObject has replicas again: an operator

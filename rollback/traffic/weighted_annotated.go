@@ -31,7 +31,8 @@ type annotated struct {
 	note func(live *unstructured.Unstructured, c canary) string
 }
 
-// view returns the object with the values of its annotations in place of its spec; nil for nil.
+// view returns the object with the values of its annotations in place of its spec, and without a
+// generation, which no write of an annotation changes; nil for nil.
 func (a annotated) view(object *unstructured.Unstructured) *unstructured.Unstructured {
 	if object == nil {
 		return nil
@@ -39,6 +40,10 @@ func (a annotated) view(object *unstructured.Unstructured) *unstructured.Unstruc
 	values, _ := a.decode(object)
 	v := &unstructured.Unstructured{Object: maps.Clone(object.Object)}
 	v.Object["spec"] = values
+	metadata, _ := object.Object["metadata"].(map[string]any)
+	metadata = maps.Clone(metadata)
+	delete(metadata, "generation")
+	v.Object["metadata"] = metadata
 	return v
 }
 

@@ -78,11 +78,11 @@ func routeGroup() shape {
 	}.shape("RouteGroup", services)
 }
 
-// annotatedIngress is an Ingress with the annotations, and with backends at /0, /1 and so on.
-func annotatedIngress(annotations []string, backends ...string) string {
+// annotatedIngress is an Ingress with the annotations, and with backends at those paths.
+func annotatedIngress(annotations []string, backends ...[2]string) string {
 	var paths []string
-	for i, backend := range backends {
-		paths = append(paths, fmt.Sprintf("{path: /%d, pathType: Prefix, backend: {service: %s}}", i, backend))
+	for _, backend := range backends {
+		paths = append(paths, fmt.Sprintf("{path: %s, pathType: Prefix, backend: {service: %s}}", backend[0], backend[1]))
 	}
 	return "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: shop, annotations: {" + strings.Join(annotations, ", ") +
 		"}}\nspec: {rules: [{host: shop.example, http: {paths: [" + strings.Join(paths, ", ") + "]}}]}"
@@ -93,10 +93,11 @@ func awsIngress() shape {
 	const prefix = "alb.ingress.kubernetes.io/actions."
 	s := lists{
 		whole: func(all []string) string {
-			var annotations, backends []string
+			var annotations []string
+			var backends [][2]string
 			for i, list := range all {
 				annotations = append(annotations, fmt.Sprintf(`%ssplit-%d: '{"type":"forward","forwardConfig":{"targetGroups":%s}}'`, prefix, i, list))
-				backends = append(backends, fmt.Sprintf("{name: split-%d, port: {name: use-annotation}}", i))
+				backends = append(backends, [2]string{fmt.Sprintf("/%d", i), fmt.Sprintf("{name: split-%d, port: {name: use-annotation}}", i)})
 			}
 			return annotatedIngress(annotations, backends...)
 		},
@@ -124,7 +125,8 @@ func skipperIngress() shape {
 	s := lists{
 		whole: func(all []string) string {
 			fields := strings.NewReplacer("[", "", "]", "", ", |", "", "|", "").Replace(all[0])
-			return annotatedIngress([]string{annotation + ": '{" + fields + "}'"}, "{name: shop, port: {number: 80}}", "{name: shop-canary, port: {number: 80}}")
+			return annotatedIngress([]string{annotation + ": '{" + fields + "}'"},
+				[2]string{"/", "{name: shop, port: {number: 80}}"}, [2]string{"/", "{name: shop-canary, port: {number: 80}}"})
 		},
 		each: func(name, weight string) string {
 			if weight == "" {
