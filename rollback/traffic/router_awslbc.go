@@ -47,9 +47,8 @@ func awsLBC() annotated {
 
 // appliedLater says when a weight of zero takes effect, which no field of an Ingress shows, and
 // whether clients stay in spite of it.
-func appliedLater(live *unstructured.Unstructured, _ canary) string {
+func appliedLater(_ *unstructured.Unstructured, actions map[string]any, _ canary) string {
 	text := "takes effect when the AWS Load Balancer Controller has applied it"
-	actions, _ := actionsOf(live)
 	for _, key := range slices.Sorted(maps.Keys(actions)) {
 		action, _ := actions[key].(map[string]any)
 		stickiness, _, _ := unstructured.NestedMap(action, "action", "forwardConfig", "targetGroupStickinessConfig")

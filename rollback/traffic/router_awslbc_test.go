@@ -4,7 +4,10 @@ import (
 	"strings"
 	"testing"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/upcommerce/backout/rollback"
 )
@@ -51,8 +54,12 @@ func TestActionIsWrittenAsAWhole(t *testing.T) {
 // A canary whose action belongs to another release gets back what the shed found, although no
 // annotation changes the generation of the Ingress.
 func TestActionOfAnotherRelease(t *testing.T) {
-	text := strings.Replace(awsIngress(targetGroup("shop", "900")+","+targetGroup("shop-canary", "100"), ""), "{name: shop,", "{name: shop, generation: 3,", 1)
+	text := awsIngress(targetGroup("shop", "900")+","+targetGroup("shop-canary", "100"), "")
 	client := cluster(t, text)
+	ingresses := schema.GroupVersionResource{Group: "networking.k8s.io", Version: "v1", Resource: "ingresses"}
+	if _, err := client.Resource(ingresses).Namespace("shop").Patch(t.Context(), "shop", types.MergePatchType, []byte(`{"metadata":{"generation":3}}`), metav1.PatchOptions{}); err != nil {
+		t.Fatal(err)
+	}
 	r := routerOn(client)
 	own := manifest(t, canaryService)
 	if changed, err := r.Shed(t.Context(), shop(), own, nil, nil); err != nil || len(changed) != 1 {

@@ -55,11 +55,10 @@ func weightsIn(value any) map[string]any {
 
 // keepsCanary names the hosts and paths at which no other backend than the canary has a weight:
 // its zero does not count there.
-func keepsCanary(live *unstructured.Unstructured, c canary) string {
-	values, _ := weightsOf(live)
+func keepsCanary(object *unstructured.Unstructured, values map[string]any, c canary) string {
 	weights := weightsIn(values["weights"])
 	leads, served := make(map[location]string), make(map[location]bool)
-	for _, b := range ingressBackends(live) {
+	for _, b := range ingressBackends(object) {
 		weight, _ := number(weights[b.service])
 		if c.has(b.service, b.service) {
 			leads[b.location] = b.service

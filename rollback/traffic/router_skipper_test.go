@@ -3,6 +3,8 @@ package traffic
 import (
 	"strings"
 	"testing"
+
+	"github.com/upcommerce/backout/rollback"
 )
 
 // A path at which nothing but the canary has a weight is named: the zero does not count there.
@@ -15,6 +17,16 @@ func TestSkipperPathWithTheCanaryAlone(t *testing.T) {
 	}
 	if got, want := liveObject(t, client, object(t, text)).GetAnnotations()[weightsAnnotation], `{"shop":100,"shop-canary":0}`; got != want {
 		t.Errorf("after the shed the weights are %s, want %s", got, want)
+	}
+}
+
+// A backend that gets its weight by the shed serves its path.
+func TestSkipperWithoutWeights(t *testing.T) {
+	text := skipperIngress(`{}`)
+	client := cluster(t, text)
+	changed, err := routerOn(client).Shed(t.Context(), shop(), manifest(t, canaryService, text), nil, nil)
+	if err != nil || rollback.FormatWeights(changed) != "Ingress/shop 1 -> 0" {
+		t.Errorf("got %v, %v", changed, err)
 	}
 }
 

@@ -27,8 +27,8 @@ type annotated struct {
 	list       func(key string) listPath
 	// encode returns the value that the annotation has as JSON.
 	encode func(value any) any
-	// note says what a weight of zero does not show; "" for nothing.
-	note func(live *unstructured.Unstructured, c canary) string
+	// note says what a weight of zero among the values does not show; "" for nothing.
+	note func(object *unstructured.Unstructured, values map[string]any, c canary) string
 }
 
 // view returns the object with the values of its annotations in place of its spec, and without a
@@ -87,7 +87,7 @@ func (a annotated) leads(object *unstructured.Unstructured, c canary) (bool, err
 func (a annotated) observe(live *unstructured.Unstructured, c canary, neighbours []unstructured.Unstructured) ([]rollback.Weight, []load) {
 	v := a.view(live)
 	weights, loads := a.of(v).observe(v, c, neighbours)
-	return a.noted(live, c, weights), loads
+	return a.noted(live, v, c, weights), loads
 }
 
 func (a annotated) shares(live *unstructured.Unstructured, c canary, neighbours []unstructured.Unstructured) []share {
@@ -101,17 +101,20 @@ func (a annotated) shed(live *unstructured.Unstructured, c canary) (edit, error)
 	if err != nil {
 		return edit{}, err
 	}
-	e.weights = a.noted(live, c, e.weights)
-	return a.written(live, v, nil, e)
+	if e, err = a.written(live, v, nil, e); err != nil {
+		return edit{}, err
+	}
+	e.weights = a.noted(live, v, c, e.weights)
+	return e, nil
 }
 
-// noted adds the note to the name of the first weight of zero.
-func (a annotated) noted(live *unstructured.Unstructured, c canary, weights []rollback.Weight) []rollback.Weight {
+// noted adds the note on a view to the name of the first weight of zero.
+func (a annotated) noted(object, view *unstructured.Unstructured, c canary, weights []rollback.Weight) []rollback.Weight {
 	i := slices.IndexFunc(weights, func(w rollback.Weight) bool { return w.To == zero })
 	if i < 0 {
 		return weights
 	}
-	if note := a.note(live, c); note != "" {
+	if note := a.note(object, valuesOf(view), c); note != "" {
 		weights[i].Name += " (" + note + ")"
 	}
 	return weights
@@ -146,7 +149,7 @@ func (a annotated) hold(object, live *unstructured.Unstructured, c canary) {
 }
 
 // written returns the edit of a view as one of the live object: each annotation with a weight
-// that changes is replaced, provided that it is as it was read.
+// that changes is replaced, provided that it is as it was read. The view gets the new weights.
 func (a annotated) written(live, view, declared *unstructured.Unstructured, e edit) (edit, error) {
 	changed := make(map[string]bool)
 	var others []operation
