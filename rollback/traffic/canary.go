@@ -43,6 +43,8 @@ type canary struct {
 	// release's own Services count.
 	chosen  sets.Set[string]
 	foreign bool
+	// sessions says that an Ingress keeps clients on the pod that their cookie names.
+	sessions bool
 	// left are the parts of one routing object that nothing else could serve, by their labels,
 	// with the reasons: they keep their weights, where a part has its own.
 	left map[string]string

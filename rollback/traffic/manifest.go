@@ -25,6 +25,7 @@ func (r registry) canaryOf(m rollback.Manifest, t rollback.Track) canary {
 	c := canary{
 		track: t, services: sets.New[string](), subsets: make(map[string]labels.Set), ownServices: sets.New[string](), workloads: workloads,
 		deployments: sets.New[string](), others: sets.New[string](), autoscaled: scaledBy(m), selectors: make(map[string]labels.Set),
+		sessions: slices.ContainsFunc(m, func(object rollback.Object) bool { return keepsSessions(&unstructured.Unstructured{Object: object}) }),
 	}
 	for _, s := range services {
 		c.ownServices.Insert(s.name)

@@ -71,6 +71,7 @@ func (r *Router) Observe(ctx context.Context, k rollback.Key, m rollback.Manifes
 		routing.Observation = observation{key: k, routes: observed}
 	}
 	err = errors.Join(err, unreadyErr)
+	routing.Missed = append(routing.Missed, kept(observed)...)
 	routing.NoStable = noStable
 	var writers []string
 	known := false
@@ -110,6 +111,7 @@ func (r *Router) readRoutes(ctx context.Context, k rollback.Key, routes []route,
 			case err != nil && !apierrors.IsNotFound(err):
 				errs[i] = fmt.Errorf("read %s %s/%s: %w", o.kind.name, k.Namespace, o.name, err)
 			case err == nil:
+				o.canary.sessions = o.canary.sessions || keepsSessions(live) || slices.ContainsFunc(neighbours, func(n unstructured.Unstructured) bool { return keepsSessions(&n) })
 				weights, loads := o.kind.router.observe(live, o.canary.on(live), neighbours)
 				observed[i] = observedRoute{route: o, live: live, weights: weights, loads: loads, owner: rollback.ObjectOwner(live.Object)}
 				observed[i].writer = weightWriter(weights, live, o)

@@ -31,17 +31,15 @@ const (
 	defaultTotal = 100
 )
 
-// heldRulesAnnotation is backout's own: the rules that a shed removed.
-const heldRulesAnnotation = rollback.HeldRulesAnnotation
-
 // ruleAnnotations send requests to the canary by their headers and cookies, whatever the
-// weight is.
+// weight is. The affinity is that of the canary Ingress itself.
 func ruleAnnotations() []string {
 	return []string{
 		headerAnnotation,
 		"nginx.ingress.kubernetes.io/canary-by-header-value",
 		"nginx.ingress.kubernetes.io/canary-by-header-pattern",
 		cookieAnnotation,
+		affinityAnnotation,
 	}
 }
 
@@ -93,33 +91,42 @@ func (ingressNGINX) rules(object *unstructured.Unstructured) map[string]string {
 }
 
 // shed leaves an Ingress alone that is no longer a canary route, whatever the manifest
-// declares: another client has changed it, and it may carry the traffic of all users.
+// declares: another client has changed it, and it may carry the traffic of all users. Clients
+// with a session leave the canary, too.
 func (r ingressNGINX) shed(live *unstructured.Unstructured, c canary) (edit, error) {
 	if leads, err := r.leads(live, c); err != nil || !leads {
 		return edit{}, err
 	}
 	weight, whole := r.weight(live)
-	change := c.named(rollback.Weight{Kind: live.GetKind(), Name: live.GetName(), From: whole, To: zero})
-	rules := r.rules(live)
-	if weight == zero && len(rules) == 0 {
-		if held, ok := live.GetAnnotations()[heldAnnotation]; ok {
-			change.From = held
-			return edit{weights: []rollback.Weight{change}}, nil
-		}
-		return edit{weights: []rollback.Weight{change}, operations: annotate(live, heldAnnotation, zero), marks: true}, nil
+	e := edit{weights: []rollback.Weight{c.named(rollback.Weight{Kind: live.GetKind(), Name: live.GetName(), From: whole, To: zero})}}
+	noted, removed, wanted := make(map[string]string), r.rules(live), make(map[string]string)
+	held, marked := live.GetAnnotations()[heldAnnotation]
+	switch e.marks = weight == zero && len(removed) == 0; {
+	case e.marks && marked:
+		e.weights[0].From = held
+		noted = r.noted(live)
+	case e.marks:
+		wanted[heldAnnotation] = zero
+	default:
+		wanted[weightAnnotation], wanted[heldAnnotation] = zero, whole
 	}
-	wanted := map[string]string{weightAnnotation: zero, heldAnnotation: whole}
-	if len(rules) > 0 {
-		text, err := json.Marshal(rules)
+	maps.Copy(noted, removed)
+	if sessions := live.GetAnnotations()[sessionsAnnotation]; c.sessions && sessions != sessionsIgnored {
+		noted[sessionsAnnotation], wanted[sessionsAnnotation] = sessions, sessionsIgnored
+	}
+	if len(wanted) == 0 {
+		e.marks = false
+		return e, nil
+	}
+	if len(noted) > 0 {
+		text, err := json.Marshal(noted)
 		if err != nil {
 			return edit{}, err
 		}
 		wanted[heldRulesAnnotation] = string(text)
 	}
-	return edit{
-		weights:    []rollback.Weight{change},
-		operations: append(annotateAll(live, wanted), unannotate(live, slices.Sorted(maps.Keys(rules))...)...),
-	}, nil
+	e.operations = append(annotateAll(live, wanted), unannotate(live, slices.Sorted(maps.Keys(removed))...)...)
+	return e, nil
 }
 
 // restore leaves the same Ingresses alone as shed. It restores the declared rules and not
@@ -146,6 +153,7 @@ func (r ingressNGINX) restore(live, declared *unstructured.Unstructured, c canar
 	if len(wanted) > 0 {
 		e.operations = annotateAll(live, wanted)
 	}
+	e.operations = append(e.operations, r.withSessions(live, declared)...)
 	e.operations = append(e.operations, unannotate(live, heldAnnotation, heldRulesAnnotation)...)
 	return e, nil
 }
@@ -158,16 +166,17 @@ func (r ingressNGINX) beforeShed(live *unstructured.Unstructured) *unstructured.
 	if now, _ := r.weight(live); weight != "" && now == zero {
 		annotations[weightAnnotation] = weight
 	}
-	var rules map[string]string
-	if json.Unmarshal([]byte(annotations[heldRulesAnnotation]), &rules) == nil {
-		maps.Copy(annotations, rules)
+	for name, value := range r.noted(live) {
+		if annotations[name] = value; name == sessionsAnnotation && value == "" {
+			delete(annotations, name)
+		}
 	}
 	was.SetAnnotations(annotations)
 	return was
 }
 
-func (ingressNGINX) unmark(live *unstructured.Unstructured, _ canary) ([]operation, error) {
-	return unannotate(live, heldAnnotation, heldRulesAnnotation), nil
+func (r ingressNGINX) unmark(live *unstructured.Unstructured, _ canary) ([]operation, error) {
+	return append(r.withSessions(live, r.beforeShed(live)), unannotate(live, heldAnnotation, heldRulesAnnotation)...), nil
 }
 
 func (r ingressNGINX) hold(object, _ *unstructured.Unstructured, c canary) {
@@ -178,6 +187,9 @@ func (r ingressNGINX) hold(object, _ *unstructured.Unstructured, c canary) {
 	annotations[weightAnnotation] = zero
 	for name := range r.rules(object) {
 		delete(annotations, name)
+	}
+	if _, ok := annotations[sessionsAnnotation]; ok {
+		annotations[sessionsAnnotation] = sessionsIgnored // Helm keeps the live one where no manifest declares it
 	}
 	object.SetAnnotations(annotations)
 }

@@ -61,6 +61,7 @@ func (v Visit) String() string {
 type Shoppers struct {
 	client    *http.Client
 	url, host string
+	headers   http.Header
 
 	mu     sync.Mutex
 	visits []Visit
@@ -71,6 +72,16 @@ func (c *Cluster) Shoppers() *Shoppers { return c.Usual().Shoppers() }
 
 // Shoppers returns the shoppers of this place. They send nothing yet.
 func (p Place) Shoppers() *Shoppers { return p.shoppers(p.Host) }
+
+// With returns shoppers whose requests also have this header. They have no visits yet.
+func (s *Shoppers) With(header, value string) *Shoppers {
+	headers := s.headers.Clone()
+	if headers == nil {
+		headers = http.Header{}
+	}
+	headers.Set(header, value)
+	return &Shoppers{client: s.client, url: s.url, host: s.host, headers: headers}
+}
 
 // ShoppersAt returns the shoppers of a storefront on any cluster. url is the address of
 // its router, such as "http://192.0.2.1:30080", host the host name of its route.
@@ -121,6 +132,9 @@ func (s *Shoppers) get(ctx context.Context, path string) (code int, backend stri
 		return 0, "", nil, err
 	}
 	request.Host = s.host
+	if s.headers != nil {
+		request.Header = s.headers.Clone()
+	}
 	response, err := s.client.Do(request)
 	if err != nil {
 		return 0, "", nil, err

@@ -72,6 +72,7 @@ func (b *builder) addIngress(main ingressBackend, canaries map[place]ingressBack
 		r.canary = ruleOf(c.ingress)
 		weights = weightsOf(c.ingress)
 	}
+	r.session = sessionOf(main.ingress, c.ingress)
 	name := []string{"ingress", main.ingress.Namespace, main.ingress.Name, main.place.host, main.place.path.value}
 	r.split = b.splits.of(strings.Join(name, " "), weights)
 	b.table.routes = append(b.table.routes, r)

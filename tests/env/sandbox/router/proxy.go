@@ -45,6 +45,7 @@ func (r *router) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 		return
 	}
 	w.Header().Set(BackendHeader, b.service)
+	matched.session.begin(w, b, matched.backends)
 	proxy := httputil.ReverseProxy{
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.Out.URL.Scheme, p.Out.URL.Host = "http", b.service // the Transport puts a pod's address in its place

@@ -1,11 +1,11 @@
 // Package router is the entry for users into a sandbox: an HTTP reverse proxy that watches Ingresses, HTTPRoutes, Services and
 // EndpointSlices, splits requests by the weights, and sends each directly to the IP of a ready pod.
 //
-// For an Ingress it does what ingress-nginx does: canary-by-header, then canary-by-cookie, then canary-weight; a canary without
-// ready pods gets nothing. For an HTTPRoute it does what the Gateway API specifies: a share without ready pods is answered with
+// For an Ingress it does what ingress-nginx does: a cookie of a session with a Service, then canary-by-header, canary-by-cookie and
+// canary-weight; a canary without ready pods gets nothing. For an HTTPRoute it does what the Gateway API specifies: a share without ready pods is answered with
 // 503. Smooth weighted round robin makes each split exact, not only likely.
 //
-// TLS, rewriting, rate limits, affinity and the filters of an HTTPRoute are not supported. A route that uses them is not accepted,
+// TLS, rewriting, rate limits, sessions with a single pod and the filters of an HTTPRoute are not supported. A route that uses them is not accepted,
 // and its status says so.
 package router
 

@@ -27,8 +27,9 @@ type route struct {
 	// backends share the requests by split. A backend that cannot be resolved is nil: its share is answered with 500.
 	backends []*backend
 	split    *split
-	// canary, if not nil, chooses between backends[0] and backends[1] before split does.
-	canary *canaryRule
+	// canary, if not nil, chooses between backends[0] and backends[1] before split does, and session before both.
+	canary  *canaryRule
+	session *session
 }
 
 // hostMatch is a host name, "*.name" for its subdomains, or "" for any.
@@ -130,8 +131,8 @@ func (t *table) match(q *http.Request) *route {
 
 // choose returns the backend for a request, or nil if the route has none.
 func (r *route) choose(q *http.Request) *backend {
-	turn := -1
-	if r.canary != nil {
+	turn := r.session.choose(q, r.backends)
+	if turn < 0 && r.canary != nil {
 		turn = r.canary.choose(q)
 	}
 	if turn < 0 {

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"net/http"
 	"net/http/httptest"
 	"testing"
 )
@@ -42,6 +43,35 @@ func TestPathsMatchByElements(t *testing.T) {
 	} {
 		if got := c.match.matches(c.path); got != c.want {
 			t.Errorf("%+v matches %s: %t, want %t", c.match, c.path, got, c.want)
+		}
+	}
+}
+
+func TestASessionComesBeforeTheWeight(t *testing.T) {
+	shop, canary := &backend{service: "shop"}, &backend{service: "shop-canary"}
+	for _, c := range []struct {
+		session *session
+		cookie  string
+		want    *backend
+		begun   string
+	}{
+		{&session{cookie: "seat", canary: true}, "shop-canary", canary, "shop-canary"},
+		{&session{cookie: "seat", canary: true}, "shop", shop, "shop"},
+		{&session{cookie: "seat", canary: true}, "gone", shop, "shop"},
+		{&session{cookie: "seat"}, "shop-canary", shop, "shop"},
+		{nil, "shop-canary", shop, ""},
+	} {
+		r := route{backends: []*backend{shop, canary}, split: newSplit([]int{100, 0}), session: c.session}
+		q := httptest.NewRequest("GET", "/", nil)
+		q.AddCookie(&http.Cookie{Name: "seat", Value: c.cookie})
+		got, w := r.choose(q), httptest.NewRecorder()
+		r.session.begin(w, got, r.backends)
+		begun := ""
+		for _, cookie := range w.Result().Cookies() {
+			begun = cookie.Value
+		}
+		if got != c.want || begun != c.begun {
+			t.Errorf("%+v, cookie %s: %s with the cookie %q, want %s with %q", c.session, c.cookie, got.service, begun, c.want.service, c.begun)
 		}
 	}
 }

@@ -1,0 +1,90 @@
+package traffic
+
+import (
+	"cmp"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+)
+
+// Annotations of OpenShift's router, which keeps clients on a pod by a cookie unless they are off.
+// https://docs.openshift.com/container-platform/latest/networking/routes/route-configuration.html
+const (
+	noCookies  = "haproxy.router.openshift.io/disable_cookies"
+	cookieName = "router.openshift.io/cookie_name"
+)
+
+// kept says which clients a shed of the routes leaves with the canary, because they have a session
+// there: a sentence for each route, with how long they stay and the setting that moves them.
+func kept(routes []observedRoute) []string {
+	var all []string
+	for _, o := range routes {
+		var said string
+		switch o.route.kind.name {
+		case "HTTPRoute", "GRPCRoute":
+			said = keptByRule(o)
+		case "Route":
+			said = keptByHAProxy(o.live)
+		}
+		if said != "" {
+			all = append(all, o.route.kind.name+"/"+o.live.GetName()+": "+said)
+		}
+	}
+	return all
+}
+
+// keptByRule is about sessionPersistence of the rules of a route. Some implementations of the
+// Gateway API keep a client on its pod whatever the weights are.
+// https://gateway-api.sigs.k8s.io/geps/gep-1619/
+func keptByRule(o observedRoute) string {
+	list, _, _ := unstructured.NestedFieldNoCopy(o.live.Object, "spec", "rules")
+	rules, _ := list.([]any)
+	for _, rule := range rules {
+		fields, _ := rule.(map[string]any)
+		session, ok := fields["sessionPersistence"].(map[string]any)
+		if !ok {
+			continue
+		}
+		part := o.live.DeepCopy()
+		if unstructured.SetNestedSlice(part.Object, []any{rule}, "spec", "rules") != nil {
+			continue
+		}
+		if leads, err := o.route.kind.router.leads(part, o.route.canary.on(part)); err != nil || !leads {
+			continue
+		}
+		name, _ := session["sessionName"].(string)
+		until, _ := session["absoluteTimeout"].(string)
+		return fmt.Sprintf("some implementations leave clients with a session%s on the canary, %s; remove sessionPersistence from its rules to move them",
+			quoted(name), cmp.Or(after(until), "for as long as it lasts"))
+	}
+	return ""
+}
+
+// keptByHAProxy is about the cookie by which OpenShift's router keeps clients on a pod.
+func keptByHAProxy(live *unstructured.Unstructured) string {
+	off, err := strconv.ParseBool(live.GetAnnotations()[noCookies])
+	termination, _, _ := unstructured.NestedString(live.Object, "spec", "tls", "termination")
+	if err == nil && off || strings.EqualFold(termination, "passthrough") {
+		return ""
+	}
+	return fmt.Sprintf("the router leaves clients with its cookie%s on the canary's pods until they close the browser; set the annotation %s=true on it to move them",
+		quoted(live.GetAnnotations()[cookieName]), noCookies)
+}
+
+// quoted returns a name to be read after a word; nothing for none.
+func quoted(name string) string {
+	if name == "" {
+		return ""
+	}
+	return " " + strconv.Quote(name)
+}
+
+// after says for how long, by a duration of the Gateway API; "" for none.
+func after(duration string) string {
+	if duration == "" {
+		return ""
+	}
+	return "for up to " + duration
+}
