@@ -100,14 +100,14 @@ func TestAShedMovesClientsWithASession(t *testing.T) {
 				raised[weightAnnotation] = "30"
 				delete(raised, affinityAnnotation) // a rule that the operator has not brought back
 				if diff := cmp.Diff(raised, liveObject(t, client, m[1]).GetAnnotations()); diff != "" {
-					t.Errorf("an operator has raised the weight (-want +got):\n%s", diff)
+					t.Errorf("an operator has given the canary a weight (-want +got):\n%s", diff)
 				}
 			})
 		}
 	}
 }
 
-// What Helm writes while the canary is held ignores sessions, too.
+// The object that Helm writes during a hold ignores sessions, too.
 func TestAHoldIgnoresSessions(t *testing.T) {
 	o := object(t, canaryIngress(", "+sessionsAnnotation+": sticky, "+affinityAnnotation+": cookie"))
 	newRegistry().holdIn(rollback.Manifest{o}, rollback.Track{}, nil)(o)
