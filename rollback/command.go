@@ -136,6 +136,17 @@ func (k Key) helmRollbackTemplate() Command {
 // rollbackTemplate leaves the revision to the operator.
 func (k Key) rollbackTemplate() Command { return k.rollbackTo(anyRevision, nil) }
 
+// leavesRevision reports whether the command leaves a revision to the operator.
+func (c Command) leavesRevision() bool {
+	words, _ := splitLine(c.line)
+	return slices.Contains(words, anyRevision)
+}
+
+// withRevision returns such a command with that revision.
+func (c Command) withRevision(revision int) Command {
+	return ReadCommand(strings.ReplaceAll(c.line, " "+anyRevision, " "+strconv.Itoa(revision)))
+}
+
 // HelmHistoryCommand lists the revisions of the release.
 func (k Key) HelmHistoryCommand() Command {
 	return newCommand("helm", "history", k.Release, "-n", k.Namespace)

@@ -125,7 +125,9 @@ func (c Case) requireStable(d Decision) Decision {
 	d.Verdict, d.Shed, d.Hold = NoStable, false, d.Hold && d.Rollback
 	if !d.Rollback {
 		d.NeedsHelp, d.Waits = true, true
-		d.Command = cmp.Or(d.Command, c.manualCommand())
+		if d.Command == (Command{}) || d.Command == c.Key.UnholdCommand() { // nothing is held
+			d.Command = c.manualCommand()
+		}
 	}
 	return d
 }

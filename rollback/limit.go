@@ -20,7 +20,7 @@ func (c Case) limit(a Assessment) Decision {
 	switch {
 	case owner.SetsWeights:
 		return Decision{
-			Verdict: Managed, NeedsHelp: true, Command: owner.Command,
+			Verdict: Managed, NeedsHelp: true, Command: c.commandOf(owner),
 			Reason: fmt.Sprintf("%s (%s) sets the canary's weight; backout leaves the release to it", owner.Tool, owner.Object),
 		}
 	case a.level == LevelShed:
@@ -30,7 +30,7 @@ func (c Case) limit(a Assessment) Decision {
 		}
 	case owner.Tool != "":
 		d := c.hold(Managed, fmt.Sprintf("%s (%s) owns the release and would undo a rollback", owner.Tool, owner.Object))
-		d.Command = owner.Command
+		d.Command = c.commandOf(owner)
 		return d
 	case a.Verdict == Unknown && !a.recheckAt.IsZero():
 		return Decision{Verdict: Unknown, Shed: true, Reason: a.reason}
@@ -186,6 +186,18 @@ func (c Case) managedBy() Owner {
 		}
 	}
 	return found
+}
+
+// commandOf returns the command of an owner, with the target in place of the revision that it
+// leaves to the operator. Without a target there is nothing to go back to.
+func (c Case) commandOf(o Owner) Command {
+	if !o.Command.leavesRevision() {
+		return o.Command
+	}
+	if target, ok := c.target(); ok {
+		return o.Command.withRevision(target.Number)
+	}
+	return c.Key.HelmHistoryCommand()
 }
 
 // busy waits for the Helm operation in flight. It calls for help if that looks stuck, and at once

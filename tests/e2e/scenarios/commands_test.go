@@ -18,8 +18,8 @@ import (
 	"github.com/upcommerce/backout/tests/env/stage"
 )
 
-// bake is a bake window that a test can wait for.
-const bake = 3 * time.Second
+// Windows that a test can wait for.
+const settle, bake = time.Second, 3 * time.Second
 
 // stopped is a release about which backout has decided that an operator has to act.
 type stopped struct {
@@ -45,19 +45,26 @@ func TestThePrintedCommandHelps(t *testing.T) {
 	t.Parallel()
 	st := empty(t)
 	c := newCounter(t, st)
-	settings := map[string]string{"BACKOUT_STORM_RELEASES": "100"}
+	settings := func(more ...string) map[string]string {
+		env := map[string]string{"BACKOUT_STORM_RELEASES": "100", "BACKOUT_SETTLE": settle.String(), "BACKOUT_CONFIRM_LIMIT": settle.String()}
+		for _, pair := range more {
+			name, value, _ := strings.Cut(pair, "=")
+			env[name] = value
+		}
+		return env
+	}
 	for number, group := range [][]stopped{
 		{
-			{rollback.NoTarget, settings, accusedFirst, hasAHistory},
-			{rollback.Cooldown, settings, accusedAgain, runsV2},
-			{rollback.Own, settings, accusedOwn, runsV1},
-			{rollback.Unsafe, settings, withAClaim, runsV2},
-			{rollback.Managed, settings, ownedByFlux, isSuspended},
-			{rollback.Paused, settings, pausedBefore, isResumed},
-			{rollback.NoStable, settings, withoutStable, runsV2},
+			{rollback.NoTarget, settings(), accusedFirst, hasAHistory},
+			{rollback.Cooldown, settings(), accusedAgain, runsV2},
+			{rollback.Own, settings(), accusedOwn, runsV1},
+			{rollback.Unsafe, settings(), withAHook, runsV2},
+			{rollback.Managed, settings(), ownedByFlux, isSuspended},
+			{rollback.Paused, settings(), pausedBefore, isResumed},
+			{rollback.NoStable, settings(), withoutStable, runsV2},
 		},
-		{{rollback.Baked, map[string]string{"BACKOUT_BAKE": bake.String(), "BACKOUT_SETTLE": "1s", "BACKOUT_CONFIRM_LIMIT": "1s"}, accusedLate, runsV2}},
-		{{rollback.Unknown, map[string]string{"BACKOUT_PROMETHEUS_URLS": "http://127.0.0.1:9", "BACKOUT_CONFIRM_LIMIT": "1s"}, accusedSecond, runsV2}},
+		{{rollback.Baked, settings("BACKOUT_BAKE=" + bake.String()), accusedLate, runsV2}},
+		{{rollback.Unknown, settings("BACKOUT_PROMETHEUS_URLS=http://127.0.0.1:9"), accusedSecond, runsV2}},
 	} {
 		c.b = backout(t, st, number, group[0].env)
 		for _, s := range group {
@@ -166,13 +173,14 @@ func accusedOwn(t *testing.T, c *counter, release string) rollback.Record {
 	c.deploy(t, release, "v3")
 	accuse(t, c.b, release, "v3", "rollback")
 	recordOf(t, c.b, release, 3, closed)
+	time.Sleep(settle + time.Second) // no alert of the revision before may be meant
 	accuse(t, c.b, release, "v2", "rollback")
 	return c.stopsAt(t, release, 4)
 }
 
-func withAClaim(t *testing.T, c *counter, release string) rollback.Record {
+func withAHook(t *testing.T, c *counter, release string) rollback.Record {
 	c.deploy(t, release, "v2")
-	c.deploy(t, release, "v3", "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: data}\nspec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}\n")
+	c.deploy(t, release, "v3", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: migration, annotations: {helm.sh/hook: pre-upgrade}}\n")
 	accuse(t, c.b, release, "v3", "rollback")
 	return c.stopsAt(t, release, 2)
 }
@@ -254,6 +262,6 @@ func isSuspended(t *testing.T, c *counter, release string) {
 
 func isResumed(t *testing.T, c *counter, release string) {
 	accuse(t, c.b, release, "v3", "rollback") // Alertmanager repeats it
-	recordOf(t, c.b, release, 2, closed)
+	recordOf(t, c.b, release, 2, restored)
 	runsV2(t, c, release)
 }
