@@ -58,7 +58,7 @@ func (keda) state(live *unstructured.Unstructured) (weight string, operator bool
 	return autoscaling, false
 }
 
-// keeps returns the replicas that an operator wants KEDA to keep; "" if that is none.
+// keeps returns the replicas that an operator wants KEDA to keep; "" for none.
 func (s keda) keeps(live *unstructured.Unstructured) string {
 	if weight, operator := s.state(live); operator && weight != zero {
 		return weight
