@@ -27,13 +27,13 @@ type stopped struct {
 	// env is that of the backout that decides.
 	env map[string]string
 	// stop brings the release to that point, and returns the record. Its name is the verdict.
-	stop func(t *testing.T, c *desk, release string) rollback.Record
+	stop func(t *testing.T, c *terminal, release string) rollback.Record
 	// helped checks what the command did.
-	helped func(t *testing.T, c *desk, release string)
+	helped func(t *testing.T, c *terminal, release string)
 }
 
-// desk is that of an operator: a cluster, backout, and a shell with the programs that commands name.
-type desk struct {
+// terminal is that of an operator: a cluster, backout, and a shell with the programs that commands name.
+type terminal struct {
 	st      *stage.Stage
 	b       *stage.Backout
 	path    string // of the programs
@@ -44,7 +44,7 @@ type desk struct {
 func TestThePrintedCommandHelps(t *testing.T) {
 	t.Parallel()
 	st := empty(t)
-	c := newDesk(t, st)
+	c := newTerminal(t, st)
 	settings := func(more ...string) map[string]string {
 		env := map[string]string{"BACKOUT_STORM_RELEASES": "100", "BACKOUT_SETTLE": settle.String(), "BACKOUT_CONFIRM_LIMIT": settle.String()}
 		for _, pair := range more {
@@ -85,10 +85,10 @@ func TestThePrintedCommandHelps(t *testing.T) {
 	}
 }
 
-func newDesk(t *testing.T, st *stage.Stage) *desk {
+func newTerminal(t *testing.T, st *stage.Stage) *terminal {
 	t.Helper()
 	dir := t.TempDir()
-	c := &desk{st: st, path: dir + ":" + os.Getenv("PATH"), suspend: filepath.Join(dir, "suspended")}
+	c := &terminal{st: st, path: dir + ":" + os.Getenv("PATH"), suspend: filepath.Join(dir, "suspended")}
 	for name, program := range map[string]string{"backout": st.BackoutPath(), "helm": st.HelmPath()} {
 		if err := os.Symlink(program, filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
@@ -101,7 +101,7 @@ func newDesk(t *testing.T, st *stage.Stage) *desk {
 }
 
 // run has a shell run the command, and returns what was printed.
-func (c *desk) run(t *testing.T, line string) string {
+func (c *terminal) run(t *testing.T, line string) string {
 	t.Helper()
 	shell := exec.CommandContext(limited(t), "/bin/sh", "-c", line)
 	shell.Env = []string{"PATH=" + c.path, "KUBECONFIG=" + c.st.Sandbox.Kubeconfig(), "HOME=" + t.TempDir()}
@@ -113,7 +113,7 @@ func (c *desk) run(t *testing.T, line string) string {
 }
 
 // deploy makes the next revision of a release: the stable track with v1, and the canary with that version, of which it gets 20%.
-func (c *desk) deploy(t *testing.T, release, version string, more ...string) {
+func (c *terminal) deploy(t *testing.T, release, version string, more ...string) {
 	t.Helper()
 	objects := more
 	for _, track := range []struct{ suffix, name, version, annotations string }{
@@ -131,25 +131,25 @@ func (c *desk) deploy(t *testing.T, release, version string, more ...string) {
 }
 
 // stopsAt waits until the record about a revision asks for help.
-func (c *desk) stopsAt(t *testing.T, release string, revision int) rollback.Record {
+func (c *terminal) stopsAt(t *testing.T, release string, revision int) rollback.Record {
 	t.Helper()
 	return recordOf(t, c.b, release, revision, func(r rollback.Record) bool { return report.NeedsHelp(&r) })
 }
 
-func accusedFirst(t *testing.T, c *desk, release string) rollback.Record {
+func accusedFirst(t *testing.T, c *terminal, release string) rollback.Record {
 	c.deploy(t, release, "v2")
 	accuse(t, c.b, release, "v2", "rollback")
 	return c.stopsAt(t, release, 1)
 }
 
-func accusedSecond(t *testing.T, c *desk, release string) rollback.Record {
+func accusedSecond(t *testing.T, c *terminal, release string) rollback.Record {
 	c.deploy(t, release, "v2")
 	c.deploy(t, release, "v3")
 	accuse(t, c.b, release, "v3", "rollback")
 	return c.stopsAt(t, release, 2)
 }
 
-func accusedLate(t *testing.T, c *desk, release string) rollback.Record {
+func accusedLate(t *testing.T, c *terminal, release string) rollback.Record {
 	c.deploy(t, release, "v2")
 	c.deploy(t, release, "v3")
 	time.Sleep(bake + time.Second)
@@ -157,7 +157,7 @@ func accusedLate(t *testing.T, c *desk, release string) rollback.Record {
 	return c.stopsAt(t, release, 2)
 }
 
-func accusedAgain(t *testing.T, c *desk, release string) rollback.Record {
+func accusedAgain(t *testing.T, c *terminal, release string) rollback.Record {
 	c.deploy(t, release, "v2")
 	c.deploy(t, release, "v3")
 	accuse(t, c.b, release, "v3", "rollback")
@@ -167,7 +167,7 @@ func accusedAgain(t *testing.T, c *desk, release string) rollback.Record {
 	return c.stopsAt(t, release, 4)
 }
 
-func accusedOwn(t *testing.T, c *desk, release string) rollback.Record {
+func accusedOwn(t *testing.T, c *terminal, release string) rollback.Record {
 	c.deploy(t, release, "v1")
 	c.deploy(t, release, "v2")
 	c.deploy(t, release, "v3")
@@ -178,14 +178,14 @@ func accusedOwn(t *testing.T, c *desk, release string) rollback.Record {
 	return c.stopsAt(t, release, 4)
 }
 
-func withAHook(t *testing.T, c *desk, release string) rollback.Record {
+func withAHook(t *testing.T, c *terminal, release string) rollback.Record {
 	c.deploy(t, release, "v2")
 	c.deploy(t, release, "v3", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: migration, annotations: {helm.sh/hook: pre-upgrade}}\n")
 	accuse(t, c.b, release, "v3", "rollback")
 	return c.stopsAt(t, release, 2)
 }
 
-func ownedByFlux(t *testing.T, c *desk, release string) rollback.Record {
+func ownedByFlux(t *testing.T, c *terminal, release string) rollback.Record {
 	mark := "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: flux, labels: {helm.toolkit.fluxcd.io/name: shop, helm.toolkit.fluxcd.io/namespace: flux-system}}\n"
 	c.deploy(t, release, "v2", mark)
 	c.deploy(t, release, "v3", mark)
@@ -193,7 +193,7 @@ func ownedByFlux(t *testing.T, c *desk, release string) rollback.Record {
 	return c.stopsAt(t, release, 2)
 }
 
-func pausedBefore(t *testing.T, c *desk, release string) rollback.Record {
+func pausedBefore(t *testing.T, c *terminal, release string) rollback.Record {
 	c.deploy(t, release, "v2")
 	c.deploy(t, release, "v3")
 	command(t, c.st, "pause", stage.Namespace+"/"+release, "--reason", "a migration")
@@ -201,7 +201,7 @@ func pausedBefore(t *testing.T, c *desk, release string) rollback.Record {
 	return c.stopsAt(t, release, 2)
 }
 
-func withoutStable(t *testing.T, c *desk, release string) rollback.Record {
+func withoutStable(t *testing.T, c *terminal, release string) rollback.Record {
 	c.deploy(t, release, "v2")
 	c.deploy(t, release, "v3")
 	deployments := c.st.Client.AppsV1().Deployments(stage.Namespace)
@@ -220,11 +220,11 @@ func withoutStable(t *testing.T, c *desk, release string) rollback.Record {
 	return c.stopsAt(t, release, 2)
 }
 
-func runsV1(t *testing.T, c *desk, release string) { c.runs(t, release, "v1") }
-func runsV2(t *testing.T, c *desk, release string) { c.runs(t, release, "v2") }
+func runsV1(t *testing.T, c *terminal, release string) { c.runs(t, release, "v1") }
+func runsV2(t *testing.T, c *terminal, release string) { c.runs(t, release, "v2") }
 
 // runs checks that the canary has that version and its weight.
-func (c *desk) runs(t *testing.T, release, version string) {
+func (c *terminal) runs(t *testing.T, release, version string) {
 	t.Helper()
 	name := release + "-canary"
 	if got := containersOf(t, c.st, name); len(got) != 1 || got[0].Image != stage.StorefrontImage+":"+version {
@@ -233,7 +233,7 @@ func (c *desk) runs(t *testing.T, release, version string) {
 	c.hasWeight(t, name)
 }
 
-func (c *desk) hasWeight(t *testing.T, ingress string) {
+func (c *terminal) hasWeight(t *testing.T, ingress string) {
 	t.Helper()
 	i, err := c.st.Client.NetworkingV1().Ingresses(stage.Namespace).Get(limited(t), ingress, metav1.GetOptions{})
 	if err != nil || i.Annotations[stage.WeightAnnotation] != "20" {
@@ -242,7 +242,7 @@ func (c *desk) hasWeight(t *testing.T, ingress string) {
 }
 
 // hasAHistory checks that the other command gives the canary its weight back: there is nothing to go back to.
-func hasAHistory(t *testing.T, c *desk, release string) {
+func hasAHistory(t *testing.T, c *terminal, release string) {
 	r := c.stopsAt(t, release, 1)
 	all := report.Commands(&r)
 	i := slices.IndexFunc(all, func(a report.Command) bool { return a.Line == r.UnholdCommand() })
@@ -253,14 +253,14 @@ func hasAHistory(t *testing.T, c *desk, release string) {
 	c.hasWeight(t, release+"-canary")
 }
 
-func isSuspended(t *testing.T, c *desk, release string) {
+func isSuspended(t *testing.T, c *terminal, release string) {
 	runsV2(t, c, release)
 	if got, err := os.ReadFile(c.suspend); string(got) != "suspend helmrelease shop -n flux-system\n" {
 		t.Errorf("flux was run with %q, %v", got, err)
 	}
 }
 
-func isResumed(t *testing.T, c *desk, release string) {
+func isResumed(t *testing.T, c *terminal, release string) {
 	accuse(t, c.b, release, "v3", "rollback") // Alertmanager repeats it
 	recordOf(t, c.b, release, 2, restored)
 	runsV2(t, c, release)
