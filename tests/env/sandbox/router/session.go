@@ -66,7 +66,7 @@ func (s *session) choose(q *http.Request, backends []*backend) int {
 func (s *session) begin(w http.ResponseWriter, b *backend, backends []*backend) {
 	for _, kept := range s.kept(backends) {
 		if kept == b {
-			http.SetCookie(w, &http.Cookie{Name: s.cookie, Value: b.service, Path: "/", HttpOnly: true})
+			http.SetCookie(w, &http.Cookie{Name: s.cookie, Value: b.service, Path: "/", HttpOnly: true}) //nolint:gosec // The router serves plain HTTP.
 		}
 	}
 }
