@@ -34,7 +34,8 @@ func decisionForms() []form {
 		"flux suspend kustomization <name> -n <other-namespace> && " + plainRollBack,
 		"flux get helmreleases -A",
 		"flux get kustomizations -A",
-		"argocd app rollback <application>",
+		"argocd app rollback <application>", // as earlier versions print it
+		"argocd app set <application> --sync-policy none && argocd app rollback <application>",
 		"argocd app list",
 		"kubectl argo rollouts abort <name> -n <other-namespace>",
 		"kubectl argo rollouts list rollouts -n <other-namespace>",

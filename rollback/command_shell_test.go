@@ -110,7 +110,7 @@ func (s shell) check(t testing.TB, c rollback.Command) {
 			t.Errorf("%q runs %q", line, words[0])
 		}
 		for _, w := range words {
-			if strings.HasPrefix(w, "-") && !slices.Contains([]string{"-n", "-A", "-o", "-l", "-L", "-d", "-I{}", "--", "--to", "--allow", "--track-label"}, w) {
+			if strings.HasPrefix(w, "-") && !slices.Contains([]string{"-n", "-A", "-o", "-l", "-L", "-d", "-I{}", "--", "--to", "--allow", "--track-label", "--sync-policy"}, w) {
 				t.Errorf("%q has the option %q", line, w)
 			}
 		}
@@ -257,7 +257,7 @@ func TestAStoredCommandIsOneThatBackoutMakes(t *testing.T) {
 		"helm rollback web 2 -n shop", "helm rollback web REVISION -n shop", "helm history web -n shop",
 		"backout rollback shop/web --to 2", "backout rollback shop/web --to 2 --allow hook", "backout rollback shop/web --to 2 --allow 'hook,pvc'",
 		"flux suspend helmrelease web -n flux-system && backout rollback shop/web --to 2", "backout unhold shop/web",
-		"flux suspend helmrelease web -n flux-system && helm rollback web 2 -n shop", "argocd app rollback argocd_web",
+		"flux suspend helmrelease web -n flux-system && helm rollback web 2 -n shop", "argocd app set argocd_web --sync-policy none && argocd app rollback argocd_web",
 		"kubectl argo rollouts abort web -n shop", `curl -d '{"name": "web", "namespace": "shop"}' http://t/rollback/open`,
 	}
 	foreign := []string{

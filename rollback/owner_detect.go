@@ -155,13 +155,15 @@ func flux(kind, namespace, name string, rollBack Command) Owner {
 // argoCD returns the owner that an object's tracking annotation names, which has the
 // form "app:group/kind:namespace/name"; the zero Owner if it names none. An object that
 // a controller derived from another one inherits the annotation with the name of the
-// other one: the application does not manage it.
+// other one: the application does not manage it. Argo CD refuses a rollback for as long as it
+// syncs the application by itself.
 func argoCD(o Object) Owner {
 	id := strings.Split(text(o, "metadata", "annotations", argoCDTracking), ":")
 	if len(id) != 3 || id[0] == "" || !strings.HasSuffix(id[1], "/"+text(o, "kind")) || !strings.HasSuffix(id[2], "/"+text(o, "metadata", "name")) {
 		return Owner{}
 	}
-	return owned("Argo CD", "Application", id[0], newCommand("argocd", "app", "rollback", id[0]), newCommand("argocd", "app", "list"))
+	command := newCommand("argocd", "app", "set", id[0], "--sync-policy", "none", joinAnd, "argocd", "app", "rollback", id[0])
+	return owned("Argo CD", "Application", id[0], command, newCommand("argocd", "app", "list"))
 }
 
 // argoRollouts aborts a Rollout. Its name may come from an annotation.

@@ -55,7 +55,7 @@ func TestReleaseOwner(t *testing.T) {
 		},
 		"Argo CD": {
 			with(", annotations: {argocd.argoproj.io/tracking-id: 'shop:apps/Deployment:shop/web'}"),
-			rollback.Owner{Tool: "Argo CD", Object: "Application shop", Command: rollback.ReadCommand("argocd app rollback shop")},
+			rollback.Owner{Tool: "Argo CD", Object: "Application shop", Command: rollback.ReadCommand("argocd app set shop --sync-policy none && argocd app rollback shop")},
 		},
 		"an annotation that was inherited from another object": {
 			with(", annotations: {argocd.argoproj.io/tracking-id: 'shop:apps/Deployment:shop/other'}"), rollback.Owner{},
@@ -122,8 +122,8 @@ func TestDeclaredOwner(t *testing.T) {
 
 func TestObjectOwnerReadsArgoCDsTracking(t *testing.T) {
 	for id, want := range map[string]rollback.Owner{
-		"web:apps/Deployment:shop/web":               {Tool: "Argo CD", Object: "Application web", Command: rollback.ReadCommand("argocd app rollback web")},
-		"argocd_web:apps/Deployment:shop/web":        {Tool: "Argo CD", Object: "Application argocd_web", Command: rollback.ReadCommand("argocd app rollback argocd_web")},
+		"web:apps/Deployment:shop/web":               {Tool: "Argo CD", Object: "Application web", Command: rollback.ReadCommand("argocd app set web --sync-policy none && argocd app rollback web")},
+		"argocd_web:apps/Deployment:shop/web":        {Tool: "Argo CD", Object: "Application argocd_web", Command: rollback.ReadCommand("argocd app set argocd_web --sync-policy none && argocd app rollback argocd_web")},
 		"web; rm -rf ~:apps/Deployment:shop/web":     {Tool: "Argo CD", Object: "Application whose name cannot be one", Command: rollback.ReadCommand("argocd app list")},
 		"--grpc-web:apps/Deployment:shop/web":        {Tool: "Argo CD", Object: "Application whose name cannot be one", Command: rollback.ReadCommand("argocd app list")},
 		"web:apps/Deployment:shop/another":           {},

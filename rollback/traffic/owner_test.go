@@ -24,7 +24,7 @@ func TestOwner(t *testing.T) {
 		{"an owner reference to Flagger's Canary", flagger, "", "Flagger", "Canary shop/web", "kubectl -n shop get canaries.flagger.app web", true},
 		{"an owner reference to a Rollout", rollouts, "", "Argo Rollouts", "Rollout shop/web", "kubectl argo rollouts abort web -n shop", true},
 		{"the annotation of Argo Rollouts", `annotations: {argo-rollouts.argoproj.io/managed-by-rollouts: web}`, "", "Argo Rollouts", "Rollout shop/web", "kubectl argo rollouts abort web -n shop", true},
-		{"Argo CD's tracking", argoCD, "", "Argo CD", "Application shop-prod", "argocd app rollback shop-prod", false},
+		{"Argo CD's tracking", argoCD, "", "Argo CD", "Application shop-prod", "argocd app set shop-prod --sync-policy none && argocd app rollback shop-prod", false},
 		{"Argo CD's tracking of another object", strings.ReplaceAll(argoCD, "shop/shop", "shop/parent"), "", "", "", "", false},
 		{"Flux, by a HelmRelease", fluxHR, "", "Flux", "HelmRelease apps/web", "flux suspend helmrelease web -n apps", false},
 		{"Flux, by a Kustomization", fluxKS, "", "Flux", "Kustomization flux-system/apps", "flux suspend kustomization apps -n flux-system", false},
