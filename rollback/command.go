@@ -182,6 +182,26 @@ func UnmarkTargetCommand(namespace, configMap string) Command {
 // ResumeCommand ends a pause of the release.
 func (k Key) ResumeCommand() Command { return BackoutCommand("backout", "resume", k.String()) }
 
+// ResumeCommands end the pauses that a line of Ledger.Paused names; the one of the release if it
+// names none.
+func (k Key) ResumeCommands(paused string) []Command {
+	var all []Command
+	for line := range strings.SplitSeq(paused, "; ") {
+		switch scope, _, _ := strings.Cut(line, " is paused"); scope {
+		case "everything":
+			all = append(all, BackoutCommand("backout", "resume", ""))
+		case "namespace " + k.Namespace:
+			all = append(all, BackoutCommand("backout", "resume", k.Namespace))
+		case "release " + k.String():
+			all = append(all, k.ResumeCommand())
+		}
+	}
+	if len(all) == 0 {
+		return []Command{k.ResumeCommand()}
+	}
+	return all
+}
+
 // BackoutCommand is one of backout's own commands. The program is "backout", or "kubectl
 // backout" for the plugin; the scope is a release, a namespace or "".
 func BackoutCommand(program, verb, scope string) Command {

@@ -59,7 +59,7 @@ func commandsOf(r *rollback.Record) []Command {
 	case StateStuck:
 		return distinct(append(stuckCommands(r), show)...)
 	case StatePaused:
-		return distinct(Command{Why: "to end a pause of the release", Line: r.ResumeCommand()}, show)
+		return distinct(append(resumeCommands(r), show)...)
 	case StateActing, StateShedUndone, StateHoldEnded, StateObserved:
 		return distinct(show)
 	case StateNoAction:
@@ -89,6 +89,19 @@ func stuckCommands(r *rollback.Record) []Command {
 		return []Command{unholdCommand(r)}
 	}
 	return []Command{finishCommand(r)}
+}
+
+// resumeCommands end every pause that applies to the release.
+func resumeCommands(r *rollback.Record) []Command {
+	var all []Command
+	for _, line := range r.ResumeCommands(r.Decision().Reason) {
+		why := "to end a pause of the release"
+		if line != r.ResumeCommand() {
+			why = "to end a pause that applies to other releases as well"
+		}
+		all = append(all, Command{Why: why, Line: line})
+	}
+	return all
 }
 
 func holdCommand(r *rollback.Record) Command {
