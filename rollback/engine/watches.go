@@ -13,7 +13,7 @@ const (
 	// maxWatches bounds the watches; holds beyond it are polled.
 	maxWatches = 64
 	// maxKinds bounds the kinds that are watched for one hold: its weights may be unsigned.
-	maxKinds = 8
+	maxKinds = 20
 	// holdResync is how often a hold is checked although no watched route has changed.
 	holdResync = time.Minute
 	// watchUnused is how long a watch outlasts the last hold that needs it.
