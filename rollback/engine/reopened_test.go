@@ -180,7 +180,7 @@ func holdKinds(t *testing.T, c *cluster, e *engine.Engine, releases, kinds int) 
 
 func TestWatchesAreBounded(t *testing.T) {
 	for name, tc := range map[string]struct{ releases, kinds, most int }{
-		"of one hold": {1, 100, 8},
+		"of one hold": {1, 100, 20},
 		"of all":      {10, 8, 64},
 	} {
 		t.Run(name, func(t *testing.T) {
