@@ -62,6 +62,9 @@ func (h *hold) run(ctx context.Context, out io.Writer, name string) error {
 		return hintRelease(err)
 	}
 	printWeights(out, record.Weights)
+	if record.Shed != nil && record.Shed.Note != "" {
+		fmt.Fprintf(out, "%s\n", record.Shed.Note)
+	}
 	fmt.Fprintf(out, "Revision %d of %s is held. To end the hold: %s\n", record.Revision, k, rollback.BackoutCommand(h.program, "unhold", k.String()).WithTrack(m.track.Option()))
 	return nil
 }

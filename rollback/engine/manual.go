@@ -59,7 +59,7 @@ func (m Manual) Hold(ctx context.Context, k rollback.Key, why string) (rollback.
 	if err != nil {
 		return r, err
 	}
-	weights, err := m.Traffic.Shed(ctx, k, manifest, seen, nil)
+	weights, err := m.Traffic.Shed(ctx, k, manifest, seen.Observation, nil)
 	if err != nil {
 		return r, fmt.Errorf("take the canary of %s out of rotation: %w", k, err)
 	}
@@ -69,6 +69,7 @@ func (m Manual) Hold(ctx context.Context, k rollback.Key, why string) (rollback.
 			r.Shed = m.ordered(now)
 			r.Shed.Done, r.Weights = time.Now().UTC(), weights
 		}
+		noteMissed(r, weights, seen.Missed)
 		if r.Hold == nil {
 			r.Hold = &rollback.Hold{Since: now}
 		}
@@ -128,25 +129,25 @@ func (m Manual) notRollingBack(ctx context.Context, k rollback.Key, order string
 
 // holdable returns the revision's manifest and its live routes, or an error that says why its
 // canary cannot be held.
-func (m Manual) holdable(ctx context.Context, k rollback.Key, newest rollback.Revision) (rollback.Manifest, rollback.Observation, error) {
+func (m Manual) holdable(ctx context.Context, k rollback.Key, newest rollback.Revision) (rollback.Manifest, rollback.Routing, error) {
 	manifest, err := m.Releases.Manifest(ctx, k, newest.Number)
 	if err != nil {
-		return nil, nil, err
+		return nil, rollback.Routing{}, err
 	}
 	routing, err := m.Traffic.Observe(ctx, k, manifest, rollback.Stored)
 	switch {
 	case routing.Owner.SetsWeights:
-		return nil, nil, fmt.Errorf("hold %s: %s (%s) sets the weight itself; run: %s", k, routing.Owner.Tool, routing.Owner.Object, routing.Owner.Command)
+		return nil, rollback.Routing{}, fmt.Errorf("hold %s: %s (%s) sets the weight itself; run: %s", k, routing.Owner.Tool, routing.Owner.Object, routing.Owner.Command)
 	case err != nil:
-		return nil, nil, err
+		return nil, rollback.Routing{}, err
 	case len(routing.Weights) == 0 && len(routing.Missed) > 0:
-		return nil, nil, fmt.Errorf("hold %s: %s", k, strings.Join(routing.Missed, "; "))
+		return nil, rollback.Routing{}, fmt.Errorf("hold %s: %s", k, strings.Join(routing.Missed, "; "))
 	case len(routing.Weights) == 0:
-		return nil, nil, fmt.Errorf("hold %s: %s; there is nothing to take out of rotation", k, noRoute)
+		return nil, rollback.Routing{}, fmt.Errorf("hold %s: %s; there is nothing to take out of rotation", k, noRoute)
 	case routing.NoStable != "" && routing.Open():
-		return nil, nil, fmt.Errorf("hold %s: %s; without the canary nothing would serve requests", k, routing.NoStable)
+		return nil, rollback.Routing{}, fmt.Errorf("hold %s: %s; without the canary nothing would serve requests", k, routing.NoStable)
 	}
-	return manifest, routing.Observation, nil
+	return manifest, routing, nil
 }
 
 func (m Manual) signal(now time.Time, why string) rollback.Signal {

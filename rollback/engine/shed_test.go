@@ -95,6 +95,16 @@ func TestAHoldNamesWhatItMisses(t *testing.T) {
 	})
 }
 
+// The record of a hold that an operator orders names the clients that it leaves on the canary.
+func TestAHoldThatLeavesClientsNamesThem(t *testing.T) {
+	simulate(t, func(t *testing.T, c *cluster, _ *engine.Engine) {
+		r, err := manual(c).Hold(t.Context(), rollbacktest.Shop(), "")
+		if err != nil || r.Shed.Note != "clients with a session stay" {
+			t.Errorf("got the note %q, %v; want what the shed misses", r.Shed.Note, err)
+		}
+	}, func(c *cluster) { c.routing.Missed = []string{"clients with a session stay"} })
+}
+
 func TestWithoutStablePodsTheWeightStaysAndTheReleaseIsRolledBack(t *testing.T) {
 	simulate(t, func(t *testing.T, c *cluster, e *engine.Engine) {
 		deliver(t, e, alert("rollback"))

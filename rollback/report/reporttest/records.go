@@ -230,7 +230,7 @@ func leftAlone() map[string]rollback.Record {
 			Verdict: rollback.Storming, Waits: true, NeedsHelp: true, Command: rollback.ReadCommand(manualCommand),
 			Reason: "alerts fired for 6 releases within 10m0s: look for a cause that they share, not for bad canaries",
 		}),
-		"paused": Record(Ignore(rollback.Paused, "release shop/web is paused: 2026-03-04T01:00:00Z by ann: migration"), Closed(0)),
+		"paused":            Record(Ignore(rollback.Paused, "release shop/web is paused: 2026-03-04T01:00:00Z by ann: migration"), Closed(0)),
 		"paused_everywhere": Record(Ignore(rollback.Paused, "everything is paused: 2026-03-04T01:00:00Z by ann; namespace shop is paused: release freeze"), Closed(0)),
 		"paused_after_shed": Record(Wait(rollback.Busy, pendingReason), Shed,
 			Decided(Ignore(rollback.Paused, "release shop/web is paused: 2026-03-04T03:00:30Z by ann: migration"), time.Minute)),
