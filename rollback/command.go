@@ -187,12 +187,13 @@ func (k Key) ResumeCommand() Command { return BackoutCommand("backout", "resume"
 func (k Key) ResumeCommands(paused string) []Command {
 	var all []Command
 	for line := range strings.SplitSeq(paused, "; ") {
-		switch scope, _, _ := strings.Cut(line, " is paused"); scope {
-		case "everything":
+		switch scope, _, found := strings.Cut(line, " is paused"); {
+		case !found: // a part of a note
+		case scope == "everything":
 			all = append(all, BackoutCommand("backout", "resume", ""))
-		case "namespace " + k.Namespace:
+		case scope == "namespace "+k.Namespace:
 			all = append(all, BackoutCommand("backout", "resume", k.Namespace))
-		case "release " + k.String():
+		case scope == "release "+k.String():
 			all = append(all, k.ResumeCommand())
 		}
 	}
