@@ -17,6 +17,9 @@ type Weight struct {
 	FieldManager string `json:"fieldManager,omitempty"`
 }
 
+// ScalerKind is KEDA's kind. Its weight is no route's: without the object, no client scales the canary.
+const ScalerKind = "ScaledObject"
+
 // String returns, for example, "Ingress/shop-canary 20 -> 0".
 func (w Weight) String() string {
 	return fmt.Sprintf("%s/%s %s -> %s", w.Kind, w.Name, w.From, w.To)

@@ -62,7 +62,7 @@ func goneRoutes(r rollback.Record, live rollback.Routing) []string {
 	var gone []string
 	for _, held := range r.Weights {
 		exists := slices.ContainsFunc(live.Weights, func(w rollback.Weight) bool { return object(w) == object(held) })
-		if name := object(held); !exists && !slices.Contains(gone, name) {
+		if name := object(held); !exists && held.Kind != rollback.ScalerKind && !slices.Contains(gone, name) {
 			gone = append(gone, name)
 		}
 	}

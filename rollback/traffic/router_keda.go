@@ -10,7 +10,7 @@ import (
 )
 
 // scaledObjectKind is KEDA's. An object of it is no route, and goes with a Deployment that is one.
-const scaledObjectKind = "ScaledObject"
+const scaledObjectKind = rollback.ScalerKind
 
 // Annotations of a ScaledObject. pausedReplicas is the number of replicas at which KEDA keeps the
 // workload, and wins over paused; KEDA has it since release 2.7.
@@ -58,7 +58,7 @@ func (keda) state(live *unstructured.Unstructured) (weight string, operator bool
 	return autoscaling, false
 }
 
-// keeps returns the replicas that an operator wants KEDA to keep; "" for none.
+// keeps returns the replicas that an operator wants KEDA to keep; "" without any.
 func (s keda) keeps(live *unstructured.Unstructured) string {
 	if weight, operator := s.state(live); operator && weight != zero {
 		return weight
