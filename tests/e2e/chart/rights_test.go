@@ -144,7 +144,7 @@ func TestEveryRightIsUsedAndEnough(t *testing.T) {
 	for _, tag := range []string{"v2", "v3"} {
 		c.upgrade(t, "rolls", "shop", everything(tag))
 		c.upgrade(t, "sheds", "shop", append(everything(tag), workloads()...))
-		c.upgrade(t, "sheds", "plain", plain(tag))
+		c.upgrade(t, "sheds", "plain", append(plain(tag), scaler()))
 		for _, w := range withdrawn {
 			c.upgrade(t, w.namespace(), "shop", append(tracks(tag), split(tag)...))
 		}

@@ -47,8 +47,12 @@ func plain(tag string) []string {
 		strings.ReplaceAll(pods("plain", "stable", 1, "v1"), "app: shop", "app: plain"),
 		strings.ReplaceAll(pods("plain-canary", "canary", 1, tag), "app: shop", "app: plain"),
 		service("plain", "app: plain"),
-		"\napiVersion: keda.sh/v1alpha1\nkind: ScaledObject\nmetadata: {name: plain}\nspec: {scaleTargetRef: {name: plain-canary}}",
 	}
+}
+
+// scaler is KEDA's object for the canary of plain.
+func scaler() string {
+	return "\napiVersion: keda.sh/v1alpha1\nkind: ScaledObject\nmetadata: {name: plain}\nspec: {scaleTargetRef: {name: plain-canary}}"
 }
 
 func ingress(name, host, service, annotations string) string {

@@ -15,39 +15,44 @@ func TestClientsWithASessionOrAHeaderLeaveTheCanary(t *testing.T) {
 	t.Parallel()
 	const prefix = `nnotations.nginx\.ingress\.kubernetes\.io/`
 	st := empty(t)
-	install(t, st, stage.Release, append(stage.Canary("v3", "yellow", percent),
-		"ingress.a"+prefix+"affinity=cookie", "ingress.a"+prefix+"session-cookie-name=seat", "canary.ingressA"+prefix+"canary-by-header=X-Beta")...)
-	all := opened(t, st, "v1", "v3")
-	clients := map[string]*stage.Shoppers{"a session": all.With("Cookie", "seat="+stage.CanaryService), "a header": all.With("X-Beta", "always")}
-	awaitThere(t, clients, true)
 	b := backout(t, st, 0, nil)
-	if err := alertmanager(t, st, 0, b).Fire(limited(t), sandbox.Alert{Labels: labels(map[string]string{"backout": "shed"})}); err != nil {
-		t.Fatal(err)
-	}
-	r := record(t, b, 1, func(r rollback.Record) bool { return r.Hold.Active() })
-	t.Logf("shed %s after the alert was received", r.Shed.Done.Sub(r.Opened).Round(time.Millisecond))
-	awaitThere(t, clients, false)
-	command(t, st, "unhold", demo)
-	record(t, b, 1, closed)
-	awaitThere(t, clients, true)
-	if weight := look(t, st).Weight; weight != "20" {
-		t.Errorf("weight %s after the hold, want 20", weight)
+	am := alertmanager(t, st, 0, b)
+	for i, c := range []struct {
+		name, version, header, value string
+		values                       []string
+	}{
+		{"a session", "v3", "Cookie", "seat=" + stage.CanaryService, []string{"ingress.a" + prefix + "affinity=cookie", "ingress.a" + prefix + "session-cookie-name=seat"}},
+		{"a header", "v4", "X-Beta", "always", []string{"canary.ingressA" + prefix + "canary-by-header=X-Beta"}},
+	} {
+		install(t, st, stage.Release, append(stage.Canary(c.version, "yellow", percent), c.values...)...)
+		client := opened(t, st, "v1", c.version).With(c.header, c.value)
+		awaitThere(t, client, true)
+		if err := am.Fire(limited(t), sandbox.Alert{Labels: labels(map[string]string{"backout": "shed", "version": c.version})}); err != nil {
+			t.Fatal(err)
+		}
+		r := record(t, b, i+1, func(r rollback.Record) bool { return r.Hold.Active() })
+		t.Logf("%s: shed %s after the alert was received", c.name, r.Shed.Done.Sub(r.Opened).Round(time.Millisecond))
+		awaitThere(t, client, false)
+		command(t, st, "unhold", demo)
+		record(t, b, i+1, closed)
+		awaitThere(t, client, true)
+		if weight := look(t, st).Weight; weight != "20" {
+			t.Errorf("%s: weight %s after the hold, want 20", c.name, weight)
+		}
 	}
 }
 
-// awaitThere waits until 20 requests of each client in a row get a page of the canary, or until none does.
-func awaitThere(t *testing.T, clients map[string]*stage.Shoppers, there bool) {
+// awaitThere waits until 20 requests of the client in a row get a page of the canary, or until none does.
+func awaitThere(t *testing.T, client *stage.Shoppers, there bool) {
 	t.Helper()
-	for name, client := range clients {
-		ctx := limited(t)
-		for inARow := 0; inARow < 20; inARow++ {
-			v := client.Visit(ctx)
-			if v.Failed() {
-				t.Fatalf("a client with %s got no page: %s", name, v)
-			}
-			if (v.Backend == stage.CanaryService) != there {
-				inARow = -1
-			}
+	ctx := limited(t)
+	for inARow := 0; inARow < 20; inARow++ {
+		v := client.Visit(ctx)
+		if v.Failed() {
+			t.Fatalf("the client got no page: %s", v)
+		}
+		if (v.Backend == stage.CanaryService) != there {
+			inARow = -1
 		}
 	}
 }
