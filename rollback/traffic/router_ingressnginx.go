@@ -104,11 +104,15 @@ func (r ingressNGINX) shed(live *unstructured.Unstructured, c canary) (edit, err
 	switch e.marks = weight == zero && len(removed) == 0; {
 	case e.marks && marked:
 		e.weights[0].From = held
-		noted = r.noted(live)
 	case e.marks:
 		wanted[heldAnnotation] = zero
 	default:
 		wanted[weightAnnotation], wanted[heldAnnotation] = zero, whole
+	}
+	if earlier := r.noted(live); e.marks && marked {
+		noted = earlier
+	} else if sessions, ok := earlier[sessionsAnnotation]; ok {
+		noted[sessionsAnnotation] = sessions // another client has put back the rest
 	}
 	maps.Copy(noted, removed)
 	if sessions := live.GetAnnotations()[sessionsAnnotation]; c.sessions && sessions != sessionsIgnored {

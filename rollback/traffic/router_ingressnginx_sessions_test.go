@@ -116,3 +116,28 @@ func TestAHoldIgnoresSessions(t *testing.T) {
 		t.Errorf("the object that Helm writes (-want +got):\n%s", diff)
 	}
 }
+
+// A controller that puts the weight and the rules back does not make the next shed forget how the canary kept sessions.
+func TestTheSecondShedRemembersSessions(t *testing.T) {
+	rules := ", " + weightAnnotation + `: "20", ` + headerAnnotation + ": x-canary"
+	note := `{"` + sessionsAnnotation + `":"sticky","` + headerAnnotation + `":"x-canary"}`
+	client := cluster(t, canaryIngress(rules+", "+heldAnnotation+`: "20 and header x-canary", `+sessionsAnnotation+": legacy, "+heldRulesAnnotation+`: '`+note+`'`))
+	declared := canaryIngress(rules + ", " + sessionsAnnotation + ": sticky")
+	r, m := routerOn(client), manifest(t, declared)
+	annotations := func() map[string]string { return liveObject(t, client, m[0]).GetAnnotations() }
+	for range 2 {
+		if _, err := r.Shed(t.Context(), shop(), m, nil, nil); err != nil {
+			t.Fatal(err)
+		}
+		want := map[string]string{canaryFlag: "true", weightAnnotation: "0", heldAnnotation: "20 and header x-canary", sessionsAnnotation: "legacy", heldRulesAnnotation: note}
+		if diff := cmp.Diff(want, annotations()); diff != "" {
+			t.Errorf("shed again (-want +got):\n%s", diff)
+		}
+	}
+	if _, err := r.Restore(t.Context(), shop(), m, nil); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff((&unstructured.Unstructured{Object: m[0]}).GetAnnotations(), annotations()); diff != "" {
+		t.Errorf("restored (-want +got):\n%s", diff)
+	}
+}
