@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/upcommerce/backout/rollback"
 )
 
 // Annotations of OpenShift's router, which keeps clients on a pod by a cookie unless they are off.
@@ -55,9 +57,9 @@ func keptByRule(o observedRoute) string {
 			continue
 		}
 		name, _ := session["sessionName"].(string)
-		until, _ := session["absoluteTimeout"].(string)
-		return fmt.Sprintf("some implementations leave clients with a session%s on the canary, %s; remove sessionPersistence from its rules to move them",
-			quoted(name), cmp.Or(after(until), "for as long as it lasts"))
+		edit := rollback.Key{Namespace: o.live.GetNamespace()}.EditRouteCommand(o.route.kind.name + "." + o.route.resource.Group + "/" + o.live.GetName())
+		return fmt.Sprintf("some implementations leave clients with a session%s on the canary, %s; remove sessionPersistence from its rules to move them: %s",
+			quoted(name), sessionEnd(session), edit)
 	}
 	return ""
 }
@@ -81,10 +83,20 @@ func quoted(name string) string {
 	return " " + strconv.Quote(name)
 }
 
-// after says for how long, by a duration of the Gateway API; "" for none.
-func after(duration string) string {
-	if duration == "" {
-		return ""
+// sessionEnd says when a session of the Gateway API ends. Its cookie ends with the browser, unless it
+// is permanent.
+func sessionEnd(session map[string]any) string {
+	var ends []string
+	kind, _ := session["type"].(string)
+	lifetime, _, _ := unstructured.NestedString(session, "cookieConfig", "lifetimeType")
+	if kind != "Header" && lifetime != "Permanent" {
+		ends = append(ends, "until they close the browser")
 	}
-	return "for up to " + duration
+	if idle, _ := session["idleTimeout"].(string); idle != "" {
+		ends = append(ends, "until it is idle for "+idle)
+	}
+	if age, _ := session["absoluteTimeout"].(string); age != "" {
+		ends = append(ends, "for up to "+age)
+	}
+	return cmp.Or(strings.Join(ends, " or "), "for as long as they send it")
 }

@@ -24,13 +24,21 @@ func TestClientsThatStayAreNamed(t *testing.T) {
 		live string
 		want []string
 	}{
-		"a rule with sessions": {
-			route(`{backendRefs: ` + split + `, sessionPersistence: {sessionName: seat, absoluteTimeout: 1h}}`),
-			[]string{`HTTPRoute/shop: some implementations leave clients with a session "seat" on the canary, for up to 1h; remove sessionPersistence from its rules to move them`},
+		"a permanent cookie": {
+			route(`{backendRefs: ` + split + `, sessionPersistence: {sessionName: seat, absoluteTimeout: 1h, cookieConfig: {lifetimeType: Permanent}}}`),
+			[]string{`HTTPRoute/shop: some implementations leave clients with a session "seat" on the canary, for up to 1h; remove sessionPersistence from its rules to move them: kubectl edit httproute.gateway.networking.k8s.io shop -n shop`},
 		},
-		"sessions without an end": {
+		"a cookie of the browser's session": {
 			route(`{backendRefs: ` + split + `, sessionPersistence: {}}`),
-			[]string{"HTTPRoute/shop: some implementations leave clients with a session on the canary, for as long as it lasts; remove sessionPersistence from its rules to move them"},
+			[]string{`HTTPRoute/shop: some implementations leave clients with a session on the canary, until they close the browser; remove sessionPersistence from its rules to move them: kubectl edit httproute.gateway.networking.k8s.io shop -n shop`},
+		},
+		"such a cookie with timeouts": {
+			route(`{backendRefs: ` + split + `, sessionPersistence: {sessionName: seat, idleTimeout: 10m, absoluteTimeout: 1h}}`),
+			[]string{`HTTPRoute/shop: some implementations leave clients with a session "seat" on the canary, until they close the browser or until it is idle for 10m or for up to 1h; remove sessionPersistence from its rules to move them: kubectl edit httproute.gateway.networking.k8s.io shop -n shop`},
+		},
+		"a header": {
+			route(`{backendRefs: ` + split + `, sessionPersistence: {type: Header, sessionName: X-Seat}}`),
+			[]string{`HTTPRoute/shop: some implementations leave clients with a session "X-Seat" on the canary, for as long as they send it; remove sessionPersistence from its rules to move them: kubectl edit httproute.gateway.networking.k8s.io shop -n shop`},
 		},
 		"sessions of a rule that does not lead to the canary": {
 			route(`{backendRefs: ` + split + `}, {backendRefs: [{name: shop}], sessionPersistence: {sessionName: seat}}`), nil,
