@@ -32,14 +32,13 @@ const (
 )
 
 // ruleAnnotations send requests to the canary by their headers and cookies, whatever the
-// weight is. The affinity is that of the canary Ingress itself.
+// weight is.
 func ruleAnnotations() []string {
 	return []string{
 		headerAnnotation,
 		"nginx.ingress.kubernetes.io/canary-by-header-value",
 		"nginx.ingress.kubernetes.io/canary-by-header-pattern",
 		cookieAnnotation,
-		affinityAnnotation,
 	}
 }
 

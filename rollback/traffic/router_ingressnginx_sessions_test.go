@@ -47,11 +47,10 @@ func TestAShedMovesClientsWithASession(t *testing.T) {
 			main, "",
 			map[string]string{heldAnnotation: "0", sessionsAnnotation: "legacy", heldRulesAnnotation: note("")},
 		},
-		"the canary's own": {
+		"the canary's own, which the router does not read": {
 			stableIngress, twenty + own,
 			map[string]string{
-				weightAnnotation: "0", heldAnnotation: "20", sessionsAnnotation: "legacy",
-				heldRulesAnnotation: `{"` + affinityAnnotation + `":"cookie","` + sessionsAnnotation + `":""}`,
+				weightAnnotation: "0", heldAnnotation: "20", sessionsAnnotation: "legacy", affinityAnnotation: "cookie", heldRulesAnnotation: note(""),
 			},
 		},
 		"no sessions": {stableIngress, twenty, map[string]string{weightAnnotation: "0", heldAnnotation: "20"}},
@@ -98,7 +97,6 @@ func TestAShedMovesClientsWithASession(t *testing.T) {
 				}
 				raised := maps.Clone(before)
 				raised[weightAnnotation] = "30"
-				delete(raised, affinityAnnotation) // a rule that the operator has not brought back
 				if diff := cmp.Diff(raised, liveObject(t, client, m[1]).GetAnnotations()); diff != "" {
 					t.Errorf("an operator has given the canary a weight (-want +got):\n%s", diff)
 				}
@@ -111,7 +109,7 @@ func TestAShedMovesClientsWithASession(t *testing.T) {
 func TestAHoldIgnoresSessions(t *testing.T) {
 	o := object(t, canaryIngress(", "+sessionsAnnotation+": sticky, "+affinityAnnotation+": cookie"))
 	newRegistry().holdIn(rollback.Manifest{o}, rollback.Track{}, nil)(o)
-	want := map[string]string{canaryFlag: "true", weightAnnotation: "0", sessionsAnnotation: "legacy"}
+	want := map[string]string{canaryFlag: "true", weightAnnotation: "0", sessionsAnnotation: "legacy", affinityAnnotation: "cookie"}
 	if diff := cmp.Diff(want, (&unstructured.Unstructured{Object: o}).GetAnnotations()); diff != "" {
 		t.Errorf("the object that Helm writes (-want +got):\n%s", diff)
 	}
