@@ -2,7 +2,7 @@
 # builds of Kubernetes at once are slower than one after the other.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help build images test fast e2e sandbox faults lint docs fmt check demo upcommerce screenshots bench rules-power lint-slow fuzz vuln
+.PHONY: help build images test fast e2e sandbox faults lint docs fmt check demo upcommerce screenshots bench rules-power rules-engines lint-slow fuzz vuln
 
 LINT := golangci-lint
 # COMPILE builds programs into tests/.bin and shows how much is left. It needs nothing but the standard library.
@@ -12,6 +12,9 @@ HELM_DOCS := go tool -modfile=tools/go.mod helm-docs --chart-search-root charts/
 # Type-checking these with all of Kubernetes takes gigabytes: only the linters that read one file at a time check them.
 HEAVY := ./env/cmd/sandbox ./env/sandbox/controlplane/...
 LIGHT := go list -f '{{.Dir}}' ./... | grep -vE '/(cmd/sandbox|controlplane|controlplane/.*)$$'
+# These link a whole engine each, and only make rules-engines compiles them.
+ENGINES := tests/tools/engines/thanos tests/tools/engines/victoriametrics
+VMALERT := app envoy-gateway ingress-nginx istio linkerd traefik
 
 FUZZTIME ?= 30s
 
@@ -39,6 +42,7 @@ test: fast e2e ## fast, then e2e
 fast: ## tests that need no cluster
 	go test ./...
 	cd tests/tools/power && go test ./...
+	cd tests/tools/engines && go test ./...
 
 e2e: ## tests against a real Kubernetes in the sandbox; RUN=TestName runs one and prints its log
 	@cd tests && go build -buildvcs=false -o .bin/suite ./tools/suite && exec .bin/suite $(if $(value RUN),-run '$(value RUN)')
@@ -55,17 +59,21 @@ lint: ## golangci-lint of every module; make check adds what is slow
 	cd tests && light=$$($(LIGHT)) && go tool -modfile=../tools/go.mod $(LINT) run $$light
 	cd tests/tools/power && go tool -modfile=../../../tools/go.mod $(LINT) run
 	cd tests/tools/images && go tool -modfile=../../../tools/go.mod $(LINT) run
+	cd tests/tools/engines && go tool -modfile=../../../tools/go.mod $(LINT) run
 
 lint-slow: ## golangci-lint of the control plane, go vet, tidy go.mod files, the chart's README
 	cd tests && go tool -modfile=../tools/go.mod $(LINT) run --fast-only $(HEAVY)
+	for engine in $(ENGINES); do (cd $$engine && go tool -modfile=$(CURDIR)/tools/go.mod $(LINT) run --fast-only) || exit 1; done
 	go vet ./...
 	cd tests && go vet ./...
 	cd tests/tools/power && go vet ./...
 	cd tests/tools/images && go vet ./...
+	cd tests/tools/engines && go vet ./...
 	go mod tidy -diff
 	cd tests && go mod tidy -diff
 	cd tests/tools/power && go mod tidy -diff
 	cd tests/tools/images && go mod tidy -diff
+	for module in tests/tools/engines $(ENGINES); do (cd $$module && go mod tidy -diff) || exit 1; done
 	cd tools && go mod tidy -diff
 	$(HELM_DOCS) --dry-run | diff charts/backout/README.md -
 
@@ -110,3 +118,15 @@ bench: ## shed, rollback, growth and memory, compared with plain API calls and p
 
 rules-power: ## false alarms and seconds to fire of the alert rules, compared with other rules; takes ten minutes
 	@cd tests/tools/power && go build -o ../../.bin/power . && exec ../../.bin/power
+	@$(MAKE) rules-engines
+
+# Each engine is a module of its own, and needs the toolchain that it names.
+rules-engines: ## the alert rules on VictoriaMetrics and Thanos, compared with Prometheus
+	@cd tests/tools/power && go build -o ../../.bin/power . && ../../.bin/power -sample ../../.bin/sample.json
+	@go build -tags=nomsgpack -o tests/.bin/backout-rules . && tests/.bin/backout-rules rules --engine thanos > tests/.bin/thanos.rules.yml
+	@for preset in $(VMALERT); do tests/.bin/backout-rules rules --engine victoriametrics --preset $$preset > tests/.bin/vmalert-$$preset.rules.yml || exit 1; done
+	@cd tests/tools/engines/victoriametrics && $(SHIPPED) go build -o ../../../.bin/engine-victoriametrics . && \
+		../../../.bin/engine-victoriametrics -sample ../../../.bin/sample.json -rules ../../../.bin/vmalert-app.rules.yml -plain ../../../../rules/canary.rules.yml \
+		$(VMALERT:%=../../../.bin/vmalert-%.rules.yml)
+	@cd tests/tools/engines/thanos && $(SHIPPED) go build -o ../../../.bin/engine-thanos . && \
+		../../../.bin/engine-thanos -sample ../../../.bin/sample.json -rules ../../../.bin/thanos.rules.yml

@@ -27,6 +27,7 @@ explains them.`,
 		Example: `  backout rules > canary.rules.yml
   backout rules --preset istio --set z=4.5,requests=100
   backout rules --sensitivity balanced
+  backout rules --engine victoriametrics
   backout rules --own > backout.rules.yml`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -41,11 +42,13 @@ explains them.`,
 	c.Flags().StringVar(&o.Preset, "preset", rules.DefaultPreset, "source of the metrics: "+strings.Join(rules.Presets(), ", "))
 	c.Flags().StringVar(&o.Sensitivity, "sensitivity", rules.DefaultSensitivity,
 		"how much worse a canary has to be: "+strings.Join(rules.Sensitivities(), ", ")+"; docs/rules.md compares them")
+	c.Flags().StringVar(&o.Engine, "engine", rules.DefaultEngine, "server that evaluates the rules: "+strings.Join(rules.Engines(), ", ")+"; the last is vmalert")
 	c.Flags().Bool(ownFlag, false, "the rules about backout itself: that it runs, and that alerts reach it")
 	c.Flags().StringToStringVar(&set, "set", nil, "thresholds, such as z=4.5; rules/README.md lists them")
 	c.MarkFlagsMutuallyExclusive(ownFlag, "preset")
 	c.MarkFlagsMutuallyExclusive(ownFlag, "sensitivity")
 	c.MarkFlagsMutuallyExclusive(ownFlag, "set")
+	c.MarkFlagsMutuallyExclusive(ownFlag, "engine")
 	return c
 }
 

@@ -17,6 +17,7 @@
 //	tune.go        thresholds at equal false alarms, shares and quantiles
 //	table.go       the tables
 //	picture.go     the picture of docs/rules.md, from the tables
+//	sample.go      a small sample as a file, for other engines
 package main
 
 import (
@@ -49,8 +50,12 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	only := flags.String("only", "", "print only these tables: errors, latency, hour, life or young; several with |")
 	column := flags.String("column", "", "of the tables life and young, print only the rows whose name contains this")
 	scale := flags.Float64("scale", 1, "a factor for the number of canaries")
+	sampleTo := flags.String("sample", "", "write a small sample, and when each alert fires for it, to this file, and measure nothing")
 	if err := flags.Parse(args); err != nil {
 		return err
+	}
+	if *sampleTo != "" {
+		return writeSample(ctx, *file, *sampleTo)
 	}
 	rules, err := LoadRules(*file, "rivals.rules.yml")
 	if err != nil {
